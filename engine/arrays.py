@@ -1,0 +1,107 @@
+"""Readings as sparse arrays: what the numeric kernels compute on.
+
+The store writes and memory-maps them (arrays-<hash>/); concepts and statistics only read them. Pairs are
+numbered 0 … P−1 in the order of pairs.parquet (sorted by group_id, pair_id), so a group's pairs are
+neighbours and the order of the input files never matters.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN = -1
+"""Code of a missing source, model or annotator."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairArrays:
+    """What statistics know of each pair. P pairs; every array has shape (P,) unless said."""
+
+    is_signed: NDArray[np.bool_]
+    """True for labelled pairs: the only ones that signed statistics use."""
+    group: NDArray[np.int32]
+    """0 … G−1, ascending: pairs that share a prompt."""
+    fold: NDArray[np.int8]
+    prompt_tokens: NDArray[np.int32]
+    chosen_tokens: NDArray[np.int32]
+    rejected_tokens: NDArray[np.int32]
+    source: NDArray[np.int32]
+    """Code into ``source_names``."""
+    model_chosen: NDArray[np.int32]
+    """Code into ``model_names``, −1 unknown."""
+    model_rejected: NDArray[np.int32]
+    annotator: NDArray[np.int32]
+    """Code into ``annotator_names``, −1 unknown."""
+    source_names: tuple[str, ...]
+    model_names: tuple[str, ...]
+    annotator_names: tuple[str, ...]
+
+    @property
+    def n_pairs(self) -> int:
+        """P"""
+        return len(self.is_signed)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanValues:
+    """Readings of one span at N stored (pair, latent) places; 0 where the span is silent there."""
+
+    act_max: NDArray[np.float32]  # (N,)
+    n_fired: NDArray[np.uint16]  # (N,)
+    act_sum: NDArray[np.float32]  # (N,)
+    peak: NDArray[np.uint16]  # (N,) position of act_max among the span's own tokens
+
+
+@dataclass(frozen=True, slots=True)
+class LatentMajor:
+    """CSC: the places of latent j are ``indptr[j]:indptr[j+1]``, pairs ascending."""
+
+    indptr: NDArray[np.int64]  # (L+1,)
+    pair: NDArray[np.uint32]  # (N,)
+    chosen: SpanValues
+    rejected: SpanValues
+
+    @property
+    def n_latents(self) -> int:
+        """L"""
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PairMajor:
+    """CSR: the places of pair i are ``indptr[i]:indptr[i+1]``, latents ascending."""
+
+    indptr: NDArray[np.int64]  # (P+1,)
+    latent: NDArray[np.uint32]  # (N,)
+    chosen: SpanValues
+    rejected: SpanValues
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMajor:
+    """CSR of the prompt's own readings."""
+
+    indptr: NDArray[np.int64]  # (P+1,)
+    latent: NDArray[np.uint32]  # (N_p,)
+    values: SpanValues
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """All readings of one reader."""
+
+    pairs: PairArrays
+    by_latent: LatentMajor
+    by_pair: PairMajor
+    prompts: PromptMajor
+
+    @property
+    def n_pairs(self) -> int:
+        """P"""
+        return self.pairs.n_pairs
+
+    @property
+    def n_latents(self) -> int:
+        """L"""
+        return self.by_latent.n_latents

@@ -1,0 +1,68 @@
+"""How long work tells a front end where it stands, and learns that it should stop.
+
+Stages call ``start`` once, ``advance`` once per batch and ``finish`` at the end. ``advance`` raises
+``Cancelled`` when the user asked to stop, so that one call does both jobs. Nothing here draws.
+"""
+
+import threading
+from typing import Protocol
+
+from engine.errors import Cancelled
+
+
+class Progress(Protocol):
+    """Where a stage reports to. Implementations must be cheap: they are called once per batch."""
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Begin a stage of ``total`` units (None: unknown); replaces the stage before it."""
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more units as done. Raises ``Cancelled`` when the user asked to stop."""
+
+    def note(self, text: str) -> None:
+        """Say something a person should see, once (a count of repaired rows, a resumed shard)."""
+
+    def finish(self) -> None:
+        """End the current stage."""
+
+
+class CancelToken:
+    """A flag that any thread or signal handler may set."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the job to stop at its next batch."""
+        self._event.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True once somebody asked to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` when somebody asked to stop."""
+        if self._event.is_set():
+            raise Cancelled("stopped on request", hint="run the same command again to go on from here")
+
+
+class NullProgress:
+    """Reports to nobody; still honours its cancel token."""
+
+    def __init__(self, cancel: CancelToken | None = None) -> None:
+        self._cancel = cancel
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Ignore the stage."""
+
+    def advance(self, n: int = 1) -> None:  # noqa: ARG002 - the protocol's signature
+        """Only look whether to stop."""
+        if self._cancel is not None:
+            self._cancel.check()
+
+    def note(self, text: str) -> None:
+        """Ignore the remark."""
+
+    def finish(self) -> None:
+        """Ignore the end."""

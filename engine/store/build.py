@@ -1,0 +1,169 @@
+"""Build an index aside and publish it by renaming.
+
+Tables arrive as Arrow; each is cast to its declared types, sorted, commented and written in one go. A
+crash leaves a temporary file that the next build removes; readers keep the old index until the pointer
+changes.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from engine.errors import StoreError
+from engine.manifest import sync_folder, write_json
+from engine.paths import ProjectPaths
+from engine.store.connection import first_line
+from engine.store.schema import META, SCHEMA_VERSION, TABLES, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def build_index(
+    path: Path, tables: Mapping[str, "pa.Table"], facts: Mapping[str, Any], *, memory_limit: str | None = None
+) -> None:
+    """Write an index file from one Arrow table per table of the schema.
+
+    Args:
+        path: where the finished index goes; a temporary file beside it is renamed at the end.
+        tables: one table per name in ``schema.TABLES`` except ``meta``; a column that is absent becomes NULL.
+        facts: JSON values for ``meta`` beside the schema version.
+        memory_limit: DuckDB's own limit, such as ``4GB``.
+
+    Raises:
+        StoreError: an unknown table, a value outside its type, or no space.
+    """
+    unknown = set(tables) - {t.name for t in TABLES}
+    if unknown:
+        raise StoreError(f"the index has no table {', '.join(sorted(unknown))}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(str(temporary)) as connection:
+            if memory_limit:
+                connection.execute("SET memory_limit = ?", [memory_limit])
+            _write_meta(connection, facts)
+            for table in TABLES:
+                if table is not META:
+                    _write_table(connection, table, tables.get(table.name))
+            connection.execute("CHECKPOINT")
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except (duckdb.Error, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot build {path.name}: {first_line(error)}", hint="check free space and permissions"
+        ) from error
+
+
+def _write_meta(connection: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
+    connection.execute(_create(META))
+    rows = {"schema_version": SCHEMA_VERSION, **facts}
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [(key, json.dumps(value, sort_keys=True)) for key, value in sorted(rows.items())],
+    )
+    _comment(connection, META)
+
+
+def _write_table(connection: duckdb.DuckDBPyConnection, table: Table, data: "pa.Table | None") -> None:
+    connection.execute(_create(table))
+    if data is not None and data.num_rows:
+        present = set(data.column_names)
+        extra = present - set(table.column_names)
+        if extra:
+            raise StoreError(f"table {table.name} has no column {', '.join(sorted(extra))}")
+        selected = ", ".join(
+            f"CAST({_q(c.name)} AS {c.sql_type})" if c.name in present else f"CAST(NULL AS {c.sql_type})"
+            for c in table.columns
+        )
+        order = ", ".join(_q(name) for name in table.order_by)
+        connection.register("incoming", data)
+        connection.execute(f"INSERT INTO {_q(table.name)} SELECT {selected} FROM incoming ORDER BY {order}")
+        connection.unregister("incoming")
+    _comment(connection, table)
+
+
+def _create(table: Table) -> str:
+    return (
+        f"CREATE TABLE {_q(table.name)} ("
+        + ", ".join(f"{_q(c.name)} {c.sql_type}" for c in table.columns)
+        + ")"
+    )
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    connection.execute(f"COMMENT ON TABLE {_q(table.name)} IS {_literal(table.comment)}")
+    for column in table.columns:
+        connection.execute(
+            f"COMMENT ON COLUMN {_q(table.name)}.{_q(column.name)} IS {_literal(column.comment)}"
+        )
+
+
+def _q(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One reader's published index."""
+
+    reader_hash: str
+    index_hash: str
+    share_read: float
+    """Share of the pairs that the index covers, 0–1; below 1 while an audit is under way."""
+
+
+def publish(paths: ProjectPaths, published: Published, *, make_default: bool = True) -> None:
+    """Point ``current`` at a finished index, keeping the other readers' entries."""
+    pointer = read_current(paths) or {"readers": {}, "default": published.reader_hash}
+    pointer["readers"][published.reader_hash] = {
+        "index": published.index_hash,
+        "share_read": published.share_read,
+    }
+    if make_default:
+        pointer["default"] = published.reader_hash
+    write_json(paths.current, pointer)
+
+
+def read_current(paths: ProjectPaths) -> dict[str, Any] | None:
+    """The pointer as written, None before the first index."""
+    try:
+        raw = paths.current.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        pointer = json.loads(raw)
+        if isinstance(pointer["readers"], dict) and isinstance(pointer["default"], str):
+            return dict(pointer)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise StoreError(f"{paths.current} is damaged", hint="run `prosect audit` again: it rebuilds the pointer")
+
+
+def current_index(paths: ProjectPaths, reader_hash: str | None = None) -> Published:
+    """The published index of a reader (default: the project's default reader).
+
+    Raises:
+        StoreError: nothing has been published, or not for this reader.
+    """
+    pointer = read_current(paths)
+    if pointer is None:
+        raise StoreError(
+            f"{paths.root} has no index yet", hint="run `prosect audit FILE --reader R -o DIR` first"
+        )
+    chosen = reader_hash or pointer["default"]
+    entry = pointer["readers"].get(chosen)
+    if entry is None:
+        known = ", ".join(sorted(pointer["readers"]))
+        raise StoreError(f"no index was built with reader {chosen}", hint=f"this project has {known}")
+    return Published(chosen, entry["index"], float(entry["share_read"]))
