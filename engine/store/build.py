@@ -55,10 +55,11 @@ def build_index(
         temporary.replace(path)
         sync_folder(path.parent)
     except (duckdb.Error, OSError) as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"cannot build {path.name}: {first_line(error)}", hint="check free space and permissions"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write_meta(connection: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
