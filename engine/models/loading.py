@@ -1,0 +1,253 @@
+"""Loading checkpoints and tokenizers: safetensors only, no remote code, frozen and in eval mode.
+
+A checkpoint is a folder or a hub id. Its fingerprint covers the bytes of its weights and configuration, so
+that two checkpoints of the same name and size are never mistaken for one another.
+"""
+
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from engine.errors import ModelError
+from engine.manifest import hash_file, hash_json
+
+log = logging.getLogger(__name__)
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""What is fetched from the hub: never pickles, never code."""
+_WEIGHTS = ("*.safetensors", "config.json", "model.safetensors.index.json")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A checkpoint ready to read with."""
+
+    model: torch.nn.Module
+    """In eval mode, no parameter requires a gradient."""
+    tokenizer: Any
+    """A fast tokenizer: it knows the character offsets of its tokens."""
+    path: str
+    """As given: a folder or a hub id."""
+    fingerprint: str
+    """Hash over the bytes of weights and configuration."""
+    is_causal: bool
+    """True for language models, False for encoders."""
+    device: torch.device
+    dtype: torch.dtype
+
+
+def load_model(
+    path: str,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    with_head: bool = True,
+) -> LoadedModel:
+    """Load a checkpoint and its tokenizer.
+
+    Args:
+        path: a folder, or a hub id such as ``org/name``.
+        revision: commit, tag or branch on the hub.
+        device: ``auto`` (first GPU, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
+        with_head: load the language-modelling head, too; reading needs only the blocks.
+
+    Raises:
+        ModelError: no such checkpoint, no safetensors weights, remote code wanted, no fast tokenizer, no
+            such device, not enough memory.
+    """
+    folder = resolve_folder(path, revision)
+    config = read_config(folder)
+    is_causal = _is_causal(config, folder)
+    chosen_device = pick_device(device)
+    chosen_dtype = pick_dtype(dtype, chosen_device)
+    loader = transformers.AutoModelForCausalLM if is_causal and with_head else transformers.AutoModel
+    with _quiet_transformers():
+        model = _load_weights(loader, folder, chosen_dtype)
+        tokenizer = load_tokenizer(folder)
+    try:
+        model = model.to(chosen_device)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{path} does not fit on {chosen_device}", hint="read on another device, or with a smaller model"
+        ) from error
+    model.eval()
+    model.requires_grad_(False)
+    return LoadedModel(model, tokenizer, path, fingerprint_of(folder), is_causal, chosen_device, chosen_dtype)
+
+
+def resolve_folder(path: str, revision: str | None = None) -> Path:
+    """The folder that holds a checkpoint: itself, or the hub's snapshot, fetched if it has to be.
+
+    Raises:
+        ModelError: neither a folder nor a repository that can be reached.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+    if looks_local or folder.exists():
+        raise ModelError(f"there is no model folder {path}", hint="check the path")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, revision=revision, allow_patterns=list(MODEL_FILES)))
+    except HFValidationError as error:
+        raise ModelError(f"{path} is neither a folder nor a hub id", hint="check the path") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a folder here, and fetching it from the hub failed: {_first_line(error)}",
+            hint="check the name and the connection; an interrupted download goes on when started again",
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checkpoint's config.json.
+
+    Raises:
+        ModelError: missing, damaged, or asking for code of its own.
+    """
+    file = folder / "config.json"
+    if not file.exists():
+        if (folder / "adapter_config.json").exists():
+            raise ModelError(
+                f"{folder} holds a LoRA adapter, not a model",
+                hint="merge it into its base model (peft's merge_and_unload) and give the merged folder",
+            )
+        raise ModelError(f"{folder} has no config.json", hint="give the folder of a transformers checkpoint")
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is not JSON", hint="fetch the checkpoint again") from error
+    if "model_type" not in config:
+        raise ModelError(f"{file} names no model_type", hint="give the folder of a transformers checkpoint")
+    return config
+
+
+def _is_causal(config: dict[str, Any], folder: Path) -> bool:
+    names = [str(name) for name in config.get("architectures") or []]
+    if any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names):
+        return True
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    family = str(config["model_type"])
+    if config.get("is_encoder_decoder"):
+        raise ModelError(
+            f"{folder} is an encoder-decoder model ({family})", hint="use a causal model or an encoder"
+        )
+    is_known_encoder = family in {"bert", "roberta", "distilbert", "mpnet", "modernbert", "xlm-roberta"}
+    return not is_known_encoder and family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{folder} has no safetensors weights",
+            hint="pickled weights are not loaded, because they can run code; convert the checkpoint",
+        )
+    try:
+        return loader.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{folder} needs code of its own to run", hint="remote code is never run; use another model"
+            ) from error
+        raise ModelError(
+            f"{folder} cannot be loaded: {_first_line(error)}", hint="fetch the checkpoint again"
+        ) from error
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a checkpoint folder.
+
+    Raises:
+        ModelError: none there, or only a slow one, which knows no offsets.
+    """
+    if not any((folder / name).exists() for name in _TOKENIZER_FILES):
+        raise ModelError(  # transformers would make up an empty tokenizer
+            f"{folder} has no tokenizer",
+            hint="copy tokenizer.json and tokenizer_config.json beside the weights",
+        )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{folder} has no usable tokenizer: {_first_line(error)}",
+            hint="copy tokenizer.json and tokenizer_config.json beside the weights",
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer of {folder} knows no character offsets", hint="add its tokenizer.json"
+        )
+    return tokenizer
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Hash over the bytes of a checkpoint's weights and configuration, whatever the folder is called."""
+    files = sorted({p for pattern in _WEIGHTS for p in folder.glob(pattern)})
+    with ThreadPoolExecutor(max_workers=4) as pool:  # BLAKE2b lets go of the interpreter lock
+        hashes = list(pool.map(hash_file, files))
+    return hash_json([[p.name, h] for p, h in zip(files, hashes, strict=True)])
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a name stands for. Raises ``ModelError`` if this machine has none such."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(
+            f"there is no device called {name}", hint="use auto, cpu, cuda, cuda:1, mps"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"this machine has no {name}", hint='use device = "auto" or "cpu"')
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("this machine has no mps device", hint='use device = "auto" or "cpu"')
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype a name stands for; auto is float32 on a CPU and bfloat16 elsewhere."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ModelError(f"there is no dtype called {name}", hint="use auto, " + ", ".join(known))
+    return known[name]
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
+
+
+class _quiet_transformers:  # noqa: N801 - used as a with-statement
+    """Keep transformers' progress bars and loading reports off the terminal."""
+
+    def __enter__(self) -> None:
+        logging_ = transformers.utils.logging
+        self._level = logging_.get_verbosity()
+        self._bars = logging_.is_progress_bar_enabled()
+        logging_.set_verbosity_error()
+        logging_.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        logging_ = transformers.utils.logging
+        logging_.set_verbosity(self._level)
+        if self._bars:
+            logging_.enable_progress_bar()

@@ -1,0 +1,161 @@
+"""Which tokens are a message's own."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.models.chat import ChatLayout, EncodedText
+from engine.records import Message
+from tests.models.tiny import TEMPLATES, make_tokenizer, make_wordpiece
+
+LAYOUTS = {name: ChatLayout.of(make_tokenizer(name), is_causal=True) for name in TEMPLATES} | {
+    "plain": ChatLayout.of(make_tokenizer(), is_causal=True),
+    "encoder": ChatLayout.of(make_wordpiece(), is_causal=False),
+}
+PROMPT = [Message("user", "Please help with bread")]
+ANSWER = [Message("assistant", "Sorry, I cannot")]
+
+
+def joined(encoded: EncodedText, own: str) -> str:
+    """Text of a span's own tokens."""
+    return "".join(encoded.token_text(int(i)) for i in getattr(encoded, own))
+
+
+@pytest.mark.parametrize("name", [*TEMPLATES, "plain"])
+def test_own_tokens_spell_exactly_the_message(name: str) -> None:
+    encoded = LAYOUTS[name].encode(PROMPT, ANSWER)
+    assert encoded.has_template is (name != "plain")
+    assert joined(encoded, "prompt_own").strip() == "Please help with bread"
+    assert joined(encoded, "response_own").strip() == "Sorry, I cannot"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_ids_are_those_of_the_tokenizers_own_chat_template(name: str) -> None:
+    layout = LAYOUTS[name]
+    chat = [{"role": m.role, "content": m.content} for m in [*PROMPT, *ANSWER]]
+    expected = layout.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]
+    assert layout.encode(PROMPT, ANSWER).ids.tolist() == expected
+
+
+def test_a_content_that_looks_like_the_template_is_found_in_its_own_place() -> None:
+    prompt = [Message("user", "user\nassistant"), Message("assistant", "user"), Message("user", "assistant")]
+    encoded = LAYOUTS["chatml"].encode(prompt, [Message("assistant", "assistant")])
+    assert joined(encoded, "response_own") == "assistant"
+    assert encoded.response_own[0] == len(encoded.ids) - 2 - (len(encoded.response_own) - 1) - 1
+    assert joined(encoded, "prompt_own") == "user\nassistantuserassistant"
+
+
+def test_plain_text_template_marks_of_several_tokens_are_nobodys() -> None:
+    encoded = LAYOUTS["tulu"].encode(PROMPT, ANSWER)
+    assert encoded.text == "<|user|>\nPlease help with bread\n<|assistant|>\nSorry, I cannot</s>"
+    nobody = set(range(len(encoded.ids))) - {*encoded.prompt_own.tolist()} - {*encoded.response_own.tolist()}
+    marks = "".join(encoded.token_text(i) for i in sorted(nobody))
+    assert "<|user|>" in marks
+    assert "<|assistant|>" in marks
+    assert len(nobody) > 6  # each mark is several tokens
+
+
+def test_special_tokens_inside_a_message_are_not_its_own() -> None:
+    encoded = LAYOUTS["chatml"].encode([Message("user", "a <|im_end|> b")], ANSWER)
+    assert "<|im_end|>" not in joined(encoded, "prompt_own")
+
+
+def test_a_system_message_that_the_template_refuses_joins_the_first_user_message() -> None:
+    prompt = [Message("system", "Be brief."), *PROMPT]
+    encoded = LAYOUTS["gemma"].encode(prompt, ANSWER)
+    assert encoded.has_template
+    assert "user\nBe brief.\n\nPlease help with bread<end_of_turn>" in encoded.text
+    assert joined(encoded, "response_own") == "Sorry, I cannot"
+
+
+def test_a_conversation_that_the_template_refuses_is_laid_out_plainly_and_says_so() -> None:
+    tokenizer = make_tokenizer("chatml")
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    layout = ChatLayout.of(tokenizer, is_causal=True)
+    encoded = layout.encode([Message("assistant", "Hello")], ANSWER)
+    assert not encoded.has_template
+    assert encoded.text == "Assistant: Hello\n\nAssistant: Sorry, I cannot"
+
+
+def test_reasoning_that_a_template_removes_leaves_the_answer_findable() -> None:
+    tokenizer = make_tokenizer("chatml")
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+        "{{ m['content'].split('</think>')[-1].lstrip('\\n') }}<|im_end|>{% endfor %}"
+    )
+    layout = ChatLayout.of(tokenizer, is_causal=True)
+    encoded = layout.encode(PROMPT, [Message("assistant", "<think>\nhm\n</think>\n\nTea.")])
+    assert joined(encoded, "response_own") == "Tea."
+    assert encoded.n_lost == 0
+
+
+def test_a_content_that_a_template_rewrites_is_counted_as_lost() -> None:
+    tokenizer = make_tokenizer("chatml")
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['content'] | upper }}]{% endfor %}"
+    encoded = ChatLayout.of(tokenizer, is_causal=True).encode(PROMPT, ANSWER)
+    assert encoded.n_lost == 2
+    assert len(encoded.response_own) == 0
+
+
+def test_encoders_read_the_prompt_alone_and_the_response_after_the_prompt() -> None:
+    layout = LAYOUTS["encoder"]
+    prompt = [Message("user", "the garden table has a bright number 42 and some tea")]
+    alone, both = layout.encode(prompt, None), layout.encode(prompt, ANSWER)
+    assert alone.text == prompt[0].content
+    assert len(alone.response_own) == 0
+    assert len(alone.prompt_own) == len(alone.ids) - 2  # [CLS] and [SEP] are nobody's
+    assert len(alone.ids) > 8  # the tokenizer file's own truncation and padding do not apply
+    assert both.text == f"{prompt[0].content}\n\nSorry, I cannot"
+    assert len(both.ids) == len(both.prompt_own) + len(both.response_own) + 2
+
+
+def test_truncation_cuts_the_response_last_and_long_prompts_from_the_front() -> None:
+    layout = LAYOUTS["llama3"]
+    long_prompt = [Message("user", " ".join(f"word{i}" for i in range(200)))]
+    chosen = layout.encode(long_prompt, ANSWER, max_tokens=80)
+    other = layout.encode(long_prompt, [Message("assistant", "tea " * 100)], max_tokens=80)
+    assert chosen.prompt_truncated
+    assert not chosen.response_truncated
+    assert joined(chosen, "prompt_own") == joined(other, "prompt_own")
+    assert joined(chosen, "prompt_own").endswith("word199")
+    assert chosen.ids[0] == layout.tokenizer.bos_token_id
+    assert other.response_truncated
+    assert len(other.ids) == 80
+    assert joined(chosen, "response_own") == "Sorry, I cannot"
+
+
+def test_nothing_is_truncated_within_the_limit() -> None:
+    whole = LAYOUTS["chatml"].encode(PROMPT, ANSWER)
+    same = LAYOUTS["chatml"].encode(PROMPT, ANSWER, max_tokens=len(whole.ids) * 2)
+    assert same.ids.tolist() == whole.ids.tolist()
+    assert not same.prompt_truncated
+    assert not same.response_truncated
+
+
+def test_the_fingerprint_knows_template_and_kind() -> None:
+    prints = {layout.fingerprint for layout in LAYOUTS.values()}
+    assert len(prints) == len(LAYOUTS)
+    assert ChatLayout.of(make_tokenizer("tulu"), is_causal=True).fingerprint == LAYOUTS["tulu"].fingerprint
+
+
+TEXT = st.text(min_size=1, max_size=40).filter(lambda t: t.strip() == t and "\ufeff" not in t)
+
+
+@given(prompt=TEXT, answer=TEXT, name=st.sampled_from([*TEMPLATES, "plain"]))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_covered_by_its_own_tokens_and_nothing_else(prompt: str, answer: str, name: str) -> None:
+    encoded = LAYOUTS[name].encode([Message("user", prompt)], [Message("assistant", answer)])
+    own = {"prompt_own": prompt, "response_own": answer}
+    previous_end = 0
+    for attribute, text in own.items():
+        indices = getattr(encoded, attribute)
+        assert len(indices)
+        start, end = encoded.offsets[indices[0]][0], encoded.offsets[indices[-1]][1]
+        assert text in encoded.text[int(start) : int(end)]
+        outside = encoded.text[int(start) : int(end)].replace(text, "", 1)
+        assert not outside.strip()  # at most white space that shares a token with the text
+        assert start >= previous_end
+        previous_end = int(end)

@@ -1,0 +1,111 @@
+"""Loading checkpoints, and refusing those that cannot be read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import ModelError
+from engine.models.blocks import capture, cut_after, find_blocks, inner_model, width_of
+from engine.models.loading import fingerprint_of, load_model, pick_device, pick_dtype
+from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {shape: save_checkpoint(root / shape, shape) for shape in SHAPES}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_loads_frozen_and_is_told_apart(checkpoints: dict[str, Path], shape: str) -> None:
+    loaded = load_model(str(checkpoints[shape]), device="cpu")
+    assert loaded.is_causal is (shape != "bert")
+    assert loaded.dtype == torch.float32
+    assert not loaded.model.training
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert len(find_blocks(loaded.model)[1]) == N_LAYERS
+    assert width_of(loaded.model) == D_MODEL
+
+
+@pytest.mark.parametrize("layer", range(N_LAYERS))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_captured_stream_is_the_hidden_state_of_a_full_forward(
+    checkpoints: dict[str, Path], shape: str, layer: int
+) -> None:
+    full = load_model(str(checkpoints[shape]), device="cpu").model
+    short = load_model(str(checkpoints[shape]), device="cpu", with_head=False).model
+    ids = torch.randint(10, 90, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        with capture(full, layer) as at_block:  # for the last block: hidden_states has the final norm in it
+            states = full(input_ids=ids, output_hidden_states=True).hidden_states
+        expected = states[layer + 1] if layer + 1 < N_LAYERS else at_block.take()
+        cut_after(short, layer)
+        with capture(inner_model(short), layer) as captured:
+            inner_model(short)(input_ids=ids)
+        torch.testing.assert_close(captured.take(), expected, atol=1e-5, rtol=1e-5)
+    assert len(find_blocks(short)[1]) == layer + 1
+
+
+def test_a_layer_that_is_not_there_is_refused(checkpoints: dict[str, Path]) -> None:
+    model = load_model(str(checkpoints["llama"]), device="cpu").model
+    with pytest.raises(ModelError, match="no layer 4: the model has 4 blocks"):
+        cut_after(model, 4)
+    with pytest.raises(ModelError, match="no layer -1"), capture(model, -1):
+        pass
+
+
+def test_the_fingerprint_follows_bytes_not_names_or_sizes(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoints["gpt2"], copy)
+    assert fingerprint_of(copy) == fingerprint_of(checkpoints["gpt2"])
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1  # same size, other content
+    weights.write_bytes(bytes(data))
+    assert fingerprint_of(copy) != fingerprint_of(checkpoints["gpt2"])
+
+
+def test_unusable_folders_are_refused_with_a_hint(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model folder"):
+        load_model(str(tmp_path / "absent" / "model"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load_model(str(empty))
+    (empty / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="LoRA adapter"):
+        load_model(str(empty))
+    pickled = tmp_path / "pickled"
+    shutil.copytree(checkpoints["gpt2"], pickled)
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="no safetensors weights"):
+        load_model(str(pickled))
+    coded = tmp_path / "coded"
+    shutil.copytree(checkpoints["gpt2"], coded)
+    config = json.loads((coded / "config.json").read_text())
+    config |= {"model_type": "mystery", "auto_map": {"AutoModel": "mystery.Model"}}
+    (coded / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError):
+        load_model(str(coded))
+    bare = tmp_path / "bare"
+    shutil.copytree(checkpoints["gpt2"], bare)
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        load_model(str(bare))
+
+
+def test_devices_and_dtypes_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ModelError, match="no device called abacus"):
+        pick_device("abacus")
+    with pytest.raises(ModelError, match="no cuda:99"):
+        pick_device("cuda:99")
+    with pytest.raises(ModelError, match="no dtype called int4"):
+        pick_dtype("int4", torch.device("cpu"))
+    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
+    assert pick_dtype("auto", torch.device("cuda")) == torch.bfloat16
