@@ -46,6 +46,13 @@ class ReadingSettings:
     """Pairs per shard: what a restart can lose."""
     accept_poor_sae: bool = False
     """Go on when the SAE check fails."""
+    check_tokens: int = 200_000
+    """Tokens that the SAE check looks at; 0: no check."""
+    sae_dtype: str = "auto"
+    """Of the SAE's matrix product: float32 or bfloat16; sums and thresholds are float32 always. auto is
+    float32 on a CPU, bfloat16 on a GPU."""
+    store_residuals: bool = True
+    """Keep mean and last-token residual of every span, in half precision: 12 bytes × width per pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +116,19 @@ class TrainingSettings:
     """Stop after this many optimiser steps; None: one epoch."""
     beta: float = 0.1
     loss_type: str = "sigmoid"
+    label_smoothing: float = 0.0
+    """ε of the losses `robust` and `exo_pair`."""
     learning_rate: float = 1e-6
     warmup_ratio: float = 0.1
+    """Share of the steps over which the learning rate rises."""
     batch_pairs: int = 8
     """Pairs per optimiser step on one device."""
+    micro_batch_pairs: int | None = None
+    """Pairs per forward pass, a divisor of batch_pairs; None: all of them."""
     max_length: int = 4096
+    """Prompt and response together lose what comes after this many tokens; cuts are counted before the run."""
+    device: str = "auto"
+    """auto, cpu, cuda"""
     seed: int = 0
     lora_rank: int = 0
     """0: full fine-tuning."""

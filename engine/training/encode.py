@@ -1,0 +1,135 @@
+"""Messages to token ids, exactly as TRL would, with everything counted that TRL does in silence.
+
+The response starts where the tokens of prompt + response part from those of the prompt alone with its
+generation prompt; sequences longer than ``max_length`` lose their end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from engine.errors import TrainError
+from engine.progress import Progress
+from engine.training.shaped import ShapedPairs
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """Token ids of one pair; a response is prompt + completion to the model."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    prompt_lost: int
+    """Tokens at the end of the prompt that the template renders differently once a response follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPairs:
+    """All pairs as token ids, rows as in ``ShapedPairs``."""
+
+    table: pa.Table
+    """prompt_ids, chosen_ids, rejected_ids, weight, offset"""
+    n_truncated: int
+    """Pairs of which at least one response loses its end to ``max_length``."""
+    n_prompt_lost: int
+    """Pairs whose prompt, as trained on, differs from the prompt at inference."""
+
+
+def check_tokenizer(tokenizer: Any, path: str) -> None:
+    """Refuse a tokenizer that cannot turn messages into text.
+
+    Raises:
+        TrainError: no chat template, or no end-of-sequence token.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise TrainError(
+            f"the tokenizer of {path} has no chat template, so messages cannot become text",
+            hint="start from a chat checkpoint, or save a chat_template.jinja beside its tokenizer",
+        )
+    if tokenizer.eos_token is None:
+        raise TrainError(f"the tokenizer of {path} has no end-of-sequence token", hint="set eos_token in it")
+
+
+def prompt_ids(tokenizer: Any, prompt: Sequence[Mapping[str, str]]) -> list[int]:
+    """Token ids of a prompt with its generation prompt: what a model continues."""
+    ids: list[int] = tokenizer.apply_chat_template(
+        list(prompt), tokenize=True, return_dict=True, add_generation_prompt=True
+    )["input_ids"]
+    return ids
+
+
+def encode_pair(
+    tokenizer: Any,
+    prompt: Sequence[Mapping[str, str]],
+    chosen: Sequence[Mapping[str, str]],
+    rejected: Sequence[Mapping[str, str]],
+) -> EncodedPair:
+    """Token ids of one pair, split where the response begins."""
+    start = prompt_ids(tokenizer, prompt)
+    sides = [
+        tokenizer.apply_chat_template([*prompt, *side], tokenize=True, return_dict=True)["input_ids"]
+        for side in (chosen, rejected)
+    ]
+    cut = min(_common_prefix(start, side) for side in sides)
+    return EncodedPair(start[:cut], sides[0][cut:], sides[1][cut:], len(start) - cut)
+
+
+def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progress) -> EncodedPairs:
+    """Token ids of every pair.
+
+    Raises:
+        TrainError: a prompt alone fills ``max_length`` (TRL would drop the pair in silence), or the template
+            refuses a conversation.
+        Cancelled: the user stopped.
+    """
+    progress.start("encode", pairs.n_pairs, "pairs")
+    columns: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
+    n_truncated = n_prompt_lost = n_filled = 0
+    for batch in pairs.table.to_batches(max_chunksize=_BATCH):
+        for row in batch.to_pylist():
+            pair = _encode_row(tokenizer, row)
+            longest = len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
+            n_filled += len(pair.prompt) >= max_length
+            n_truncated += longest > max_length
+            n_prompt_lost += pair.prompt_lost > 0
+            for name, ids in zip(columns, (pair.prompt, pair.chosen, pair.rejected), strict=True):
+                columns[name].append(ids)
+        progress.advance(batch.num_rows)
+    progress.finish()
+    if n_filled:
+        raise TrainError(
+            f"{n_filled} of {pairs.n_pairs} prompts alone fill all {max_length} tokens",
+            hint="raise training.max_length, or drop them with a rule on prompt.tokens",
+        )
+    ids_type = pa.list_(pa.int32())
+    table = pa.table(
+        {name: pa.array(values, ids_type) for name, values in columns.items()}
+        | {name: pairs.table.column(name).cast(pa.float32()) for name in ("weight", "offset")}
+    )
+    return EncodedPairs(table, n_truncated, n_prompt_lost)
+
+
+def _encode_row(tokenizer: Any, row: Mapping[str, Any]) -> EncodedPair:
+    from jinja2 import TemplateError
+
+    try:
+        return encode_pair(tokenizer, row["prompt"], row["chosen"], row["rejected"])
+    except TemplateError as error:
+        raise TrainError(
+            f"pair {row['pair_id']}: the chat template refuses this conversation: {error}",
+            hint="drop such pairs with a rule, or use a template that takes these roles",
+        ) from error
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    n = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        n += 1
+    return n

@@ -1,0 +1,121 @@
+"""A run as a file: what a front end writes, and what one or many training processes read.
+
+Nothing here imports torch, so a front end can start and watch a run cheaply. The process is
+``python -m engine.training.run RUN_JSON`` or the same under torchrun, and outlives the front end.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import TrainError
+from engine.manifest import write_json
+from engine.settings import TrainingSettings, apply
+
+REQUEST = "request.json"
+STATUS = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Everything that a run is asked to do."""
+
+    shaped_dir: Path
+    model_path: str
+    run_dir: Path
+    cache_dir: Path
+    """Where reference log-probabilities are kept across runs."""
+    settings: TrainingSettings
+
+
+def write_request(request: RunRequest) -> Path:
+    """Write RUN_DIR/request.json and return its path; paths are made absolute."""
+    path = request.run_dir / REQUEST
+    model = Path(request.model_path).expanduser()
+    write_json(
+        path,
+        {
+            "shaped_dir": str(request.shaped_dir.resolve()),
+            "model_path": str(model.resolve()) if model.is_dir() else request.model_path,
+            "run_dir": str(request.run_dir.resolve()),
+            "cache_dir": str(request.cache_dir.resolve()),
+            "settings": asdict(request.settings),
+        },
+    )
+    return path
+
+
+def read_request(path: Path) -> RunRequest:
+    """Read a request.
+
+    Raises:
+        TrainError: not there, or no request.
+        SettingsError: an unknown or broken setting.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        values = {key: raw[key] for key in ("shaped_dir", "model_path", "run_dir", "cache_dir", "settings")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainError(
+            f"{path} is no training request", hint="`prosect train SHAPED` writes one"
+        ) from error
+    return RunRequest(
+        Path(values["shaped_dir"]),
+        values["model_path"],
+        Path(values["run_dir"]),
+        Path(values["cache_dir"]),
+        apply(TrainingSettings(), values["settings"], f"{path}: settings"),
+    )
+
+
+def command(request: Path, *, n_processes: int = 1) -> list[str]:
+    """The command line of a run; more than one process goes through torchrun."""
+    launcher: Sequence[str] = (sys.executable,)
+    if n_processes > 1:
+        launcher = (
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={n_processes}",
+        )
+    return [*launcher, "-m", "engine.training.run", str(request)]
+
+
+def start_detached(request: Path, *, n_processes: int = 1) -> subprocess.Popen[bytes]:
+    """Start a run that outlives this process; its output goes to RUN_DIR/process.log.
+
+    Keep the returned handle while watching, and ``poll`` it: an ended child that nobody asks about stays a
+    zombie until this process ends.
+    """
+    with (request.parent / "process.log").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command(request, n_processes=n_processes),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def request_stop(run_dir: Path) -> None:
+    """Ask a run to save and stop at the end of its current step."""
+    (run_dir / "stop").write_text("")
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """The run's run.json.
+
+    Raises:
+        TrainError: no run there, or a damaged file.
+    """
+    path = run_dir / STATUS
+    try:
+        status: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{run_dir} holds no run", hint="start one with `prosect train SHAPED`") from error
+    return status
