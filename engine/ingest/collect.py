@@ -1,0 +1,203 @@
+"""Rows of one source → cleaned, checked, hashed pairs in the spool; everything else → the report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from engine.errors import IngestError
+from engine.ingest import keys as k
+from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Origin, Reason, Row
+from engine.ingest.files import DataFile
+from engine.ingest.formats.base import Format, finish
+from engine.ingest.json_values import Failure
+from engine.ingest.pairing import RatedAnswers
+from engine.ingest.report import Entries, Tally
+from engine.ingest.source import OpenSource, line_limit
+from engine.ingest.spool import Spool
+from engine.progress import Progress
+from engine.records import Label
+
+_BATCH = 512
+_NOTED_LABELS = {
+    Label.TIE: Reason.TIE,
+    Label.BOTH_BAD: Reason.BOTH_BAD,
+    Label.NONE: Reason.NO_LABEL,
+}
+
+
+@dataclass(slots=True)
+class Collected:
+    """Everything read so far, of all sources."""
+
+    spool: Spool
+    entries: Entries
+    max_text_bytes: int
+    with_overlaps: bool
+    """Some source is an evaluation set: prompts are compared with it."""
+    keys: k.KeyColumns = field(default_factory=k.KeyColumns)
+    sources: dict[str, int] = field(default_factory=dict)
+    """Source name to number."""
+    files: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def number_of(self, source: str) -> int:
+        """Number of a source name, given out in order of appearance."""
+        return self.sources.setdefault(source, len(self.sources))
+
+
+def convert(form: Format, row: Row, notes: Notes) -> list[Draft | Answer]:
+    """All drafts of a row, with shared columns filled in. Raises ``Dropped``."""
+    drafts = form.convert(row, notes)
+    for draft in drafts:
+        if isinstance(draft, Draft):
+            finish(draft, row, form.used, notes)
+    return list(drafts)
+
+
+def check_sides(draft: Draft, notes: Notes) -> None:
+    """Raise ``Dropped`` for sides that cannot be compared."""
+    for name, side in (("chosen", draft.chosen), ("rejected", draft.rejected)):
+        if not side or side[-1][0] not in ("assistant", "tool"):
+            raise Dropped(Reason.NO_ANSWER, f"{name} does not end with an answer")
+        if not side[-1][1] or side[-1][1].isspace():
+            raise Dropped(Reason.EMPTY_SIDE, name)
+    if draft.chosen == draft.rejected:
+        if draft.label is Label.CHOSEN:
+            raise Dropped(Reason.IDENTICAL_SIDES)
+        notes.append(Note(Kind.NOTED, Reason.IDENTICAL_SIDES, ""))
+
+
+class Collector:
+    """Reads one source into what was collected so far."""
+
+    def __init__(self, opened: OpenSource, into: Collected, progress: Progress) -> None:
+        self._opened = opened
+        self._into = into
+        self._progress = progress
+        self._tallies: dict[str, Tally] = {f.shown: Tally() for f in opened.files}
+        self._answers = RatedAnswers()
+
+    def run(self) -> dict[str, Tally]:
+        """Read all files; counts by file."""
+        for file in self._opened.files:
+            self._read(file)
+        for origin, made in self._answers.pairs():
+            tally = self._tallies[origin.file]
+            if made is None:
+                tally.merged += 1
+            elif isinstance(made, Dropped):
+                self._drop(origin, tally, made)
+            else:
+                self._take(made, origin, [], tally)
+        return self._tallies
+
+    def _read(self, file: DataFile) -> None:
+        tally = self._tallies[file.shown]
+        rows = self._opened.rows(file, line_limit(self._into.max_text_bytes))
+        for count, (number, row) in enumerate(rows, 1):
+            tally.rows_read += 1
+            self._row(Origin(file.source, file.shown, number), row, tally)
+            if count % _BATCH == 0:
+                self._progress.advance(_BATCH)
+        self._progress.advance(tally.rows_read % _BATCH)
+
+    def _row(self, origin: Origin, row: Row | Failure, tally: Tally) -> None:
+        if isinstance(row, Failure):
+            self._drop(origin, tally, Dropped(row.reason, row.detail))
+            return
+        notes: Notes = []
+        try:
+            drafts = convert(self._opened.format, row, notes)
+        except Dropped as dropped:
+            self._drop(origin, tally, dropped)
+            return
+        except RecursionError:
+            self._drop(origin, tally, Dropped(Reason.NESTED_TOO_DEEPLY))
+            return
+        tally.expanded += len(drafts) - 1
+        for draft in drafts:
+            if isinstance(draft, Answer):
+                self._answers.add(origin, draft)
+            else:
+                self._take(draft, origin, notes, tally)
+                notes = []
+
+    def _take(self, draft: Draft, origin: Origin, notes: Notes, tally: Tally) -> None:
+        into = self._into
+        source = self._opened.spec.name or draft.source or origin.source
+        if self._opened.spec.name and draft.source and draft.source != source:
+            draft.meta["source"] = draft.source
+        try:
+            check_sides(draft, notes)
+            size, keys, meta = self._sealed(draft, source, notes)
+        except Dropped as dropped:
+            self._drop(origin, tally, dropped)
+            return
+        except RecursionError:
+            self._drop(origin, tally, Dropped(Reason.NESTED_TOO_DEEPLY))
+            return
+        into.keys.add(
+            keys,
+            source=into.number_of(source),
+            file=into.files.setdefault(origin.file, len(into.files)),
+            row=origin.row,
+            size=size + len(meta),
+            is_evaluation=self._opened.format.is_evaluation,
+        )
+        into.spool.add(draft, source=source, file=origin.file, row=origin.row, meta=meta, size=size)
+        label = draft.label.value
+        into.labels[label] = into.labels.get(label, 0) + 1
+        tally.pairs += 1
+        if draft.label in _NOTED_LABELS:
+            notes.append(Note(Kind.NOTED, _NOTED_LABELS[draft.label], ""))
+        for note in notes:
+            into.entries.add(source, origin.file, origin.row, *note)
+
+    def _sealed(self, draft: Draft, source: str, notes: Notes) -> tuple[int, k.Keys, str]:
+        limit = self._into.max_text_bytes
+        prompt = k.hashed(draft.prompt, notes, limit)
+        chosen = k.hashed(draft.chosen, notes, limit)
+        rejected = k.hashed(draft.rejected, notes, limit)
+        draft.prompt, draft.chosen, draft.rejected = prompt.turns, chosen.turns, rejected.turns
+        k.clean_words(draft, notes)
+        meta = k.meta_text(draft.meta, notes)
+        keys = k.Keys(
+            k.prompt_key(prompt, chosen.digest, rejected.digest),
+            k.content_key(prompt.digest, chosen.digest, rejected.digest, draft.label),
+            k.rest_key(draft, meta),
+            k.conversation_key(source, draft.conversation_id),
+            k.overlap_key(draft.prompt) if self._into.with_overlaps else bytes(8),
+        )
+        return prompt.size + chosen.size + rejected.size, keys, meta
+
+    def _drop(self, origin: Origin, tally: Tally, dropped: Dropped) -> None:
+        tally.dropped += 1
+        source = self._opened.spec.name or origin.source
+        self._into.entries.add(source, origin.file, origin.row, Kind.DROPPED, dropped.reason, dropped.detail)
+
+
+def preview_drafts(opened: OpenSource, n: int) -> Iterator[Draft]:
+    """The first pairs of a source, from its sample; rows that would be dropped are passed over."""
+    made = 0
+    for _, row in opened.sample:
+        notes: Notes = []
+        try:
+            drafts = convert(opened.format, row, notes)
+        except (Dropped, RecursionError):
+            continue
+        for draft in drafts:
+            if made < n and isinstance(draft, Draft):
+                made += 1
+                yield draft
+
+
+def refuse_nothing(opened: OpenSource, tallies: dict[str, Tally], entries: Entries) -> None:
+    """Raise ``IngestError`` when not one row of a source became a pair."""
+    if any(t.pairs for t in tallies.values()):
+        return
+    rows = sum(t.rows_read for t in tallies.values())
+    reasons = ", ".join(f"{reason} {n}" for reason, n in entries.counts[Kind.DROPPED].most_common(5))
+    raise IngestError(
+        f"{opened.spec.path}: none of {rows:,} rows became a pair as {opened.format.title} "
+        f"({opened.format.shape}); dropped: {reasons or 'nothing, there are no rows'}",
+        hint="the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
+    )

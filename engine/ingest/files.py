@@ -1,0 +1,159 @@
+"""Which files a source means: one file, a folder, a glob, a local Hugging Face folder or a hub name."""
+
+import glob
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import IngestError
+
+SUFFIXES = (
+    *(".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst"),
+    *(".json", ".json.gz", ".json.zst", ".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.zst"),
+    *(".parquet", ".arrow", ".feather"),
+)
+_BOOKKEEPING = frozenset(
+    {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
+)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of a source."""
+
+    path: Path
+    shown: str
+    """How the pairs and the report name it: as the user wrote it, with / between folders."""
+    source: str
+    """The name its pairs get where neither the user nor the row names a source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files of one source, and what was left aside."""
+
+    files: tuple[DataFile, ...]
+    remarks: tuple[str, ...] = ()
+    """Splits that were left out, the revision of a download: shown and kept in the report."""
+
+
+def stem(path: Path) -> str:
+    """File name without data suffix and shard number."""
+    name = path.name
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    return _SHARD.sub("", name)
+
+
+def locate(text: str) -> Located:
+    """Files of a source path, in name order.
+
+    ``path#split`` takes one split of a folder or hub dataset, ``path#all`` every split.
+
+    Raises:
+        IngestError: nothing there, nothing readable there, or an unknown split.
+    """
+    base, _, split = text.partition("#") if not Path(text).exists() else (text, "", "")
+    path = Path(base).expanduser()
+    if path.is_file():
+        _check_suffix(path)
+        return Located((DataFile(path, path.as_posix(), stem(path)),))
+    if path.is_dir():
+        return _folder(path, path.as_posix(), path.resolve().name, split)
+    if glob.has_magic(base):
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207 - user's pattern
+        files = [p for p in found if p.is_file() and p.name.endswith(SUFFIXES)]
+        if not files:
+            raise IngestError(f"{text}: no data file matches", hint="quote the pattern; " + _kinds())
+        return Located(tuple(DataFile(p, p.as_posix(), stem(p)) for p in files))
+    if _HUB_NAME.match(base.split("@")[0]):
+        from engine.ingest.hub import download  # the hub client takes a second to import
+
+        folder, revision = download(base)
+        located = _folder(folder, base, base.split("@")[0].split("/")[1], split)
+        return Located(located.files, (f"{base}: revision {revision}", *located.remarks))
+    raise IngestError(f"{text}: no such file or folder", hint=_kinds())
+
+
+def _kinds() -> str:
+    return (
+        "give a file ("
+        + ", ".join(s for s in SUFFIXES if s.count(".") == 1)
+        + ", also .gz and .zst)"
+        + (", a folder, a glob in quotes, or a hub name such as owner/name")
+    )
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(SUFFIXES):
+        raise IngestError(f"{path}: not a kind of file that can be read", hint=_kinds())
+
+
+def _folder(folder: Path, shown: str, name: str, split: str) -> Located:
+    by_split: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if hidden or not path.is_file() or not path.name.endswith(SUFFIXES):
+            continue
+        if path.name not in _BOOKKEEPING and not path.name.startswith("cache-"):
+            by_split.setdefault(_split_of(inside, path), []).append(path)
+    if not by_split:
+        raise IngestError(f"{shown}: no data files in this folder", hint=_kinds())
+    taken, remarks = _pick_splits(by_split, shown, split)
+    files = [
+        DataFile(p, f"{shown.rstrip('/')}/{p.relative_to(folder).as_posix()}", name)
+        for s in taken
+        for p in by_split[s]
+    ]
+    return Located(tuple(sorted(files, key=lambda f: f.shown)), remarks)
+
+
+def _split_of(inside: Path, path: Path) -> str:
+    """Split by the layout of the hub (data/train-00000-of-00001) or of save_to_disk (train/data-00000…)."""
+    if (path.parent / "state.json").exists():
+        return _saved_split(path)
+    name = stem(inside)
+    if name in ("data", "") and len(inside.parts) > 1:
+        return inside.parts[-2]
+    return name
+
+
+def _saved_split(path: Path) -> str:
+    try:
+        state = json.loads((path.parent / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        state = {}
+    said = state.get("_split") if isinstance(state, dict) else None
+    return said if isinstance(said, str) else path.parent.name
+
+
+_IS_SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval|raw|filtered)(_\w+|-\w+)?\Z")
+
+
+def _pick_splits(
+    by_split: dict[str, list[Path]], shown: str, split: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Splits to read: the named one, else the training split, else everything.
+
+    Folders of a dataset often hold the same rows again as test, sft or generation splits; what is left out
+    is said.
+    """
+    names = sorted(by_split)
+    if split == "all":
+        return names, ()
+    if split:
+        if split not in by_split:
+            raise IngestError(f"{shown}#{split}: there is no such split", hint="splits: " + ", ".join(names))
+        return [split], ()
+    known = [n for n in names if _IS_SPLIT.match(n)]
+    for wanted in ("train_prefs", "train", "filtered"):
+        if wanted in known and len(names) > 1:
+            left = ", ".join(n for n in names if n != wanted)
+            return [wanted], (f"{shown}: read split {wanted}, left out {left} (use {shown}#all for all)",)
+    return names, ()

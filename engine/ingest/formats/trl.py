@@ -1,0 +1,171 @@
+"""Files with ``chosen`` and ``rejected`` columns: TRL's shapes and the datasets that follow them."""
+
+from engine.ingest.drafts import Draft, Notes, Row, Turns
+from engine.ingest.formats.base import Format
+from engine.ingest.formats.shape import Shape, ValueKind
+from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
+from engine.ingest.formats.turns import prompt_turns, side_turns, split_common, turns, without_prompt
+
+_SIDES = frozenset({"chosen", "rejected"})
+_K = ValueKind
+
+
+def explicit_draft(prompt: Turns, chosen: Turns, rejected: Turns, notes: Notes) -> Draft:
+    """A draft from a prompt and two sides that may repeat the prompt or go on together for some turns."""
+    chosen, rejected = without_prompt(prompt, chosen), without_prompt(prompt, rejected)
+    if len(chosen) > 1 and len(rejected) > 1 and chosen[0] == rejected[0]:
+        shared, chosen, rejected = split_common(chosen, rejected, notes)
+        # The prompt column may be one turn of a longer conversation that the sides carry whole.
+        prompt = shared if prompt and prompt[-1] in shared else prompt + shared
+    return Draft(prompt, chosen, rejected)
+
+
+def _convert_explicit(row: Row, notes: Notes) -> list[Draft]:
+    value = row.get("prompt")
+    if isinstance(value, str) and is_open_transcript(value):
+        prompt = open_transcript_turns(value)
+    else:
+        prompt = prompt_turns(value, notes, "prompt")
+    system = row.get("system")
+    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
+        prompt = (("system", system), *prompt)
+    chosen = side_turns(row.get("chosen"), notes, "chosen")
+    rejected = side_turns(row.get("rejected"), notes, "rejected")
+    return [explicit_draft(prompt, chosen, rejected, notes)]
+
+
+def _convert_implicit(row: Row, notes: Notes) -> list[Draft]:
+    chosen = turns(row.get("chosen"), notes, "chosen")
+    rejected = turns(row.get("rejected"), notes, "rejected")
+    prompt, chosen, rejected = split_common(chosen, rejected, notes)
+    system = row.get("system")
+    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
+        prompt = (("system", system), *prompt)
+    return [Draft(prompt, chosen, rejected)]
+
+
+def _convert_question(row: Row, notes: Notes) -> list[Draft]:
+    column = "question" if "question" in row else "input"
+    return _convert_explicit({**row, "prompt": row.get(column)}, notes)
+
+
+def _has_sides(shape: Shape, *kinds: ValueKind) -> bool:
+    return all(shape.holds(c, *kinds) for c in ("chosen", "rejected"))
+
+
+def _detect_explicit_text(shape: Shape) -> bool:
+    return shape.holds("prompt", _K.TEXT, _K.TRANSCRIPT) and _has_sides(shape, _K.TEXT, _K.TRANSCRIPT)
+
+
+def _detect_explicit_messages(shape: Shape) -> bool:
+    return shape.has("prompt") and _has_sides(shape, _K.MESSAGES, _K.MESSAGE)
+
+
+def _detect_implicit_messages(shape: Shape) -> bool:
+    return not shape.has("prompt") and _has_sides(shape, _K.MESSAGES)
+
+
+def _detect_ultrafeedback(shape: Shape) -> bool:
+    return _detect_explicit_messages(shape) and shape.has("prompt_id", "score_chosen", "score_rejected")
+
+
+def _detect_argilla(shape: Shape) -> bool:
+    return shape.has("prompt", "chosen-rating", "rejected-rating") and _has_sides(
+        shape, _K.MESSAGES, _K.TEXT, _K.TRANSCRIPT
+    )
+
+
+def _detect_mixture(shape: Shape) -> bool:
+    models = any(shape.has(c) for c in ("chosen_model", "chonsen_model", "chosen_rating"))
+    return (
+        _detect_explicit_messages(shape) and shape.has("id", "source") and not shape.has("chosen-rating")
+    ) or (_detect_implicit_messages(shape) and shape.has("id", "source") and models)
+
+
+def _convert_mixture(row: Row, notes: Notes) -> list[Draft]:
+    return _convert_explicit(row, notes) if row.get("prompt") is not None else _convert_implicit(row, notes)
+
+
+def _detect_skywork(shape: Shape) -> bool:
+    return _detect_implicit_messages(shape) and shape.has("source") and not _detect_mixture(shape)
+
+
+def _detect_question(shape: Shape) -> bool:
+    asked = shape.is_text("question") or shape.is_text("input")
+    return not shape.has("prompt") and asked and _has_sides(shape, _K.TEXT, _K.TRANSCRIPT, _K.MESSAGES)
+
+
+EXPLICIT = Format(
+    "trl",
+    "TRL, explicit prompt",
+    "prompt, chosen, rejected: texts",
+    _detect_explicit_text,
+    _convert_explicit,
+    _SIDES | {"prompt", "system"},
+)
+CONVERSATIONAL = Format(
+    "trl-conversational",
+    "TRL, conversational, explicit prompt",
+    "prompt: text or messages; chosen, rejected: messages",
+    _detect_explicit_messages,
+    _convert_explicit,
+    _SIDES | {"prompt", "system"},
+)
+IMPLICIT_CONVERSATIONAL = Format(
+    "trl-implicit-conversational",
+    "TRL, conversational, implicit prompt",
+    "chosen, rejected: whole conversations as messages",
+    _detect_implicit_messages,
+    _convert_implicit,
+    _SIDES | {"system"},
+)
+ULTRAFEEDBACK = Format(
+    "ultrafeedback",
+    "UltraFeedback binarized",
+    "prompt, prompt_id, chosen, rejected: messages with the user turn, score_chosen, score_rejected",
+    _detect_ultrafeedback,
+    _convert_explicit,
+    _SIDES | {"prompt", "messages", "system"},
+    rank=3,
+    from_description=True,
+)
+ARGILLA = Format(
+    "argilla",
+    "argilla's cleaned UltraFeedback and Capybara",
+    "prompt, chosen, rejected, chosen-rating, rejected-rating, chosen-model, rejected-model",
+    _detect_argilla,
+    _convert_explicit,
+    _SIDES | {"prompt", "system"},
+    rank=3,
+    from_description=True,
+)
+MIXTURE = Format(
+    "tulu",
+    "Tulu 3 and Dolci mixtures",
+    "id, source, prompt, chosen, rejected: messages with the user turn; models and ratings where present",
+    _detect_mixture,
+    _convert_mixture,
+    _SIDES | {"prompt", "system"},
+    rank=2,
+    from_description=True,
+)
+SKYWORK = Format(
+    "skywork",
+    "Skywork reward preferences",
+    "chosen, rejected: whole conversations as messages, source",
+    _detect_skywork,
+    _convert_implicit,
+    _SIDES | {"system"},
+    rank=2,
+    from_description=True,
+)
+ORCA = Format(
+    "orca",
+    "Orca DPO pairs",
+    "question or input, chosen, rejected, system",
+    _detect_question,
+    _convert_question,
+    _SIDES | {"question", "input", "system"},
+    rank=1,
+    from_description=True,
+)

@@ -1,0 +1,198 @@
+"""JSON of any layout as a stream of rows: lines, an array, objects one after another, a wrapper, columns."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from engine.errors import IngestError
+from engine.ingest.drafts import Reason
+
+MAX_COLUMNS = 10_000
+WRAPPER_BYTES = 64 << 20
+"""Largest JSON file whose rows sit inside one object: that object must be held in memory whole."""
+_CHUNK = 1 << 20
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+"""NaN and Infinity become null: they are no JSON, but pandas and Python write them."""
+_SPACE = " \t\r\n"
+
+
+class Failure(NamedTuple):
+    """A row that could not be read."""
+
+    reason: Reason
+    detail: str
+
+
+NumberedRow = tuple[int, dict[str, Any] | Failure]
+"""0-based row (line) of the file and its columns."""
+
+
+def as_row(text: str) -> dict[str, Any] | Failure:
+    """One line of JSON as a row."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        return Failure(Reason.NESTED_TOO_DEEPLY, "")
+    except ValueError as error:
+        return Failure(Reason.NOT_JSON, str(error)[:120])
+    return checked(value)
+
+
+def checked(value: Any) -> dict[str, Any] | Failure:
+    """A JSON value as a row, if it is an object of a bearable width."""
+    if not isinstance(value, dict):
+        return Failure(Reason.NOT_AN_OBJECT, type(value).__name__)
+    if len(value) > MAX_COLUMNS:
+        return Failure(Reason.TOO_MANY_COLUMNS, f"{len(value)} columns")
+    return value
+
+
+class _Text:
+    """The decoded text of a stream from the current position on."""
+
+    def __init__(self, first: bytes, stream: IO[bytes]) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._stream = stream
+        self.text = self._decoder.decode(first)
+        self.at = 0
+        self.is_complete = False
+
+    def fill(self) -> None:
+        """Read as much again as is there, so that reparsing costs at most twice the text."""
+        chunk = self._stream.read(max(_CHUNK, len(self.text) - self.at))
+        self.text = self.text[self.at :] + self._decoder.decode(chunk, final=not chunk)
+        self.at = 0
+        self.is_complete = not chunk
+
+    def skip(self, characters: str) -> str:
+        """Move past some characters; the next one, empty at the end."""
+        while True:
+            while self.at < len(self.text) and self.text[self.at] in characters:
+                self.at += 1
+            if self.at < len(self.text) or self.is_complete:
+                return self.text[self.at : self.at + 1]
+            self.fill()
+
+    def skip_line(self) -> None:
+        """Move past the next newline."""
+        while (end := self.text.find("\n", self.at)) < 0 and not self.is_complete:
+            self.at = len(self.text)
+            self.fill()
+        self.at = len(self.text) if end < 0 else end + 1
+
+    def value(self, limit: int) -> Any:
+        """The next JSON value. Raises ``ValueError``, ``RecursionError`` or ``OverflowError`` (too long)."""
+        while True:
+            try:
+                value, self.at = _DECODER.raw_decode(self.text, self.at)
+            except ValueError:
+                if self.is_complete:
+                    raise
+                if len(self.text) - self.at > limit:
+                    raise OverflowError from None
+                self.fill()
+            else:
+                return value
+
+
+def json_values(path: Path, first: bytes, stream: IO[bytes], limit: int) -> Iterator[NumberedRow]:
+    """Rows of a .json file. ``first`` is what was read of the stream already.
+
+    Raises:
+        IngestError: the file ends early, is broken where rows cannot be told apart, or one value is too long.
+    """
+    source = _Text(first, stream)
+    start = source.skip(_SPACE)
+    if start == "[":
+        source.at += 1
+        yield from _array(path, source, limit)
+    elif start == "{":
+        yield from _objects(path, source, limit)
+    else:
+        raise IngestError(f"{path} does not begin with [ or {{", hint="is it JSON at all?")
+
+
+def _array(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
+    number = 0
+    while True:
+        following = source.skip(_SPACE + ",")
+        if following == "]":
+            return
+        if not following:
+            raise IngestError(f"{path} ends before its closing ]", hint="it is truncated: fetch it again")
+        yield number, checked(_value(path, source, limit, f"item {number}"))
+        number += 1
+
+
+def _value(path: Path, source: _Text, limit: int, what: str) -> Any:
+    try:
+        return source.value(limit)
+    except RecursionError as error:
+        raise IngestError(f"{path}: {what} is nested too deeply") from error
+    except OverflowError as error:
+        raise IngestError(
+            f"{path}: {what} is longer than {limit:,} bytes",
+            hint="write the rows as JSON lines, or raise [ingest] max_text_bytes",
+        ) from error
+    except ValueError as error:
+        raise IngestError(
+            f"{path}: {what} is no valid JSON: {str(error)[:120]}", hint="the file is truncated or damaged"
+        ) from error
+
+
+def _objects(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
+    only = _value(path, source, WRAPPER_BYTES, "the first object")
+    if not source.skip(_SPACE):
+        yield from enumerate(_unwrapped(only))
+        return
+    yield 0, checked(only)
+    number = 1
+    while source.skip(_SPACE):
+        try:
+            row: dict[str, Any] | Failure = checked(source.value(limit))
+        except RecursionError:
+            row = Failure(Reason.NESTED_TOO_DEEPLY, "")
+        except OverflowError:
+            row = Failure(Reason.LINE_TOO_LONG, "")
+        except ValueError as error:
+            row = Failure(Reason.NOT_JSON, str(error)[:120])
+        if isinstance(row, Failure) and row.reason is not Reason.NOT_AN_OBJECT:
+            source.skip_line()
+        yield number, row
+        number += 1
+
+
+def _unwrapped(value: dict[str, Any]) -> Iterator[dict[str, Any] | Failure]:
+    """Rows inside one object: columns as lists, columns as {row: value}, or one list of rows."""
+    columns = list(value.values())
+    if _are_lists(columns):
+        return (dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True))
+    if _are_numbered(columns):
+        return ({name: column[key] for name, column in value.items()} for key in columns[0])
+    lists = [c for c in columns if isinstance(c, list) and c and isinstance(c[0], dict) and not _is_chat(c)]
+    if len(lists) == 1:
+        shared = {"annotators": value["annotators"]} if isinstance(value.get("annotators"), dict) else {}
+        return (checked(item | shared if isinstance(item, dict) else item) for item in lists[0])
+    return iter([checked(value)])
+
+
+def _are_lists(columns: list[Any]) -> bool:
+    return (
+        len(columns) > 1
+        and all(isinstance(c, list) and not _is_chat(c) for c in columns)
+        and len({len(c) for c in columns}) == 1
+    )
+
+
+def _are_numbered(columns: list[Any]) -> bool:
+    return (
+        len(columns) > 1
+        and all(isinstance(c, dict) and c.keys() == columns[0].keys() for c in columns)
+        and all(key.isdigit() for key in columns[0])
+    )
+
+
+def _is_chat(value: list[Any]) -> bool:
+    return bool(value) and isinstance(value[0], dict) and ("role" in value[0] or "from" in value[0])

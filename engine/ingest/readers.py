@@ -1,0 +1,147 @@
+"""Files → rows, one at a time and in bounded memory, whatever the file holds.
+
+A row that cannot be read is handed on as a ``Failure`` and counted; a file that cannot be trusted any more
+(truncated compression, a broken parquet footer, text in another encoding) raises. Text is decoded with
+``surrogateescape``: bytes that are no UTF-8 arrive as lone surrogates and are repaired and counted later.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+
+from engine.errors import IngestError
+from engine.ingest.columnar import arrow_rows, parquet_rows
+from engine.ingest.drafts import Reason
+from engine.ingest.json_values import MAX_COLUMNS, Failure, NumberedRow, as_row, json_values
+
+_CHUNK = 1 << 20
+
+
+def read_rows(path: Path, max_line_bytes: int) -> Iterator[NumberedRow]:
+    """Every row of a file in file order.
+
+    Raises:
+        IngestError: the file is empty, truncated, of another encoding, or has a broken header.
+    """
+    if not path.is_file():
+        raise IngestError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise IngestError(f"{path} is empty", hint="an interrupted download? fetch it again")
+    kind = path.name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
+    try:
+        if kind == "parquet":
+            yield from _checked(parquet_rows(path, MAX_COLUMNS))
+        elif kind in ("arrow", "feather"):
+            yield from _checked(arrow_rows(path, MAX_COLUMNS))
+        else:
+            with _opened(path) as stream:
+                yield from _text_rows(path, kind, stream, max_line_bytes)
+    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IngestError(
+            f"{path} cannot be read to its end: {first_line}",
+            hint="the file is truncated or damaged: fetch it again",
+        ) from error
+
+
+def _checked(rows: Iterator[dict[str, Any]]) -> Iterator[NumberedRow]:
+    yield from enumerate(rows)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.name.endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    if path.name.endswith(".zst"):
+        return io.BufferedReader(cast("Any", pa.input_stream(str(path), compression="zstd")), _CHUNK)
+    return path.open("rb", buffering=_CHUNK)
+
+
+def _text_rows(path: Path, kind: str, stream: IO[bytes], max_line_bytes: int) -> Iterator[NumberedRow]:
+    lines = _lines(stream, max_line_bytes)
+    first = next(lines, None)
+    if first is None:
+        raise IngestError(f"{path} is empty once unpacked")
+    if first is not _TOO_LONG:
+        if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise IngestError(f"{path} is UTF-16", hint="convert it: iconv -f UTF-16 -t UTF-8 IN > OUT")
+        first = first.removeprefix(b"\xef\xbb\xbf")
+    if kind == "json":
+        yield from json_values(path, first, stream, max_line_bytes)
+    elif kind in ("csv", "tsv"):
+        yield from _csv_rows(path, "\t" if kind == "tsv" else ",", _chain(first, lines), max_line_bytes)
+    else:
+        yield from _jsonl_rows(_chain(first, lines))
+
+
+_TOO_LONG = b"\0 the line is too long \0"
+"""Stands for a line that was skipped unread; compared by identity."""
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _lines(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    """Lines with their newline; one longer than the limit is read past and given as ``_TOO_LONG``."""
+    while line := stream.readline(limit + 1):
+        if len(line) <= limit or line.endswith(b"\n"):
+            yield line
+            continue
+        while (rest := stream.readline(_CHUNK)) and not rest.endswith(b"\n"):
+            pass
+        yield _TOO_LONG
+
+
+def _jsonl_rows(lines: Iterator[bytes]) -> Iterator[NumberedRow]:
+    for number, line in enumerate(lines):
+        if line is _TOO_LONG:
+            yield number, Failure(Reason.LINE_TOO_LONG, "")
+            continue
+        text = line.decode("utf-8", "surrogateescape")
+        if text.isspace():
+            continue
+        yield number, as_row(text)
+
+
+def _csv_rows(path: Path, delimiter: str, lines: Iterator[bytes], limit: int) -> Iterator[NumberedRow]:
+    def decoded() -> Iterator[str]:
+        for line in lines:
+            if line is _TOO_LONG:
+                raise IngestError(
+                    f"{path}: a line of the table is longer than {limit:,} bytes",
+                    hint="is a quote missing? raise [ingest] max_text_bytes if not",
+                )
+            yield line.decode("utf-8", "surrogateescape")
+
+    csv.field_size_limit(limit)
+    table = csv.reader(decoded(), delimiter=delimiter)
+    try:
+        header = next(table)
+        _check_header(path, header)
+        for number, cells in enumerate(table):
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                detail = f"{len(cells)} cells, the header has {len(header)}"
+                yield number, Failure(Reason.WRONG_WIDTH, detail)
+            else:
+                yield number, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise IngestError(
+            f"{path}: line {table.line_num}: {error}", hint="is a quote missing in that line?"
+        ) from error
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) > MAX_COLUMNS:
+        raise IngestError(f"{path} has {len(header):,} columns; {MAX_COLUMNS:,} are the most that is read")
+    if len(set(header)) != len(header):
+        double = sorted({c for c in header if header.count(c) > 1})[:5]
+        raise IngestError(f"{path}: columns occur twice: {', '.join(double)}", hint="rename them")

@@ -1,0 +1,117 @@
+"""One input as the user gives it, opened: its files, its format, the hash of its content."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from engine.errors import IngestError
+from engine.ingest.drafts import Row
+from engine.ingest.files import DataFile, locate
+from engine.ingest.formats.base import Format
+from engine.ingest.formats.generic import check_mapping, is_complete, mapped_format, renamed
+from engine.ingest.formats.registry import choose
+from engine.ingest.formats.shape import Shape
+from engine.ingest.json_values import Failure, NumberedRow
+from engine.ingest.readers import read_rows
+from engine.manifest import hash_file, hash_json
+from engine.safe_text import is_printable_name
+
+SAMPLE_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """One input as given on the command line or in a call."""
+
+    path: str
+    """File, folder, glob, or hub name (``owner/name``, ``owner/name@revision``); ``#split`` picks a split."""
+    name: str | None = None
+    """Source name of its pairs; None: the rows' own ``source`` column, else the file's stem."""
+    weight: float = 1.0
+    """Kept in the report for whoever mixes sources; the pairs themselves carry none."""
+    format: str | None = None
+    """Name of a format; None: detected."""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Role to column, see ``formats.generic``."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """A source whose files exist and whose format is known."""
+
+    spec: SourceSpec
+    files: tuple[DataFile, ...]
+    hashes: tuple[str, ...]
+    format: Format
+    renames: Mapping[str, str]
+    """Partial mapping, applied to each row before the format sees it."""
+    fingerprint: str
+    """Changes when anything does that could change its pairs."""
+    remarks: tuple[str, ...]
+    sample: tuple[tuple[int, Row], ...]
+    shape: Shape
+
+    def rows(self, file: DataFile, max_line_bytes: int) -> Iterator[NumberedRow]:
+        """Rows of one of the files, columns renamed."""
+        rows = read_rows(file.path, max_line_bytes)
+        if not self.renames:
+            return rows
+        return (
+            (number, row if isinstance(row, Failure) else renamed(row, self.renames)) for number, row in rows
+        )
+
+
+def line_limit(max_text_bytes: int) -> int:
+    """Longest line that is parsed: a row has three texts and other columns."""
+    return 4 * max_text_bytes
+
+
+def open_source(spec: SourceSpec, max_text_bytes: int, *, with_hashes: bool = True) -> OpenSource:
+    """Find the files of a source, hash them, and settle its format from the first rows.
+
+    Raises:
+        IngestError: nothing to read, unknown or ambiguous columns, a wrong name or weight.
+    """
+    if spec.name is not None and not is_printable_name(spec.name):
+        raise IngestError(f"source name {spec.name!r} is not a printable line")
+    if not 0 < spec.weight < float("inf"):
+        raise IngestError(f"{spec.path}: weight {spec.weight} is not a positive number")
+    located = locate(spec.path)
+    sample = _sample(located.files, line_limit(max_text_bytes))
+    is_csv = any(".csv" in f.path.name or ".tsv" in f.path.name for f in located.files)
+    shape = Shape.of((row for _, row in sample), is_csv=is_csv)
+    check_mapping(spec.mapping, shape)
+    renames: Mapping[str, str] = {}
+    if spec.format in (None, "map") and is_complete(spec.mapping):
+        chosen = mapped_format(spec.mapping)
+    else:
+        renames = spec.mapping
+        sample = tuple((n, renamed(row, renames)) for n, row in sample)
+        shape = Shape.of((row for _, row in sample), is_csv=is_csv)
+        chosen = choose(shape, spec.path, spec.format)
+    hashes = tuple(hash_file(f.path) for f in located.files) if with_hashes else ()
+    identity: list[Any] = [spec.name, chosen.name, dict(spec.mapping), max_text_bytes]
+    names = sorted((f.shown, f.source, h) for f, h in zip(located.files, hashes, strict=False))
+    return OpenSource(
+        spec,
+        located.files,
+        hashes,
+        chosen,
+        renames,
+        hash_json([identity, [list(n) for n in names]]),
+        located.remarks,
+        sample,
+        shape,
+    )
+
+
+def _sample(files: tuple[DataFile, ...], limit: int) -> tuple[tuple[int, Row], ...]:
+    """The first readable rows. Raises ``IngestError`` where no file has any."""
+    for file in files:
+        rows = ((n, row) for n, row in islice(read_rows(file.path, limit), 4 * SAMPLE_ROWS))
+        good = [(n, row) for n, row in rows if not isinstance(row, Failure)][:SAMPLE_ROWS]
+        if good:
+            return tuple(good)
+    where = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
+    raise IngestError(f"{where}: no row can be read as a table row", hint="is it JSON lines, csv or parquet?")

@@ -1,0 +1,230 @@
+"""Ids, duplicates, groups and folds: what stays the same when rows, files and sources move about."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import IngestError
+from engine.ingest.run import SourceSpec
+from engine.manifest import read_manifest
+from engine.records import pair_schema
+from engine.settings import IngestSettings
+from tests.ingest.tables import Json, entries_of, pairs_of, plain_row, run, write_jsonl
+
+WHERE = ("source_file", "source_row")
+
+
+def without_place(pairs: list[Json]) -> list[Json]:
+    return [{k: v for k, v in p.items() if k not in WHERE} for p in pairs]
+
+
+def test_pairs_have_the_declared_schema_and_order(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(i) for i in range(40)])
+    run(file, out=tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "pairs.parquet")
+    assert table.schema.equals(pair_schema())
+    keys = [(p["group_id"], p["pair_id"]) for p in pairs_of(tmp_path / "out")]
+    assert keys == sorted(keys)
+    assert all(len(g) == 32 and len(p) == 32 for g, p in keys)
+    assert len(set(keys)) == 40
+
+
+def test_exact_duplicates_are_kept_numbered_and_counted(tmp_path: Path) -> None:
+    rows = [plain_row(1), plain_row(2), plain_row(1), plain_row(1, rating=3)]
+    report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
+    pairs = [p for p in pairs_of(tmp_path / "out") if p["prompt"][0]["content"] == "question 1"]
+    assert sorted(p["copy"] for p in pairs) == [0, 1, 2]
+    assert len({p["content_id"] for p in pairs}) == 1
+    assert len({p["pair_id"] for p in pairs}) == 3
+    assert report.noted == {"exact_duplicate": 2}
+
+
+def test_the_same_pair_in_two_sources_has_two_ids_and_one_content(tmp_path: Path) -> None:
+    a = write_jsonl(tmp_path / "a.jsonl", [plain_row(1)])
+    b = write_jsonl(tmp_path / "b.jsonl", [plain_row(1)])
+    report = run(a, b, out=tmp_path / "out")
+    one, two = pairs_of(tmp_path / "out")
+    assert one["content_id"] == two["content_id"]
+    assert one["pair_id"] != two["pair_id"]
+    assert one["group_id"] == two["group_id"]
+    assert report.pairs_by_source == {"a": 1, "b": 1}
+
+
+def test_groups_are_connected_through_prompts_and_conversations(tmp_path: Path) -> None:
+    """p1–c1–p2–c2–p3 is one component; p4 shares neither."""
+    links = [("p1", "c1"), ("p2", "c1"), ("p2", "c2"), ("p3", "c2"), ("p4", "c9"), ("p4", None)]
+    rows = [
+        {"prompt": p, "chosen": f"a{i}", "rejected": f"b{i}", "conversation_id": c}
+        for i, (p, c) in enumerate(links)
+    ]
+    report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
+    groups: dict[str, set[str]] = {}
+    for pair in pairs_of(tmp_path / "out"):
+        groups.setdefault(pair["group_id"], set()).add(pair["prompt"][0]["content"])
+    assert sorted(map(sorted, groups.values())) == [["p1", "p2", "p3"], ["p4"]]
+    assert report.groups == 2
+
+
+def test_group_id_is_the_smallest_prompt_hash_and_fold_its_md5(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(i) for i in range(30)])
+    run(file, out=tmp_path / "out")
+    for pair in pairs_of(tmp_path / "out"):
+        text = pair["prompt"][0]["content"].encode()
+        expected = hashlib.blake2b(b"user %d\n" % len(text) + text, digest_size=16).hexdigest()
+        assert pair["group_id"] == expected
+        assert pair["fold"] == int(hashlib.md5(f"prosect:{expected}".encode()).hexdigest(), 16) % 20  # noqa: S324
+
+
+def test_pairs_without_prompt_do_not_form_one_giant_group(tmp_path: Path) -> None:
+    rows = [{"chosen": f"alpha{i}", "rejected": f"beta{i}"} for i in range(5)]
+    report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
+    assert report.groups == 5
+    assert report.noted == {"no_prompt": 5}
+
+
+rows_strategy = st.lists(
+    st.fixed_dictionaries(
+        {
+            "prompt": st.sampled_from(["p1", "p2", "p3", "é"]),
+            "chosen": st.sampled_from(["a", "b", "c"]),
+            "rejected": st.sampled_from(["a", "b", "", "d"]),
+            "conversation_id": st.sampled_from([None, "c1", "c2"]),
+            "rating": st.integers(0, 2),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+).filter(lambda rows: any(r["rejected"] not in ("", r["chosen"]) for r in rows))
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=rows_strategy, data=st.data())
+def test_order_of_rows_and_files_never_matters(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(rows))
+    folder = tmp_path_factory.mktemp("order")
+    one = SourceSpec(str(write_jsonl(folder / "z.jsonl", rows)), name="s")
+    first = run(one, out=folder / "out1")
+    a = SourceSpec(str(write_jsonl(folder / "b.jsonl", shuffled)), name="s")
+    second = run(a, out=folder / "out2")
+    assert without_place(pairs_of(folder / "out1")) == without_place(pairs_of(folder / "out2"))
+    assert (first.dropped, first.noted, first.folds) == (second.dropped, second.noted, second.folds)
+
+
+def test_one_file_or_three_makes_no_difference(tmp_path: Path) -> None:
+    rows = [plain_row(i % 7, rating=i % 3) for i in range(21)]
+    whole = write_jsonl(tmp_path / "whole" / "s.jsonl", rows)
+    for i in range(3):
+        write_jsonl(tmp_path / "parts" / f"{2 - i}.jsonl", rows[i::3])
+    run(SourceSpec(str(whole), name="s"), out=tmp_path / "out1")
+    run(SourceSpec(str(tmp_path / "parts"), name="s"), out=tmp_path / "out2")
+    assert without_place(pairs_of(tmp_path / "out1")) == without_place(pairs_of(tmp_path / "out2"))
+
+
+def test_swapped_labels_give_exchanged_sides(tmp_path: Path) -> None:
+    rows: list[Json] = [
+        {
+            "prompt": f"p{i}",
+            "response_A": f"x{i}",
+            "response_B": f"y{i}",
+            "label": i % 2,
+            "model_A": "m",
+            "model_B": "n",
+        }
+        for i in range(6)
+    ]
+    swapped = [r | {"label": 1 - int(r["label"])} for r in rows]
+    run(write_jsonl(tmp_path / "1" / "x.jsonl", rows), out=tmp_path / "out1")
+    run(write_jsonl(tmp_path / "2" / "x.jsonl", swapped), out=tmp_path / "out2")
+    left = {p["source_row"]: p for p in pairs_of(tmp_path / "out1")}
+    for right in pairs_of(tmp_path / "out2"):
+        one = left[right["source_row"]]
+        assert (one["chosen"], one["rejected"]) == (right["rejected"], right["chosen"])
+        assert (one["model_chosen"], one["model_rejected"]) == (
+            right["model_rejected"],
+            right["model_chosen"],
+        )
+        assert {one["chosen_was"], right["chosen_was"]} == {"a", "b"}
+        assert one["group_id"] == right["group_id"]
+
+
+def test_nothing_is_done_twice(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(i) for i in range(5)])
+    first = run(file, out=tmp_path / "out")
+    before = (tmp_path / "out" / "pairs.parquet").stat().st_mtime_ns
+    assert run(file, out=tmp_path / "out") == first
+    assert (tmp_path / "out" / "pairs.parquet").stat().st_mtime_ns == before
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.facts["pairs"] == 5
+    write_jsonl(file, [plain_row(i) for i in range(6)])
+    assert run(file, out=tmp_path / "out").pairs == 6
+
+
+def test_unfinished_work_leaves_no_scratch_and_no_manifest(tmp_path: Path) -> None:
+    good = write_jsonl(tmp_path / "a.jsonl", [plain_row(1)])
+    bad = write_jsonl(tmp_path / "b.jsonl", [{"prompt": "p", "chosen": "", "rejected": ""}])
+    (tmp_path / "out" / ".scratch-1").mkdir(parents=True)
+    with pytest.raises(IngestError, match="none of 1 rows"):
+        run(good, bad, out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def _fold_pools() -> tuple[list[int], list[int]]:
+    """Numbers of plain rows whose prompt is in the held-out fold, and of others."""
+    held: list[int] = []
+    others: list[int] = []
+    for i in range(200):
+        text = f"question {i}".encode()
+        group = hashlib.blake2b(b"user %d\n" % len(text) + text, digest_size=16).hexdigest()
+        fold = int(hashlib.md5(f"prosect:{group}".encode()).hexdigest(), 16) % 20  # noqa: S324
+        (held if fold == 19 else others).append(i)
+    return held, others
+
+
+def test_a_later_source_that_joins_groups_moves_them_to_the_held_out_fold(tmp_path: Path) -> None:
+    held, others = _fold_pools()
+    numbers = [held[0], *others[:6]]
+    a = write_jsonl(tmp_path / "a.jsonl", [plain_row(i, conversation_id=None) for i in numbers])
+    out = tmp_path / "out"
+    run(SourceSpec(str(a), name="s"), out=out)
+    before = {p["prompt"][0]["content"]: p["fold"] for p in pairs_of(out)}
+    joining = [plain_row(i, conversation_id="one") | {"chosen": "new"} for i in (held[0], others[0])]
+    joining += [plain_row(i, conversation_id="two") | {"chosen": "new"} for i in others[1:4]]
+    b = write_jsonl(tmp_path / "b.jsonl", joining)
+    report = run(SourceSpec(str(a), name="s"), SourceSpec(str(b), name="s"), out=out)
+    after = {p["prompt"][0]["content"]: p["fold"] for p in pairs_of(out)}
+    assert after[f"question {others[0]}"] == 19
+    lowest = min(before[f"question {i}"] for i in others[1:4])
+    assert {after[f"question {i}"] for i in others[1:4]} == {lowest}
+    assert {after[f"question {i}"] for i in others[4:6]} == {before[f"question {i}"] for i in others[4:6]}
+    moved = Counter(
+        e["source_row"] if "source_row" in e else e["detail"] for e in entries_of(out, "fold_moved")
+    )
+    assert sum(moved.values()) == report.noted["fold_moved"]
+    run(SourceSpec(str(a), name="s"), out=out)  # taking the source away again must not free held-out prompts
+    final = {p["prompt"][0]["content"]: p["fold"] for p in pairs_of(out)}
+    assert final == {k: after[k] for k in final}
+
+
+def test_another_salt_is_refused_once_folds_are_frozen(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    run(file, out=tmp_path / "out")
+    with pytest.raises(IngestError, match="fold_salt 'prosect'"):
+        run(file, out=tmp_path / "out", settings=IngestSettings(fold_salt="other"))
+
+
+def test_report_json_is_what_the_call_returns(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1), {"prompt": "p"}])
+    report = run(SourceSpec(str(file), weight=0.5), out=tmp_path / "out")
+    stored = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert stored == json.loads(json.dumps(report.as_dict()))
+    assert stored["sources"][0]["weight"] == 0.5

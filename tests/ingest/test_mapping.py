@@ -1,0 +1,78 @@
+"""Tables of no known format, mapped in one line, and errors that say how."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import IngestError
+from engine.ingest.run import SourceSpec
+from tests.ingest.tables import Json, only_pair, plain_row, run, said, write_jsonl
+
+
+def test_unknown_columns_are_listed_with_a_mapping_to_copy(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [{"query": "q", "good": "a", "bad": "b", "n": 3}])
+    with pytest.raises(IngestError) as caught:
+        run(file, out=tmp_path / "out")
+    assert "query: text" in caught.value.message
+    assert "n: number" in caught.value.message
+    assert "--map prompt=COLUMN,chosen=COLUMN,rejected=COLUMN" in str(caught.value.hint)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sides_are_mapped_by_name(tmp_path: Path) -> None:
+    mapping = {"prompt": "query", "chosen": "good", "rejected": "bad", "language": "lang", "strength": "by"}
+    row = {"query": "q", "good": "a", "bad": "b", "lang": "de", "by": -2, "left": 1}
+    pair = only_pair([row], tmp_path, mapping=mapping)
+    assert said(pair["chosen"]) == [("assistant", "a")]
+    assert (pair["language"], pair["strength"], pair["meta"]) == ("de", 2.0, '{"left": 1}')
+
+
+@pytest.mark.parametrize(
+    ("value", "label", "was", "first"),
+    [(1, "chosen", "a", "x"), (2, "chosen", "b", "y"), (0, "tie", "a", "x"), (9, "both_bad", "a", "x")],
+)
+def test_slots_are_mapped_with_label_values(
+    tmp_path: Path, value: int, label: str, was: str, first: str
+) -> None:
+    mapping = {"prompt": "q", "a": "left", "b": "right", "label": "winner", "model_a": "ma", "score_b": "sb"}
+    mapping |= {"a_wins": "1", "b_wins": "2", "tie": "0", "both_bad": "9"}
+    row = {"q": "?", "left": "x", "right": "y", "winner": value, "ma": "m", "sb": 4}
+    pair = only_pair([row], tmp_path, mapping=mapping)
+    assert (pair["label"], pair["chosen_was"]) == (label, was)
+    assert pair["chosen"][0]["content"] == first
+    side = "rejected" if was == "b" else "chosen"
+    assert pair[f"model_{side}"] == "m"
+    assert pair["score_chosen" if was == "b" else "score_rejected"] == 4.0
+
+
+def test_unknown_label_values_are_dropped_with_advice(tmp_path: Path) -> None:
+    mapping = {"a": "l", "b": "r", "label": "w"}
+    rows: list[Json] = [{"l": "x", "r": "y", "w": "A"}, {"l": "x", "r": "y", "w": 7}]
+    file = write_jsonl(tmp_path / "x.jsonl", rows)
+    report = run(SourceSpec(str(file), mapping=mapping), out=tmp_path / "out")
+    assert (report.pairs, report.dropped) == (1, {"unknown_label": 1})
+
+
+def test_a_partial_mapping_renames_before_detection(tmp_path: Path) -> None:
+    pair = only_pair([{"query": "q", "chosen": "a", "rejected": "b"}], tmp_path, mapping={"prompt": "query"})
+    assert said(pair["prompt"]) == [("user", "q")]
+
+
+def test_mapping_to_a_missing_column_or_role_is_refused(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    with pytest.raises(IngestError, match="no column `qqq`"):
+        run(SourceSpec(str(file), mapping={"prompt": "qqq"}), out=tmp_path / "out")
+    with pytest.raises(IngestError, match="`promt` is no role"):
+        run(SourceSpec(str(file), mapping={"promt": "prompt"}), out=tmp_path / "out")
+
+
+def test_unknown_format_names_suggest_the_nearest(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    with pytest.raises(IngestError, match="did you mean `hh-rlhf`"):
+        run(SourceSpec(str(file), format="hh-rlfh"), out=tmp_path / "out")
+
+
+def test_a_format_that_fits_no_row_says_why(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1), plain_row(2)])
+    with pytest.raises(IngestError, match=r"none of 2 rows became a pair.*no_marker 2"):
+        run(SourceSpec(str(file), format="hh-rlhf"), out=tmp_path / "out")
