@@ -1,0 +1,113 @@
+"""From pairs to sequences for the model: every distinct text once.
+
+A language model reads prompt and response together; the prompt's own reading is taken from the first
+sequence with that prompt, since no token sees what follows it. An encoder reads the prompt alone, and prompt
+and response cut to the response. What is read once is shared by content: the same prompt, the same prompt
+and response.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import StoreError
+from engine.models.chat import ChatLayout
+from engine.reading.reader import Job, Want
+from engine.records import Message, Span
+
+Messages = tuple[Message, ...]
+
+
+class PairTexts(NamedTuple):
+    """The three texts of a pair."""
+
+    prompt: Messages
+    chosen: Messages
+    rejected: Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Sequences to run, and where each pair's readings will be found."""
+
+    jobs: list[Job]
+    keys: list[dict[Span, Hashable]]
+    """Per pair: the key of each span's reading."""
+    n_lost: int
+    n_plain: int
+
+
+def plan_work(pairs: Sequence[PairTexts], layout: ChatLayout, max_tokens: int) -> Work:
+    """Tokenise the distinct texts of some pairs."""
+    keys: list[dict[Span, Hashable]] = []
+    conversations: dict[tuple[Messages, Messages | None], None] = {}
+    for pair in pairs:
+        if not layout.is_causal:
+            conversations[(pair.prompt, None)] = None
+        conversations[(pair.prompt, pair.chosen)] = None
+        conversations[(pair.prompt, pair.rejected)] = None
+        keys.append(
+            {
+                Span.PROMPT: (pair.prompt, None),
+                Span.CHOSEN: (pair.prompt, pair.chosen),
+                Span.REJECTED: (pair.prompt, pair.rejected),
+            }
+        )
+    jobs, seen, n_lost, n_plain = [], set(), 0, 0
+    encoded = layout.encode_many(list(conversations), max_tokens=max_tokens)
+    for key, text in zip(conversations, encoded, strict=True):
+        prompt, response = key
+        wants = []
+        if (layout.is_causal or response is None) and prompt not in seen:
+            seen.add(prompt)
+            wants.append(Want((prompt, None), text.prompt_own, text.prompt_truncated))
+        if response is not None:
+            wants.append(Want(key, text.response_own, text.response_truncated))
+        jobs.append(Job(text.ids, tuple(wants)))
+        n_lost += text.n_lost
+        n_plain += layout.has_template and not text.has_template
+    return Work(jobs, keys, n_lost, n_plain)
+
+
+class PairFile:
+    """Texts of pairs.parquet by pair number; keeps one row group in memory."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+            table = self._file.read(columns=["pair_id", "group_id", "source"])
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{path} cannot be read: {error}", hint="ingest the sources again") from error
+        self.pair_ids: list[str] = table["pair_id"].to_pylist()
+        self.group_ids: list[str] = table["group_id"].to_pylist()
+        self.sources: list[str] = table["source"].to_pylist()
+        metadata = self._file.metadata
+        self._starts = [0]
+        for i in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(i).num_rows)
+        self._held: tuple[int, pa.Table] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pair_ids)
+
+    def texts(self, start: int, stop: int) -> list[PairTexts]:
+        """Texts of the pairs ``start:stop``."""
+        return [text for part in self._parts(start, stop) for text in part]
+
+    def _parts(self, start: int, stop: int) -> Iterator[list[PairTexts]]:
+        for i in range(len(self._starts) - 1):
+            first, last = max(start, self._starts[i]), min(stop, self._starts[i + 1])
+            if first >= last:
+                continue
+            if self._held is None or self._held[0] != i:
+                self._held = (i, self._file.read_row_group(i, columns=["prompt", "chosen", "rejected"]))
+            rows = self._held[1].slice(first - self._starts[i], last - first).to_pylist()
+            yield [PairTexts(*(_messages(row[span]) for span in Span)) for row in rows]
+
+
+def _messages(raw: list[dict[str, Any]] | None) -> Messages:
+    return tuple(Message(m["role"], m["content"] or "") for m in raw or ())

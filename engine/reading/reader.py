@@ -1,0 +1,290 @@
+"""An open reader: a model cut off after its layer, its chat layout and its SAE, on a device."""
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.errors import ModelError
+from engine.manifest import hash_json
+from engine.models.blocks import (
+    capture,
+    check_layer,
+    cut_after,
+    inner_model,
+    max_positions_of,
+    n_layers_of,
+    width_of,
+)
+from engine.models.chat import ChatLayout
+from engine.models.loading import LoadedModel, load_model, pick_dtype
+from engine.reading.batches import plan_batches
+from engine.reading.encode import Encoder, Pooled
+from engine.reading.sae import Sae, load_sae
+from engine.reading.spec import ReaderSpec
+from engine.settings import ReadingSettings
+
+log = logging.getLogger(__name__)
+
+READER_VERSION = 1
+"""Raised when the same model, SAE and text would give other readings."""
+MAX_POSITION = 65_535
+"""Token counts and peaks are stored in 16 bits."""
+_HALF_MAX = 65_504.0
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A span that a job should read."""
+
+    key: Hashable
+    own: NDArray[np.int64]
+    """Indices of the span's own tokens in the job's ids."""
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One sequence for the model, and the spans to read in it."""
+
+    ids: NDArray[np.int64]
+    wants: tuple[Want, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanReading:
+    """What is stored of one span."""
+
+    pooled: Pooled
+    n_tokens: int
+    is_truncated: bool
+    mean: NDArray[np.float16]
+    """(D,) mean residual over the span's own tokens; zeros when it has none."""
+    last: NDArray[np.float16]
+    """(D,) residual at its last own token."""
+
+
+@dataclass
+class Reader:
+    """A model and an SAE, ready to read."""
+
+    spec: ReaderSpec
+    loaded: LoadedModel
+    layout: ChatLayout
+    sae: Sae
+    encoder: Encoder
+    layer: int
+    max_tokens: int
+    batch_tokens: int
+    reader_hash: str
+
+    @property
+    def n_latents(self) -> int:
+        """L"""
+        return self.sae.n_latents
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return self.sae.width
+
+    @property
+    def model_path(self) -> str:
+        """Checkpoint as asked for."""
+        return self.spec.model
+
+    @property
+    def is_causal(self) -> bool:
+        """True for language models, False for encoders."""
+        return self.loaded.is_causal
+
+    def describe(self) -> dict[str, object]:
+        """What manifests say about this reader."""
+        return {
+            "model": self.spec.model,
+            "revision": self.spec.revision,
+            "model_fingerprint": self.loaded.fingerprint,
+            "is_causal": self.is_causal,
+            "layer": self.layer,
+            "width": self.width,
+            "dtype": str(self.loaded.dtype).removeprefix("torch."),
+            "sae": self.sae.name,
+            "sae_fingerprint": self.sae.fingerprint,
+            "architecture": self.sae.architecture,
+            "sae_dtype": str(self.encoder.dtype).removeprefix("torch."),
+            "encode_path": "sae-lens" if self.sae.fallback is not None else "folded",
+            "n_latents": self.n_latents,
+            "has_template": self.layout.has_template,
+            "layout": self.layout.fingerprint,
+            "max_tokens": self.max_tokens,
+            "pooling": "act_max, n_fired, act_sum, peak",
+            "reader_hash": self.reader_hash,
+        }
+
+    def residuals(self, sequences: Sequence[NDArray[np.int64]]) -> list[torch.Tensor]:
+        """Residual stream after the layer, one (T, D) tensor per sequence, computed as one batch.
+
+        Sequences are padded on the right. A causal model needs no mask for that, since no token sees what
+        follows it; an encoder gets one.
+        """
+        longest = max(len(s) for s in sequences)
+        ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+        for row, sequence in zip(ids, sequences, strict=True):
+            row[: len(sequence)] = torch.from_numpy(sequence)
+        inputs = {"input_ids": ids.to(self.loaded.device)}
+        if not self.is_causal and any(len(s) < longest for s in sequences):
+            lengths = torch.tensor([len(s) for s in sequences])
+            inputs["attention_mask"] = (torch.arange(longest)[None] < lengths[:, None]).long().to(ids.device)
+            inputs["attention_mask"] = inputs["attention_mask"].to(self.loaded.device)
+        if self.is_causal:
+            inputs["use_cache"] = False  # type: ignore[assignment]
+        model = inner_model(self.loaded.model)
+        with torch.inference_mode(), capture(model, self.layer) as captured:
+            model(**inputs)
+            stream = captured.take()
+        return [stream[i, : len(s)] for i, s in enumerate(sequences)]
+
+    def read(
+        self, jobs: Sequence[Job], on_batch: Callable[[int], None] | None = None
+    ) -> dict[Hashable, SpanReading]:
+        """Read all wanted spans.
+
+        Args:
+            jobs: sequences; none may be empty unless it wants only empty spans.
+            on_batch: called with the number of jobs done after each batch.
+
+        Raises:
+            ModelError: a single sequence does not fit into memory.
+        """
+        readings: dict[Hashable, SpanReading] = {}
+        budget = 0 if self.loaded.device.type == "cpu" else self.batch_tokens
+        waiting = plan_batches([len(job.ids) for job in jobs], budget)
+        while waiting:
+            batch = waiting.pop(0)
+            try:
+                self._read_batch([jobs[i] for i in batch], readings)
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1:
+                    raise ModelError(
+                        f"a text of {len(jobs[batch[0]].ids)} tokens does not fit into memory",
+                        hint="lower reading.max_tokens",
+                    ) from error
+                torch.cuda.empty_cache()
+                log.warning("out of memory with %d sequences: halving the batch", len(batch))
+                waiting[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+                self.batch_tokens = max(self.batch_tokens // 2, 1)
+                continue
+            if on_batch is not None:
+                on_batch(len(batch))
+        return readings
+
+    def _read_batch(self, jobs: Sequence[Job], readings: dict[Hashable, SpanReading]) -> None:
+        sequences = [job.ids for job in jobs if len(job.ids)]
+        streams = iter(self.residuals(sequences)) if sequences else iter(())
+        wants, parts, bounds = [], [], [0]
+        for job in jobs:
+            stream = next(streams) if len(job.ids) else torch.zeros(0, self.width, device=self.loaded.device)
+            for want in job.wants:
+                wants.append(want)
+                parts.append(stream[torch.from_numpy(want.own).to(stream.device)])
+                bounds.append(bounds[-1] + len(want.own))
+        if not wants:
+            return
+        with torch.inference_mode():
+            x = torch.cat(parts)
+            pooled = self.encoder.pool(x, bounds)
+            means, lasts = summarise(x, bounds)
+        for i, want in enumerate(wants):
+            readings[want.key] = SpanReading(
+                pooled[i], bounds[i + 1] - bounds[i], want.is_truncated, means[i], lasts[i]
+            )
+
+
+def summarise(x: torch.Tensor, bounds: Sequence[int]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """Mean and last residual per span, (S, D) each, in half precision; zeros for empty spans.
+
+    Values beyond half precision's range (some models have single dimensions that large) become its limit.
+    """
+    n_spans = len(bounds) - 1
+    means = torch.zeros(n_spans, x.shape[-1], device=x.device)
+    lasts = torch.zeros_like(means)
+    for s in range(n_spans):
+        if bounds[s + 1] > bounds[s]:
+            means[s] = x[bounds[s] : bounds[s + 1]].float().mean(dim=0)
+            lasts[s] = x[bounds[s + 1] - 1].float()
+    half = [t.clamp_(-_HALF_MAX, _HALF_MAX).half().cpu().numpy() for t in (means, lasts)]
+    return half[0], half[1]
+
+
+def open_reader(spec: ReaderSpec, settings: ReadingSettings) -> Reader:
+    """Load checkpoint and SAE and check that they fit each other.
+
+    Raises:
+        ModelError: either cannot be loaded, or widths or layers do not fit.
+    """
+    if spec.sae is None:
+        raise ModelError(f"{spec.model} has no SAE to read with", hint="give one with --sae")
+    sae = load_sae(spec.sae, norm_scaling_factor=spec.norm_scaling_factor)
+    loaded = load_model(
+        spec.model,
+        revision=spec.revision,
+        device=settings.device,
+        dtype=settings.dtype,
+        with_head=False,
+    )
+    layer = _check_fit(spec, sae, loaded)
+    cut_after(inner_model(loaded.model), layer)
+    layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
+    max_tokens = min(spec.max_tokens or settings.max_tokens, _positions(loaded), MAX_POSITION)
+    sae_dtype = pick_dtype(settings.sae_dtype, loaded.device)
+    return Reader(
+        spec=spec,
+        loaded=loaded,
+        layout=layout,
+        sae=sae,
+        encoder=Encoder(sae, loaded.device, sae_dtype),
+        layer=layer,
+        max_tokens=max_tokens,
+        batch_tokens=settings.batch_tokens,
+        reader_hash=hash_json(
+            [
+                READER_VERSION,
+                loaded.fingerprint,
+                layer,
+                sae.fingerprint,
+                layout.fingerprint,
+                max_tokens,
+                str(loaded.dtype),
+                str(sae_dtype),
+            ]
+        ),
+    )
+
+
+def _positions(loaded: LoadedModel) -> int:
+    positions = max_positions_of(loaded.model)
+    return MAX_POSITION if positions is None else positions
+
+
+def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
+    width = width_of(loaded.model)
+    if sae.width != width:
+        raise ModelError(
+            f"{sae.name} expects a residual stream of width {sae.width}, {spec.model} has {width}",
+            hint="this SAE was trained on another model",
+        )
+    layer = spec.layer if spec.layer is not None else sae.hook_layer
+    if layer is None:
+        raise ModelError(
+            f"{sae.name} does not say which layer it reads", hint="give --layer, or layer in reader.toml"
+        )
+    if sae.hook_layer is not None and layer != sae.hook_layer:
+        raise ModelError(
+            f"{sae.name} was trained on layer {sae.hook_layer}, not on layer {layer}",
+            hint=f"leave --layer out, or give --layer {sae.hook_layer}",
+        )
+    check_layer(layer, n_layers_of(loaded.model))
+    return layer

@@ -1,0 +1,89 @@
+"""What a reader is made of, as a person writes it down: a checkpoint, a layer, an SAE."""
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ModelError
+from engine.reading.presets import PRESETS
+
+_TOML = "reader.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSpec:
+    """A reader as asked for; nothing is loaded yet."""
+
+    model: str
+    """Folder or hub id of the checkpoint."""
+    layer: int | None = None
+    """Block (from 0) after which the residual stream is read; None: as the SAE says."""
+    sae: str | None = None
+    """A folder in sae-lens format, ``release:id`` of sae-lens' directory, a folder with ``params.npz``, or a
+    safetensors file with a matrix of directions."""
+    revision: str | None = None
+    """Commit, tag or branch of the checkpoint on the hub."""
+    norm_scaling_factor: float | None = None
+    """For SAEs that expect inputs scaled to a mean norm of √width (``expected_average_only_in``) when the
+    folder does not carry the factor: √width / mean norm over the SAE's own training data."""
+    expected_l0: float | None = None
+    """Mean number of active latents per token that the SAE's authors report; checked before reading."""
+    max_tokens: int | None = None
+    """Overrides the setting: encoders often need a smaller one."""
+
+
+def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = None) -> ReaderSpec:
+    """Understand what the user called a reader.
+
+    Args:
+        text: a folder with ``reader.toml`` (keys are those of ``ReaderSpec``; paths relative to the folder),
+            the name of a preset, or the folder or hub id of a checkpoint.
+        layer: overrides the layer.
+        sae: overrides the SAE.
+
+    Raises:
+        ModelError: ``reader.toml`` is damaged or has unknown keys, or no SAE was given.
+    """
+    folder = Path(text).expanduser()
+    if (folder / _TOML).exists():
+        spec = _from_toml(folder)
+    elif text in PRESETS:
+        preset = PRESETS[text]
+        spec = ReaderSpec(preset.model, preset.layer, f"{preset.release}:{preset.sae_id}")
+    else:
+        spec = ReaderSpec(str(folder) if folder.is_dir() else text)
+    spec = replace(
+        spec,
+        layer=spec.layer if layer is None else layer,
+        sae=spec.sae if sae is None else sae,
+    )
+    if spec.sae is None:
+        raise ModelError(
+            f"{text} has no SAE to read with",
+            hint="give --sae with a folder or release:id, use a preset ("
+            + ", ".join(sorted(PRESETS))
+            + "), or train one with `prosect sae`",
+        )
+    return spec
+
+
+def _from_toml(folder: Path) -> ReaderSpec:
+    file = folder / _TOML
+    try:
+        raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: {error}", hint="fix the TOML syntax at that place") from error
+    known = {f.name for f in fields(ReaderSpec)}
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise ModelError(f"{file} has unknown keys: {', '.join(unknown)}", hint="known: " + ", ".join(known))
+    if not isinstance(raw.get("model"), str):
+        raise ModelError(f"{file} names no model", hint='add a line such as model = "."')
+    for key, kinds in (("layer", int), ("max_tokens", int), ("norm_scaling_factor", float | int)):
+        if key in raw and (not isinstance(raw[key], kinds) or isinstance(raw[key], bool)):
+            raise ModelError(f"{file}: {key} must be a number, not {raw[key]!r}")
+    for key in ("model", "sae"):
+        if isinstance(raw.get(key), str) and (folder / raw[key]).exists():
+            raw[key] = str(folder / raw[key])
+    return ReaderSpec(**raw)
