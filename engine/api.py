@@ -1,0 +1,148 @@
+"""``Project``: everything that front ends and notebooks may ask of a project.
+
+Nothing heavy is imported until a stage needs it. Reading the index and writing the journal goes through
+``browser``; long work goes through one method per stage and reports to a ``Progress``.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from engine.errors import StoreError
+from engine.paths import ProjectPaths
+from engine.progress import NullProgress, Progress
+from engine.settings import Settings, load_settings
+from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec
+
+if TYPE_CHECKING:
+    from engine.browse import Browser
+    from engine.ingest.run import SourceSpec
+    from engine.pipeline.audit import AuditReport
+
+
+class Listing(NamedTuple):
+    """Rows of one of the project's tables."""
+
+    spec: TableSpec
+    rows: tuple[GridRow, ...]
+    n_rows: int
+    """Rows that the filter selects."""
+    n_total: int
+
+
+def source_specs(
+    sources: Sequence[str],
+    *,
+    names: Sequence[str] = (),
+    format_: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+) -> "list[SourceSpec]":
+    """Inputs as the command line gives them; names go to sources in order."""
+    from engine.ingest.run import SourceSpec
+
+    padded = [*names, *[None] * len(sources)]
+    return [
+        SourceSpec(path, name=name, format=format_, mapping=dict(mapping or {}))
+        for path, name in zip(sources, padded, strict=False)
+    ]
+
+
+def sample_folder() -> Path:
+    """The sample data that ships with prosect: inside the package, or beside it in a checkout.
+
+    Raises:
+        StoreError: this installation carries none.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here / "sample_data", here.parent / "sample_data"):
+        if (folder / "reader").is_dir():
+            return folder
+    raise StoreError(
+        "this installation carries no sample data", hint="install prosect from its wheel or checkout"
+    )
+
+
+class Project:
+    """A project folder; it need not exist before the first ``audit``."""
+
+    def __init__(self, root: Path, *, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.paths = ProjectPaths(root)
+        self.settings: Settings = load_settings(self.paths.settings, overrides)
+        self._browser: Browser | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is opened yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what was opened."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index."""
+        if self._browser is not None:
+            self._browser.close()
+            self._browser = None
+
+    @property
+    def browser(self) -> "Browser":
+        """Read-only questions and the journal. Raises ``StoreError`` before the first audit."""
+        if self._browser is None:
+            from engine.browse import Browser
+
+            if not self.paths.root.is_dir():
+                raise StoreError(
+                    f"there is no project at {self.paths.root}", hint="`prosect audit` makes one"
+                )
+            self._browser = Browser(self.paths, self.settings.review)
+        return self._browser
+
+    def audit(
+        self,
+        sources: "Sequence[SourceSpec]",
+        reader: str,
+        *,
+        layer: int | None = None,
+        sae: str | None = None,
+        progress: Progress | None = None,
+    ) -> "AuditReport":
+        """Ingest, read, cluster, test and publish; resumes whatever is already there."""
+        from engine.pipeline.audit import ReaderChoice, audit
+
+        return audit(
+            self.paths, sources, ReaderChoice(reader, layer, sae), self.settings, progress or NullProgress()
+        )
+
+    def listing(self, table: str, filter_text: str = "", sort: str = "", limit: int = 40) -> Listing:
+        """The first rows of a table.
+
+        Args:
+            table: hypotheses, contexts or pairs.
+            filter_text: as in the workstation's filter line.
+            sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
+            limit: rows at most.
+        """
+        keys = [
+            SortKey(k.strip().lstrip("-"), k.strip().startswith("-")) for k in sort.split(",") if k.strip()
+        ]
+        cursor = self.browser.open_table(table, filter_text, keys)
+        rows: list[GridRow] = []
+        while len(rows) < limit:
+            page = cursor.rows(len(rows), min(limit - len(rows), 1000))
+            rows += page
+            if not page:
+                break
+        return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total)
+
+    def find(self, what: str) -> PairDetail | ConceptDetail:
+        """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
+
+        Raises:
+            StoreError: nothing or more than one thing is called so.
+        """
+        if what.isdigit():
+            return self.browser.pair(int(what))
+        return self.browser.find(what)

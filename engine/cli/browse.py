@@ -1,0 +1,211 @@
+"""Commands that look: ``hypotheses``, ``concepts``, ``contexts``, ``pairs``, ``show``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import output_options, project_argument
+from engine.cli.output import write_json, write_table
+from engine.safe_text import one_line, sanitise
+
+if TYPE_CHECKING:
+    from engine.views import ConceptDetail, Evidence, GridRow, Interval, PairDetail, TableSpec
+
+_FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and."
+
+
+def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("-f", "--filter", "filter_", default="", help=_FILTER_HELP),
+        click.option(
+            "-s", "--sort", default="", metavar="COLUMN[,COLUMN]", help="-COLUMN for largest first."
+        ),
+        click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True),
+        click.option("--all-columns", is_flag=True, help="Every column, not only the usual ones."),
+    ):
+        function = option(function)
+    return function
+
+
+def _list(
+    project: Path, table: str, filter_: str, sort: str, limit: int, *, every: bool, plain: bool, as_json: bool
+) -> None:
+    from engine.api import Project
+
+    with Project(project) as opened:
+        spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit)
+    if as_json:
+        write_json({"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total})
+        return
+    show_rows(spec, rows, every=every, plain=plain)
+    if not plain:
+        click.echo(
+            f"\n{len(rows):,} of {n_rows:,}" + (f" selected from {n_total:,}" if n_rows != n_total else "")
+        )
+
+
+def show_rows(
+    spec: "TableSpec", rows: "tuple[GridRow, ...]", *, every: bool = False, plain: bool = False
+) -> None:
+    """A grid's rows as a table; intervals as ``estimate [low, high]``, or three fields with --plain."""
+    twice = set() if plain else {"win", "equal_win"}  # the intervals show these numbers already
+    chosen = [i for i, c in enumerate(spec.columns) if (every or 0 < c.rank <= 8) and c.name not in twice]
+    header: list[str] = []
+    for i in chosen:
+        column = spec.columns[i]
+        header += (
+            [f"{column.name}_low", column.name, f"{column.name}_high"]
+            if plain and column.kind == "interval"
+            else [column.name]
+        )
+    table = [[cell for i in chosen for cell in _cells(row.values[i], split=plain)] for row in rows]
+    flexible = next((k for k, i in enumerate(chosen) if spec.columns[i].width == 0), None)
+    write_table(header, table, plain=plain, flexible=flexible)
+
+
+def _cells(value: Any, *, split: bool) -> list[Any]:
+    if not isinstance(value, tuple):
+        return [value]
+    return list(value) if split else [interval_text(value)]
+
+
+def interval_text(value: "Interval | tuple[Any, ...]") -> str | None:
+    """``0.612 [0.551, 0.668]``, None when undefined."""
+    low, estimate, high = value
+    if estimate is None:
+        return None
+    return f"{estimate:.3f}" if low is None or high is None else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _as_dict(spec: "TableSpec", row: "GridRow") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column, value in zip(spec.columns, row.values, strict=True):
+        if isinstance(value, tuple):
+            values |= {f"{column.name}_low": value[0], column.name: value[1], f"{column.name}_high": value[2]}
+        else:
+            values[column.name] = value
+    return values
+
+
+@click.command("hypotheses")
+@project_argument
+@_listing_options
+@output_options
+def hypotheses_command(
+    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
+) -> None:
+    """What the data teaches, everywhere and inside contexts, strongest evidence first."""
+    _list(project, "hypotheses", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+
+
+@click.command("concepts")
+@project_argument
+@_listing_options
+@output_options
+def concepts_command(
+    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
+) -> None:
+    """Every concept with its effect everywhere, strongest evidence first."""
+    everywhere = f"family:concepts {filter_}".strip()
+    _list(project, "hypotheses", everywhere, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+
+
+@click.command("contexts")
+@project_argument
+@_listing_options
+@output_options
+def contexts_command(
+    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
+) -> None:
+    """Topics, prompt concepts and sources, largest first."""
+    _list(project, "contexts", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+
+
+@click.command("pairs")
+@project_argument
+@_listing_options
+@output_options
+def pairs_command(
+    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
+) -> None:
+    """The pairs as read, in the order of their numbers."""
+    _list(project, "pairs", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+
+
+@click.command("show")
+@project_argument
+@click.argument("what", metavar="PAIR|CONCEPT")
+@output_options
+def show_command(project: Path, what: str, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already
+    """One pair (number or start of its id) or one concept (name or start of its id)."""
+    from engine.api import Project
+    from engine.views import PairDetail
+
+    with Project(project) as opened:
+        detail = opened.find(what)
+    if as_json:
+        write_json(detail)
+    elif isinstance(detail, PairDetail):
+        _show_pair(detail)
+    else:
+        _show_concept(detail)
+
+
+def _show_pair(pair: "PairDetail") -> None:
+    click.echo(f"pair {pair.pair:,}  {pair.pair_id}  label {pair.label}  fold {pair.fold}")
+    click.echo(f"from {one_line(pair.source)}: {one_line(pair.source_file)} row {pair.source_row}")
+    for key, value in pair.facts:
+        click.echo(f"{one_line(key)}: {one_line(value, 200)}")
+    for title, text, tokens in (
+        ("PROMPT", pair.prompt, pair.prompt_tokens),
+        ("CHOSEN", pair.chosen, pair.chosen_tokens),
+        ("REJECTED", pair.rejected, pair.rejected_tokens),
+    ):
+        cut = ", cut for reading" if title.lower() in pair.truncated else ""
+        click.echo(f"\n── {title} ({tokens:,} tokens{cut})\n{sanitise(text)}")
+    click.echo("")
+    rows = [(c.name, c.chosen, c.rejected, c.u) for c in pair.concepts[:20]]
+    write_table(("concept", "chosen", "rejected", "u"), rows, plain=False, flexible=0)
+
+
+def _show_concept(concept: "ConceptDetail") -> None:
+    click.echo(f"{one_line(concept.name)}  {concept.kind}  {concept.concept_id}")
+    if concept.tokens:
+        click.echo("telling tokens: " + "  ".join(one_line(t) for t in concept.tokens))
+    if concept.latents:
+        shown = " ".join(f"#{n}" for n in concept.latents[:16])
+        click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
+    if concept.everywhere is not None:
+        _show_evidence(concept.everywhere)
+    if concept.by_source:
+        click.echo("")
+        rows = [(s.source, s.n_pairs, s.n_discordant, interval_text(s.win)) for s in concept.by_source]
+        write_table(("source", "pairs", "discordant", "win rate"), rows, plain=False, flexible=0)
+    click.echo("")
+    top = [
+        (t.pair, t.chosen_score, t.rejected_score, t.chosen.text, t.rejected.text)
+        for t in concept.top_pairs[:10]
+    ]
+    write_table(
+        ("pair", "chosen", "rejected", "chosen at the peak", "rejected at the peak"),
+        top,
+        plain=False,
+        flexible=4,
+    )
+
+
+def _show_evidence(evidence: "Evidence") -> None:
+    click.echo(
+        f"taught: {interval_text(evidence.taught) or '–'}  q {_q(evidence.taught_q)}   "
+        f"at equal length: {interval_text(evidence.equal) or '–'}  q {_q(evidence.equal_q)}   "
+        f"{evidence.badge or ''}"
+    )
+    click.echo(f"{evidence.n_discordant or 0:,} discordant of {evidence.n_pairs:,} labelled pairs")
+    if evidence.skip_reason:
+        click.echo(f"untested: {evidence.skip_reason}")
+
+
+def _q(value: float | None) -> str:
+    return "–" if value is None else ("<.001" if value < 1e-3 else f"{value:.3f}")

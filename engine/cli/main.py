@@ -1,0 +1,85 @@
+"""``prosect``: the headless twin of the workstation.
+
+Commands import the façade inside themselves, so that ``--help`` stays instant. Results go to stdout, progress
+and errors to stderr. Exit codes: 0 done, 1 an expected failure, 2 wrong usage, 3 an expectation or self-test
+that does not hold, 130 stopped by the user.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.cli.audit import audit_command, demo_command
+from engine.cli.browse import (
+    concepts_command,
+    contexts_command,
+    hypotheses_command,
+    pairs_command,
+    show_command,
+)
+from engine.cli.workstation import open_command
+from engine.errors import Cancelled, ProsectError
+from engine.safe_text import sanitise
+
+_SUBCOMMAND_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Prosect(click.Group):
+    """Turns the error family into messages; ``prosect DIR`` opens the workstation on DIR."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read a lone existing folder as ``open FOLDER``."""
+        if args and args[0] not in self.commands and not args[0].startswith("-") and Path(args[0]).is_dir():
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Cancelled as stopped:
+            _say("stopped", stopped)
+            sys.exit(130)
+        except ProsectError as error:
+            _say("error", error)
+            sys.exit(1)
+        except BrokenPipeError:  # `prosect pairs DIR | head`
+            sys.stderr.close()
+            sys.exit(0)
+
+
+def _say(kind: str, error: ProsectError) -> None:
+    click.echo(sanitise(f"{kind}: {error.message}"), err=True)
+    if error.hint:
+        click.echo(sanitise(f"  hint: {error.hint}"), err=True)
+
+
+@click.group(cls=Prosect, context_settings=_SUBCOMMAND_HELP)
+@click.version_option(package_name="prosect")
+def main() -> None:
+    """Shows what a preference dataset would teach a language model before anyone trains on it.
+
+    \b
+    A first look:     prosect demo
+    Your own data:    prosect audit pairs.jsonl --reader MODEL --layer 12 --sae SAE -o audit
+    Then:             prosect open audit
+    """  # noqa: D301 - \b is Click's mark for text that must not be wrapped
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    demo_command,
+    audit_command,
+    hypotheses_command,
+    concepts_command,
+    contexts_command,
+    pairs_command,
+    show_command,
+    open_command,
+)
+for command in COMMANDS:
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

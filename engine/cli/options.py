@@ -1,0 +1,52 @@
+"""Options that commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(function: F) -> F:
+    """--plain and --json."""
+    function = click.option(
+        "--json", "as_json", is_flag=True, help="Results as one JSON document on stdout."
+    )(function)
+    return click.option("--plain", is_flag=True, help="Tab-separated values; progress as plain lines.")(
+        function
+    )
+
+
+def project_argument(function: F) -> F:
+    """The project folder."""
+    return click.argument("project", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")(
+        function
+    )
+
+
+def set_option(function: F) -> F:
+    """--set stage.key=value, as often as wanted."""
+    return click.option(
+        "--set", "assignments", multiple=True, metavar="STAGE.KEY=VALUE",
+        help="Override a setting of prosect.toml, for example --set stats.q=0.1; may be repeated.",
+    )(function)  # fmt: skip
+
+
+def parse_assignments(assignments: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``("stats.q=0.1",)`` → ``{"stats": {"q": 0.1}}``; values are TOML, bare words are strings."""
+    import tomllib
+
+    parsed: dict[str, dict[str, Any]] = {}
+    for text in assignments:
+        target, separator, raw = text.partition("=")
+        stage, dot, key = target.strip().partition(".")
+        if not separator or not dot or not key:
+            raise click.UsageError(f"--set {text}: write STAGE.KEY=VALUE, for example --set stats.q=0.1")
+        try:
+            value = tomllib.loads(f"value = {raw}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = raw.strip()
+        parsed.setdefault(stage, {})[key] = value
+    return parsed

@@ -1,0 +1,29 @@
+"""Writes engine/docs/commands.md from the commands themselves: ``python -m engine.cli.reference``."""
+
+from pathlib import Path
+
+import click
+
+from engine.cli.main import main
+
+TARGET = Path(__file__).parent.parent / "docs" / "commands.md"
+_HEAD = "# Commands\n\nMade by `python -m engine.cli.reference`; a test fails when it is out of date.\n"
+
+
+def reference() -> str:
+    """Help of every command as Markdown."""
+    parts = [_HEAD, *_sections(main, "prosect")]
+    return "\n".join(parts)
+
+
+def _sections(command: click.Command, path: str) -> list[str]:
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    parts = [f"## `{path}`\n\n```\n{command.get_help(context)}\n```\n"]
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            parts += _sections(command.commands[name], f"{path} {name}")
+    return parts
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")

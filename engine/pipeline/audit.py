@@ -1,0 +1,248 @@
+"""From files to a published index: ingest → read → concepts, contexts → hypotheses → index.
+
+Every stage is skipped when what it made before is still current, so the same command resumes after a kill.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.manifest import fingerprint, hash_file, read_manifest
+from engine.paths import ProjectPaths
+from engine.progress import Progress
+from engine.settings import Settings
+from engine.store.build import Published, build_index, publish, read_current
+
+if TYPE_CHECKING:
+    from engine.arrays import Readings
+    from engine.concepts.contexts import ContextSet
+    from engine.concepts.discover import ConceptSet
+    from engine.ingest.run import IngestReport, SourceSpec
+    from engine.reading.reader import Reader
+    from engine.reading.run import ReadingReport
+    from engine.stats.run import StatsTables
+
+INDEX_VERSION = 1
+"""Raised when the same readings would give another index."""
+
+
+class ReportLine(NamedTuple):
+    """One line of an audit's report."""
+
+    what: str
+    n: int
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit did and found."""
+
+    root: str
+    reader_hash: str
+    index_hash: str
+    ingest: dict[str, Any]
+    reading: dict[str, Any]
+    index: dict[str, Any]
+    lines: tuple[ReportLine, ...]
+    """The same in a form to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderChoice:
+    """The reader as the user named it."""
+
+    text: str
+    layer: int | None = None
+    sae: str | None = None
+
+
+def audit(
+    paths: ProjectPaths,
+    sources: "Sequence[SourceSpec]",
+    choice: ReaderChoice,
+    settings: Settings,
+    progress: Progress,
+) -> AuditReport:
+    """Run or resume an audit and publish its index."""
+    from engine.ingest.run import ingest
+    from engine.reading.reader import open_reader
+    from engine.reading.run import read_pairs
+    from engine.reading.spec import load_reader_spec
+
+    spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress)
+    reader = open_reader(spec, settings.reading)
+    reader_dir = paths.reader_dir(reader.reader_hash)
+    read = read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
+    index_hash, facts = build(paths, reader, settings, progress)
+    return AuditReport(
+        root=str(paths.root),
+        reader_hash=reader.reader_hash,
+        index_hash=index_hash,
+        ingest=ingested.as_dict(),
+        reading=read.as_dict(),
+        index=facts,
+        lines=_lines(ingested, read, facts),
+    )
+
+
+def build(
+    paths: ProjectPaths, reader: "Reader", settings: Settings, progress: Progress
+) -> tuple[str, dict[str, Any]]:
+    """Concepts, contexts and hypotheses of one reader's readings as a published index.
+
+    Returns the index hash and the facts stored in its ``meta`` table.
+    """
+    reader_dir = paths.reader_dir(reader.reader_hash)
+    print_ = _index_fingerprint(paths, reader_dir, settings)
+    index_hash = print_[:16]
+    if _is_published(paths, reader.reader_hash, index_hash):
+        return index_hash, _stored_facts(paths.index(index_hash))
+    facts = _build_new(paths, reader, settings, progress, index_hash)
+    publish(paths, Published(reader.reader_hash, index_hash, 1.0))
+    return index_hash, facts
+
+
+def _index_fingerprint(paths: ProjectPaths, reader_dir: Path, settings: Settings) -> str:
+    read = read_manifest(reader_dir)
+    inputs = {"pairs": hash_file(paths.pairs), "readings": read.fingerprint if read else ""}
+    return fingerprint(
+        "index",
+        INDEX_VERSION,
+        inputs,
+        {"concepts": asdict(settings.concepts), "stats": asdict(settings.stats)},
+    )
+
+
+def _is_published(paths: ProjectPaths, reader_hash: str, index_hash: str) -> bool:
+    pointer = read_current(paths) or {"readers": {}}
+    entry = pointer["readers"].get(reader_hash)
+    return entry is not None and entry["index"] == index_hash and paths.index(index_hash).exists()
+
+
+def _stored_facts(index: Path) -> dict[str, Any]:
+    import json
+
+    from engine.store.connection import Store
+
+    with Store(index) as store:
+        return {
+            key: json.loads(value) for key, value in store.rows("SELECT key, value FROM meta ORDER BY key")
+        }
+
+
+def _build_new(
+    paths: ProjectPaths, reader: "Reader", settings: Settings, progress: Progress, index_hash: str
+) -> dict[str, Any]:
+    from engine.concepts.contexts import find_contexts
+    from engine.concepts.discover import discover
+    from engine.concepts.texts import PairTexts
+    from engine.pipeline.texts import TokenReader, read_messages
+    from engine.stats.run import StatsInput, estimate
+    from engine.store.arrays import build_arrays, open_arrays
+    from engine.store.tables import pairs_table
+
+    arrays = paths.arrays(index_hash)
+    build_arrays(
+        paths.reader_dir(reader.reader_hash) / "shards", paths.pairs, arrays, reader.n_latents, progress
+    )
+    readings = open_arrays(arrays)
+    pairs = pairs_table(paths.pairs, readings)
+    texts = PairTexts(
+        *(pairs.column(f"{span}_text").to_pylist() for span in ("prompt", "chosen", "rejected"))
+    )
+    tokens = TokenReader(read_messages(paths.pairs, readings.n_pairs), reader.layout, reader.max_tokens)
+    concepts = discover(readings, texts, tokens, settings.concepts, progress, reader_hash=reader.reader_hash)
+    contexts = find_contexts(readings, concepts, settings.concepts, progress, texts=texts)
+    units = StatsInput(
+        concepts=concepts.disparity,
+        concept_ids=concepts.ids,
+        latents=concepts.latent_disparity,
+        concept_of=concepts.concept_of,
+        prompt_counts=concepts.prompt_counts,
+        contexts=contexts.sets,
+        topic=contexts.topic,
+        columns={column.name: column.delta for column in concepts.columns},
+    )
+    tables = estimate(readings, units, settings.stats, progress)
+    facts = _facts(reader, readings, concepts, contexts, tables)
+    progress.start("index", None, "tables")
+    build_index(paths.index(index_hash), _tables(readings, pairs, concepts, contexts, tables), facts)
+    progress.finish()
+    return facts
+
+
+def _tables(
+    readings: "Readings", pairs: Any, concepts: "ConceptSet", contexts: "ContextSet", tables: "StatsTables"
+) -> Mapping[str, Any]:
+    from engine.concepts.tables import (
+        concepts_table,
+        context_pairs_table,
+        contexts_table,
+        members_table,
+        scores_table,
+    )
+    from engine.store.tables import acts_table, prompt_acts_table
+
+    return {
+        "pairs": pairs,
+        "acts": acts_table(readings),
+        "prompt_acts": prompt_acts_table(readings),
+        "latents": tables.latents,
+        "concepts": concepts_table(concepts),
+        "concept_members": members_table(concepts),
+        "concept_scores": scores_table(concepts),
+        "contexts": contexts_table(contexts, readings),
+        "context_pairs": context_pairs_table(contexts),
+        "hypotheses": tables.hypotheses,
+    }
+
+
+def _facts(
+    reader: "Reader",
+    readings: "Readings",
+    concepts: "ConceptSet",
+    contexts: "ContextSet",
+    tables: "StatsTables",
+) -> dict[str, Any]:
+    return {
+        "reader": reader.describe(),
+        "n_pairs": readings.n_pairs,
+        "n_signed": int(readings.pairs.is_signed.sum()),
+        "n_latents": readings.n_latents,
+        "n_rows": len(readings.by_latent.pair),
+        "n_concepts": len(concepts.concepts),
+        "n_contexts": contexts.sets.n_sets,
+        "n_hypotheses": tables.hypotheses.num_rows,
+        "coverage": asdict(concepts.coverage),
+        "stats": tables.facts,
+    }
+
+
+def _lines(
+    ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
+) -> tuple[ReportLine, ...]:
+    lines = [ReportLine("rows read", ingested.rows_read, f"from {len(ingested.sources)} sources")]
+    lines += [
+        ReportLine(f"  dropped: {reason}", n, "see pairs/report.parquet")
+        for reason, n in ingested.dropped.items()
+        if n
+    ]
+    lines.append(ReportLine("pairs", ingested.pairs, f"in {ingested.groups:,} prompt groups"))
+    lines += [ReportLine(f"  label {label}", n, "") for label, n in ingested.labels.items() if n]
+    lines += [ReportLine(f"  repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
+    lines += [ReportLine(f"  noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]
+    lines.append(
+        ReportLine("pairs with readings", read.n_pairs_done, f"{read.n_tokens:,} tokens read just now")
+    )
+    lines.append(ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"))
+    coverage = facts["coverage"]
+    share = f"cover {coverage['share_pairs']:.0%} of pairs, {coverage['share_activation']:.0%} of activation"
+    lines.append(ReportLine("concepts", facts["n_concepts"], share))
+    lines.append(
+        ReportLine("hypotheses", facts["n_hypotheses"], f"in {facts['n_contexts']:,} contexts and everywhere")
+    )
+    return tuple(lines)

@@ -1,0 +1,104 @@
+"""The headless twin: listings, single records, errors; as a person or a script would call it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.main import main
+from tests.worlds import World, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def test_json_listing_is_one_document_with_counts(world: World) -> None:
+    result = run("hypotheses", world.paths.root, "--json", "-n", "5")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert len(document["rows"]) == 5
+    assert document["n_rows"] == document["n_total"] == 24  # 8 concepts × (everywhere + 2 topics)
+    row = document["rows"][0]
+    assert row["taught_low"] <= row["taught"] <= row["taught_high"]
+
+
+def test_concepts_are_the_hypotheses_everywhere(world: World) -> None:
+    rows = json.loads(run("concepts", world.paths.root, "--json").stdout)["rows"]
+    assert len(rows) == 8
+    assert {row["context"] for row in rows} == {"everywhere"}
+
+
+def test_plain_listing_is_tab_separated_and_rectangular(world: World) -> None:
+    lines = run("pairs", world.paths.root, "--plain", "-n", "7").stdout.splitlines()
+    assert len(lines) == 8
+    assert len({line.count("\t") for line in lines}) == 1
+
+
+def test_filter_and_sort_do_what_the_workstation_does(world: World) -> None:
+    result = run("pairs", world.paths.root, "--json", "-f", "label:tie", "-s", "-chosen_tokens", "-n", "500")
+    rows = json.loads(result.stdout)["rows"]
+    expected = [
+        int(world.readings.pairs.chosen_tokens[i])
+        for i, row in enumerate(world.pair_rows)
+        if row["label"] == "tie"
+    ]
+    assert [row["chosen_tokens"] for row in rows] == sorted(expected, reverse=True)
+
+
+def test_wrong_filter_column_says_what_there_is(world: World) -> None:
+    result = run("pairs", world.paths.root, "-f", "nonsense>3")
+    assert result.exit_code == 1
+    assert "nonsense" in result.stderr
+    assert "hint" in result.stderr
+
+
+def test_pair_is_found_by_number_and_by_start_of_id(world: World) -> None:
+    row = world.pair_rows[3]
+    by_number = json.loads(run("show", world.paths.root, "3", "--json").stdout)
+    by_id = json.loads(run("show", world.paths.root, row["pair_id"][:12], "--json").stdout)
+    assert by_number == by_id
+    assert by_number["chosen"] == row["chosen"][0]["content"]
+
+
+def test_concept_is_found_by_name_and_shown_with_evidence(world: World) -> None:
+    shown = run("show", world.paths.root, "concept 0")
+    assert shown.exit_code == 0
+    assert "taught:" in shown.stdout
+    assert "discordant" in shown.stdout
+
+
+@pytest.mark.parametrize(("what", "message"), [("999999", "999999"), ("no such thing", "no such thing")])
+def test_what_is_not_there_is_named(world: World, what: str, message: str) -> None:
+    result = run("show", world.paths.root, what)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_folder_without_project_gets_a_hint(tmp_path: Path) -> None:
+    result = run("hypotheses", tmp_path)
+    assert result.exit_code == 1
+    assert "prosect audit" in result.stderr
+
+
+def test_escape_sequences_of_the_data_never_reach_the_terminal(tmp_path: Path) -> None:
+    result = run("hypotheses", tmp_path / "\x1b[2Jevil")
+    assert "\x1b" not in result.stderr
+
+
+def test_help_needs_neither_torch_nor_textual() -> None:
+    code = (
+        "import sys\nfrom engine.cli.main import main\n"
+        "try:\n    main(['audit', '--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'textual', 'duckdb', 'numpy'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
