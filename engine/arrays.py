@@ -105,3 +105,38 @@ class Readings:
     def n_latents(self) -> int:
         """L"""
         return self.by_latent.n_latents
+
+
+@dataclass(frozen=True, slots=True)
+class Disparity:
+    """CSC of the tested statistic u, chosen minus rejected, for M units (concepts or latents).
+
+    The rows of unit m are ``indptr[m]:indptr[m+1]``, pairs ascending. A row exists where either response
+    carries the unit, also where u is 0; absent rows are zeros that nobody carries.
+    """
+
+    indptr: NDArray[np.int64]  # (M+1,)
+    pair: NDArray[np.uint32]  # (N,)
+    u: NDArray[np.float32]  # (N,)
+
+    @property
+    def n_units(self) -> int:
+        """M"""
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PairSets:
+    """K contexts as sets of pairs; *everywhere* is left out, so set k is context k + 1 of the index."""
+
+    ids: tuple[str, ...]
+    """context_id of each set"""
+    kinds: tuple[str, ...]
+    """records.ContextKind of each set"""
+    indptr: NDArray[np.int64]  # (K+1,)
+    pair: NDArray[np.uint32]  # ascending inside a set
+
+    @property
+    def n_sets(self) -> int:
+        """K"""
+        return len(self.ids)

@@ -1,0 +1,219 @@
+"""Latents → concepts: co-firing, Leiden communities, scores, redundancy and working labels.
+
+Source: paper.md §1.3, with our defaults for what the paper leaves open (modularity, resolution 1, small
+communities kept as single latents instead of dropped). Everything here is invariant under swapping chosen and
+rejected, so that the tests that follow are not circular.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sknetwork.clustering import Leiden
+
+from engine.arrays import Disparity, Readings
+from engine.concepts.cofiring import sample_spans, strongest_edges
+from engine.concepts.identity import concept_id
+from engine.concepts.labels import label_of, peaks_of, telling_tokens
+from engine.concepts.redundancy import redundancy_groups
+from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
+from engine.concepts.surface import Column, column_scores, stack_scores, surface_columns
+from engine.concepts.texts import PairTexts, TokenText
+from engine.errors import ConceptError
+from engine.progress import Progress
+from engine.records import ConceptKind
+from engine.settings import ConceptSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """Something a person can say yes or no to."""
+
+    concept_id: str
+    kind: ConceptKind
+    name: str
+    """Working label."""
+    name_source: str
+    """tokens or builtin"""
+    tokens: tuple[str, ...]
+    latents: tuple[int, ...]
+    """Most central first, so the first is the medoid; empty for columns."""
+    centrality: tuple[float, ...]
+    """Weighted degree inside the concept's own cluster, as ``latents``."""
+    redundancy_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What survives clustering, so that nobody takes the concepts for the whole of the data."""
+
+    latents_fired: int
+    latents_clustered: int
+    """In a concept, clusters and single latents alike."""
+    latents_rare: int
+    """Fired, but in fewer than ``min_pairs`` pairs: in no concept; still tested one by one."""
+    n_clusters: int
+    n_single: int
+    share_pairs: float
+    """Pairs in which some concept is carried by a response."""
+    share_activation: float
+    """Share of the summed activation of both responses that belongs to latents in a concept."""
+    spans_sampled: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptSet:
+    """All concepts of one reader, numbered 0 … M−1: clusters, single latents, columns."""
+
+    concepts: tuple[Concept, ...]
+    scores: ConceptScores
+    concept_of: NDArray[np.int32]
+    """(L,) concept of each latent, −1 for none"""
+    latent_disparity: Disparity
+    prompt_counts: NDArray[np.int64]
+    """(L,) prompts on which each latent fires"""
+    columns: tuple[Column, ...]
+    coverage: Coverage
+    ids: tuple[str, ...] = field(default=())
+
+    @property
+    def disparity(self) -> Disparity:
+        """Disparity u of every concept, as statistics want it."""
+        return self.scores.disparity()
+
+
+def discover(
+    readings: Readings,
+    texts: PairTexts,
+    token_text: TokenText,
+    settings: ConceptSettings,
+    progress: Progress,
+    *,
+    reader_hash: str = "",
+) -> ConceptSet:
+    """Concepts of a reader over its pairs.
+
+    Args:
+        readings: all readings of the reader.
+        texts: plain text by pair number, for the columns.
+        token_text: one token of a response, for working labels.
+        settings: how to cluster.
+        progress: told about the co-firing pass.
+        reader_hash: part of every latent concept's id.
+
+    Raises:
+        ConceptError: no pair, or no latent fired on any response.
+    """
+    if readings.n_pairs == 0 or len(readings.by_latent.pair) == 0:
+        raise ConceptError(
+            "no latent fires on any response", hint="check the reader: layer, SAE and chat template"
+        )
+    rng = np.random.default_rng(settings.seed)
+    tau = settings.fire_rate_threshold
+    n_pairs_fired = np.diff(readings.by_latent.indptr)
+    sample = sample_spans(readings, n_pairs_fired >= settings.min_pairs, settings.co_firing_spans, rng)
+    edges = strongest_edges(sample, settings.edge_share, progress)
+    groups = _communities(edges, sample.latents, settings)
+    concept_of = np.full(readings.n_latents, -1, np.int32)
+    for number, (latents, _) in enumerate(groups):
+        concept_of[list(latents)] = number
+    scores = concept_scores(readings, concept_of, len(groups), tau)
+    columns = surface_columns(readings, texts)
+    every = stack_scores(scores, column_scores(columns))
+    concepts = [
+        *_latent_concepts(readings, groups, token_text, reader_hash),
+        *(_column_concept(c.name) for c in columns),
+    ]
+    redundant = redundancy_groups(every, readings.n_pairs, rng)
+    concepts = [_with_redundancy(c, r) for c, r in zip(concepts, redundant, strict=True)]
+    return ConceptSet(
+        tuple(concepts),
+        every,
+        concept_of,
+        latent_disparity(readings, tau),
+        prompt_counts(readings, tau),
+        tuple(columns),
+        _coverage(readings, concept_of, scores, groups, sample.n_spans),
+        tuple(c.concept_id for c in concepts),
+    )
+
+
+Group = tuple[tuple[int, ...], tuple[float, ...]]
+"""Latents, most central first, with their weighted degree inside the group."""
+
+
+def _communities(edges: sp.csr_matrix, latents: NDArray[np.int64], settings: ConceptSettings) -> list[Group]:
+    n = len(latents)
+    if n == 0:
+        return []
+    community = np.arange(n)
+    if edges.nnz:
+        leiden = Leiden(resolution=settings.resolution, modularity="newman", random_state=settings.seed)
+        community = np.asarray(leiden.fit_predict(edges))
+    big: list[Group] = []
+    single: list[Group] = []
+    order = np.argsort(community, kind="stable")
+    for members in np.split(order, np.nonzero(np.diff(community[order]))[0] + 1):
+        inside = np.asarray(edges[members][:, members].sum(axis=1)).ravel()
+        if len(members) < max(settings.min_latents, 2):
+            single += [((int(latents[m]),), (0.0,)) for m in members]
+            continue
+        rank = np.lexsort((members, -inside))
+        big.append((tuple(int(latents[members[r]]) for r in rank), tuple(float(inside[r]) for r in rank)))
+    big.sort(key=lambda g: (-len(g[0]), g[0]))
+    return big + sorted(single)
+
+
+def _latent_concepts(
+    readings: Readings, groups: Sequence[Group], token_text: TokenText, reader_hash: str
+) -> list[Concept]:
+    peaks = [p for number, (latents, _) in enumerate(groups) for p in peaks_of(readings, number, latents)]
+    tokens = telling_tokens(peaks, token_text, len(groups))
+    concepts = []
+    for (latents, centrality), telling in zip(groups, tokens, strict=True):
+        kind = ConceptKind.CLUSTER if len(latents) > 1 else ConceptKind.LATENT
+        name = label_of(telling, f"latent {latents[0]}")
+        identity = concept_id(reader_hash, kind, latents)
+        concepts.append(Concept(identity, kind, name, "tokens", telling, latents, centrality))
+    return concepts
+
+
+def _column_concept(name: str) -> Concept:
+    kind = ConceptKind.COLUMN
+    return Concept(concept_id("", kind, [name]), kind, name, "builtin", (), (), ())
+
+
+def _with_redundancy(concept: Concept, group: int | None) -> Concept:
+    return Concept(
+        concept.concept_id, concept.kind, concept.name, concept.name_source, concept.tokens,
+        concept.latents, concept.centrality, group,
+    )  # fmt: skip
+
+
+def _coverage(
+    readings: Readings,
+    concept_of: NDArray[np.int32],
+    scores: ConceptScores,
+    groups: Sequence[Group],
+    n_spans: int,
+) -> Coverage:
+    by_latent = readings.by_latent
+    fired = np.diff(by_latent.indptr) > 0
+    mass = (by_latent.chosen.act_sum + by_latent.rejected.act_sum).astype(np.float64)
+    latent = np.repeat(np.arange(readings.n_latents), np.diff(by_latent.indptr))
+    inside = concept_of >= 0
+    carried = np.zeros(readings.n_pairs, np.bool_)
+    carried[scores.pair[scores.chosen_fires | scores.rejected_fires]] = True
+    n_clusters = sum(len(g[0]) > 1 for g in groups)
+    return Coverage(
+        int(fired.sum()),
+        int(inside.sum()),
+        int((fired & ~inside).sum()),
+        n_clusters,
+        len(groups) - n_clusters,
+        float(carried.mean()),
+        float(mass[inside[latent]].sum() / max(mass.sum(), 1e-30)),
+        n_spans,
+    )

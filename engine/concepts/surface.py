@@ -1,0 +1,122 @@
+"""Column concepts: numbers computed from text that everybody recognises (length, headings, lists, links …).
+
+They stand beside latent concepts with the same tests. There is no hand-made behaviour among them: no refusal
+pattern, no list of polite words. A column's score is its value on the span; its disparity is
+``(chosen − rejected) / RMS of that difference over all pairs``, uncentred so that swapping sides leaves the
+scale alone, which keeps the choice of unit label-blind; the win rate uses its sign.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import Readings
+from engine.concepts.scores import ConceptScores
+from engine.concepts.texts import PairTexts
+
+LENGTH = "@length"
+"""log of the response's own tokens as the reader counts them."""
+
+_HEADING = re.compile(r"^ {0,3}#{1,6} ", re.M)
+_BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
+_LIST_ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]) ", re.M)
+_LINK = re.compile(r"https?://|\bwww\.|\]\(")
+_DIGITS = re.compile(r"\d+")
+_TABLE_ROW = re.compile(r"^\s*\|.*\|\s*$", re.M)
+
+
+def _is_emoji(char: str) -> bool:
+    code = ord(char)
+    return 0x1F300 <= code <= 0x1FAFF or 0x2600 <= code <= 0x27BF
+
+
+def _foreign(text: str) -> float:
+    """Share of letters outside the Latin script, 0 for a text without letters."""
+    if text.isascii():
+        return 0.0
+    letters = [c for c in text if c.isalpha()]
+    return sum(ord(c) > 0x24F for c in letters) / len(letters) if letters else 0.0
+
+
+COUNTERS: dict[str, Callable[[str], float]] = {
+    "@headings": lambda t: len(_HEADING.findall(t)),
+    "@bold": lambda t: len(_BOLD.findall(t)),
+    "@list_items": lambda t: len(_LIST_ITEM.findall(t)),
+    "@code_blocks": lambda t: t.count("```") // 2,
+    "@table_rows": lambda t: len(_TABLE_ROW.findall(t)),
+    "@links": lambda t: len(_LINK.findall(t)),
+    "@exclamations": lambda t: t.count("!"),
+    "@questions": lambda t: t.count("?"),
+    "@numbers": lambda t: len(_DIGITS.findall(t)),
+    "@emoji": lambda t: 0 if t.isascii() else sum(map(_is_emoji, t)),
+    "@non_latin": _foreign,
+}
+"""Name to what it counts in one text. All but @non_latin (a share) are counts, used as log(1 + n)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One number per span of every pair."""
+
+    name: str
+    chosen: NDArray[np.float64]  # (P,)
+    rejected: NDArray[np.float64]  # (P,)
+    prompt: NDArray[np.float64]  # (P,)
+
+    @property
+    def delta(self) -> NDArray[np.float64]:
+        """Chosen − rejected, (P,)"""
+        return self.chosen - self.rejected
+
+
+def surface_columns(readings: Readings, texts: PairTexts) -> list[Column]:
+    """All built-in columns that are not constant over every response; @length comes first and always."""
+    pairs = readings.pairs
+    length = Column(
+        LENGTH,
+        np.log(np.maximum(pairs.chosen_tokens, 1)),
+        np.log(np.maximum(pairs.rejected_tokens, 1)),
+        np.log(np.maximum(pairs.prompt_tokens, 1)),
+    )
+    counted = [
+        Column(name, _measure(texts.chosen, of), _measure(texts.rejected, of), _measure(texts.prompt, of))
+        for name, of in COUNTERS.items()
+    ]
+    return [length] + [c for c in counted if c.chosen.any() or c.rejected.any()]
+
+
+def _measure(texts: Sequence[str], of: Callable[[str], float]) -> NDArray[np.float64]:
+    is_share = of is _foreign
+    return np.array([of(t) if is_share else math.log1p(of(t)) for t in texts])
+
+
+def column_scores(columns: Sequence[Column]) -> ConceptScores:
+    """Columns in the shape of latent scores; a row exists where any span has a value other than 0."""
+    rows: list[NDArray[np.float32]] = []  # (5, N) chosen, rejected, prompt, u, pair of each column
+    pairs: list[NDArray[np.int64]] = []
+    for column in columns:
+        rms = math.sqrt(float(np.mean(column.delta**2))) if len(column.delta) else 0.0
+        u = column.delta / rms if rms > 0 else np.zeros_like(column.delta)
+        at = np.nonzero((column.chosen != 0) | (column.rejected != 0) | (column.prompt != 0))[0]
+        pairs.append(at)
+        values = np.stack([column.chosen[at], column.rejected[at], column.prompt[at], u[at]])
+        rows.append(values.astype(np.float32))
+    indptr = np.concatenate([[0], np.cumsum([len(p) for p in pairs])]).astype(np.int64)
+    chosen, rejected, prompt, u32 = np.concatenate(rows, axis=1) if rows else np.zeros((4, 0), np.float32)
+    pair = np.concatenate(pairs).astype(np.uint32) if pairs else np.zeros(0, np.uint32)
+    return ConceptScores(
+        indptr, pair, chosen, rejected, prompt, u32, np.zeros_like(u32),
+        chosen != 0, rejected != 0, prompt != 0,
+    )  # fmt: skip
+
+
+def stack_scores(first: ConceptScores, second: ConceptScores) -> ConceptScores:
+    """The concepts of ``second`` numbered after those of ``first``."""
+    indptr = np.concatenate([first.indptr, second.indptr[1:] + first.indptr[-1]])
+    names = ("pair", "chosen", "rejected", "prompt", "u", "activity", "chosen_fires", "rejected_fires",
+             "prompt_fires")  # fmt: skip
+    return ConceptScores(indptr, *(np.concatenate([getattr(first, n), getattr(second, n)]) for n in names))

@@ -1,0 +1,186 @@
+"""Converged effect of a unit at equal length, with the null model's columns refitted beside it.
+
+Model: ``log odds that chosen wins = η₀ + Δᵀz + β·u``. Rows with u ≠ 0 enter exactly; the others, where only
+the small refit Δ acts, enter through the second-order expansion of their likelihood at the null, so the cost
+is that of the discordant rows. A half pseudo-win and half pseudo-loss at the unit's typical |u| keep β finite
+when one side always wins (the Jeffreys prior of a single binomial).
+"""
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from engine.arrays import Disparity
+from engine.stats.null import NullModel
+from engine.stats.sums import Sums, for_chunks
+from engine.stats.taught import safe_ratio, student
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+PRIOR = 0.5
+"""Pseudo-wins and pseudo-losses each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Per unit; NaN where not fitted. All (M,) unless said."""
+
+    beta: Vector
+    """Log odds per unit of u."""
+    se_model: Vector
+    """Standard error from the information alone."""
+    se_cluster: Vector
+    """Cluster-robust (sandwich) by prompt group, with G/(G−1)."""
+    typical: Vector
+    """Mean |u| over discordant pairs: 1 for single latents."""
+    delta: Matrix
+    """(M, q) change of the null model's coefficients."""
+
+    @property
+    def se(self) -> Vector:
+        """The larger of the two: the sandwich is too small when one side always wins."""
+        return np.fmax(self.se_model, self.se_cluster)
+
+
+def fit_effects(
+    disparity: Disparity, null: NullModel, sums: Sums, wanted: NDArray[np.bool_], prior: float = PRIOR
+) -> Effects:
+    """Converged β of every wanted unit.
+
+    Args:
+        disparity: u of every unit.
+        null: the fitted null model.
+        sums: of the same units and weights: typical |u| and group counts.
+        wanted: (M,) units to fit.
+        prior: pseudo-observations on each side; 0 for plain maximum likelihood.
+    """
+    q = null.design.n_columns
+    out = np.full((disparity.n_units, 3 + q), np.nan)  # β, 1/I, meat/I², Δ
+    typical = safe_ratio(sums.size, sums.n)
+
+    def chunk(start: int, stop: int) -> None:
+        for m in range(start, stop):
+            if not wanted[m]:
+                continue
+            rows = slice(int(disparity.indptr[m]), int(disparity.indptr[m + 1]))
+            pair, u = disparity.pair[rows], disparity.u[rows].astype(np.float64)
+            live = (u != 0) & (null.weight[pair] > 0)
+            pair, u = pair[live], u[live]
+            if len(u) == 0:
+                continue
+            group = null.group[pair]
+            out[m] = fit_kernel(
+                u, null.design.z[pair], null.eta[pair], null.weight[pair], group, null.group_scores[group],
+                null.information, null.inverse, null.meat, prior, typical[m],
+            )  # fmt: skip
+
+    for_chunks(disparity.indptr, chunk)
+    return effects_from(out, sums, typical)
+
+
+def effects_from(out: Matrix, sums: Sums, typical: Vector) -> Effects:
+    """Effects from the kernel's rows (β, model variance, cluster variance, Δ)."""
+    groups = sums.n_discordant_groups
+    correction = np.divide(groups, groups - 1, out=np.full(len(groups), np.nan), where=groups > 1)
+    with np.errstate(invalid="ignore"):
+        return Effects(out[:, 0], np.sqrt(out[:, 1]), np.sqrt(out[:, 2] * correction), typical, out[:, 3:])
+
+
+def win_rates(effects: Effects, sums: Sums) -> tuple[Vector, Vector, Vector]:
+    """Win probability at equal length when one side has the unit as a discordant pair typically does.
+
+    Returns:
+        σ(β·ū) with ū = mean |u| over discordant pairs (1 for single latents), and its 95% interval from the
+        larger standard error with Student's t over discordant groups.
+    """
+    centre = effects.beta * effects.typical
+    half_width = student(sums.n_discordant_groups) * effects.se * effects.typical
+    return expit(centre), expit(centre - half_width), expit(centre + half_width)
+
+
+@nb.njit(cache=True, nogil=True)
+def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical
+):
+    """One unit: (β, model variance, uncorrected cluster variance, Δ); NaN when it does not converge."""
+    n, q = z.shape
+    out = np.full(3 + q, np.nan)
+    e0 = weight / (1 + np.exp(eta))
+    w0 = e0 / (1 + np.exp(-eta))
+    beta = 0.0
+    delta = np.zeros(q)
+    b = np.zeros(q)
+    kappa = np.zeros(q)
+    own = 0.0
+    shift = np.zeros(n)
+    has_converged = False
+    for _ in range(200):
+        gradient = 0.0
+        own = 0.0
+        b[:] = 0.0
+        gamma_gradient = -(information @ delta)
+        for i in range(n):
+            t = eta[i] + shift[i] + beta * u[i]
+            e = weight[i] / (1 + np.exp(t))
+            w = e / (1 + np.exp(-t))
+            gradient += e * u[i]
+            own += w * u[i] * u[i]
+            moved = e - e0[i] + w0[i] * shift[i]
+            for c in range(q):
+                gamma_gradient[c] += moved * z[i, c]
+                b[c] += w * u[i] * z[i, c]
+        if prior > 0:
+            s = 1 / (1 + np.exp(-beta * typical))
+            gradient += prior * typical * (1 - 2 * s)
+            own += 2 * prior * typical * typical * s * (1 - s)
+        kappa = inverse @ b
+        schur = own - np.dot(b, kappa)
+        if not schur > 1e-12 * own:
+            return out
+        step = (gradient - np.dot(kappa, gamma_gradient)) / schur
+        limit = 2.0 / typical
+        step = min(max(step, -limit), limit)
+        beta += step
+        delta += inverse @ (gamma_gradient - b * step)
+        shift = z @ delta
+        if abs(step) * typical < 1e-9:
+            has_converged = True
+            break
+        if abs(beta) * typical > 30:
+            return out
+    if not has_converged:
+        return out
+    final = eta + shift + beta * u
+    residual = weight / (1 + np.exp(final))
+    change = residual / (1 + np.exp(-final)) - w0
+    kappa = np.linalg.solve(information + z.T @ (z * change.reshape(n, 1)), b)
+    schur = own - np.dot(b, kappa)
+    if not schur > 1e-12 * own:
+        return out
+    out[0] = beta
+    out[1] = 1 / schur
+    out[2] = _meat(u, z, residual, group, group_score, e0, kappa, meat) / (schur * schur)
+    out[3:] = delta
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _meat(u, z, residual, group, group_score, e0, kappa, meat):  # type: ignore[no-untyped-def] # numba
+    """Σ_g (Σ_i e_i (u_i − κᵀz_i))², rows with u = 0 at the null's residuals."""
+    total = np.dot(kappa, meat @ kappa)
+    n = len(u)
+    i = 0
+    while i < n:
+        g = group[i]
+        base = -np.dot(group_score[i], kappa)
+        t = 0.0
+        while i < n and group[i] == g:
+            projected = np.dot(z[i], kappa)
+            t += residual[i] * (u[i] - projected) + e0[i] * projected
+            i += 1
+        total += 2 * base * t + t * t
+    return total

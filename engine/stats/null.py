@@ -1,0 +1,127 @@
+"""The null model of the label: Bradley–Terry on oriented pairs, without intercept, from length and origin.
+
+All labels are 1 after orientation (chosen − rejected), so an intercept would separate them perfectly. Fitted
+by Newton's method to convergence; group-clustered sums are kept for the score tests.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
+
+from engine.errors import StatsError
+from engine.stats.design import Design
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+EXPLAINED_AWAY = 0.02
+"""Mean log-loss in units of log 2 below which length and origin alone separate the labels."""
+_MAX_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class NullModel:
+    """The fitted null model. q columns, P pairs, G prompt groups; unlabelled pairs have weight 0."""
+
+    design: Design
+    gamma: Vector  # (q,)
+    eta: Vector  # (P,) log odds that chosen wins, from length and origin
+    weight: Vector  # (P,) the pair's weight, 0 for unlabelled pairs
+    residual: Vector  # (P,) weight · (1 − p)
+    curvature: Vector  # (P,) weight · p(1 − p)
+    information: Matrix  # (q, q)
+    inverse: Matrix  # (q, q)
+    group: NDArray[np.int32]  # (P,)
+    group_scores: Matrix  # (G, q) Σ over the group of residual · z
+    meat: Matrix  # (q, q) Σ over groups of outer products of the above
+    log_loss: float
+    """Weighted mean, nats; log 2 without any column."""
+    has_converged: bool
+
+    @property
+    def separates(self) -> bool:
+        """Length and origin alone tell the sides apart: nothing is left to explain at equal length."""
+        return bool(self.log_loss < EXPLAINED_AWAY * np.log(2))
+
+    def redraw(self, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """(P,) True where the sides swap when labels are drawn anew from this model."""
+        return rng.random(len(self.eta)) > expit(self.eta)
+
+
+def fit_null(design: Design, group: NDArray[np.int32], weight: Vector) -> NullModel:
+    """Fit the null model.
+
+    Args:
+        design: odd covariates of all pairs.
+        group: (P,) prompt group, ascending.
+        weight: (P,) weight of each pair, 0 for unlabelled pairs.
+
+    Raises:
+        StatsError: negative or non-finite weights.
+    """
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise StatsError("pair weights must be finite and at least 0")
+    z, q = design.z, design.n_columns
+    gamma = np.zeros(q)
+    total = max(float(weight.sum()), 1e-12)
+    stabiliser = 1e-13 * total * np.eye(q)
+    loss = _loss(z @ gamma, weight)
+    has_converged = q == 0
+    for _ in range(_MAX_STEPS if q else 0):
+        p = expit(z @ gamma)
+        gradient = z.T @ (weight * (1 - p))
+        if np.max(np.abs(gradient)) <= 1e-9 * total:
+            has_converged = True
+            break
+        information = (z * (weight * p * (1 - p))[:, None]).T @ z + stabiliser
+        step = np.asarray(np.linalg.solve(information, gradient), np.float64)
+        gamma, loss = _descend(z, weight, gamma, step, loss)
+    return _summarise(design, gamma, group, weight, has_converged)
+
+
+def _descend(z: Matrix, weight: Vector, gamma: Vector, step: Vector, loss: float) -> tuple[Vector, float]:
+    """The longest of the halved steps that does not raise the loss."""
+    for halving in range(30):
+        candidate = gamma + step * 0.5**halving
+        new = _loss(z @ candidate, weight)
+        if new <= loss + 1e-12 * abs(loss):
+            return candidate, new
+    return gamma, loss
+
+
+def _loss(eta: Vector, weight: Vector) -> float:
+    return float(-(weight * log_expit(eta)).sum())
+
+
+def _summarise(
+    design: Design, gamma: Vector, group: NDArray[np.int32], weight: Vector, has_converged: bool
+) -> NullModel:
+    z = design.z
+    eta = z @ gamma
+    p = expit(eta)
+    residual, curvature = weight * (1 - p), weight * p * (1 - p)
+    information = (z * curvature[:, None]).T @ z
+    total = max(float(weight.sum()), 1e-12)
+    inverse = np.asarray(np.linalg.inv(information + 1e-13 * total * np.eye(len(gamma))), np.float64)
+    n_groups = int(group.max(initial=-1)) + 1
+    group_scores = np.zeros((n_groups, len(gamma)))
+    np.add.at(group_scores, group, residual[:, None] * z)
+    return NullModel(
+        design, gamma, eta, weight, residual, curvature, information, inverse, group, group_scores,
+        group_scores.T @ group_scores, _loss(eta, weight) / total, has_converged,
+    )  # fmt: skip
+
+
+def signed_weight(is_signed: NDArray[np.bool_], weights: Vector | None) -> Vector:
+    """(P,) float64 weights with unlabelled pairs at 0; all 1 where none are given.
+
+    Raises:
+        StatsError: the wrong number of weights.
+    """
+    if weights is None:
+        return is_signed.astype(np.float64)
+    if len(weights) != len(is_signed):
+        raise StatsError(f"{len(weights)} weights for {len(is_signed)} pairs")
+    return np.where(is_signed, np.asarray(weights, np.float64), 0.0)

@@ -1,0 +1,122 @@
+"""The columns of schema.ESTIMATES for any list of units: concepts, latents or cells."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.settings import StatsSettings
+from engine.stats.calls import badges, calls, min_effects, q_values, skip_reasons, threshold
+from engine.stats.sums import Sums
+from engine.stats.taught import Taught, two_sided
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class EqualLength:
+    """What *taught at equal length* says of each unit; NaN where undefined. All (M,)."""
+
+    z: Vector
+    win_rate: Vector
+    low: Vector
+    high: Vector
+    linear_z: Vector
+
+
+def testable(sums: Sums, settings: StatsSettings) -> NDArray[np.bool_]:
+    """(M,) units with enough discordant prompt groups: a label-blind choice."""
+    return sums.n_discordant_groups >= settings.min_discordant
+
+
+def estimate_columns(
+    sums: Sums,
+    taught: Taught,
+    equal: EqualLength,
+    totals: tuple[Vector, Vector, Vector],
+    settings: StatsSettings,
+) -> dict[str, Any]:
+    """Columns of schema.ESTIMATES for one family.
+
+    Args:
+        sums: counts and sums of each unit.
+        taught: total effect.
+        equal: effect at equal length.
+        totals: labelled pairs, their prompt groups and their summed weight, per unit (its context's).
+        settings: levels and floors.
+    """
+    n_pairs, n_groups, total_weight = totals
+    tested = testable(sums, settings)
+    taught_z, taught_p = _where(tested, taught.z), _where(tested, taught.p)
+    taught_q = q_values(taught_p, tested)
+    taught_call = calls(taught_q, taught_z, taught.win_low, taught.win_high, settings)
+    equal_z = _where(tested, equal.z)
+    equal_p = two_sided(equal_z)
+    equal_q = q_values(equal_p, tested)
+    equal_call = calls(equal_q, equal_z, equal.low, equal.high, settings)
+    with np.errstate(invalid="ignore"):
+        lean = (taught.half_a - 0.5) * (taught.half_b - 0.5)
+    stable = np.where(np.isfinite(lean), (lean > 0).astype(np.float64), np.nan)
+    counts = {
+        "n_pairs": n_pairs,
+        "n_groups": n_groups,
+        "n_carry": sums.n_carry,
+        "n_discordant": sums.n_discordant,
+        "n_plus": sums.n_plus,
+        "n_discordant_groups": sums.n_discordant_groups,
+    }
+    numbers = {
+        "prevalence": _ratio(sums.n_carry, n_pairs),
+        "mean_u": _ratio(sums.wu, total_weight),
+        "win_rate": taught.win_rate,
+        "win_low": taught.win_low,
+        "win_high": taught.win_high,
+        "taught_z": taught_z,
+        "taught_p": taught_p,
+        "taught_q": taught_q,
+        "equal_win_rate": equal.win_rate,
+        "equal_low": equal.low,
+        "equal_high": equal.high,
+        "equal_z": equal_z,
+        "equal_p": equal_p,
+        "equal_q": equal_q,
+        "linear_z": _where(tested, equal.linear_z),
+        "half_a": taught.half_a,
+        "half_b": taught.half_b,
+        "min_effect": min_effects(sums.n_discordant_groups, threshold(taught_q, settings.q)),
+    }
+    flags = {"taught_call": taught_call, "equal_call": equal_call, "is_stable": stable}
+    words = {
+        "badge": badges(tested, taught_call, equal_call, taught_z, equal_z),
+        "skip_reason": skip_reasons(
+            sums.n_carry, sums.n_discordant, sums.n_discordant_groups, settings.min_discordant
+        ),
+    }
+    return (
+        {name: pa.array(v.astype(np.uint32)) for name, v in counts.items()}
+        | {name: nullable(v) for name, v in numbers.items()}
+        | {name: nullable_flag(v) for name, v in flags.items()}
+        | {name: pa.array(v, pa.string()) for name, v in words.items()}
+    )
+
+
+def nullable(values: Vector) -> pa.Array:
+    """Doubles with NULL for whatever is not finite."""
+    return pa.array(values, pa.float64(), mask=~np.isfinite(values))
+
+
+def nullable_flag(values: Vector) -> pa.Array:
+    """Booleans from 1, 0 and NaN (NULL)."""
+    return pa.array(values == 1, pa.bool_(), mask=~np.isfinite(values))
+
+
+def _where(tested: NDArray[np.bool_], values: Vector) -> Vector:
+    return np.where(tested, values, np.nan)
+
+
+def _ratio(a: Vector, b: Vector) -> Vector:
+    out: Vector = np.full(len(a), np.nan)
+    np.divide(a, b, out=out, where=b > 0)
+    return out

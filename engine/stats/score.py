@@ -1,0 +1,94 @@
+"""*Taught at equal length*: score tests of every unit against the null model, in one sparse pass.
+
+For a unit with disparity u, residuals e and curvatures w of the null model with columns Z:
+``U = Σ e·u``, ``κ = (ZᵀwZ)⁻¹ Zᵀwu``, and with the efficient score ``s_i = e_i (u_i − κᵀz_i)`` summed by
+prompt group, ``z = U / √(Σ_g s_g²)``. Expanding the square leaves sums over rows with u ≠ 0 only:
+``Σ_g s_g² = Σ_g a_g² − 2 κᵀ Σ_i e_i u_i c_g(i) + κᵀ C κ`` with ``a_g = Σ e·u``, ``c_g = Σ e·z``,
+``C = Σ c_g c_gᵀ``.
+"""
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import Disparity
+from engine.stats.null import NullModel
+from engine.stats.sums import for_chunks
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+EXPLAINED = 1e-6
+"""Share of a unit's own information below which the null model's columns contain it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Per unit; NaN where undefined. All (M,) unless said."""
+
+    z: Vector
+    score: Vector  # U
+    information: Vector  # Σ w·u² − bᵀκ: what is left of the information after the null's columns
+    variance: Vector  # Σ_g s_g²
+    b: Matrix  # (M, q) Zᵀwu
+
+
+def score_tests(disparity: Disparity, null: NullModel) -> Scores:
+    """Group-clustered score test of every unit against the null model.
+
+    z is NaN for a unit that the null's columns contain (a length column, say), that no labelled pair carries,
+    or when length and origin separate the labels.
+    """
+    q = null.design.n_columns
+    out = np.zeros((disparity.n_units, 3))  # U, Σ w·u², Σ_g a_g²
+    b = np.zeros((disparity.n_units, q))
+    cross = np.zeros((disparity.n_units, q))
+
+    def chunk(start: int, stop: int) -> None:
+        _score_kernel(
+            disparity.indptr, disparity.pair, disparity.u, null.group, null.residual, null.curvature,
+            null.design.z, null.group_scores, out, b, cross, start, stop,
+        )  # fmt: skip
+
+    for_chunks(disparity.indptr, chunk)
+    kappa = b @ null.inverse
+    score, own, squares = out.T
+    information = own - np.einsum("mq,mq->m", b, kappa)
+    variance = squares - 2 * np.einsum("mq,mq->m", cross, kappa)
+    variance += np.einsum("mq,qr,mr->m", kappa, null.meat, kappa)
+    usable = (information > EXPLAINED * own) & (variance > EXPLAINED * squares) & (not null.separates)
+    z = np.divide(score, np.sqrt(np.maximum(variance, 0)), out=np.full(len(score), np.nan), where=usable)
+    return Scores(z, score, information, variance, b)
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _score_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    indptr, pair, u, group, residual, curvature, z, group_scores, out, b, cross, start, stop
+):
+    q = z.shape[1]
+    for m in range(start, stop):
+        total, own, squares, a = 0.0, 0.0, 0.0, 0.0
+        g = -1
+        for k in range(indptr[m], indptr[m + 1]):
+            d = np.float64(u[k])
+            if d == 0:
+                continue
+            i = pair[k]
+            e = residual[i] * d
+            w = curvature[i] * d
+            if group[i] != g:
+                squares += a * a
+                a = 0.0
+                g = group[i]
+            a += e
+            total += e
+            own += w * d
+            for c in range(q):
+                b[m, c] += w * z[i, c]
+                cross[m, c] += e * group_scores[g, c]
+        squares += a * a
+        out[m, 0] = total
+        out[m, 1] = own
+        out[m, 2] = squares

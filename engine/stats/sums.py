@@ -1,0 +1,132 @@
+"""Sums that every statistic of *taught* is made of, for all units in one pass over the discordant rows.
+
+Pairs ascend inside a unit and prompt groups ascend with pairs, so a group's rows are neighbours and sums of
+squares by group need no table.
+"""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import Disparity, PairArrays
+
+Vector = NDArray[np.float64]
+
+THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Per unit, over labelled pairs with weight > 0. y is 1{u > 0}; all arrays (M,)."""
+
+    n_carry: Vector
+    n_discordant: Vector
+    n_plus: Vector
+    n_discordant_groups: Vector
+    wu: Vector  # Σ w·u
+    tt: Vector  # Σ_g (Σ w·u)²
+    y: Vector  # Σ w·y over discordant pairs
+    n: Vector  # Σ w over discordant pairs
+    yy: Vector  # Σ_g (Σ w·y)²
+    yn: Vector  # Σ_g (Σ w·y)(Σ w)
+    nn: Vector  # Σ_g (Σ w)²
+    y_a: Vector  # as y and n, in half A
+    n_a: Vector
+    y_b: Vector
+    n_b: Vector
+    size: Vector  # Σ w·|u|
+    uu: Vector  # Σ w·u²
+    wu_a: Vector  # Σ w·u in half A
+    wu_b: Vector
+
+
+def half_of(pairs: PairArrays) -> NDArray[np.bool_]:
+    """(P,) True in half B: odd folds. The fold is a hash of the prompt group, so groups never straddle."""
+    return np.asarray(pairs.fold % 2 == 1)
+
+
+def unit_sums(disparity: Disparity, pairs: PairArrays, weight: Vector) -> Sums:
+    """All sums of all units.
+
+    Args:
+        disparity: u of every unit.
+        pairs: groups and folds.
+        weight: (P,) weight of each pair, 0 for unlabelled pairs.
+    """
+    out = np.zeros((disparity.n_units, 19))
+    half = half_of(pairs)
+
+    def chunk(start: int, stop: int) -> None:
+        _sums_kernel(
+            disparity.indptr, disparity.pair, disparity.u, pairs.group, weight, half, out, start, stop
+        )
+
+    for_chunks(disparity.indptr, chunk)
+    return Sums(*np.ascontiguousarray(out.T))
+
+
+def for_chunks(indptr: NDArray[np.int64], work: Any) -> None:
+    """Call ``work(start, stop)`` for ranges of units of similar size, on threads (kernels drop the GIL)."""
+    n_units = len(indptr) - 1
+    if n_units == 0:
+        return
+    wanted = np.linspace(0, indptr[-1], 8 * THREADS + 1)
+    edges = np.unique(np.concatenate([[0], np.searchsorted(indptr, wanted), [n_units]]).clip(0, n_units))
+    ranges = list(itertools.pairwise(edges))
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda r: work(int(r[0]), int(r[1])), ranges))
+
+
+@nb.njit(cache=True, nogil=True)
+def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    indptr, pair, u, group, weight, half, out, start, stop
+):
+    for m in range(start, stop):
+        o = out[m]
+        g = -1
+        t, y, n = 0.0, 0.0, 0.0
+        for k in range(indptr[m], indptr[m + 1]):
+            i = pair[k]
+            w = weight[i]
+            if w <= 0:
+                continue
+            o[0] += 1
+            d = np.float64(u[k])
+            if d == 0:
+                continue
+            if group[i] != g:
+                o[5] += t * t
+                o[8] += y * y
+                o[9] += y * n
+                o[10] += n * n
+                o[3] += 1
+                g = group[i]
+                t, y, n = 0.0, 0.0, 0.0
+            plus = 1.0 if d > 0 else 0.0
+            o[1] += 1
+            o[2] += plus
+            o[4] += w * d
+            o[6] += w * plus
+            o[7] += w
+            if half[i]:
+                o[13] += w * plus
+                o[14] += w
+                o[18] += w * d
+            else:
+                o[11] += w * plus
+                o[12] += w
+                o[17] += w * d
+            o[15] += w * abs(d)
+            o[16] += w * d * d
+            t += w * d
+            y += w * plus
+            n += w
+        o[5] += t * t
+        o[8] += y * y
+        o[9] += y * n
+        o[10] += n * n
