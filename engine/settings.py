@@ -137,6 +137,10 @@ class TrainingSettings:
     rollout_tokens: int = 128
     rollout_prompts: int = 200
     """Fold-19 prompts that outcome samples at most."""
+    rollout_temperature: float = 1.0
+    """1: the model's own distribution."""
+    rollout_batch: int = 16
+    """Prompts sampled together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ from engine.training.shaped import ShapedPairs, read_shaped
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
 
 STAGE_VERSION = 1
-_OUTCOME_SETTINGS = ("rollouts_per_prompt", "rollout_tokens", "rollout_prompts")
-"""Settings that change what is measured afterwards, not the run."""
+_OUTCOME_PREFIX = "rollout"
+"""Settings that begin so change what is measured afterwards, not the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class _Run:
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same
 
     def _fingerprint(self) -> str:
-        settings = {k: v for k, v in asdict(self.settings).items() if k not in _OUTCOME_SETTINGS}
+        settings = {k: v for k, v in asdict(self.settings).items() if not k.startswith(_OUTCOME_PREFIX)}
         settings |= {"model": "", "processes": int(os.environ.get("WORLD_SIZE", "1"))}
         return fingerprint("train", STAGE_VERSION, self._inputs(), settings)
 
