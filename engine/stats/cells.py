@@ -175,7 +175,7 @@ def cell_tests(
         values[undefined] = np.nan
     if null.separates:
         equal_z[:] = np.nan
-    effects = _cell_effects(cells, null, contexts, ratio, cell_sums)
+    effects = _cell_effects(cells, null, contexts, ratio, cell_sums, np.isfinite(equal_z))
     return CellTests(equal_z, effects.beta, effects, differs_z, theta, theta_se)
 
 
@@ -274,7 +274,12 @@ def safe_zero(a: Vector, b: Vector) -> Vector:
 
 
 def _cell_effects(
-    cells: Cells, null: NullModel, contexts: ContextIndex, ratio: Vector, sums: Sums
+    cells: Cells,
+    null: NullModel,
+    contexts: ContextIndex,
+    ratio: Vector,
+    sums: Sums,
+    wanted: NDArray[np.bool_],
 ) -> Effects:
     """Converged β inside each cell, its context's length slope refitted beside it."""
     disparity = cells.disparity
@@ -283,6 +288,8 @@ def _cell_effects(
 
     def chunk(start: int, stop: int) -> None:
         for b in range(start, stop):
+            if not wanted[b]:
+                continue
             k = int(cells.context[b])
             rows = slice(int(disparity.indptr[b]), int(disparity.indptr[b + 1]))
             pair, u = disparity.pair[rows], disparity.u[rows].astype(np.float64)
