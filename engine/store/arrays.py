@@ -1,0 +1,265 @@
+"""Readings as memory-mapped arrays: pair-major for looking at pairs, latent-major for statistics.
+
+Shards hold one row per pair with lists. They are flattened to CSR by merging the latents of the two
+responses of each pair, and transposed to CSC by one counting sort. Every array is a plain ``.npy`` file, so
+that NumPy (or anything else) maps it without copying.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from engine.arrays import (
+    UNKNOWN,
+    LatentMajor,
+    PairArrays,
+    PairMajor,
+    PromptMajor,
+    Readings,
+    SpanValues,
+)
+from engine.errors import StoreError
+from engine.manifest import sync_folder, write_json
+from engine.progress import Progress
+from engine.records import Label, Span
+from engine.store.shard_files import ShardRows, check_latents, locate_shards
+from engine.store.transpose import (
+    count_rows,
+    merge_sides,
+    scatter_column,
+    transpose_column,
+    transpose_pairs,
+)
+
+ARRAYS_VERSION = 1
+"""Raised when the files' meaning changes."""
+_KINDS = ("max", "n", "sum", "peak")
+_DTYPES: dict[str, Any] = {"max": np.float32, "n": np.uint16, "sum": np.float32, "peak": np.uint16}
+_SIDES = (Span.CHOSEN, Span.REJECTED)
+_PAIR_COLUMNS = (
+    "pair_id", "group_id", "fold", "label", "source", "model_chosen", "model_rejected", "annotator",
+)  # fmt: skip
+
+
+def build_arrays(
+    shards: Path,
+    pairs: Path,
+    out_dir: Path,
+    n_latents: int,
+    progress: Progress,
+    *,
+    max_pairs: int | None = None,
+) -> int:
+    """Write all arrays of one reader's shards into ``out_dir``.
+
+    Args:
+        shards: folder with the shard files.
+        pairs: pairs.parquet; its order numbers the pairs.
+        out_dir: written aside and renamed at the end; replaced if it is there.
+        n_latents: L.
+        progress: told about shards.
+        max_pairs: take only this many pairs (an index over a first sample).
+
+    Returns:
+        P, the number of pairs from the start of pairs.parquet that have readings without a gap.
+
+    Raises:
+        StoreError: no readings for the first pairs, damaged shards, or no space.
+    """
+    known = _read_pairs(pairs)
+    located = locate_shards(shards, known["pair_id"].to_pylist(), max_pairs)
+    n_pairs = located[-1].stop
+    temporary = out_dir.with_name(f".{out_dir.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    progress.start("arrays", 2 * len(located), "shards")
+    try:
+        temporary.mkdir(parents=True)
+        _write_lengths(temporary, located)
+        _write_pairs(temporary, known.slice(0, n_pairs))
+        _write_responses(temporary, located, n_pairs, n_latents, progress)
+        _write_prompts(temporary, located, n_pairs)
+        write_json(
+            temporary / "arrays.json", {"version": ARRAYS_VERSION, "n_pairs": n_pairs, "n_latents": n_latents}
+        )
+        shutil.rmtree(out_dir, ignore_errors=True)
+        temporary.replace(out_dir)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StoreError(
+            f"cannot write {out_dir}: {error.strerror or error}", hint="check free space and permissions"
+        ) from error
+    sync_folder(out_dir.parent)
+    progress.finish()
+    return n_pairs
+
+
+def _read_pairs(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=list(_PAIR_COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read: {error}", hint="ingest the sources again") from error
+
+
+def _write_lengths(folder: Path, located: Sequence[ShardRows]) -> None:
+    for span in Span:
+        for kind, dtype in (("tokens", np.int32), ("truncated", np.bool_)):
+            parts = [shard.values(f"{span}_{kind}") for shard in located]
+            np.save(folder / f"{span}_{kind}.npy", np.concatenate(parts).astype(dtype))
+
+
+def _write_pairs(folder: Path, pairs: pa.Table) -> None:
+    groups = pairs["group_id"].to_pylist()
+    changes = [0, *(a != b for a, b in pairwise(groups))]
+    np.save(folder / "group.npy", np.cumsum(changes).astype(np.int32))
+    np.save(folder / "fold.npy", pairs["fold"].to_numpy().astype(np.int8))
+    labels = np.array([label == Label.CHOSEN for label in pairs["label"].to_pylist()], dtype=np.bool_)
+    np.save(folder / "is_signed.npy", labels)
+    names: dict[str, list[str]] = {}
+    for name, columns in (
+        ("source", ("source",)),
+        ("model", ("model_chosen", "model_rejected")),
+        ("annotator", ("annotator",)),
+    ):
+        values = [pairs[column].to_pylist() for column in columns]
+        names[name] = sorted({v for column in values for v in column if v is not None})
+        code = {v: i for i, v in enumerate(names[name])}
+        for column, column_values in zip(columns, values, strict=True):
+            codes = np.array([code.get(v, UNKNOWN) for v in column_values], dtype=np.int32)
+            np.save(folder / f"{column}.npy", codes)
+    write_json(folder / "names.json", names)
+
+
+def _write_responses(
+    folder: Path, located: Sequence[ShardRows], n_pairs: int, n_latents: int, progress: Progress
+) -> None:
+    """CSR by merging the sides pair by pair, then CSC by a counting sort, one column at a time."""
+    counts = np.zeros(n_pairs, np.int64)
+    per_latent = np.zeros(n_latents + 1, np.int64)
+    for shard in located:
+        chosen, rejected = (shard.lists(f"{side}_latent") for side in _SIDES)
+        check_latents((chosen.values, rejected.values), n_latents)
+        count_rows(*chosen, *rejected, counts[shard.start : shard.stop], per_latent)
+        progress.advance()
+    by_pair = np.concatenate([[0], np.cumsum(counts)])
+    by_latent = np.cumsum(per_latent)  # counted one place on: the running sum is an indptr
+    n_places = int(by_pair[-1])
+    np.save(folder / "pair_indptr.npy", by_pair)
+    np.save(folder / "latent_indptr.npy", by_latent)
+    latent = _create(folder / "pair_latent.npy", n_places, np.uint32)
+    columns = {
+        f"{side}_{kind}": _create(folder / f"pair_{side}_{kind}.npy", n_places, _DTYPES[kind])
+        for side in _SIDES
+        for kind in _KINDS
+    }
+    for shard in located:
+        at = slice(int(by_pair[shard.start]), int(by_pair[shard.stop]))
+        rows = by_pair[shard.start : shard.stop + 1] - by_pair[shard.start]
+        sides = {side: shard.lists(f"{side}_latent") for side in _SIDES}
+        merge_sides(*sides[Span.CHOSEN], *sides[Span.REJECTED], latent[at])
+        for side, lists in sides.items():
+            for kind in _KINDS:
+                values = shard.lists(f"{side}_{kind}").values
+                scatter_column(rows, latent[at], *lists, values, columns[f"{side}_{kind}"][at])
+        progress.advance()
+    transpose_pairs(
+        by_pair, latent, by_latent.copy(), _create(folder / "latent_pair.npy", n_places, np.uint32)
+    )
+    for name, column in columns.items():
+        out = _create(folder / f"latent_{name}.npy", n_places, column.dtype)
+        transpose_column(latent, by_latent.copy(), column, out)
+
+
+def _write_prompts(folder: Path, located: Sequence[ShardRows], n_pairs: int) -> None:
+    indptr = np.zeros(n_pairs + 1, np.int64)
+    for shard in located:
+        indptr[shard.start + 1 : shard.stop + 1] = np.diff(shard.lists("prompt_latent").indptr)
+    np.cumsum(indptr, out=indptr)
+    np.save(folder / "prompt_indptr.npy", indptr)
+    for kind, dtype in (("latent", np.uint32), *_DTYPES.items()):
+        column = _create(folder / f"prompt_{kind}.npy", int(indptr[-1]), dtype)
+        for shard in located:
+            column[int(indptr[shard.start]) : int(indptr[shard.stop])] = shard.lists(f"prompt_{kind}").values
+
+
+def _create(path: Path, n: int, dtype: Any) -> NDArray[Any]:
+    if n == 0:  # a file of no bytes cannot be mapped
+        np.save(path, np.zeros(0, dtype))
+        return np.zeros(0, dtype)
+    mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
+    return mapped
+
+
+def open_arrays(folder: Path) -> Readings:
+    """All readings of one reader, memory-mapped: opening costs milliseconds at any size.
+
+    Raises:
+        StoreError: missing, damaged or of another version.
+    """
+    try:
+        facts = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))
+        names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+        if facts["version"] != ARRAYS_VERSION:
+            raise StoreError(f"{folder} is of another version", hint="rebuild it with `prosect audit`")
+        return Readings(
+            pairs=_open_pairs(folder, names),
+            by_latent=LatentMajor(
+                _load(folder, "latent_indptr"),
+                _load(folder, "latent_pair"),
+                _values(folder, "latent_chosen"),
+                _values(folder, "latent_rejected"),
+            ),
+            by_pair=PairMajor(
+                _load(folder, "pair_indptr"),
+                _load(folder, "pair_latent"),
+                _values(folder, "pair_chosen"),
+                _values(folder, "pair_rejected"),
+            ),
+            prompts=PromptMajor(
+                _load(folder, "prompt_indptr"), _load(folder, "prompt_latent"), _values(folder, "prompt")
+            ),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"{folder} holds no readable arrays: {error}", hint="rebuild it with `prosect audit`"
+        ) from error
+
+
+def _open_pairs(folder: Path, names: dict[str, list[str]]) -> PairArrays:
+    return PairArrays(
+        is_signed=_load(folder, "is_signed"),
+        group=_load(folder, "group"),
+        fold=_load(folder, "fold"),
+        prompt_tokens=_load(folder, "prompt_tokens"),
+        chosen_tokens=_load(folder, "chosen_tokens"),
+        rejected_tokens=_load(folder, "rejected_tokens"),
+        source=_load(folder, "source"),
+        model_chosen=_load(folder, "model_chosen"),
+        model_rejected=_load(folder, "model_rejected"),
+        annotator=_load(folder, "annotator"),
+        source_names=tuple(names["source"]),
+        model_names=tuple(names["model"]),
+        annotator_names=tuple(names["annotator"]),
+    )
+
+
+def _load(folder: Path, name: str) -> NDArray[Any]:
+    path = folder / f"{name}.npy"
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array
+
+
+def _values(folder: Path, prefix: str) -> SpanValues:
+    return SpanValues(*(_load(folder, f"{prefix}_{kind}") for kind in _KINDS))
+
+
+def load_truncated(folder: Path) -> dict[Span, NDArray[np.bool_]]:
+    """Which spans were cut for reading, (P,) each."""
+    return {span: _load(folder, f"{span}_truncated") for span in Span}
