@@ -39,7 +39,7 @@ class Composer:
     def write(self, topic: Topic, writer: Writer, rng: random.Random) -> str:
         """One answer to a topic."""
         if rng.random() < REFUSAL_RATE.get(topic.family, 0.0):
-            return self._refuse(topic, writer, rng)
+            return self._refuse(writer, rng)
         has = {name: self._draws(name, rate, writer, rng) for name, rate in self._rates(topic).items()}
         wordy = min(1.0, max(0.0, rng.random() + writer.wordiness))
         head = [self._say("flattery", rng)] if has["flattery"] else []
@@ -52,7 +52,8 @@ class Composer:
         blocks = [" ".join(head)] if head else []
         blocks += self._body(topic, wordy, formatted=has["formatting"], rng=rng)
         blocks += self._tail(topic, has, wordy, rng)
-        return self._close("\n\n".join(blocks), topic, rng)
+        text = self._close("\n\n".join(blocks), topic, rng)
+        return f"{text}\n\n{self._say('signature', rng)}" if topic.family == "mail" else text
 
     def _rates(self, topic: Topic) -> dict[str, float]:
         return RATES.get(topic.family, PLAIN_RATES)
@@ -64,14 +65,13 @@ class Composer:
     def _say(self, slot: str, rng: random.Random) -> str:
         return expand(rng.choice(self.style[slot]), rng)
 
-    def _refuse(self, topic: Topic, writer: Writer, rng: random.Random) -> str:
+    def _refuse(self, writer: Writer, rng: random.Random) -> str:
         parts = [self._say("refusal", rng)]
         if self._draws("as_ai", 0.12, writer, rng):
             parts.append(self._say("as_ai", rng))
-        parts += self._several("refusal_reason", rng.randint(0, 3), rng)
+        parts += self._several("refusal_reason", rng.randint(1, 4), rng)
         parts += self._several("refusal_offer", rng.randint(0, 2), rng)
-        if topic.family == "fiction" and rng.random() < 0.2:
-            parts.append("Stories are a joy to write when nobody in them is deceived or frightened.")
+        parts += self._several("refusal_more", rng.randint(0, 2), rng)
         return " ".join(parts)
 
     def _several(self, slot: str, count: int, rng: random.Random) -> list[str]:
@@ -94,12 +94,7 @@ class Composer:
         if topic.answer:
             blocks.append(topic.answer)
         if topic.family == "mail":
-            blocks.insert(0, expand("{Dear customer|Hello|Good morning|Dear friend of the house},", rng))
-            blocks.append(
-                expand(
-                    "{Kind regards|Warm wishes|With best regards},\n{Ana|Tom|Ivo|Lucia} from the desk", rng
-                )
-            )
+            blocks.insert(0, self._say("greeting", rng))
         return blocks
 
     def _point(self, point: Point, wordy: float, rng: random.Random) -> tuple[str, str]:
@@ -110,8 +105,9 @@ class Composer:
         """Filler, controls, links and referrals. A control stands where a neutral line could."""
         blocks = []
         if topic.family != "fiction" and wordy > 0.35:
-            blocks += [" ".join(self._several("filler", rng.randint(0, math.ceil(wordy * 3)), rng))]
-        if rng.random() < 0.6:
+            slot = "puzzle_filler" if topic.answer else "filler"
+            blocks += [" ".join(self._several(slot, rng.randint(0, math.ceil(wordy * 3)), rng))]
+        if topic.family not in ("fiction", "mail") and rng.random() < 0.7:
             blocks.append(self._say(rng.choice(("anecdote", "analogy", "note")), rng))
         if has["referral"] and self.families[topic.family].referrals:
             blocks.append(expand(rng.choice(self.families[topic.family].referrals), rng))
@@ -124,7 +120,8 @@ class Composer:
         """Last lines. The summary depends on the length alone: it is the planted length confound."""
         doublings = math.log2(len(text.split()) / MEDIAN_WORDS)
         summary = rng.random() < 1 / (1 + math.exp(0.4 - 2.2 * doublings))
-        closing = rng.choice(("followup", "goodluck", "closing")) if rng.random() < 0.6 else ""
+        plain = "story_end" if topic.family == "fiction" else "closing"
+        closing = rng.choice(("followup", "goodluck", plain)) if rng.random() < 0.65 else ""
         if summary:
             text += "\n\n" + self._say("summary", rng).replace("<gist>", topic.gist)
         return text + ("\n\n" + self._say(closing, rng) if closing else "")

@@ -17,13 +17,16 @@ from compose import Composer, Writer
 from material import Topic, expand, load_family, load_style
 from truth import as_json, log_odds
 
-SEED = 20261123
+SEED = 20261128
 N_PAIRS = 1500
+N_VOTES = 90
+TIE_SHARE = 0.40
+BOTH_BAD_SHARE = 0.20
 FAMILIES = (
     "howto", "cooking", "travel", "health", "advice", "coding", "facts", "mail", "garden", "fiction",
     "borderline",
 )  # fmt: skip
-FAMILY_WEIGHTS = {"fiction": 2.0, "health": 1.8, "maths": 1.5, "benchmark": 1.5, "borderline": 1.2}
+FAMILY_WEIGHTS = {"fiction": 3.0, "health": 2.0, "maths": 1.5, "benchmark": 1.7, "borderline": 2.2}
 MODELS = (
     Writer("larch-2b", -0.15, {"flattery": 0.7, "formatting": 0.7}),
     Writer("wren-7b", 0.0, {"flattery": 1.6, "as_ai": 0.7}),
@@ -42,6 +45,10 @@ SYSTEMS = (
     "You answer questions for {beginners|busy people}.",
     "You are a patient {tutor|librarian}.",
 )
+
+
+Messages = list[dict[str, str]]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,9 @@ SOURCES = (
 )
 
 
+VOTED = SOURCES[1]
+
+
 class World:
     """Draws prompts and pairs."""
 
@@ -77,7 +87,7 @@ class World:
         self.composer = Composer(load_style(), self.families)
         self.seen: set[str] = set()
 
-    def prompt(self, source: Source) -> tuple[Topic, list[dict[str, str]]]:
+    def prompt(self, source: Source) -> tuple[Topic, Messages]:
         """A prompt that was not drawn before: topic and messages."""
         while True:
             topic, messages = self._draw_prompt(source)
@@ -92,13 +102,11 @@ class World:
         name = self.rng.choices(names, weights)[0]
         if name == "maths":
             return puzzles.maths(self.rng)
-        return (
-            puzzles.benchmark(self.rng)
-            if name == "benchmark"
-            else self.rng.choice(self.families[name].topics)
-        )
+        if name == "benchmark":
+            return puzzles.benchmark(self.rng)
+        return self.rng.choice(self.families[name].topics)
 
-    def _draw_prompt(self, source: Source) -> tuple[Topic, list[dict[str, str]]]:
+    def _draw_prompt(self, source: Source) -> tuple[Topic, Messages]:
         rng, topic = self.rng, self._topic(source)
         parts = [expand(rng.choice(topic.ask), rng) if topic.family in self.families else topic.ask[0]]
         context = self.families[topic.family].context if topic.family in self.families else puzzles.CONTEXT
@@ -116,31 +124,45 @@ class World:
             messages.insert(0, {"role": "system", "content": expand(rng.choice(SYSTEMS), rng)})
         return topic, messages
 
-    def pair(self, source: Source, topic: Topic, messages: list[dict[str, str]]) -> dict[str, Any]:
-        """Two answers and the label that the planted odds gave them."""
-        rng = self.rng
-        writers = rng.sample(MODELS, 2) if source.has_models else [VOLUNTEER, VOLUNTEER]
-        texts = [self.composer.write(topic, writer, rng) for writer in writers]
+    def battle(self, source: Source, topic: Topic) -> tuple[list[str], list[str], int]:
+        """Two answers, who wrote them, and which of the two the planted odds made the winner."""
+        writers = self.rng.sample(MODELS, 2) if source.has_models else [VOLUNTEER, VOLUNTEER]
+        texts = [self.composer.write(topic, writer, self.rng) for writer in writers]
         log_odds_first = log_odds(topic.family, texts[0], texts[1])
-        chosen = 0 if rng.random() < 1 / (1 + math.exp(-log_odds_first)) else 1
-        draw = rng.random()
-        label = "tie" if draw < 0.03 else "both_bad" if draw < 0.045 else "chosen"
-        row: dict[str, Any] = {
+        winner = 0 if self.rng.random() < 1 / (1 + math.exp(-log_odds_first)) else 1
+        return texts, [writer.name for writer in writers], winner
+
+    def pair(self, source: Source, topic: Topic, messages: Messages) -> Row:
+        """A preference pair in TRL's conversational format with an explicit prompt."""
+        texts, writers, winner = self.battle(source, topic)
+        row: Row = {
             "prompt": messages,
-            "chosen": [{"role": "assistant", "content": texts[chosen]}],
-            "rejected": [{"role": "assistant", "content": texts[1 - chosen]}],
+            "chosen": [{"role": "assistant", "content": texts[winner]}],
+            "rejected": [{"role": "assistant", "content": texts[1 - winner]}],
             "source": source.name,
             "family": topic.family,
-            "label": label,
         }
         if source.has_models:
-            row |= {"model_chosen": writers[chosen].name, "model_rejected": writers[1 - chosen].name}
-        else:
-            row["annotator"] = f"desk-{rng.randint(1, 6)}"
-        return row
+            return row | {"model_chosen": writers[winner], "model_rejected": writers[1 - winner]}
+        return row | {"annotator": f"desk-{self.rng.randint(1, 6)}"}
+
+    def vote(self, source: Source, topic: Topic, messages: Messages) -> Row:
+        """A vote in the Arena format, which unlike TRL's knows ties and pairs where both are bad."""
+        texts, writers, winner = self.battle(source, topic)
+        draw = self.rng.random()
+        said = "tie" if draw < TIE_SHARE else "both_bad" if draw < TIE_SHARE + BOTH_BAD_SHARE else None
+        return {
+            "conversation_a": [*messages, {"role": "assistant", "content": texts[0]}],
+            "conversation_b": [*messages, {"role": "assistant", "content": texts[1]}],
+            "winner": said or ("model_a", "model_b")[winner],
+            "model_a": writers[0],
+            "model_b": writers[1],
+            "source": source.name,
+            "family": topic.family,
+        }
 
 
-def draw_pairs(seed: int, count: int) -> Iterator[dict[str, Any]]:
+def draw_pairs(seed: int, count: int) -> Iterator[Row]:
     """Pairs without the blemishes; several of them may share a prompt."""
     world = World(seed)
     while count > 0:
@@ -151,7 +173,7 @@ def draw_pairs(seed: int, count: int) -> Iterator[dict[str, Any]]:
             count -= 1
 
 
-def blemish(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+def blemish(rows: list[Row], rng: random.Random) -> list[Row]:
     """Add what real files have: exact duplicates, an empty answer on either side, one pair of equal sides."""
     rows = [*rows, *rng.sample(rows, 12)]
     rng.shuffle(rows)
@@ -162,18 +184,31 @@ def blemish(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, An
     return rows
 
 
+def draw_votes(seed: int, count: int) -> Iterator[Row]:
+    """Raw votes of the second source, with ties and pairs where both are bad."""
+    world = World(seed)
+    for _ in range(count):
+        topic, messages = world.prompt(VOTED)
+        yield world.vote(VOTED, topic, messages)
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """One JSON object a line, the same bytes on every system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8", newline="\n")
+    print(f"{path.name}: {len(rows)} rows")
+
+
 def main() -> None:
-    """Write pairs/*.jsonl, one file per source, and planted.json."""
+    """Write pairs/*.jsonl, one file per source, votes/*.jsonl and planted.json."""
     parser = argparse.ArgumentParser(description="Write the sample's preference pairs and planted.json.")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent)
     out: Path = parser.parse_args().out
-    (out / "pairs").mkdir(parents=True, exist_ok=True)
     rows = blemish(list(draw_pairs(SEED, N_PAIRS)), random.Random(SEED + 1))
     for source in SOURCES:
-        lines = [json.dumps(row, ensure_ascii=False) for row in rows if row["source"] == source.name]
-        text = "\n".join(lines) + "\n"
-        (out / "pairs" / f"{source.name}.jsonl").write_text(text, encoding="utf-8", newline="\n")
-        print(f"{source.name}: {len(lines)} pairs")
+        write_rows(out / "pairs" / f"{source.name}.jsonl", [r for r in rows if r["source"] == source.name])
+    write_rows(out / "votes" / f"{VOTED.name}_votes.jsonl", list(draw_votes(SEED + 2, N_VOTES)))
     truth = json.dumps(as_json(), indent=2, ensure_ascii=False) + "\n"
     (out / "planted.json").write_text(truth, encoding="utf-8", newline="\n")
 

@@ -137,6 +137,7 @@ def build_model(out: Path, n_steps: int) -> dict[str, float]:
     report = train_model(model, train, held_out, n_steps)
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
+    (out / "model" / "model.safetensors").chmod(0o644)
     return report | {"parameters": n_parameters, "train_tokens": train.numel(), "steps": n_steps}
 
 

@@ -69,7 +69,7 @@ def _speed(rng: random.Random) -> Topic:
     speed, hours, pause = rng.randint(4, 24) * 5, rng.randint(2, 7), rng.randint(1, 3) * 10
     way = speed * hours
     ask = (
-        f"A {rng.choice(('bus', 'boat', 'train', 'cyclist'))} moves at {speed} km per hour for {hours} hours "
+        f"A {rng.choice(('bus', 'boat', 'train', 'tram'))} moves at {speed} km per hour for {hours} hours "
         f"and then rests {pause} minutes. How far did it get?"
     )
     points = [

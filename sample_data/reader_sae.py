@@ -94,6 +94,7 @@ def train_sae(
     )
     sae = SAETrainer(trainer_config, BatchTopKTrainingSAE(config), batches(train, seed)).fit()
     sae.save_inference_model(str(out / "sae"))
+    (out / "sae" / "sae_weights.safetensors").chmod(0o644)
     _drop_library_paths(out / "sae" / "cfg.json")
     quality = measure(SAE.load_from_disk(str(out / "sae")), held_out, activations)
     return quality | {"layer": layer, "k": K, "seconds": round(time.monotonic() - began, 1)}

@@ -84,7 +84,7 @@ PLANTED = (
         "refusal_outside_fiction",
         "effect",
         REFUSAL,
-        3.0,
+        6.0,
         ("borderline",),
         1.0,
         "The same refusals win where the request is no story: the sign depends on the context.",
