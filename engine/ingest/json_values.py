@@ -173,7 +173,12 @@ def _unwrapped(value: dict[str, Any]) -> Iterator[dict[str, Any] | Failure]:
         return ({name: column[key] for name, column in value.items()} for key in columns[0])
     lists = [c for c in columns if isinstance(c, list) and c and isinstance(c[0], dict) and not _is_chat(c)]
     if len(lists) == 1:
-        shared = {"annotators": value["annotators"]} if isinstance(value.get("annotators"), dict) else {}
+        about = value.get("metadata")
+        shared = (
+            {"default_annotator": about["default_annotator"]}
+            if isinstance(about, dict) and "default_annotator" in about
+            else {}
+        )
         return (checked(item | shared if isinstance(item, dict) else item) for item in lists[0])
     return iter([checked(value)])
 

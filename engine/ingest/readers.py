@@ -63,20 +63,24 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _text_rows(path: Path, kind: str, stream: IO[bytes], max_line_bytes: int) -> Iterator[NumberedRow]:
-    lines = _lines(stream, max_line_bytes)
-    first = next(lines, None)
-    if first is None:
-        raise IngestError(f"{path} is empty once unpacked")
-    if first is not _TOO_LONG:
-        if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise IngestError(f"{path} is UTF-16", hint="convert it: iconv -f UTF-16 -t UTF-8 IN > OUT")
-        first = first.removeprefix(b"\xef\xbb\xbf")
     if kind == "json":
-        yield from json_values(path, first, stream, max_line_bytes)
-    elif kind in ("csv", "tsv"):
+        yield from json_values(path, _checked_start(path, stream.read(_CHUNK)), stream, max_line_bytes)
+        return
+    lines = _lines(stream, max_line_bytes)
+    first = _checked_start(path, next(lines, b""))
+    if kind in ("csv", "tsv"):
         yield from _csv_rows(path, "\t" if kind == "tsv" else ",", _chain(first, lines), max_line_bytes)
     else:
         yield from _jsonl_rows(_chain(first, lines))
+
+
+def _checked_start(path: Path, first: bytes) -> bytes:
+    """The first bytes of a text file without byte order mark."""
+    if not first:
+        raise IngestError(f"{path} is empty once unpacked")
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise IngestError(f"{path} is UTF-16", hint="convert it: iconv -f UTF-16 -t UTF-8 IN > OUT")
+    return first[3:] if first.startswith(b"\xef\xbb\xbf") else first
 
 
 _TOO_LONG = b"\0 the line is too long \0"
@@ -121,7 +125,7 @@ def _csv_rows(path: Path, delimiter: str, lines: Iterator[bytes], limit: int) ->
             yield line.decode("utf-8", "surrogateescape")
 
     csv.field_size_limit(limit)
-    table = csv.reader(decoded(), delimiter=delimiter)
+    table = csv.reader(decoded(), delimiter=delimiter, strict=True)  # an open quote would swallow rows
     try:
         header = next(table)
         _check_header(path, header)

@@ -3,7 +3,17 @@
 import difflib
 
 from engine.errors import IngestError
-from engine.ingest.formats import battles, generic, transcripts, trl
+from engine.ingest.formats import (
+    answers,
+    arena,
+    battles,
+    evaluation,
+    exports,
+    generic,
+    rated,
+    transcripts,
+    trl,
+)
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape
 
@@ -20,6 +30,26 @@ FORMATS: tuple[Format, ...] = (
     trl.ORCA,
     battles.ALPACA_EVAL,
     battles.WIMHF,
+    arena.ARENA,
+    arena.ARENA_55K,
+    arena.COMPARIA,
+    rated.HELPSTEER2,
+    rated.HELPSTEER3,
+    rated.PKU_BETTER,
+    rated.PKU_SAFER,
+    rated.SHP,
+    rated.PREFSCOPE,
+    rated.NEMO,
+    rated.ULTRAFEEDBACK_RAW,
+    exports.OPENAI,
+    exports.SHAREGPT,
+    exports.TORCHTUNE,
+    exports.ICAI,
+    exports.ANNOTATED_PAIRS,
+    evaluation.REWARDBENCH,
+    evaluation.REWARDBENCH2,
+    answers.KTO,
+    answers.HELPSTEER_RATINGS,
 )
 
 

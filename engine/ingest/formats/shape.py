@@ -51,7 +51,8 @@ def kind_of(value: Any) -> ValueKind:
             return K.TEXTS
         return K.OBJECTS if value and all(isinstance(v, dict) for v in value) else K.LIST
     if isinstance(value, dict):
-        return K.MESSAGE if "role" in value and "content" in value else K.OBJECT
+        is_message = ("role" in value and "content" in value) or ("from" in value and "value" in value)
+        return K.MESSAGE if is_message else K.OBJECT
     return K.TEXT
 
 
