@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LARGEST = 80.0
-"""e to this is the largest ratio that enters the divergence: beyond it the estimate is useless, but finite."""
+"""e to this is the largest ratio that enters the divergence, which stays finite but useless beyond it."""
 
 
 def score_held_out(
