@@ -17,7 +17,7 @@ from compose import Composer, Writer
 from material import Topic, expand, load_family, load_style
 from truth import as_json, log_odds
 
-SEED = 20261128
+SEED = 20261127
 N_PAIRS = 1500
 N_VOTES = 90
 TIE_SHARE = 0.40

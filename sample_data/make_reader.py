@@ -126,8 +126,8 @@ def build_model(out: Path, n_steps: int) -> dict[str, float]:
     """Train tokenizer and model on the sample's text and save both under ``out``/model."""
     torch.manual_seed(SEED)
     ours = [as_text(c) for c in sample_conversations(HERE / "pairs")]
-    more = [as_text(c) for c in further_conversations(SEED + 1, 2500)]
-    loose = list(notes(SEED + 2, 2500))
+    more = [as_text(c) for c in further_conversations(SEED + 1, 4000)]
+    loose = list(notes(SEED + 2, 4000))
     tokenizer = make_tokenizer(ours + more + loose)
     model = make_model(tokenizer)
     train = pack(ours + more + loose, tokenizer)
@@ -145,7 +145,7 @@ def main() -> None:
     """Make reader.toml, model/, sae/ and report.json."""
     parser = argparse.ArgumentParser(description="Train the sample reader: tokenizer, causal LM and SAE.")
     parser.add_argument("--out", type=Path, default=HERE / "reader")
-    parser.add_argument("--steps", type=int, default=900, help="training steps of the language model")
+    parser.add_argument("--steps", type=int, default=1400, help="training steps of the language model")
     parser.add_argument(
         "--sae-samples", type=int, default=1_500_000, help="token activations shown to the SAE"
     )
