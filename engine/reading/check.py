@@ -16,7 +16,7 @@ from engine.errors import ModelError
 from engine.manifest import hash_json, write_json
 from engine.progress import Progress
 from engine.reading.encode import normalise
-from engine.reading.jobs import PairFile, plan_work
+from engine.reading.jobs import PairFile, own_residuals
 from engine.reading.reader import Reader
 from engine.settings import ReadingSettings
 
@@ -131,17 +131,20 @@ def _stored(file: Path, fingerprint: str) -> SaeCheck | None:
     return check if check.fingerprint == fingerprint else None
 
 
-def measure(pairs: PairFile, reader: Reader, n_tokens: int, progress: Progress) -> SaeCheck:
-    """Run the check on about ``n_tokens`` tokens from the first pairs."""
+def measure(
+    pairs: PairFile, reader: Reader, n_tokens: int, progress: Progress, *, max_pairs: int | None = None
+) -> SaeCheck:
+    """Run the check on about ``n_tokens`` tokens from the first pairs, ``max_pairs`` of them at most."""
+    n_pairs = len(pairs) if max_pairs is None else min(max_pairs, len(pairs))
     tallies: dict[str, _Tally] = {}
     fired = torch.zeros(reader.n_latents, dtype=torch.bool, device=reader.loaded.device)
     norms: list[torch.Tensor] = []
     progress.start("check the SAE", n_tokens, "tokens")
     seen = at = 0
-    while seen < n_tokens and at < len(pairs):
-        stop = min(at + _PAIRS_AT_ONCE, len(pairs))
+    while seen < n_tokens and at < n_pairs:
+        stop = min(at + _PAIRS_AT_ONCE, n_pairs)
         before = seen
-        for part, x in _spans(pairs, reader, at, stop):
+        for part, x in own_residuals(pairs, reader.stream, at, stop):
             if seen >= n_tokens:
                 break
             _tally(x, reader, [tallies.setdefault(p, _Tally()) for p in ("all", part)], fired)
@@ -151,24 +154,6 @@ def measure(pairs: PairFile, reader: Reader, n_tokens: int, progress: Progress) 
         at = stop
     progress.finish()
     return _judge(reader, tallies, fired, torch.cat(norms) if norms else torch.zeros(0))
-
-
-def _spans(pairs: PairFile, reader: Reader, start: int, stop: int) -> list[tuple[str, torch.Tensor]]:
-    """Own-token residuals of the spans of some pairs, each distinct text once."""
-    work = plan_work(pairs.texts(start, stop), reader.layout, reader.max_tokens)
-    owner = {
-        key: f"{pairs.sources[start + i]}/{span}"
-        for i, keys in enumerate(work.keys)
-        for span, key in keys.items()
-    }
-    found = []
-    for job in work.jobs:
-        stream = reader.residuals([job.ids])[0]
-        for want in job.wants:
-            if len(want.own):
-                own = stream[torch.from_numpy(want.own).to(stream.device)].float()
-                found.append((owner[want.key], own))
-    return found
 
 
 def _tally(x: torch.Tensor, reader: Reader, tallies: Sequence[_Tally], fired: torch.Tensor) -> None:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
 
 from engine.errors import StoreError
 from engine.models.chat import ChatLayout
-from engine.reading.reader import Job, Want
+from engine.reading.stream import Stream
 from engine.records import Message, Span
 
 Messages = tuple[Message, ...]
@@ -28,6 +31,24 @@ class PairTexts(NamedTuple):
     prompt: Messages
     chosen: Messages
     rejected: Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A span that a job should read."""
+
+    key: Hashable
+    own: NDArray[np.int64]
+    """Indices of the span's own tokens in the job's ids."""
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One sequence for the model, and the spans to read in it."""
+
+    ids: NDArray[np.int64]
+    wants: tuple[Want, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +132,24 @@ class PairFile:
 
 def _messages(raw: list[dict[str, Any]] | None) -> Messages:
     return tuple(Message(m["role"], m["content"] or "") for m in raw or ())
+
+
+def own_residuals(
+    pairs: PairFile, stream: Stream, start: int, stop: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Residual vectors of the spans' own tokens of some pairs, each distinct text once.
+
+    Yields:
+        Where the span comes from, ``source/span``, and its (T, D) float32 vectors; T > 0.
+    """
+    work = plan_work(pairs.texts(start, stop), stream.layout, stream.max_tokens)
+    owner = {
+        key: f"{pairs.sources[start + i]}/{span}"
+        for i, keys in enumerate(work.keys)
+        for span, key in keys.items()
+    }
+    for job in work.jobs:
+        residuals = stream.residuals([job.ids])[0]
+        for want in job.wants:
+            if len(want.own):
+                yield owner[want.key], residuals[torch.from_numpy(want.own).to(residuals.device)].float()

@@ -10,48 +10,22 @@ from numpy.typing import NDArray
 
 from engine.errors import ModelError
 from engine.manifest import hash_json
-from engine.models.blocks import (
-    capture,
-    check_layer,
-    cut_after,
-    inner_model,
-    max_positions_of,
-    n_layers_of,
-    width_of,
-)
+from engine.models.blocks import width_of
 from engine.models.chat import ChatLayout
-from engine.models.loading import LoadedModel, load_model, pick_dtype
+from engine.models.loading import LoadedModel, pick_dtype
 from engine.reading.batches import plan_batches
 from engine.reading.encode import Encoder, Pooled
+from engine.reading.jobs import Job
 from engine.reading.sae import Sae, load_sae
 from engine.reading.spec import ReaderSpec
+from engine.reading.stream import Stream, cut_stream, load_stream_model
 from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
 
 READER_VERSION = 1
 """Raised when the same model, SAE and text would give other readings."""
-MAX_POSITION = 65_535
-"""Token counts and peaks are stored in 16 bits."""
 _HALF_MAX = 65_504.0
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """A span that a job should read."""
-
-    key: Hashable
-    own: NDArray[np.int64]
-    """Indices of the span's own tokens in the job's ids."""
-    is_truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One sequence for the model, and the spans to read in it."""
-
-    ids: NDArray[np.int64]
-    wants: tuple[Want, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +46,11 @@ class Reader:
     """A model and an SAE, ready to read."""
 
     spec: ReaderSpec
-    loaded: LoadedModel
-    layout: ChatLayout
+    stream: Stream
     sae: Sae
     encoder: Encoder
-    layer: int
-    max_tokens: int
     batch_tokens: int
+    """Token budget of a batch on a GPU; halved when memory runs out."""
     reader_hash: str
 
     @property
@@ -92,6 +64,26 @@ class Reader:
         return self.sae.width
 
     @property
+    def layer(self) -> int:
+        """Block after which the residual stream is read."""
+        return self.stream.layer
+
+    @property
+    def layout(self) -> ChatLayout:
+        """How conversations become tokens."""
+        return self.stream.layout
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence that is read; longer ones are cut."""
+        return self.stream.max_tokens
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The checkpoint."""
+        return self.stream.loaded
+
+    @property
     def model_path(self) -> str:
         """Checkpoint as asked for."""
         return self.spec.model
@@ -99,7 +91,7 @@ class Reader:
     @property
     def is_causal(self) -> bool:
         """True for language models, False for encoders."""
-        return self.loaded.is_causal
+        return self.stream.is_causal
 
     def describe(self) -> dict[str, object]:
         """What manifests say about this reader."""
@@ -125,27 +117,8 @@ class Reader:
         }
 
     def residuals(self, sequences: Sequence[NDArray[np.int64]]) -> list[torch.Tensor]:
-        """Residual stream after the layer, one (T, D) tensor per sequence, computed as one batch.
-
-        Sequences are padded on the right. A causal model needs no mask for that, since no token sees what
-        follows it; an encoder gets one.
-        """
-        longest = max(len(s) for s in sequences)
-        ids = torch.zeros(len(sequences), longest, dtype=torch.long)
-        for row, sequence in zip(ids, sequences, strict=True):
-            row[: len(sequence)] = torch.from_numpy(sequence)
-        inputs = {"input_ids": ids.to(self.loaded.device)}
-        if not self.is_causal and any(len(s) < longest for s in sequences):
-            lengths = torch.tensor([len(s) for s in sequences])
-            inputs["attention_mask"] = (torch.arange(longest)[None] < lengths[:, None]).long().to(ids.device)
-            inputs["attention_mask"] = inputs["attention_mask"].to(self.loaded.device)
-        if self.is_causal:
-            inputs["use_cache"] = False  # type: ignore[assignment]
-        model = inner_model(self.loaded.model)
-        with torch.inference_mode(), capture(model, self.layer) as captured:
-            model(**inputs)
-            stream = captured.take()
-        return [stream[i, : len(s)] for i, s in enumerate(sequences)]
+        """Residual stream of a batch; see ``Stream.residuals``."""
+        return self.stream.residuals(sequences)
 
     def read(
         self, jobs: Sequence[Job], on_batch: Callable[[int], None] | None = None
@@ -228,45 +201,33 @@ def open_reader(spec: ReaderSpec, settings: ReadingSettings) -> Reader:
     if spec.sae is None:
         raise ModelError(f"{spec.model} has no SAE to read with", hint="give one with --sae")
     sae = load_sae(spec.sae, norm_scaling_factor=spec.norm_scaling_factor)
-    loaded = load_model(
-        spec.model,
-        revision=spec.revision,
-        device=settings.device,
-        dtype=settings.dtype,
-        with_head=False,
-    )
+    loaded = load_stream_model(spec.model, spec.revision, settings)
     layer = _check_fit(spec, sae, loaded)
-    cut_after(inner_model(loaded.model), layer)
-    layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
-    max_tokens = min(spec.max_tokens or settings.max_tokens, _positions(loaded), MAX_POSITION)
-    sae_dtype = pick_dtype(settings.sae_dtype, loaded.device)
+    stream = cut_stream(loaded, layer, spec.max_tokens or settings.max_tokens)
+    return make_reader(spec, stream, sae, settings)
+
+
+def make_reader(spec: ReaderSpec, stream: Stream, sae: Sae, settings: ReadingSettings) -> Reader:
+    """A reader from its parts."""
+    sae_dtype = pick_dtype(settings.sae_dtype, stream.device)
+    parts = [
+        READER_VERSION,
+        stream.loaded.fingerprint,
+        stream.layer,
+        sae.fingerprint,
+        stream.layout.fingerprint,
+        stream.max_tokens,
+        str(stream.loaded.dtype),
+        str(sae_dtype),
+    ]
     return Reader(
         spec=spec,
-        loaded=loaded,
-        layout=layout,
+        stream=stream,
         sae=sae,
-        encoder=Encoder(sae, loaded.device, sae_dtype),
-        layer=layer,
-        max_tokens=max_tokens,
+        encoder=Encoder(sae, stream.device, sae_dtype),
         batch_tokens=settings.batch_tokens,
-        reader_hash=hash_json(
-            [
-                READER_VERSION,
-                loaded.fingerprint,
-                layer,
-                sae.fingerprint,
-                layout.fingerprint,
-                max_tokens,
-                str(loaded.dtype),
-                str(sae_dtype),
-            ]
-        ),
+        reader_hash=hash_json(parts),
     )
-
-
-def _positions(loaded: LoadedModel) -> int:
-    positions = max_positions_of(loaded.model)
-    return MAX_POSITION if positions is None else positions
 
 
 def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
@@ -286,5 +247,4 @@ def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
             f"{sae.name} was trained on layer {sae.hook_layer}, not on layer {layer}",
             hint=f"leave --layer out, or give --layer {sae.hook_layer}",
         )
-    check_layer(layer, n_layers_of(loaded.model))
     return layer

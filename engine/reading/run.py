@@ -31,8 +31,8 @@ from engine.manifest import (
 )
 from engine.progress import Progress
 from engine.reading.check import check_sae
-from engine.reading.jobs import Messages, PairFile, Work, plan_work
-from engine.reading.reader import READER_VERSION, Job, Reader, SpanReading, Want
+from engine.reading.jobs import Job, Messages, PairFile, Want, Work, plan_work
+from engine.reading.reader import READER_VERSION, Reader, SpanReading
 from engine.reading.shards import (
     OldRows,
     ShardFacts,

@@ -21,7 +21,8 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from engine.errors import Cancelled, ModelError
 from engine.progress import CancelToken, NullProgress
-from engine.reading.reader import Job, Reader, Want, open_reader
+from engine.reading.jobs import Job, Want
+from engine.reading.reader import Reader, open_reader
 from engine.reading.run import read_pairs, read_responses
 from engine.reading.shards import read_residuals
 from engine.reading.spec import ReaderSpec
