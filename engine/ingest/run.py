@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from engine.ingest.drafts import Draft, Kind, Reason, Turns
 from engine.ingest.folds import read_folds, write_folds
 from engine.ingest.keys import as_words
 from engine.ingest.report import Entries, FileCounts, IngestReport, SourceCounts, read_report, write_report
+from engine.ingest.reuse import earlier
 from engine.ingest.source import OpenSource, SourceSpec, open_source
 from engine.ingest.spool import Late, Spool, write_sorted
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, sync_folder, write_manifest
@@ -58,7 +60,7 @@ def ingest(
         return read_report(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     with _scratch(out_dir) as scratch:
-        collected, counts = _collect(opened, scratch, settings, progress)
+        collected, counts = _collect(opened, out_dir, scratch, settings, progress)
         report = _finish(collected, counts, out_dir, scratch, settings, progress)
     write_manifest(
         out_dir,
@@ -102,8 +104,9 @@ def _scratch(out_dir: Path) -> Iterator[Path]:
 
 
 def _collect(
-    opened: Sequence[OpenSource], scratch: Path, settings: IngestSettings, progress: Progress
+    opened: Sequence[OpenSource], out_dir: Path, scratch: Path, settings: IngestSettings, progress: Progress
 ) -> tuple[Collected, list[SourceCounts]]:
+    before = earlier(out_dir, STAGE_VERSION)
     collected = Collected(
         Spool(scratch),
         Entries(),
@@ -112,10 +115,15 @@ def _collect(
     )
     counts = []
     for source in sorted(opened, key=lambda s: s.spec.path):
-        progress.start(f"ingest {source.spec.path}", None, "rows")
-        tallies = Collector(source, collected, progress).run()
-        refuse_nothing(source, tallies, collected.entries)
-        counts.append(_counts(source, tuple(t.frozen(name) for name, t in sorted(tallies.items()))))
+        is_known = source.fingerprint in before.sources
+        progress.start(f"{'keep' if is_known else 'ingest'} {source.spec.path}", None, "rows")
+        known = before.take(source.fingerprint, collected, progress)
+        if known is None:
+            tallies = Collector(source, collected, progress).run()
+            refuse_nothing(source, tallies, collected.entries)
+            counts.append(_counts(source, tuple(t.frozen(name) for name, t in sorted(tallies.items()))))
+        else:
+            counts.append(_counts(source, known.files))
         progress.finish()
     collected.spool.close()
     return collected, counts
@@ -180,7 +188,10 @@ def _finish(
     write_sorted(
         collected.spool.path, scratch / "pairs.parquet", order, np.asarray(keys.size), late, progress
     )
-    report = _report(collected, counts, late, groups)
+    seconds = None
+    if settings.near_duplicates:
+        seconds = _note_near_duplicates(scratch / "pairs.parquet", order, late, collected, progress)
+    report = _report(collected, counts, late, groups, seconds)
     entries.write(scratch / "report.parquet")
     write_folds(scratch, settings.fold_salt, groups, folds, frozen)
     write_report(scratch, report)
@@ -202,8 +213,29 @@ def _overlaps(keys: NDArray[np.uint64], evaluation: NDArray[np.bool_]) -> NDArra
     return np.isin(keys, keys[evaluation & (keys != 0)])
 
 
+def _note_near_duplicates(
+    pairs: Path, order: NDArray[np.int64], late: Late, collected: Collected, progress: Progress
+) -> float:
+    """Add an entry for every pair with a near-duplicate; seconds that the pass took."""
+    from engine.ingest.near import find_near_duplicates  # compiling its kernels takes seconds
+
+    started = time.perf_counter()
+    near = find_near_duplicates(pairs, progress)
+    keys, names, files = collected.keys, list(collected.sources), list(collected.files)
+    for pair, partner, share in zip(near.pair, near.partner, near.similarity, strict=True):
+        i = int(order[pair])
+        place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
+        detail = f"{share:.2f} {late.pair_id[order[partner]]}"
+        collected.entries.add(*place, Kind.NOTED, Reason.NEAR_DUPLICATE, detail)
+    return time.perf_counter() - started
+
+
 def _report(
-    collected: Collected, counts: list[SourceCounts], late: Late, groups: grouping.Groups
+    collected: Collected,
+    counts: list[SourceCounts],
+    late: Late,
+    groups: grouping.Groups,
+    near_duplicate_seconds: float | None,
 ) -> IngestReport:
     def total(field: str) -> int:
         return sum(getattr(f, field) for s in counts for f in s.files)
@@ -224,6 +256,7 @@ def _report(
         repaired=dict(sorted(kinds[Kind.REPAIRED].items())),
         noted=dict(sorted(kinds[Kind.NOTED].items())),
         sources=tuple(counts),
+        near_duplicate_seconds=near_duplicate_seconds,
     )
     if not report.adds_up:
         raise RuntimeError(f"the ingest report does not add up: {report.as_dict()}")

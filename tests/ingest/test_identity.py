@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import IngestError
-from engine.ingest.run import SourceSpec
+from engine.ingest.run import SourceSpec, ingest
 from engine.manifest import read_manifest
+from engine.progress import NullProgress
 from engine.records import pair_schema
 from engine.settings import IngestSettings
 from tests.ingest.tables import Json, entries_of, pairs_of, plain_row, run, write_jsonl
@@ -213,6 +214,49 @@ def test_a_later_source_that_joins_groups_moves_them_to_the_held_out_fold(tmp_pa
     run(SourceSpec(str(a), name="s"), out=out)  # taking the source away again must not free held-out prompts
     final = {p["prompt"][0]["content"]: p["fold"] for p in pairs_of(out)}
     assert final == {k: after[k] for k in final}
+
+
+class Stages(NullProgress):
+    """Remembers the names of stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:  # noqa: ARG002 - the protocol's
+        self.seen.append(stage.rsplit("/", 1)[0].split(" ")[0] + " " + stage.rsplit("/", 1)[-1])
+
+
+def test_unchanged_sources_are_not_read_again_and_change_nothing(tmp_path: Path) -> None:
+    bench = {
+        "prompt": "question 1",
+        "chosen": "x",
+        "rejected": "y",
+        "chosen_model": "m",
+        "rejected_model": "n",
+    }
+    rows: list[Json] = [plain_row(i % 6, rating=i % 2, conversation_id=f"c{i % 4}") for i in range(12)]
+    rows += [
+        {"prompt": "", "chosen": "no", "rejected": "prompt"},
+        {"prompt": "p", "chosen": "", "rejected": "x"},
+    ]
+    a = write_jsonl(tmp_path / "a.jsonl", rows)
+    b = write_jsonl(tmp_path / "b.jsonl", [plain_row(i) | {"chosen": "other"} for i in range(4, 9)])
+    e = write_jsonl(tmp_path / "e.jsonl", [bench | {"subset": "s", "id": 1}])
+    run(a, b, out=tmp_path / "grown")
+    specs = [SourceSpec(str(a)), SourceSpec(str(e))]
+    stages = Stages()
+    grown = ingest(specs, tmp_path / "grown", IngestSettings(), stages)
+    assert [s for s in stages.seen if s.split()[0] in ("keep", "ingest")] == [
+        "keep a.jsonl",
+        "ingest e.jsonl",
+    ]
+    fresh = run(*specs, out=tmp_path / "fresh")
+    assert grown == fresh
+    assert pairs_of(tmp_path / "grown") == pairs_of(tmp_path / "fresh")
+    assert entries_of(tmp_path / "grown") == entries_of(tmp_path / "fresh")
+    assert fresh.noted["exact_duplicate"] > 0
+    assert fresh.noted["evaluation_overlap"] > 0
 
 
 def test_another_salt_is_refused_once_folds_are_frozen(tmp_path: Path) -> None:
