@@ -1,0 +1,269 @@
+"""What front ends ask of a project while people review it: tables, details and the journal of verdicts.
+
+Reads the published index read-only and writes nothing but the journal. When ``current`` points to a newer
+index, ``reopen_if_changed`` moves over; cursors of the old index keep working until they are closed.
+Methods may be called from any thread.
+"""
+
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from engine.errors import StoreError
+from engine.paths import ProjectPaths
+from engine.records import Verdict
+from engine.review.author import resolve_author
+from engine.review.journal import Decision, Journal
+from engine.review.replay import undo_depth
+from engine.settings import ReviewSettings
+from engine.store import details
+from engine.store.build import Published, current_index
+from engine.store.connection import Store
+from engine.store.grids import GRIDS
+from engine.store.lookup import find
+from engine.store.pages import QuerySlot, Selection, TableCursor, mirror, update_mirror
+from engine.store.snapshots import called_concepts, known_targets, snapshots
+from engine.views import (
+    ConceptDetail,
+    ContextDetail,
+    Coverage,
+    JournalChange,
+    PairDetail,
+    ProjectSummary,
+    SortKey,
+    TableSpec,
+    Target,
+    VerdictView,
+)
+
+
+class Browser:
+    """A project as people review it."""
+
+    def __init__(self, paths: ProjectPaths, settings: ReviewSettings | None = None) -> None:
+        self.paths = paths
+        self._lock = threading.RLock()
+        self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
+        self.journal = Journal(paths.journal, resolve_author(settings or ReviewSettings(), paths.root))
+        self._open(current_index(paths))
+
+    def _open(self, published: Published) -> None:
+        store = Store(self.paths.index(published.index_hash))
+        with self._lock:
+            self._store = store
+            self._published = published
+            self._slots = {
+                name: QuerySlot(store)
+                for name in (
+                    "summary",
+                    "concept",
+                    "context",
+                    "pair",
+                    "snapshot",
+                    "known",
+                    *(f"open {name}" for name in GRIDS),
+                )
+            }
+            self._is_known: dict[str, bool] = {}
+            self._called: frozenset[str] | None = None
+            self._n_concepts = 0
+            self._mirror()
+
+    def _mirror(self) -> None:
+        state = self.journal.state
+        held = [(key, e.verdict.value) for key, e in state.verdicts.items() if e.verdict is not None]
+        mirror(self._store, held, state.names.items())
+
+    @property
+    def author(self) -> str:
+        """Who the journal says decides here."""
+        return self.journal.author
+
+    def interrupt(self) -> None:
+        """Stop every question that runs; its asker gets ``Cancelled``."""
+        for slot in self._slots.values():
+            slot.interrupt()
+        for cursor in list(self._cursors):
+            cursor.interrupt()
+
+    def close(self) -> None:
+        """Let go of the index. Nothing may be asked any more."""
+        self.interrupt()
+        self._store.close()
+
+    def reopen_if_changed(self) -> bool:
+        """Follow ``current`` to a newer index; True when it moved. The old one stays open for its cursors."""
+        published = current_index(self.paths)
+        if published == self._published:
+            return False
+        self._open(published)
+        return True
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def summary(self) -> ProjectSummary:
+        """Counts of the open index."""
+        return details.summary(
+            self._slots["summary"], self._store, self.paths.root.name or str(self.paths.root)
+        )
+
+    def tables(self) -> tuple[TableSpec, ...]:
+        """What ``open_table`` can open."""
+        return tuple(grid.spec for grid in GRIDS.values())
+
+    def open_table(
+        self, name: str, filter_text: str = "", sort: Sequence[SortKey] = (), *, context_id: str | None = None
+    ) -> TableCursor:
+        """Rows of a table under a filter and a sort.
+
+        Args:
+            name: ``hypotheses``, ``contexts`` or ``pairs``.
+            filter_text: see engine/store/filters.py.
+            sort: most significant first; empty: the table's own.
+            context_id: ``pairs`` only: members of this context.
+
+        Raises:
+            StoreError: an unknown table, column or context, or a filter that makes no sense.
+        """
+        if name not in GRIDS:
+            raise StoreError(f"there is no table `{name}`", hint="tables: " + ", ".join(GRIDS))
+        context = None
+        if context_id is not None:
+            context = self._store.value("SELECT context FROM contexts WHERE context_id = ?", [context_id])
+            if context is None:
+                raise StoreError(f"this index has no context {context_id}")
+        selection = Selection(filter_text, tuple(sort), context)
+        cursor = TableCursor(self._store, GRIDS[name], selection, self._slots[f"open {name}"])
+        self._cursors.add(cursor)
+        return cursor
+
+    def concept(self, concept_id: str) -> ConceptDetail:
+        """A concept with its evidence; a newer call interrupts an older one."""
+        return details.concept_detail(self._slots["concept"], concept_id)
+
+    def context(self, context_id: str) -> ContextDetail:
+        """A context with its concepts and examples."""
+        return details.context_detail(self._slots["context"], context_id)
+
+    def pair(self, pair: int, concept_id: str | None = None) -> PairDetail:
+        """A pair; with the peaks of a concept when one is named."""
+        return details.pair_detail(self._slots["pair"], pair, concept_id)
+
+    def find(self, what: str) -> PairDetail | ConceptDetail:
+        """The pair or concept that a person means: an id, its beginning, or a concept's name."""
+        found = find(self._store, what)
+        if found.pair is not None:
+            return self.pair(found.pair)
+        return self.concept(str(found.concept_id))
+
+    # -- the journal ------------------------------------------------------------------------------------
+
+    def verdicts(self, keys: Iterable[str] | None = None) -> Mapping[str, VerdictView]:
+        """Verdicts that hold, by target key, of all targets or some; vanished targets are marked."""
+        with self._lock:
+            state = self.journal.state
+            held = (
+                state.verdicts
+                if keys is None
+                else {k: state.verdicts[k] for k in keys if k in state.verdicts}
+            )
+            known = self._known(held)
+            return {
+                key: VerdictView(
+                    e.target, e.verdict, e.author, e.time, e.reason, e.name, state.disputed_by.get(key),
+                    is_orphaned=key not in known,
+                )
+                for key, e in held.items()
+                if e.target is not None and e.verdict is not None
+            }  # fmt: skip
+
+    def names(self) -> Mapping[str, str]:
+        """Concept id → name given by a person."""
+        return dict(self.journal.state.names)
+
+    def set_verdict(
+        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None
+    ) -> JournalChange:
+        """Decide on some targets as one step, with the evidence as it stands. Durable on return."""
+        return self._write(targets, verdict, reason)
+
+    def clear_verdict(self, targets: Sequence[Target], reason: str | None = None) -> JournalChange:
+        """Take the verdicts of some targets away as one step."""
+        return self._write(targets, None, reason)
+
+    def _write(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None) -> JournalChange:
+        seen = snapshots(self._slots["snapshot"], targets)
+        with self._lock:
+            change = self.journal.set_verdicts([self._decision(t, seen) for t in targets], verdict, reason)
+            return self._after(change)
+
+    def _decision(self, target: Target, seen: Mapping[str, dict[str, Any]]) -> Decision:
+        evidence = dict(seen.get(target.key, {}))
+        name = self.journal.state.names.get(target.concept_id) or str(evidence.pop("name", ""))
+        here = {"reader": self._published.reader_hash, "index": self._published.index_hash}
+        return Decision(target, name, evidence | here)
+
+    def set_name(self, concept_id: str, name: str) -> JournalChange:
+        """Name a concept; an empty name brings the working label back."""
+        with self._lock:
+            return self._after(self.journal.set_name(concept_id, name))
+
+    def undo(self) -> JournalChange:
+        """Take back this author's last step."""
+        with self._lock:
+            return self._after(self.journal.undo())
+
+    def redo(self) -> JournalChange:
+        """Restore this author's last undone step."""
+        with self._lock:
+            return self._after(self.journal.redo())
+
+    def refresh_journal(self) -> bool:
+        """Take over what other processes wrote; True when there was anything."""
+        with self._lock:
+            if not self.journal.refresh():
+                return False
+            self._mirror()
+            return True
+
+    def _after(self, change: JournalChange) -> JournalChange:
+        if change.names_changed:
+            self._mirror()
+        elif change.changed:
+            held = self.journal.state.verdicts
+            now = ((k, held[k].verdict if k in held else None) for k in change.changed)
+            update_mirror(self._store, [(k, v.value if v else None) for k, v in now])
+        return change
+
+    def coverage(self) -> Coverage:
+        """How far the review is."""
+        with self._lock:
+            held = self.journal.state.verdicts
+            known, called = self._known(held), self._called_concepts()
+            decided = {k for k in held if k.startswith("concept:") and k in known}
+            tally = {v: sum(1 for e in held.values() if e.verdict is v) for v in Verdict}
+            return Coverage(
+                n_concepts=self._n_concepts,
+                n_decided=len(decided),
+                n_called=len(called),
+                n_called_decided=len(called & decided),
+                by_verdict=tuple(tally.items()),
+                n_orphaned=sum(1 for k in held if k not in known),
+                n_damaged_lines=self.journal.n_damaged,
+                undo_depth=undo_depth(self.journal.entries, self.author),
+            )
+
+    def _known(self, keys: Iterable[str]) -> frozenset[str]:
+        """Those of the keys that the open index has; every key is looked up once."""
+        new = [k for k in keys if k not in self._is_known]
+        if new:
+            found = known_targets(self._slots["known"], new)
+            self._is_known.update((k, k in found) for k in new)
+        return frozenset(k for k in keys if self._is_known[k])
+
+    def _called_concepts(self) -> frozenset[str]:
+        if self._called is None:
+            self._called = called_concepts(self._slots["known"])
+            self._n_concepts = int(self._store.value("SELECT count(*) FROM concepts"))
+        return self._called

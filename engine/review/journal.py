@@ -1,0 +1,227 @@
+"""The journal of verdicts and names: append-only JSON lines, fsynced, the truth about decisions.
+
+One line per entry; undo and redo are entries that name the batch they take back or restore. A write holds an
+exclusive lock, appends all lines of a batch at once and is durable when it returns; a failed write leaves the
+file as it was. Two processes may write at once; readers pick up each other's lines with ``refresh``.
+Lines that cannot be read, a torn last one included, are counted and stepped over, never dropped.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ReviewError
+from engine.records import Verdict
+from engine.review.entries import Entry, EntryKind, decode, encode
+from engine.review.replay import State, redo_batch, replay, undo_batch
+from engine.views import JournalChange, Target
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write about one target."""
+
+    target: Target
+    name: str
+    """The concept's name as it stands."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """The estimates that the person saw."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Journal:
+    """A journal file. Not thread-safe: one thread writes and refreshes."""
+
+    def __init__(self, path: Path, author: str, *, clock: Clock = _now) -> None:
+        self.path = path
+        self.author = author
+        self._clock = clock
+        self._entries: list[Entry] = []
+        self._ids: set[str] = set()
+        self._n_damaged = 0
+        self._offset = 0
+        self._torn = b""
+        self._inode: int | None = None
+        self.state = State()
+        self.refresh()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every readable entry, in file order."""
+        return tuple(self._entries)
+
+    @property
+    def n_damaged(self) -> int:
+        """Lines that could not be read; an unfinished last line counts."""
+        return self._n_damaged + bool(self._torn)
+
+    def refresh(self) -> bool:
+        """Read what was appended since the last look; True when there was anything.
+
+        Raises:
+            ReviewError: the file exists and cannot be read.
+        """
+        try:
+            with self.path.open("rb") as f:
+                return self._read_from(f.fileno())
+        except FileNotFoundError:
+            had = bool(self._entries)
+            self._forget()
+            return had
+        except OSError as error:
+            raise ReviewError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def _forget(self) -> None:
+        self._entries, self._ids, self._n_damaged, self._offset = [], set(), 0, 0
+        self._torn, self._inode, self.state = b"", None, State()
+
+    def _read_from(self, handle: int) -> bool:
+        status = os.fstat(handle)
+        is_other_file = self._inode is not None and status.st_ino != self._inode
+        if is_other_file or status.st_size < self._offset:
+            self._forget()
+        self._inode = status.st_ino
+        if status.st_size == self._offset:
+            return is_other_file
+        os.lseek(handle, self._offset - len(self._torn), os.SEEK_SET)
+        data = b""
+        while chunk := os.read(handle, 1 << 20):
+            data += chunk
+        self._offset += len(data) - len(self._torn)
+        *lines, self._torn = data.split(b"\n")
+        for line in lines:
+            self._take(line)
+        self.state = replay(self._entries)
+        return True
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        entry = decode(line)
+        if entry is None:
+            self._n_damaged += 1
+        elif entry.ident not in self._ids:
+            self._ids.add(entry.ident)
+            self._entries.append(entry)
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def set_verdicts(
+        self, decisions: Sequence[Decision], verdict: Verdict | None, reason: str | None = None
+    ) -> JournalChange:
+        """Write one verdict for some targets as one step; None clears.
+
+        Raises:
+            ReviewError: nothing was written: no space, no permission, a read-only file system.
+        """
+        if not decisions:
+            return JournalChange("nothing selected", ())
+        kind = EntryKind.CLEAR if verdict is None else EntryKind.VERDICT
+        self._append(
+            [
+                self._entry(
+                    kind, target=d.target, verdict=verdict, reason=reason, name=d.name, evidence=d.evidence
+                )
+                for d in decisions
+            ]
+        )
+        what = "cleared" if verdict is None else verdict.value
+        who = decisions[0].name if len(decisions) == 1 else f"{len(decisions):,} rows"
+        return JournalChange(f"{what}: {who}", tuple(d.target.key for d in decisions))
+
+    def set_name(self, concept_id: str, name: str) -> JournalChange:
+        """Give a concept a person's name; an empty one takes it back."""
+        target = Target("concept", concept_id, concept_id)
+        self._append([self._entry(EntryKind.NAME, target=target, name=name.strip())])
+        return JournalChange(
+            f"named: {name.strip()}" if name.strip() else "name taken back", (), names_changed=True
+        )
+
+    def undo(self) -> JournalChange:
+        """Take back this author's last step that still holds."""
+        self.refresh()
+        return self._step(EntryKind.UNDO, undo_batch(self._entries, self.author))
+
+    def redo(self) -> JournalChange:
+        """Restore what this author took back last, unless something newer was decided since."""
+        self.refresh()
+        return self._step(EntryKind.REDO, redo_batch(self._entries, self.author))
+
+    def _step(self, kind: EntryKind, batch: str | None) -> JournalChange:
+        if batch is None:
+            return JournalChange(f"nothing to {kind.value}", ())
+        self._append([self._entry(kind, of=batch)])
+        touched = [e for e in self._entries if e.batch == batch]
+        keys = tuple(e.target.key for e in touched if e.target is not None)
+        first = touched[0]
+        what = first.verdict.value if first.verdict else first.kind.value
+        who = first.name if len(touched) == 1 else f"{len(touched):,} rows"
+        return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
+
+    def _entry(self, kind: EntryKind, **values: Any) -> Entry:
+        return Entry(ident=secrets.token_hex(8), batch="", kind=kind, author=self.author, time="", **values)
+
+    def append_foreign(self, entries: Sequence[Entry]) -> int:
+        """Append entries of another journal as they are, those already here left out; how many were new."""
+        new = [e for e in entries if e.ident not in self._ids]
+        if new:
+            self._append(new, stamp=False)
+        return len(new)
+
+    def _append(self, entries: Sequence[Entry], *, stamp: bool = True) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _not_saved(self.path, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._read_from(handle)
+            stamped = self._stamp(entries) if stamp else list(entries)
+            lines = b"".join(encode(e) for e in stamped)
+            _append_durably(handle, b"\n" + lines if self._torn else lines)
+            self._read_from(handle)
+        except OSError as error:
+            raise _not_saved(self.path, error) from error
+        finally:
+            os.close(handle)  # lets the lock go, too
+
+    def _stamp(self, entries: Sequence[Entry]) -> list[Entry]:
+        """One batch and one time, later than every entry before: order in time is order in the file."""
+        now = self._clock()
+        last = max((e.time for e in self._entries), default="")
+        if last and now.isoformat(timespec="microseconds") <= last:
+            now = datetime.fromisoformat(last) + timedelta(microseconds=1)
+        batch = secrets.token_hex(6)
+        time = now.astimezone(UTC).isoformat(timespec="microseconds")
+        return [replace(e, batch=batch, time=time) for e in entries]
+
+
+def _append_durably(handle: int, data: bytes) -> None:
+    """Write everything and sync, or leave the file as it was."""
+    size = os.fstat(handle).st_size
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
+
+
+def _not_saved(path: Path, error: OSError) -> ReviewError:
+    return ReviewError(
+        f"not saved: {path}: {error.strerror or error}",
+        hint="free some space or fix permissions, then decide again",
+    )

@@ -1,0 +1,310 @@
+"""What a concept, a context and a pair look like: one function per question, SQL in, view models out.
+
+Nothing is estimated here that the statistics room has estimated: intervals per source are the one exception,
+and say how they were made.
+"""
+
+import json
+import math
+from typing import Any
+
+from engine.errors import StoreError
+from engine.store.connection import Store
+from engine.store.pages import QuerySlot
+from engine.store.snippets import top_pairs
+from engine.views import (
+    ConceptDetail,
+    ContextConcept,
+    ContextDetail,
+    DoseBin,
+    Evidence,
+    FacetCount,
+    Interval,
+    Neighbour,
+    PairConcept,
+    PairDetail,
+    Peak,
+    ProjectSummary,
+    SourceEffect,
+)
+
+_EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_carry, h.n_discordant,
+    h.n_discordant_groups, h.prevalence, h.win_low, h.win_rate, h.win_high, h.taught_q, h.taught_call,
+    h.equal_low, h.equal_win_rate, h.equal_high, h.equal_q, h.equal_call, h.badge, h.skip_reason, h.is_stable,
+    h.half_a, h.half_b, h.min_effect, h.differs_z, h.differs_q, h.differs_call"""
+_NAME = "coalesce(n.name, c.name)"
+_NAMES = "LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
+N_DOSE_BINS = 16
+N_LATENTS_SHOWN = 64
+
+
+def _evidence(row: tuple[Any, ...]) -> Evidence:
+    fields: tuple[Any, ...] = (
+        *row[:9], Interval(*row[9:12]), *row[12:14], Interval(*row[14:17]), *row[17:28],
+    )  # fmt: skip
+    return Evidence(*fields)
+
+
+def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:
+    """Counts of the open index."""
+    facts = {key: json.loads(value) for key, value in slot.run("SELECT key, value FROM meta")}
+    counts = slot.run(
+        "SELECT (SELECT count(*) FROM pairs), (SELECT count(*) FROM pairs WHERE label = 'chosen'),"
+        " (SELECT count(*) FROM concepts), (SELECT count(*) FROM contexts WHERE context > 0),"
+        " (SELECT count(*) FROM hypotheses),"
+        " (SELECT count(*) FROM hypotheses WHERE context = 0 AND (taught_call OR equal_call))"
+    )[0]
+    sources = slot.run("SELECT source, count(*) n FROM pairs GROUP BY 1 ORDER BY n DESC, 1")
+    return ProjectSummary(
+        root,
+        str(facts.get("reader_hash", "")),
+        store.path.stem.removeprefix("index-"),
+        float(facts.get("share_read", 1.0)),
+        n_pairs=int(counts[0]),
+        n_signed=int(counts[1]),
+        n_concepts=int(counts[2]),
+        n_contexts=int(counts[3]),
+        n_hypotheses=int(counts[4]),
+        n_called=int(counts[5]),
+        sources=tuple(FacetCount(s, int(n)) for s, n in sources),
+    )
+
+
+def concept_detail(slot: QuerySlot, concept_id: str) -> ConceptDetail:
+    """Everything about one concept. Raises ``StoreError`` when the index has no such concept."""
+    found = slot.run(
+        f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
+        f" c.n_prompt, c.redundancy_id FROM concepts c {_NAMES} WHERE c.concept_id = ?",
+        [concept_id],
+    )
+    if not found:
+        raise StoreError(f"this index has no concept {concept_id}", hint="it may belong to an older index")
+    number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy = found[0]
+    latents = slot.run(
+        "SELECT latent FROM concept_members WHERE concept = ? ORDER BY centrality DESC NULLS LAST, latent",
+        [number],
+    )
+    telling = json.loads(tokens) if tokens else []
+    return ConceptDetail(
+        concept=number,
+        concept_id=concept_id,
+        name=name or "",
+        kind=kind,
+        name_source=name_source or "",
+        tokens=tuple(str(t) for t in telling),
+        latents=tuple(int(r[0]) for r in latents[:N_LATENTS_SHOWN]),
+        n_latents=int(n_latents or 0),
+        n_chosen=int(n_chosen or 0),
+        n_rejected=int(n_rejected or 0),
+        n_prompt=int(n_prompt or 0),
+        everywhere=next(iter(evidence_of(slot, number, where="h.context = 0")), None),
+        dose=_dose(slot, number),
+        by_source=_by_source(slot, number),
+        differs=evidence_of(slot, number, where="h.context > 0"),
+        neighbours=_neighbours(slot, number, redundancy),
+        top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents]),
+    )
+
+
+def evidence_of(slot: QuerySlot, concept: int, *, where: str) -> tuple[Evidence, ...]:
+    """Hypotheses of a concept, those that differ most from everywhere first; at most 200."""
+    rows = slot.run(
+        f"SELECT {_EVIDENCE} FROM hypotheses h JOIN contexts x ON x.context = h.context"
+        f" WHERE h.concept = ? AND {where} ORDER BY coalesce(h.differs_call, FALSE) DESC,"
+        " abs(h.differs_z) DESC NULLS LAST, h.n_discordant DESC NULLS LAST LIMIT 200",
+        [concept],
+    )
+    return tuple(_evidence(row) for row in rows)
+
+
+def _dose(slot: QuerySlot, concept: int) -> tuple[DoseBin, ...]:
+    """Equal-width bins over the scores that are > 0 (columns: all scores) of labelled pairs' responses."""
+    rows = slot.run(
+        "WITH s AS (SELECT s.chosen AS score, 1 AS side FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
+        " WHERE s.concept = $c AND p.label = 'chosen' UNION ALL"
+        " SELECT s.rejected, 0 FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
+        " WHERE s.concept = $c AND p.label = 'chosen'),"
+        " k AS (SELECT * FROM s WHERE score <> 0),"
+        " r AS (SELECT min(score) AS low, max(score) AS high FROM k),"
+        " b AS (SELECT CASE WHEN r.high > r.low THEN"
+        "   least(CAST(floor((k.score - r.low) / (r.high - r.low) * $n) AS INTEGER), $n - 1) ELSE 0"
+        " END AS bin,"
+        "   k.side FROM k, r)"
+        " SELECT bin, sum(side), sum(1 - side), any_value(r.low), any_value(r.high) FROM b, r"
+        " GROUP BY bin ORDER BY bin",
+        {"c": concept, "n": N_DOSE_BINS},
+    )
+    if not rows:
+        return ()
+    low, high = float(rows[0][3]), float(rows[0][4])
+    width = (high - low) / N_DOSE_BINS
+    counts = {int(r[0]): (int(r[1]), int(r[2])) for r in rows}
+    n_bins = N_DOSE_BINS if width else 1
+    return tuple(
+        DoseBin(low + i * width, low + (i + 1) * width, *counts.get(i, (0, 0))) for i in range(n_bins)
+    )
+
+
+def _by_source(slot: QuerySlot, concept: int) -> tuple[SourceEffect, ...]:
+    """Win rate R = Σ plus / Σ n over groups; se² = G/(G−1) · Σ (plus_g − R·n_g)² / (Σ n)², t ≈ 1.96."""
+    rows = slot.run(
+        "WITH d AS (SELECT p.source, p.group_index, count(*) FILTER (s.u > 0) AS plus, count(*) AS n"
+        "  FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
+        "  WHERE s.concept = ? AND p.label = 'chosen' AND s.u <> 0 GROUP BY 1, 2),"
+        " r AS (SELECT source, sum(plus) / sum(n) AS rate, sum(n) AS n, count(*) AS g FROM d GROUP BY 1),"
+        " e AS (SELECT d.source, sum((d.plus - r.rate * d.n) ** 2) AS ss FROM d JOIN r USING"
+        " (source) GROUP BY 1)"
+        " SELECT q.source, q.n, coalesce(r.n, 0), r.rate, r.g, e.ss FROM"
+        " (SELECT source, count(*) AS n FROM pairs WHERE label = 'chosen' GROUP BY 1) q"
+        " LEFT JOIN r USING (source) LEFT JOIN e USING (source) ORDER BY 3 DESC, 1 LIMIT 50",
+        [concept],
+    )
+    return tuple(
+        SourceEffect(source, int(n), int(n_discordant), _ratio_interval(rate, n_discordant, groups, ss))
+        for source, n, n_discordant, rate, groups, ss in rows
+    )
+
+
+def _ratio_interval(rate: float | None, n: float, groups: int | None, ss: float | None) -> Interval:
+    if rate is None or not groups:
+        return Interval(None, None, None)
+    if groups < 2 or ss is None:
+        return Interval(None, float(rate), None)
+    half = 1.96 * math.sqrt(groups / (groups - 1) * float(ss)) / float(n)
+    return Interval(max(rate - half, 0.0), float(rate), min(rate + half, 1.0))
+
+
+def _neighbours(slot: QuerySlot, concept: int, redundancy: int | None) -> tuple[Neighbour, ...]:
+    """Cosine of disparity vectors: Σ u·v / √(Σ u² · Σ v²) over all pairs."""
+    rows = slot.run(
+        "WITH a AS (SELECT pair, u FROM concept_scores WHERE concept = $c AND u <> 0),"
+        " j AS (SELECT s.concept, count(*) AS n, sum(s.u * a.u) AS dot FROM concept_scores s"
+        "   JOIN a ON a.pair = s.pair WHERE s.concept <> $c AND s.u <> 0 GROUP BY 1"
+        "   ORDER BY abs(dot) DESC LIMIT 200),"
+        " m AS (SELECT concept, sum(u * u) AS ss FROM concept_scores"
+        "   WHERE concept IN (SELECT concept FROM j) OR concept = $c GROUP BY 1)"
+        f" SELECT c.concept_id, {_NAME}, j.n, j.dot / sqrt(m.ss * o.ss),"
+        " coalesce(c.redundancy_id = $r, FALSE) FROM j JOIN m USING (concept)"
+        " JOIN (SELECT ss FROM m WHERE concept = $c) o ON TRUE"
+        f" JOIN concepts c ON c.concept = j.concept {_NAMES} ORDER BY 5 DESC, abs(j.dot) /"
+        f" sqrt(m.ss) DESC LIMIT 12",
+        {"c": concept, "r": redundancy},
+    )
+    return tuple(Neighbour(i, name or "", int(n), float(cos), bool(same)) for i, name, n, cos, same in rows)
+
+
+def context_detail(slot: QuerySlot, context_id: str) -> ContextDetail:
+    """Everything about one context. Raises ``StoreError`` when the index has no such context."""
+    found = slot.run(
+        "SELECT context, name, kind, definition, n_pairs, n_groups FROM contexts WHERE context_id = ?",
+        [context_id],
+    )
+    if not found:
+        raise StoreError(f"this index has no context {context_id}", hint="it may belong to an older index")
+    number, name, kind, definition, n_pairs, n_groups = found[0]
+    members = (
+        "pairs p"
+        if number == 0
+        else f"context_pairs m JOIN pairs p ON p.pair = m.pair AND m.context = {number:d}"
+    )
+    rows = slot.run(
+        f"SELECT c.concept_id, {_NAME}, e.win_low, e.win_rate, e.win_high, {_EVIDENCE}"
+        f" FROM hypotheses h JOIN contexts x ON x.context = h.context JOIN concepts c ON c.concept ="
+        f" h.concept"
+        f" {_NAMES} LEFT JOIN hypotheses e ON e.concept = h.concept AND e.context = 0"
+        " WHERE h.context = ? ORDER BY coalesce(h.differs_call, FALSE) DESC, abs(h.differs_z) DESC"
+        " NULLS LAST,"
+        " abs(h.taught_z) DESC NULLS LAST LIMIT 300",
+        [number],
+    )
+    return ContextDetail(
+        number, context_id, name or "", kind, definition or "", int(n_pairs or 0), int(n_groups or 0),
+        tuple(FacetCount(s, int(n)) for s, n in slot.run(
+            f"SELECT p.source, count(*) n FROM {members} GROUP BY 1 ORDER BY n DESC, 1 LIMIT 20")),
+        tuple(ContextConcept(r[0], r[1] or "", _evidence(r[5:]), Interval(*r[2:5])) for r in rows),
+        tuple((int(p), text or "") for p, text in slot.run(
+            f"SELECT p.pair, left(p.prompt_text, 400) FROM {members} ORDER BY p.pair LIMIT 40")),
+    )  # fmt: skip
+
+
+_FACTS = (
+    "language",
+    "model_chosen",
+    "model_rejected",
+    "score_chosen",
+    "score_rejected",
+    "strength",
+    "annotator",
+)
+
+
+def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> PairDetail:
+    """One pair, with the peaks of a concept when one is named. Raises ``StoreError`` for no such pair."""
+    found = slot.run(
+        "SELECT pair_id, source, source_file, source_row, label, fold,"
+        " (SELECT count(*) FROM pairs q WHERE q.group_index = p.group_index), is_evaluation, prompt_text,"
+        " chosen_text, rejected_text, prompt_tokens, chosen_tokens, rejected_tokens, prompt_truncated,"
+        f" chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)} FROM pairs p"
+        f" WHERE pair = ?",
+        [pair],
+    )
+    if not found:
+        raise StoreError(f"this index has no pair {pair}")
+    row = found[0]
+    concepts = slot.run(
+        f"SELECT c.concept_id, {_NAME}, s.chosen, s.rejected, s.u FROM concept_scores s"
+        f" JOIN concepts c ON c.concept = s.concept {_NAMES} WHERE s.pair = ?"
+        " ORDER BY abs(s.u) DESC, abs(s.chosen - s.rejected) DESC, c.concept LIMIT 60",
+        [pair],
+    )
+    contexts = slot.run(
+        "SELECT x.context_id, x.name FROM context_pairs m JOIN contexts x ON x.context = m.context"
+        " WHERE m.pair = ? ORDER BY x.context LIMIT 40",
+        [pair],
+    )
+    cut = [span for span, flag in zip(("prompt", "chosen", "rejected"), row[14:17], strict=True) if flag]
+    return PairDetail(
+        pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(row[6]),
+        bool(row[7]), row[8] or "", row[9] or "", row[10] or "", int(row[11] or 0),
+        int(row[12] or 0), int(row[13] or 0),
+        truncated=tuple(cut),
+        facts=_facts(row),
+        concepts=tuple(
+            PairConcept(i, n or "", float(c or 0), float(r or 0), float(u or 0)) for i, n, c, r, u in concepts
+        ),
+        contexts=tuple((str(i), n or "") for i, n in contexts),
+        peaks=_peaks(slot, pair, concept_id) if concept_id else (),
+        concept_id=concept_id,
+        concept_tokens=_telling(slot, concept_id) if concept_id else (),
+    )  # fmt: skip
+
+
+def _telling(slot: QuerySlot, concept_id: str) -> tuple[str, ...]:
+    rows = slot.run("SELECT tokens FROM concepts WHERE concept_id = ?", [concept_id])
+    return tuple(str(t) for t in json.loads(rows[0][0])) if rows and rows[0][0] else ()
+
+
+def _facts(row: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    known = [("slot in file", row[18]), *zip(_FACTS, row[19:], strict=True)]
+    try:
+        meta = json.loads(row[17]) if row[17] else {}
+    except ValueError:
+        meta = {"meta": row[17]}
+    extra = meta.items() if isinstance(meta, dict) else [("meta", meta)]
+    return tuple((str(k), str(v)) for k, v in [*known, *extra] if v is not None)
+
+
+def _peaks(slot: QuerySlot, pair: int, concept_id: str) -> tuple[Peak, ...]:
+    rows = slot.run(
+        "SELECT a.latent, a.chosen_max, a.chosen_n, a.chosen_peak, a.rejected_max, a.rejected_n,"
+        " a.rejected_peak"
+        " FROM acts a WHERE a.pair = ? AND a.latent IN (SELECT m.latent FROM concept_members m"
+        " JOIN concepts c ON c.concept = m.concept WHERE c.concept_id = ?)",
+        [pair, concept_id],
+    )
+    peaks = []
+    for latent, *values in rows:
+        for side, (top, n, token) in (("chosen", values[:3]), ("rejected", values[3:])):
+            if n:
+                peaks.append(Peak(side, int(latent), float(top), int(n), int(token)))
+    return tuple(sorted(peaks, key=lambda p: -p.act_max))

@@ -1,0 +1,112 @@
+"""Filter text of a grid to SQL: ``verdict:none win>.6 !source:web "free words"``.
+
+Terms are joined by *and*. ``!`` inverts a term. ``col:value`` looks for text without case, or a flag,
+``col:a,b`` is either, ``col:none`` is undefined; ``col>n`` compares numbers, where ``.6``, ``60%`` and
+``2k`` are understood. A word alone is looked for in the text columns. Values only travel as parameters.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import StoreError
+from engine.views import ColumnKind
+
+_TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(:|>=|<=|>|<|=))?("(?:[^"]*)"?|\S*)')
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(%|k|m)?\Z", re.IGNORECASE)
+_SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
+_NUMERIC = {
+    ColumnKind.COUNT,
+    ColumnKind.NUMBER,
+    ColumnKind.SIGNED,
+    ColumnKind.SHARE,
+    ColumnKind.INTERVAL,
+    ColumnKind.Q,
+}
+_FLAGS = {"yes": True, "true": True, "y": True, "no": False, "false": False, "n": False}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterColumn:
+    """What a filter may compare."""
+
+    sql: str
+    kind: ColumnKind
+    is_searched: bool = False
+    """Free words look here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A WHERE clause with its parameters, and the columns it reads."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    columns: frozenset[str]
+
+
+def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
+    """The condition that a filter text means; an empty text means ``TRUE``.
+
+    Raises:
+        StoreError: an unknown column, or a value that its column cannot be compared with.
+    """
+    clauses: list[str] = []
+    parameters: list[Any] = []
+    used: set[str] = set()
+    for match in _TERM.finditer(text):
+        inverted, name, operator, raw = match.groups()
+        value = raw.strip('"')
+        if name is None and not value:
+            continue
+        if name is None:
+            clause, values = _free(value, columns)
+            used |= {c for c, column in columns.items() if column.is_searched}
+        else:
+            column = _column(name, columns)
+            used.add(name)
+            clause, values = _compare(name, column, operator, value)
+        clauses.append(f"NOT coalesce({clause}, FALSE)" if inverted else clause)
+        parameters += values
+    return Condition(" AND ".join(f"({c})" for c in clauses) or "TRUE", tuple(parameters), frozenset(used))
+
+
+def _column(name: str, columns: Mapping[str, FilterColumn]) -> FilterColumn:
+    if name in columns:
+        return columns[name]
+    close = difflib.get_close_matches(name, list(columns), 1)
+    hint = f"did you mean `{close[0]}`?" if close else "columns: " + ", ".join(columns)
+    raise StoreError(f"there is no column `{name}`", hint=hint)
+
+
+def _free(word: str, columns: Mapping[str, FilterColumn]) -> tuple[str, list[Any]]:
+    searched = [c.sql for c in columns.values() if c.is_searched]
+    return " OR ".join(f"contains(lower({sql}), ?)" for sql in searched), [word.lower()] * len(searched)
+
+
+def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tuple[str, list[Any]]:
+    if not value:
+        raise StoreError(f"`{name}{operator}` needs a value", hint=f"for example {name}:none")
+    if value.lower() in {"none", "null", "–"} and operator in {":", "="}:
+        return f"{column.sql} IS NULL", []
+    if column.kind is ColumnKind.FLAG:
+        if value.lower() not in _FLAGS:
+            raise StoreError(f"`{name}` is yes or no, not {value!r}", hint=f"{name}:yes")
+        return f"{column.sql} = ?", [_FLAGS[value.lower()]]
+    if column.kind in _NUMERIC:
+        return f"{column.sql} {'=' if operator == ':' else operator} ?", [_number(name, value)]
+    if operator not in {":", "="}:
+        raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
+    options = [v for v in value.lower().split(",") if v]
+    if operator == "=" or column.kind is ColumnKind.VERDICT:
+        return f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
+    return " OR ".join(f"contains(lower({column.sql}), ?)" for _ in options), list(options)
+
+
+def _number(name: str, value: str) -> float:
+    found = _NUMBER.match(value)
+    if not found:
+        raise StoreError(f"`{name}` is a number, not {value!r}", hint=f"{name}>.6 or {name}>60%")
+    return float(found.group(1)) * _SCALE.get((found.group(2) or "").lower(), 1.0)

@@ -1,0 +1,70 @@
+"""Top pairs of a concept, each response cut around the token where the concept peaks.
+
+The index knows the peak as a token position, not as a character. A snippet is therefore centred at the same
+share of the text, which is near the peak but not on it; exact marks need the reader's tokeniser.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.store.pages import QuerySlot
+from engine.views import Snippet, TopPair
+
+N_TOP = 60
+SNIPPET_CHARS = 320
+
+
+def top_pairs(slot: QuerySlot, concept: int, latents: Sequence[int]) -> tuple[TopPair, ...]:
+    """Labelled pairs with the largest |chosen − rejected| score, largest first, at most 60."""
+    rows = slot.run(
+        "WITH s AS (SELECT pair, chosen, rejected FROM concept_scores WHERE concept = ?)"
+        " SELECT s.pair, p.pair_id, p.source, s.chosen, s.rejected, p.chosen_text, p.rejected_text,"
+        " p.chosen_tokens, p.rejected_tokens FROM s JOIN pairs p ON p.pair = s.pair WHERE p.label = 'chosen'"
+        " ORDER BY abs(s.chosen - s.rejected) DESC, s.pair LIMIT ?",
+        [concept, N_TOP],
+    )
+    peaks = _peaks(slot, [int(r[0]) for r in rows], latents)
+    found = []
+    for pair, pair_id, source, chosen, rejected, chosen_text, rejected_text, n_chosen, n_rejected in rows:
+        chosen_peak, rejected_peak = peaks.get(int(pair), (None, None))
+        found.append(
+            TopPair(
+                int(pair),
+                str(pair_id),
+                source or "",
+                float(chosen or 0),
+                float(rejected or 0),
+                cut_around(chosen_text or "", chosen_peak, int(n_chosen or 0)),
+                cut_around(rejected_text or "", rejected_peak, int(n_rejected or 0)),
+            )
+        )
+    return tuple(found)
+
+
+def _peaks(
+    slot: QuerySlot, pairs: Sequence[int], latents: Sequence[int]
+) -> dict[int, tuple[int | None, int | None]]:
+    """Pair → token of the largest activation of any of the latents, (chosen, rejected)."""
+    if not pairs or not latents:
+        return {}
+    rows: list[tuple[Any, ...]] = slot.run(
+        "SELECT pair, arg_max(chosen_peak, chosen_max) FILTER (chosen_n > 0),"
+        " arg_max(rejected_peak, rejected_max) FILTER (rejected_n > 0) FROM acts"
+        " WHERE latent IN (SELECT unnest(?::UINTEGER[])) AND pair IN (SELECT unnest(?::UINTEGER[]))"
+        " GROUP BY pair",
+        [list(latents), list(pairs)],
+    )
+    return {int(p): (c, r) for p, c, r in rows}
+
+
+def cut_around(text: str, peak_token: int | None, n_tokens: int, width: int = SNIPPET_CHARS) -> Snippet:
+    """The part of a text around the share ``peak_token / n_tokens``; its start where there is no peak."""
+    start = 0
+    if peak_token is not None and n_tokens > 0:
+        centre = int((peak_token + 0.5) / n_tokens * len(text))
+        start = min(max(centre - width // 3, 0), max(len(text) - width, 0))
+        if start:
+            space = text.find(" ", start, start + 24)
+            start = space + 1 if space >= 0 else start
+    piece = text[start : start + width]
+    return Snippet(piece, start, len(text) - start - len(piece), peak_token, n_tokens)

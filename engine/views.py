@@ -1,0 +1,380 @@
+"""Frozen view models: what front ends and reports see of a project.
+
+Signs are chosen minus rejected. An undefined number is None and shown as ``–``. Strings come from datasets
+unchanged; whoever shows them passes them through ``engine.safe_text``.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from engine.records import Verdict
+
+
+class ColumnKind(StrEnum):
+    """How a column's value reads; formatting belongs to the front end."""
+
+    TEXT = "text"
+    COUNT = "count"
+    """Whole number."""
+    NUMBER = "number"
+    """Any real number."""
+    SIGNED = "signed"
+    """Real number whose sign matters."""
+    SHARE = "share"
+    """0–1, shown as percent."""
+    INTERVAL = "interval"
+    """(low, estimate, high) of a win rate, each 0–1 or None."""
+    Q = "q"
+    """False discovery rate."""
+    FLAG = "flag"
+    """True, False or None."""
+    VERDICT = "verdict"
+    """A ``Verdict`` value or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """A column of a table that a person can look at, filter and sort."""
+
+    name: str
+    """What filters and sorts call it."""
+    title: str
+    kind: ColumnKind
+    width: int
+    """Cells it needs; 0 takes what is left."""
+    rank: int
+    """1 is shown first; columns with high ranks go first when the terminal is narrow. 0 is never shown."""
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """A table of the project: its columns and how it is sorted at first."""
+
+    name: str
+    title: str
+    columns: tuple[ColumnSpec, ...]
+    default_sort: tuple["SortKey", ...]
+
+    def index(self, column: str) -> int:
+        """Position of a column in every row's values. Raises ``KeyError``."""
+        for i, spec in enumerate(self.columns):
+            if spec.name == column:
+                return i
+        raise KeyError(column)
+
+
+class SortKey(NamedTuple):
+    """One key of an ordering; undefined values come last either way."""
+
+    column: str
+    descending: bool = False
+
+
+class GridRow(NamedTuple):
+    """One row of a table."""
+
+    key: int
+    """Number of the record in this index."""
+    ident: str
+    """Identity that survives a new index."""
+    values: tuple[Any, ...]
+    """One per column of the table's spec."""
+
+
+class FacetCount(NamedTuple):
+    """How many rows of the current selection have a value."""
+
+    value: str | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSummary:
+    """The index that is open."""
+
+    root: str
+    reader_hash: str
+    index_hash: str
+    share_read: float
+    """Share of the pairs that the index covers, 0–1."""
+    n_pairs: int
+    n_signed: int
+    n_concepts: int
+    n_contexts: int
+    """Without everywhere."""
+    n_hypotheses: int
+    n_called: int
+    """Hypotheses everywhere that were called, taught or at equal length."""
+    sources: tuple[FacetCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a verdict is about: a concept, or a hypothesis (a concept inside a context)."""
+
+    kind: str
+    """``concept`` or ``hypothesis``"""
+    ident: str
+    concept_id: str
+    context_id: str | None = None
+    """None for a concept."""
+
+    @property
+    def key(self) -> str:
+        """``concept:<id>`` or ``hypothesis:<id>``"""
+        return f"{self.kind}:{self.ident}"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictView:
+    """The verdict that holds for one target."""
+
+    target: Target
+    verdict: Verdict
+    author: str
+    time: str
+    """ISO 8601, UTC."""
+    reason: str | None
+    name: str
+    """The concept's name as it stood."""
+    disputed_by: str | None = None
+    """Another author whose last verdict on the target differs."""
+    is_orphaned: bool = False
+    """The target is not in the open index."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalChange:
+    """What one write to the journal changed."""
+
+    label: str
+    """For the message line: ``undo: 312 suppress``."""
+    changed: tuple[str, ...]
+    """Keys of the targets whose verdict may differ now."""
+    names_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How far the review is."""
+
+    n_concepts: int
+    n_decided: int
+    """Concepts of the open index with a verdict, ignore included."""
+    n_called: int
+    n_called_decided: int
+    by_verdict: tuple[tuple[Verdict, int], ...]
+    n_orphaned: int
+    """Verdicts whose target is not in the open index."""
+    n_damaged_lines: int
+    """Journal lines that could not be read, a torn last line included."""
+    undo_depth: int
+    """Steps that this author can undo."""
+
+
+class Interval(NamedTuple):
+    """A win rate with its 95% interval."""
+
+    low: float | None
+    estimate: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Estimates of one hypothesis, as the glossary and the statistics page define them."""
+
+    hypothesis_id: str
+    context: int
+    context_id: str
+    context_name: str
+    n_pairs: int
+    n_carry: int | None
+    n_discordant: int | None
+    n_groups: int | None
+    """Discordant prompt groups."""
+    prevalence: float | None
+    taught: Interval
+    taught_q: float | None
+    is_taught_call: bool | None
+    equal: Interval
+    equal_q: float | None
+    is_equal_call: bool | None
+    badge: str | None
+    skip_reason: str | None
+    is_stable: bool | None
+    half_a: float | None
+    half_b: float | None
+    min_effect: float | None
+    differs_z: float | None = None
+    differs_q: float | None = None
+    is_differs_call: bool | None = None
+
+
+class DoseBin(NamedTuple):
+    """Labelled pairs' responses whose score lies in [low, high)."""
+
+    low: float
+    high: float
+    n_chosen: int
+    n_rejected: int
+
+
+class SourceEffect(NamedTuple):
+    """Win rate inside one source."""
+
+    source: str
+    n_pairs: int
+    n_discordant: int
+    win: Interval
+    """Linearised ratio interval, clustered by prompt group."""
+
+
+class Neighbour(NamedTuple):
+    """Another concept that moves with this one."""
+
+    concept_id: str
+    name: str
+    n_shared: int
+    """Pairs with non-zero disparity in both."""
+    cosine: float
+    """Of the two disparity vectors over all pairs, −1 to 1."""
+    is_redundant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of a response around the place where a concept peaks."""
+
+    text: str
+    n_before: int
+    """Characters of the response before the piece."""
+    n_after: int
+    peak_token: int | None
+    """Token position of the peak; None where the concept is silent."""
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopPair:
+    """A pair in which a concept differs most."""
+
+    pair: int
+    pair_id: str
+    source: str
+    chosen_score: float
+    rejected_score: float
+    chosen: Snippet
+    rejected: Snippet
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptDetail:
+    """All there is to see about a concept."""
+
+    concept: int
+    concept_id: str
+    name: str
+    kind: str
+    name_source: str
+    tokens: tuple[str, ...]
+    latents: tuple[int, ...]
+    """Most central first, at most 64."""
+    n_latents: int
+    n_chosen: int
+    n_rejected: int
+    n_prompt: int
+    everywhere: Evidence | None
+    dose: tuple[DoseBin, ...]
+    by_source: tuple[SourceEffect, ...]
+    differs: tuple[Evidence, ...]
+    """Contexts, most different first."""
+    neighbours: tuple[Neighbour, ...]
+    top_pairs: tuple[TopPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextConcept:
+    """A concept inside a context beside everywhere."""
+
+    concept_id: str
+    name: str
+    here: Evidence
+    everywhere: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ContextDetail:
+    """All there is to see about a context."""
+
+    context: int
+    context_id: str
+    name: str
+    kind: str
+    definition: str
+    n_pairs: int
+    n_groups: int
+    sources: tuple[FacetCount, ...]
+    concepts: tuple[ContextConcept, ...]
+    """Strongest evidence first."""
+    examples: tuple[tuple[int, str], ...]
+    """Pair number and prompt."""
+
+
+class Peak(NamedTuple):
+    """Where one latent peaks in one response."""
+
+    side: str
+    latent: int
+    act_max: float
+    n_fired: int
+    token: int
+    """Position in the response's own tokens, from 0."""
+
+
+class PairConcept(NamedTuple):
+    """A concept's scores on a pair."""
+
+    concept_id: str
+    name: str
+    chosen: float
+    rejected: float
+    u: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairDetail:
+    """One pair as ingested and read."""
+
+    pair: int
+    pair_id: str
+    source: str
+    source_file: str
+    source_row: int
+    label: str
+    fold: int
+    n_group: int
+    """Pairs of its prompt group."""
+    is_evaluation: bool
+    prompt: str
+    chosen: str
+    rejected: str
+    prompt_tokens: int
+    chosen_tokens: int
+    rejected_tokens: int
+    truncated: tuple[str, ...]
+    """Spans that were cut for reading."""
+    facts: tuple[tuple[str, str], ...]
+    """Models, scores, annotator, language and other columns of the file, where known."""
+    concepts: tuple[PairConcept, ...]
+    """Largest |chosen − rejected| first."""
+    contexts: tuple[tuple[str, str], ...]
+    """(context_id, name)"""
+    peaks: tuple[Peak, ...] = field(default=())
+    """Of the concept asked about."""
+    concept_id: str | None = None
+    """The concept asked about."""
+    concept_tokens: tuple[str, ...] = ()
+    """Its telling tokens."""

@@ -1,0 +1,250 @@
+"""Tables, filters, sorts and details agree with plain SQL over the same index."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from engine.browse import Browser
+from engine.errors import StoreError
+from engine.records import Verdict
+from engine.settings import ReviewSettings
+from engine.store.pages import TableCursor
+from engine.views import GridRow, SortKey, Target
+from tests.worlds import World, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), 300, 40)
+
+
+@pytest.fixture
+def browser(world: World) -> Iterator[Browser]:
+    world.paths.journal.unlink(missing_ok=True)
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    yield browser
+    browser.close()
+
+
+def sql(world: World, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(world.paths.index("world")), read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def column(cursor: TableCursor, name: str) -> list[object]:
+    at = cursor.spec.index(name)
+    return [row.values[at] for row in cursor.rows(0, 5000)]
+
+
+def target_of(cursor: TableCursor, row: GridRow) -> Target:
+    kind, _, ident = row.values[cursor.spec.index("target")].partition(":")
+    context = None if kind == "concept" else row.values[cursor.spec.index("context_id")]
+    return Target(kind, ident, row.values[cursor.spec.index("concept_id")], context)
+
+
+def test_rows_come_in_the_default_order_strongest_evidence_first(world: World, browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses")
+    found = [r.key for r in cursor.rows(0, 100)]
+    expected = sql(
+        world, "SELECT hypothesis FROM hypotheses ORDER BY abs(taught_z) DESC NULLS LAST, hypothesis"
+    )
+    assert found == [r[0] for r in expected]
+
+
+def test_pages_of_an_ordering_join_to_the_whole(browser: Browser) -> None:
+    cursor = browser.open_table("pairs", sort=[SortKey("chosen_tokens", True)])
+    pages = [row for first in range(0, cursor.n_rows, 64) for row in cursor.rows(first, 64)]
+    assert len(pages) == cursor.n_rows == 300
+    tokens = [r.values[cursor.spec.index("chosen_tokens")] for r in pages]
+    assert tokens == sorted(tokens, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", "TRUE"),
+        ("win>.55", "h.win_rate > .55"),
+        ("win>55%", "h.win_rate > .55"),
+        ("!win>.55", "NOT coalesce(h.win_rate > .55, FALSE)"),
+        ("context:tea", "x.name ILIKE '%tea%'"),
+        ("!context:tea,code", "x.name NOT IN ('tea', 'code')"),
+        ('"concept 3" win<=.5', "c.name ILIKE '%concept 3%' AND h.win_rate <= .5"),
+        ("discordant>=.1k", "h.n_discordant >= 100"),
+        ("stable:yes called:no", "h.is_stable AND NOT (h.taught_call OR h.equal_call)"),
+        ("differs:none", "h.differs_z IS NULL"),
+    ],
+)
+def test_a_filter_means_what_its_sql_twin_means(
+    world: World, browser: Browser, text: str, where: str
+) -> None:
+    found = {r.key for r in browser.open_table("hypotheses", text).rows(0, 1000)}
+    twin = (
+        "SELECT h.hypothesis FROM hypotheses h JOIN concepts c USING (concept)"
+        f" JOIN contexts x ON x.context = h.context WHERE {where}"
+    )
+    assert found == {r[0] for r in sql(world, twin)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wim>.5", "did you mean `win`"),
+        ("win>x", "is a number"),
+        ("stable:5", "yes or no"),
+        ("concept>3", "is text"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_says_why(browser: Browser, text: str, message: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        browser.open_table("hypotheses", text)
+    assert message in str(caught.value)
+
+
+def test_a_filter_cannot_smuggle_sql(browser: Browser) -> None:
+    assert browser.open_table("pairs", "prompt:'); DROP TABLE x; --").n_rows == 0
+    assert browser.open_table("pairs", '"\' OR 1=1"').n_rows == 0
+
+
+def test_position_finds_a_record_again_and_says_when_it_is_filtered_out(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses")
+    row = cursor.rows(7, 1)[0]
+    assert cursor.position(row.ident) == 7
+    assert browser.open_table("hypotheses", "win>2").position(row.ident) is None
+
+
+def test_facets_count_the_selection(world: World, browser: Browser) -> None:
+    counts = {f.value: f.n for f in browser.open_table("pairs", "label:tie").facet("source")}
+    expected = sql(world, "SELECT source, count(*) FROM pairs WHERE label = 'tie' GROUP BY 1")
+    assert counts == {r[0]: r[1] for r in expected}
+
+
+def test_verdicts_filter_sort_and_steer_to_the_next_undecided(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses")
+    rows = cursor.rows(0, 4)
+    browser.set_verdict([target_of(cursor, r) for r in (rows[0], rows[1], rows[3])], Verdict.SUPPRESS)
+    assert cursor.next_undecided(-1) == 2
+    assert cursor.next_undecided(2) == 4
+    assert cursor.next_undecided(4, backwards=True) == 2
+    assert browser.open_table("hypotheses", "verdict:suppress").n_rows == 3
+    assert browser.open_table("hypotheses", "verdict:none").n_rows == cursor.n_rows - 3
+    browser.undo()
+    assert browser.open_table("hypotheses", "verdict:suppress").n_rows == 0
+
+
+def test_a_verdict_keeps_the_evidence_that_was_seen(world: World, browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses")
+    row = cursor.rows(0, 1)[0]
+    browser.set_verdict([target_of(cursor, row)], Verdict.KEEP, "why not")
+    line = json.loads(world.paths.journal.read_text())
+    low, estimate, high = row.values[cursor.spec.index("taught")]
+    assert (line["evidence"]["win_low"], line["evidence"]["win_rate"]) == (low, estimate)
+    assert line["evidence"]["win_high"] == high
+    assert line["evidence"]["index"] == "world"
+    assert line["evidence"]["latents"] == [0, 1, 2, 3, 4]
+
+
+def test_a_name_given_by_a_person_is_shown_searched_and_taken_back(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses")
+    concept_id = cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")]
+    browser.set_name(concept_id, "flattery")
+    assert browser.open_table("hypotheses", "flatt").n_rows == 3
+    assert browser.concept(concept_id).name == "flattery"
+    browser.undo()
+    assert browser.open_table("hypotheses", "flatt").n_rows == 0
+
+
+def test_coverage_counts_concepts_and_orphans(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    browser.set_verdict([target_of(cursor, r) for r in cursor.rows(0, 2)], Verdict.IGNORE)
+    browser.set_verdict([Target("concept", "gone", "gone")], Verdict.KEEP)
+    coverage = browser.coverage()
+    assert (coverage.n_concepts, coverage.n_decided, coverage.n_orphaned, coverage.undo_depth) == (8, 2, 1, 2)
+    assert browser.verdicts()["concept:gone"].is_orphaned
+
+
+def test_a_concepts_dose_and_sources_add_up_to_the_data(world: World, browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    concept_id = cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")]
+    detail = browser.concept(concept_id)
+    where = f"concept = {detail.concept} AND p.label = 'chosen'"
+    base = "FROM concept_scores s JOIN pairs p USING (pair) WHERE " + where
+    assert sum(b.n_chosen for b in detail.dose) == sql(world, f"SELECT count(*) {base} AND chosen > 0")[0][0]
+    assert (
+        sum(b.n_rejected for b in detail.dose) == sql(world, f"SELECT count(*) {base} AND rejected > 0")[0][0]
+    )
+    assert (
+        sum(e.n_discordant for e in detail.by_source)
+        == sql(world, f"SELECT count(*) {base} AND u <> 0")[0][0]
+    )
+    for effect in detail.by_source:
+        low, estimate, high = effect.win
+        assert low is not None
+        assert estimate is not None
+        assert high is not None
+        assert 0 <= low < estimate < high <= 1
+
+
+def test_the_interval_of_a_source_is_the_clustered_ratio_interval(world: World, browser: Browser) -> None:
+    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 0")[0][0])
+    groups = sql(
+        world,
+        "SELECT p.group_index, sum(CAST(s.u > 0 AS INT)), count(*) FROM concept_scores s"
+        " JOIN pairs p USING (pair)"
+        " WHERE s.concept = 0 AND p.label = 'chosen' AND s.u <> 0 AND p.source = 'alpha' GROUP BY 1",
+    )
+    plus = [int(str(g[1])) for g in groups]
+    n = [int(str(g[2])) for g in groups]
+    rate = sum(plus) / sum(n)
+    residual = sum((a - rate * b) ** 2 for a, b in zip(plus, n, strict=True))
+    half = 1.96 * (len(n) / (len(n) - 1) * residual) ** 0.5 / sum(n)
+    found = next(e for e in browser.concept(concept_id).by_source if e.source == "alpha")
+    assert found.win == pytest.approx((rate - half, rate, rate + half))
+
+
+def test_top_pairs_differ_most_and_their_snippets_lie_in_the_text(world: World, browser: Browser) -> None:
+    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 1")[0][0])
+    top = browser.concept(concept_id).top_pairs
+    sizes = [abs(t.chosen_score - t.rejected_score) for t in top]
+    assert sizes == sorted(sizes, reverse=True)
+    for pair in top:
+        text = world.pair_rows[pair.pair]["chosen"][0]["content"]
+        piece = pair.chosen
+        assert text[piece.n_before : piece.n_before + len(piece.text)] == piece.text
+        assert piece.n_before + len(piece.text) + piece.n_after == len(text)
+
+
+def test_a_pair_shows_its_texts_peaks_and_concepts(world: World, browser: Browser) -> None:
+    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 0")[0][0])
+    pair = browser.concept(concept_id).top_pairs[0].pair
+    detail = browser.pair(pair, concept_id)
+    assert detail.chosen == world.pair_rows[pair]["chosen"][0]["content"]
+    assert detail.peaks
+    assert {p.latent for p in detail.peaks} <= set(range(5))
+    assert any(c.concept_id == concept_id for c in detail.concepts)
+    assert dict(detail.facts)["topic"] in {"tea", "code"}
+
+
+def test_a_context_lists_its_pairs(world: World, browser: Browser) -> None:
+    context_id = str(sql(world, "SELECT context_id FROM contexts WHERE name = 'tea'")[0][0])
+    detail = browser.context(context_id)
+    cursor = browser.open_table("pairs", context_id=context_id)
+    assert detail.n_pairs == cursor.n_rows == 100
+    assert len(detail.concepts) == 8
+
+
+def test_a_newer_index_is_followed(tmp_path: Path) -> None:
+    world = make_world(tmp_path, 60, 40)
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    old = browser.open_table("pairs")
+    assert not browser.reopen_if_changed()
+    world.paths.index("world").rename(world.paths.index("next"))
+    pointer = json.loads(world.paths.current.read_text())
+    pointer["readers"]["reader"]["index"] = "next"
+    world.paths.current.write_text(json.dumps(pointer))
+    assert browser.reopen_if_changed()
+    assert browser.summary().index_hash == "next"
+    assert len(old.rows(0, 10)) == 10
+    browser.close()

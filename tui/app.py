@@ -1,0 +1,56 @@
+"""The workstation: ``run(project)`` opens it. Wiring only."""
+
+import os
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+
+from tui.desk import Desk
+from tui.format import ASCII, UNICODE
+from tui.places import Place
+from tui.session import ProjectLike
+from tui.theme import choose_palette
+
+
+class Workstation(App[None]):
+    """One screen, no palette, no animation: what the framework would draw unasked is off."""
+
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = []
+    INHERIT_BINDINGS = False
+
+    def __init__(
+        self,
+        project: ProjectLike,
+        *,
+        theme: str | None = None,
+        is_ascii: bool = False,
+        start: Place | None = None,
+    ) -> None:
+        super().__init__()
+        palette = choose_palette(theme, os.environ)
+        self.theme = palette.textual_theme
+        self.animation_level = "none"
+        glyphs = ASCII if is_ascii or os.environ.get("PROSECT_ASCII") else UNICODE
+        self.desk = Desk(project, palette, glyphs, start or Place("hypotheses"))
+
+    def on_mount(self) -> None:
+        """Show the desk."""
+        self.push_screen(self.desk)
+
+
+def run(
+    project: ProjectLike, *, theme: str | None = None, is_ascii: bool = False, has_mouse: bool = True,
+    start: Place | None = None,
+) -> None:  # fmt: skip
+    """Open the workstation on a project and return when the person quits.
+
+    Args:
+        project: the façade.
+        theme: terminal, dark, light or mono; None: by the environment.
+        is_ascii: draw with ASCII only.
+        has_mouse: let the terminal report the mouse.
+        start: where to begin; None: the hypotheses.
+    """
+    Workstation(project, theme=theme, is_ascii=is_ascii, start=start).run(mouse=has_mouse)

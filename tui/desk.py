@@ -1,0 +1,355 @@
+"""The one screen: places, history, answers. Keys become actions here; ``tui/doing.py`` carries them out."""
+
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.screen import Screen
+
+from engine.errors import ProsectError
+from engine.safe_text import one_line
+from engine.views import ConceptDetail, ContextDetail, Coverage, PairDetail, ProjectSummary, TableSpec
+from tui import actions as act
+from tui import answers
+from tui.doing import Doing
+from tui.format import Glyphs
+from tui.lines import Line, PaneLine, Span
+from tui.places import Place
+from tui.prefix import ANY, Matched, PrefixMachine, Waiting
+from tui.prompts import Prompt
+from tui.review import Reviewer
+from tui.session import Answer, ProjectLike, Session
+from tui.tables import TableControl, Wish
+from tui.theme import Palette
+from tui.views.pair import PairOptions
+from tui.widgets.bars import LineBar
+from tui.widgets.grid import GridView
+from tui.widgets.pane import TextPane
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+SIDE_DELAY_S = 0.05
+"""The pane beside the list is filled when the cursor has rested this long."""
+WATCH_S = 2.0
+"""How often the pointer and the journal are looked at for changes by others."""
+MIN_WIDTH, MIN_HEIGHT = 40, 8
+WIDE, XWIDE = 100, 160
+
+
+class Answered(Message):
+    """An answer from a worker thread."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Desk(Screen[None]):
+    """Everything a person sees."""
+
+    CSS = """
+    Desk { layout: vertical; }
+    #body { height: 1fr; width: 1fr; }
+    #body GridView { width: 1fr; }
+    #side { width: 45; }
+    #page { width: 1fr; }
+    #small { display: none; }
+    Desk.-small #small { display: block; }
+    Desk.-small #body, Desk.-small #where, Desk.-small #status { display: none; }
+    """
+    BINDINGS = []  # noqa: RUF012 - the framework's declaration; every key goes through the one action table
+
+    def __init__(self, project: ProjectLike, palette: Palette, glyphs: Glyphs, start: Place) -> None:
+        super().__init__()
+        self.palette, self.glyphs = palette, glyphs
+        self.session = Session(project, self._deliver)
+        self.reviewer = Reviewer(self.session)
+        self.keys = PrefixMachine()
+        self.doing = Doing(self)
+        self.place = start
+        self.past: list[Place] = []
+        self.future: list[Place] = []
+        self.marks: dict[str, Place] = {}
+        self.prompt: Prompt | None = None
+        self.histories: dict[str, list[str]] = {}
+        self.summary: ProjectSummary | None = None
+        self.coverage: Coverage | None = None
+        self.detail: ConceptDetail | ContextDetail | PairDetail | None = None
+        self.side_detail: ConceptDetail | ContextDetail | PairDetail | None = None
+        self.pair_options = PairOptions()
+        self.list_name = "hypotheses"
+        self.is_side_wanted = True
+        self.has_watch_failed = False
+        self.tables: dict[str, TableControl] = {}
+        self._side_timer: Timer | None = None
+        self._which_key: Timer | None = None
+        self._message: Line = ()
+
+    # -- setting up -------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Status, where one is, the list with its pane or a page, and the bottom line."""
+        yield LineBar(self.palette, "bar", ident="status")
+        yield LineBar(self.palette, ident="where")
+        with Horizontal(id="body"):
+            for spec in self.session.project.tables():
+                yield self._make_grid(spec)
+            yield TextPane(self.palette, self.glyphs, ident="side", is_framed=True)
+            yield TextPane(self.palette, self.glyphs, ident="page")
+        yield LineBar(self.palette, ident="small")
+        yield LineBar(self.palette, ident="bottom")
+
+    def _make_grid(self, spec: TableSpec) -> GridView:
+        grid = GridView(spec, self.palette, self.glyphs, self.reviewer.shown)
+        self.tables[spec.name] = TableControl(spec.name, grid, self.session)
+        grid.display = False
+        return grid
+
+    def on_mount(self) -> None:
+        """Ask for the first rows before anything else."""
+        self.show(self.place)
+        self.session.ask("verdicts", self.session.project.verdicts)
+        self.session.ask("summary", self.session.project.summary)
+        self.ask_coverage()
+        self.set_interval(WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        project = self.session.project
+        self.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
+
+    def ask_coverage(self) -> None:
+        """Count again how far the review is."""
+        self.session.ask("coverage", self.session.project.coverage)
+
+    # -- parts ------------------------------------------------------------------------------------------
+
+    @property
+    def page(self) -> TextPane:
+        """The page over the whole body."""
+        return self.query_one("#page", TextPane)
+
+    @property
+    def side(self) -> TextPane:
+        """The pane beside the list."""
+        return self.query_one("#side", TextPane)
+
+    @property
+    def root(self) -> str:
+        """The project's folder."""
+        return self.summary.root if self.summary is not None else "."
+
+    @property
+    def table(self) -> TableControl:
+        """The list that is shown, or that the page came from."""
+        return self.tables[self.list_name]
+
+    def bar(self, name: str) -> LineBar:
+        """One of the lines at the edges."""
+        return self.query_one(f"#{name}", LineBar)
+
+    # -- places -----------------------------------------------------------------------------------------
+
+    def go(self, place: Place) -> None:
+        """Go somewhere and remember where one was."""
+        if place == self.place:
+            return
+        self.past.append(self.place)
+        self.future.clear()
+        self.show(place)
+
+    def show(self, place: Place) -> None:
+        """Show a place without touching the history."""
+        self.place = place
+        self.keys.reset()
+        if place.is_table:
+            self.list_name = place.view
+            control = self.table
+            wish = Wish(place.ident, control.wish.sort, place.about)
+            is_same = (control.wish.filter_text, control.wish.context_id) == (place.ident, place.about)
+            if control.cursor is None or not is_same:
+                control.open(wish)
+        else:
+            self.detail = None
+            self.doing.ask_page()
+        self._arrange()
+        self.draw_where()
+        self.rest()
+
+    def _arrange(self) -> None:
+        is_table = self.place.is_table
+        width = self.size.width or self.app.size.width
+        for name, control in self.tables.items():
+            control.grid.display = is_table and name == self.list_name
+        self.page.display = not is_table
+        has_side = is_table and self.is_side_wanted and width >= WIDE
+        self.side.display = has_side
+        self.side.styles.width = min(max(width * 2 // 5, 45), 90)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay out for another size."""
+        is_small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        self.set_class(is_small, "-small")
+        if is_small:
+            self.bar("small").set_line(((f"prosect: enlarge to {MIN_WIDTH}x{MIN_HEIGHT}", "warn"),))
+        self._arrange()
+        self.call_after_refresh(self.redraw_page)
+        self.draw_where()
+        self.draw_status()
+
+    def redraw_page(self) -> None:
+        """Lay the page out again for the width it has now."""
+        answers.draw_page(self, keep_place=True)
+        answers.draw_side(self, keep_place=True)
+
+    # -- answers ----------------------------------------------------------------------------------------
+
+    def _deliver(self, answer: Answer) -> None:
+        self.post_message(Answered(answer))
+
+    def on_answered(self, message: Answered) -> None:
+        """Take an answer over, unless a newer question has overtaken it."""
+        if self.session.is_current(message.answer):
+            answers.take(self, message.answer)
+
+    def on_grid_view_pages_wanted(self, message: GridView.PagesWanted) -> None:
+        """A grid misses rows."""
+        self.tables[message.grid.spec.name].fetch(message.pages)
+
+    def on_grid_view_moved(self, _message: GridView.Moved) -> None:
+        """The cursor stands elsewhere."""
+        self.draw_where()
+        self.rest()
+
+    def rest(self) -> None:
+        """Fill the side pane once the cursor has rested."""
+        if self._side_timer is not None:
+            self._side_timer.stop()
+        if self.place.is_table and self.side.display:
+            self._side_timer = self.set_timer(SIDE_DELAY_S, self.doing.ask_side)
+
+    # -- keys -------------------------------------------------------------------------------------------
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Scopes of the keys that work here, general first."""
+        if self.place.is_table:
+            return (
+                (act.GLOBAL, act.GRID, act.REVIEW)
+                if self.list_name == "hypotheses"
+                else (act.GLOBAL, act.GRID)
+            )
+        if self.place.view == "concept":
+            return (act.GLOBAL, act.PAGE, act.REVIEW)
+        if self.place.view == "pair":
+            return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.place.about else []))
+        return (act.GLOBAL, act.PAGE)
+
+    def on_key(self, event: events.Key) -> None:
+        """Every key comes here."""
+        event.stop()
+        event.prevent_default()
+        key = key_name(event)
+        if self.prompt is not None:
+            self._prompt_key(self.prompt, key, event.character)
+            return
+        had_message, self._message = bool(self._message), ()
+        found = self.keys.feed(key, act.bindings(self.scopes))
+        if isinstance(found, Matched):
+            self.doing.run(found.action, count=found.count, argument=found.argument)
+            if had_message and not self._message and self.prompt is None:
+                self.draw_bottom()
+        elif isinstance(found, Waiting):
+            self._wait(found)
+        else:
+            self.say(f"{found.keys} means nothing here; ? shows the keys", "warn")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Pasted text goes into the line being typed, never into keys."""
+        event.stop()
+        if self.prompt is not None:
+            self.prompt.typing.insert(event.text)
+            self._typed(self.prompt)
+
+    def _wait(self, found: Waiting) -> None:
+        self.bar("bottom").set_line(((found.keys, "key"), (" …", "dim")))
+        if self._which_key is not None:
+            self._which_key.stop()
+        self._which_key = self.set_timer(0.3, self._show_continuations)
+
+    def _show_continuations(self) -> None:
+        following = self.keys.continuations(act.bindings(self.scopes))
+        if following and self.prompt is None:
+            spans: list[Span] = [(self.keys.pending + "  ", "key")]
+            for key, ident in following:
+                spans += [(key.replace(ANY, "a–z"), "key"), (f" {ident}  ", "dim")]
+            self.bar("bottom").set_line(tuple(spans))
+
+    def _prompt_key(self, prompt: Prompt, key: str, character: str | None) -> None:
+        if key in {"escape", "ctrl+c"}:
+            self.prompt = None
+            self.draw_bottom()
+            if prompt.cancel is not None:
+                prompt.cancel()
+        elif key == "enter":
+            self.prompt = None
+            self.draw_bottom()
+            prompt.done(prompt.typing.text)
+        elif prompt.is_list and key in {"up", "down", "ctrl+p", "ctrl+n"}:
+            self.page.step(-1 if key in {"up", "ctrl+p"} else 1)
+        elif prompt.typing.key(key if key != "space" else " ", character):
+            self._typed(prompt)
+
+    def _typed(self, prompt: Prompt) -> None:
+        self.draw_bottom()
+        if prompt.change is not None:
+            prompt.change(prompt.typing.text)
+
+    def ask_line(self, prompt: Prompt) -> None:
+        """Let the person type a line."""
+        self.prompt = prompt
+        self.draw_bottom()
+
+    # -- the lines at the edges -------------------------------------------------------------------------
+
+    def say(self, text: str, role: str = "text") -> None:
+        """Show a message until the next key."""
+        self._message = ((one_line(text, 400), role),)
+        self.draw_bottom()
+
+    def complain(self, error: ProsectError) -> None:
+        """Show what went wrong and what to do."""
+        hint = f"  ({error.hint})" if error.hint else ""
+        self.say(f"{error.message}{hint}", "error")
+
+    def draw_bottom(self) -> None:
+        """The line being typed, else the message, else hints."""
+        width = self.size.width
+        if self.prompt is not None:
+            line = self.prompt.typing.line(width)
+        else:
+            line = self._message or answers.hint_line(self.scopes, width)
+        self.bar("bottom").set_line(line)
+
+    def draw_status(self) -> None:
+        """The top line."""
+        self.bar("status").set_line(answers.status_line(self))
+
+    def draw_where(self) -> None:
+        """The second line."""
+        self.bar("where").set_line(answers.where_line(self))
+        if self.prompt is None and not self._message:
+            self.draw_bottom()
+
+    def set_page(self, lines: list[PaneLine], *, keep_place: bool = False) -> None:
+        """Fill the page."""
+        self.page.set_lines(lines, keep_place=keep_place)
+
+
+def key_name(event: events.Key) -> str:
+    """Keys as the action table writes them: the character where there is one, else the key's name."""
+    if event.character is not None and event.character.isprintable():
+        return "space" if event.character == " " else event.character
+    return {"ctrl+j": "enter", "return": "enter"}.get(event.key, event.key)

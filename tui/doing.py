@@ -1,0 +1,413 @@
+"""What every action of the table does. One method per action: ``next-undecided`` is ``do_next_undecided``."""
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.records import Verdict
+from engine.views import FacetCount, Target
+from tui import actions as act
+from tui import answers
+from tui.moving import Moving
+from tui.places import Place
+from tui.review import Written, target_of
+from tui.tools import Tools
+from tui.views.help import help_lines
+
+if TYPE_CHECKING:
+    from tui.desk import Desk
+
+MAX_BULK = 20_000
+"""Rows that one key may decide on."""
+
+
+class Doing(Moving, Tools):
+    """Runs actions on a desk."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self.desk = desk
+        self.is_listing = False
+
+    def run(self, action: str, *, count: int | None = None, argument: str | None = None) -> None:
+        """Run an action by its id."""
+        method = getattr(self, "do_" + action.replace("-", "_"))
+        accepted = inspect.signature(method).parameters
+        given = {"count": count, "argument": argument}
+        method(**{k: v for k, v in given.items() if k in accepted})
+
+    # -- verdicts ---------------------------------------------------------------------------------------
+
+    def do_keep(self) -> None:
+        """Keep."""
+        self._decide(Verdict.KEEP)
+
+    def do_suppress(self) -> None:
+        """Suppress."""
+        self._decide(Verdict.SUPPRESS)
+
+    def do_amplify(self) -> None:
+        """Amplify."""
+        self._decide(Verdict.AMPLIFY)
+
+    def do_ignore(self) -> None:
+        """Ignore."""
+        self._decide(Verdict.IGNORE)
+
+    def do_clear(self) -> None:
+        """Clear."""
+        self._decide(None)
+
+    def do_repeat(self) -> None:
+        """Repeat the last verdict, its reason included."""
+        if self.desk.reviewer.last is None:
+            self.desk.say("no verdict to repeat yet", "warn")
+        else:
+            verdict, reason = self.desk.reviewer.last
+            self._decide(verdict, reason)
+
+    def _decide(self, verdict: Verdict | None, reason: str | None = None) -> None:
+        desk = self.desk
+        if not desk.place.is_table:
+            target = self.page_target()
+            if target is None:
+                desk.say("nothing to decide on here", "warn")
+                return
+            desk.reviewer.decide([target], verdict, reason)
+            answers.draw_page(desk, keep_place=True)
+            if verdict is not None and desk.place.view == "concept" and self.came_from_list():
+                self.do_next_undecided()
+            return
+        rows = desk.table.grid.selection()
+        if rows:
+            self._decide_bulk(rows, verdict, reason)
+            return
+        row = desk.table.grid.current
+        if row is None:
+            desk.say("the row is still under way", "warn")
+            return
+        desk.reviewer.decide([target_of(row, desk.table.grid.spec)], verdict, reason)
+        desk.table.grid.refresh_rows(desk.table.grid.cursor)
+        if verdict is not None:
+            self.do_next_undecided(is_quiet=True)
+
+    def _decide_bulk(self, rows: Sequence[int], verdict: Verdict | None, reason: str | None) -> None:
+        desk = self.desk
+        cursor, spec = desk.table.cursor, desk.table.grid.spec
+        if cursor is None:
+            return
+        if len(rows) > MAX_BULK:
+            desk.say(f"{len(rows):,} rows are selected; {MAX_BULK:,} at most can be decided at once", "warn")
+            return
+        ranges = _runs(rows)
+
+        def question() -> tuple[list[Target], Verdict | None, str | None]:
+            found = [
+                r
+                for first, n in ranges
+                for k in range(0, n, 4000)
+                for r in cursor.rows(first + k, min(n - k, 4000))
+            ]
+            return [target_of(r, spec) for r in found], verdict, reason
+
+        desk.table.grid.clear_selection()
+        desk.session.ask("bulk", question)
+
+    def decide_bulk(self, targets: list[Target], verdict: Verdict | None, reason: str | None) -> None:
+        """The selected rows' targets are known: decide on all of them as one step."""
+        unique = list({t.key: t for t in targets}.values())
+        self.desk.reviewer.decide(unique, verdict, reason)
+        self.desk.table.grid.refresh()
+
+    def page_target(self) -> Target | None:
+        """What a verdict on this page is about: the row it came from, else its concept."""
+        place = self.desk.place
+        concept_id = place.ident if place.view == "concept" else place.about if place.view == "pair" else None
+        if concept_id is None:
+            return None
+        if self.desk.list_name == "hypotheses":
+            row = self.desk.table.grid.current
+            if row is not None and self.came_from_list():
+                target = target_of(row, self.desk.table.grid.spec)
+                if target.concept_id == concept_id:
+                    return target
+        return Target("concept", concept_id, concept_id)
+
+    def do_reason(self, argument: str | None = None) -> None:
+        """Ask for a reason and write the verdict again with it."""
+        desk = self.desk
+        row = desk.table.grid.current if desk.place.is_table else None
+        target = target_of(row, desk.table.grid.spec) if row else self.page_target()
+        view = desk.reviewer.held.get(target.key) if target else None
+        if target is None or view is None:
+            desk.say("decide first, then give the reason", "warn")
+            return
+
+        def done(text: str) -> None:
+            desk.reviewer.decide([target], view.verdict, text.strip() or None)
+
+        if argument is not None:
+            done(argument)
+        else:
+            self.ask_line("reason", f"reason for {view.verdict.value}: ", done, text=view.reason or "")
+
+    def do_name(self, argument: str | None = None) -> None:
+        """Ask for a name of the concept."""
+        desk = self.desk
+        row = desk.table.grid.current if desk.place.is_table else None
+        target = target_of(row, desk.table.grid.spec) if row else self.page_target()
+        if target is None:
+            desk.say("no concept here to name", "warn")
+            return
+        project = desk.session.project
+
+        def done(text: str) -> None:
+            desk.session.write("name", lambda: Written(project.set_name(target.concept_id, text), {}), ())
+
+        if argument is not None:
+            done(argument)
+        else:
+            self.ask_line("name", "name: ", done)
+
+    def do_undo(self, count: int | None = None) -> None:
+        """Take back."""
+        for _ in range(min(count or 1, 1000)):
+            self.desk.reviewer.undo()
+
+    def do_redo(self, count: int | None = None) -> None:
+        """Restore."""
+        for _ in range(min(count or 1, 1000)):
+            self.desk.reviewer.undo(is_redo=True)
+
+    def reload_names(self) -> None:
+        """A name changed: fetch what shows names again."""
+        for control in self.desk.tables.values():
+            control.grid.drop_pages()
+        if not self.desk.place.is_table:
+            self.ask_page()
+
+    def reload_tables(self) -> None:
+        """The index changed: open what is open again, at the same record."""
+        for control in self.desk.tables.values():
+            if control.cursor is not None:
+                control.open(control.wish, ident=control.current_ident())
+        if not self.desk.place.is_table:
+            self.ask_page()
+
+    # -- tables -----------------------------------------------------------------------------------------
+
+    def do_filter(self, argument: str | None = None) -> None:
+        """Filter, live while typing."""
+        desk = self.desk
+        control, before = desk.table, desk.place
+
+        def apply(text: str) -> None:
+            place = Place(desk.list_name, text.strip(), control.wish.context_id)
+            if place != before:
+                desk.past.append(before)
+            desk.place = place
+            control.filter_by(text.strip())
+
+        if argument is not None:
+            apply(argument)
+            return
+        self.ask_line(
+            "filter", "/", apply, text=control.wish.filter_text,
+            change=lambda text: self.later(lambda: control.filter_by(text.strip())),
+            cancel=lambda: control.filter_by(before.ident),
+            complete=self._complete_column,
+        )  # fmt: skip
+
+    def _complete_column(self, text: str) -> str | None:
+        head, _, word = text.rpartition(" ")
+        bare = word.lstrip("!")
+        names = [c.name for c in self.desk.table.grid.spec.columns if c.name.startswith(bare)]
+        if not names:
+            return None
+        mark = word[: len(word) - len(bare)]
+        return f"{head} {mark}{names[0]}:".lstrip() if head else f"{mark}{names[0]}:"
+
+    def do_sort(self, argument: str | None = None) -> None:
+        """Sort."""
+        spec = self.desk.table.grid.spec
+        name = argument or self.desk.table.grid.chosen_column.name
+        if name not in {c.name for c in spec.columns}:
+            self.desk.say(f"no column {name}; there are {', '.join(c.name for c in spec.columns)}", "warn")
+            return
+        self.desk.table.sort_by(name)
+
+    def do_sort_add(self) -> None:
+        """Add a sort key."""
+        self.desk.table.sort_by(self.desk.table.grid.chosen_column.name, is_added=True)
+
+    def do_column_left(self, count: int | None = None) -> None:
+        """Column to the left."""
+        self._column(-(count or 1))
+
+    def do_column_right(self, count: int | None = None) -> None:
+        """Column to the right."""
+        self._column(count or 1)
+
+    def _column(self, by: int) -> None:
+        grid = self.desk.table.grid
+        grid.move_column(by)
+        column = grid.chosen_column
+        self.desk.say(f"{column.name}: {column.help}", "dim")
+
+    def do_facets(self) -> None:
+        """Values of the chosen column."""
+        cursor, column = self.desk.table.cursor, self.desk.table.grid.chosen_column.name
+        if cursor is not None:
+            self.desk.session.ask("facet", lambda: (column, cursor.facet(column)))
+
+    def show_facets(self, answer: tuple[str, tuple[FacetCount, ...]]) -> None:
+        """The counts are there: let the person pick one."""
+        column, counts = answer
+        desk = self.desk
+
+        def lines(text: str) -> None:
+            chosen = tuple(c for c in counts if text.casefold() in (c.value or "none").casefold())
+            desk.set_page(answers.facet_lines(chosen, column, desk.page.width, desk))
+
+        def done(_text: str) -> None:
+            item = desk.page.item
+            self._end_list()
+            if isinstance(item, tuple):
+                self._filter_to(str(item[0]), item[1])
+
+        self._start_list(Place("facets", column), f"{column}: ", lines, done)
+
+    def do_like_cell(self) -> None:
+        """Rows like this cell."""
+        grid = self.desk.table.grid
+        row, column = grid.current, grid.chosen_column
+        if row is not None:
+            value = row.values[grid.spec.index(column.name)]
+            if column.kind == "verdict":
+                value = self.desk.reviewer.shown(str(row.values[grid.spec.index("target")]))
+            if isinstance(value, tuple | float):
+                self.desk.say(f"{column.name} is a measure; use / with {column.name}> or <", "warn")
+            else:
+                self._filter_to(column.name, None if value is None else str(value))
+
+    def _filter_to(self, column: str, value: str | None) -> None:
+        if value is None:
+            term = f"{column}:none"
+        elif _is_number(value):
+            term = f"{column}={value}"
+        else:
+            term = f'{column}="{value}"' if " " in value or "," in value else f"{column}={value}"
+        old = self.desk.table.wish.filter_text
+        self.do_filter(f"{old} {term}".strip())
+
+    def do_everywhere(self) -> None:
+        """All, everywhere, inside contexts."""
+        desk = self.desk
+        if desk.list_name != "hypotheses":
+            desk.say("only hypotheses are about everywhere or a context", "warn")
+            return
+        words = [w for w in desk.table.wish.filter_text.split() if not w.startswith("family:")]
+        now = next((w for w in desk.table.wish.filter_text.split() if w.startswith("family:")), "")
+        following = {"": "family:concepts", "family:concepts": "family:cells", "family:cells": ""}.get(
+            now, ""
+        )
+        self.do_filter(" ".join([*words, following]).strip())
+        said = {"": "all", "family:concepts": "everywhere only", "family:cells": "inside contexts only"}[
+            following
+        ]
+        desk.say(f"hypotheses: {said}")
+
+    def do_select(self) -> None:
+        """Select and move on."""
+        grid = self.desk.table.grid
+        grid.toggle_select(grid.cursor)
+        grid.move_to(grid.cursor + 1)
+        self.desk.draw_where()
+
+    def do_select_range(self) -> None:
+        """Begin or end a range."""
+        grid = self.desk.table.grid
+        if grid.range_start is None:
+            grid.range_start = grid.cursor
+        else:
+            grid.selected = set(grid.selection())
+            grid.range_start = None
+        grid.refresh_rows(grid.cursor)
+        self.desk.draw_where()
+
+    def do_zoom(self) -> None:
+        """Detail pane on and off."""
+        self.desk.is_side_wanted = not self.desk.is_side_wanted
+        self.desk.show(self.desk.place)
+
+    # -- lists to pick from -----------------------------------------------------------------------------
+
+    def do_help(self) -> None:
+        """Every action that works here; enter runs."""
+        desk = self.desk
+        scopes = desk.scopes
+        here = [a for a in act.ACTIONS if a.scope in scopes]
+        here.sort(key=lambda a: -scopes.index(a.scope))
+
+        def lines(text: str) -> None:
+            desk.set_page(help_lines(here, text, desk.page.width))
+
+        def done(_text: str) -> None:
+            item = desk.page.item
+            self._end_list()
+            if isinstance(item, str):
+                self.run(item)
+
+        self._start_list(Place("help"), "type to filter, enter runs: ", lines, done)
+
+    do_palette = do_help
+
+    def do_command(self) -> None:
+        """A command by name."""
+
+        def done(text: str) -> None:
+            word, _, rest = text.strip().partition(" ")
+            self.command(word, rest.strip())
+
+        self.ask_line("command", ":", done, complete=_complete_command)
+
+    def command(self, word: str, rest: str) -> None:
+        """Run what was typed after ``:``."""
+        if not word:
+            return
+        if word.isdigit():
+            self.do_first(count=int(word))
+            return
+        alias = {"q": "quit", "q!": "quit", "wq": "quit", "x": "quit", "h": "help"}.get(word, word)
+        names = [a.ident for a in act.ACTIONS if a.ident == alias or a.ident.startswith(alias)]
+        if alias not in names and len(names) != 1:
+            self.desk.say(f"no command {word}" + (f"; {', '.join(names[:6])}" if names else ""), "warn")
+            return
+        ident = alias if alias in names else names[0]
+        if act.BY_ID[ident].scope not in self.desk.scopes:
+            self.desk.say(f"{ident} does not work here", "warn")
+            return
+        self.run(ident, argument=rest or None)
+
+
+def _complete_command(text: str) -> str | None:
+    found = [a.ident for a in act.ACTIONS if a.ident.startswith(text)]
+    return found[0] + " " if found else None
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted row numbers as (first, length) of their unbroken stretches."""
+    runs: list[tuple[int, int]] = []
+    for row in rows:
+        if runs and runs[-1][0] + runs[-1][1] == row:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((row, 1))
+    return runs

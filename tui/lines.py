@@ -1,0 +1,126 @@
+"""Styled text of one line, and the choke point through which all of it reaches the terminal.
+
+A line is a tuple of (text, role). Markup is never parsed. ``to_strip`` sanitises every span, cuts or pads to
+the width in cells and gives every segment a style (a segment without one crashes under NO_COLOR).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual.strip import Strip
+
+from engine.safe_text import sanitise
+from tui.theme import Palette
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+# The joiner and the presentation selectors of emoji: terminals disagree about the width of what they join, so
+# emoji are shown unjoined. Anywhere else they can hide a word from a search and are shown as tokens.
+_AFTER_PICTURE = re.compile("(?<=[\u2190-\u2bff\u3030\U0001f000-\U0001faff\ufe0f])[\u200d\ufe0e\ufe0f]")
+_JOINERS = re.compile("[\u200d\ufe0e\ufe0f]")
+
+
+@dataclass(frozen=True, slots=True)
+class PaneLine:
+    """A line of a text pane; ``item`` makes it a place where the cursor stops."""
+
+    spans: Line
+    item: object | None = None
+
+
+def shown(text: str) -> str:
+    """Text as it may be shown on one line."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = sanitise(text).replace("\n", " ")
+    if _JOINERS.search(text):
+        text = _JOINERS.sub(lambda m: f"<U+{ord(m.group()):04X}>", _AFTER_PICTURE.sub("", text))
+    return text
+
+
+def fit(text: str, width: int, *, right: bool = False, more: str = "…") -> str:
+    """Safe text in exactly ``width`` cells; ``more`` marks a cut."""
+    text = shown(text)
+    if width <= 0:
+        return ""
+    size = len(text) if text.isascii() else cell_len(text)
+    if size > width:
+        return set_cell_size(text, width - 1) + more
+    return " " * (width - size) + text if right else text + " " * (width - size)
+
+
+def width_of(line: Iterable[Span]) -> int:
+    """Cells of a line."""
+    return sum(cell_len(shown(text)) for text, _ in line)
+
+
+def to_strip(
+    line: Sequence[Span], width: int, palette: Palette, *, fill: str = "text", flat: str | None = None
+) -> Strip:
+    """A strip of exactly ``width`` cells.
+
+    Args:
+        line: spans; text beyond the width is cut.
+        width: cells.
+        palette: styles of the roles.
+        fill: role of the padding.
+        flat: one role for everything, as on the cursor's line (one segment: fewest bytes).
+    """
+    segments: list[Segment] = []
+    left = width
+    for text, role in line:
+        if left <= 0:
+            break
+        safe = shown(text)
+        size = len(safe) if safe.isascii() else cell_len(safe)
+        if size > left:
+            safe, size = set_cell_size(safe, left), left
+        if safe:
+            segments.append(Segment(safe, palette.style(flat or role)))
+            left -= size
+    if left > 0:
+        segments.append(Segment(" " * left, palette.style(flat or fill)))
+    strip = Strip(segments, width)
+    return strip.simplify()
+
+
+def wrap(text: str, width: int, role: str = "text", *, indent: str = "") -> list[Line]:
+    """Safe text folded at spaces to lines of at most ``width`` cells; its own newlines are kept."""
+    return [((indent + part, role),) for part in wrap_plain(text, width - len(indent))]
+
+
+def wrap_plain(text: str, width: int) -> list[str]:
+    """The same without roles; a word longer than a line is broken."""
+    width = max(width, 1)
+    lines: list[str] = []
+    for paragraph in sanitise(text).split("\n"):
+        lines += _fold(shown(paragraph), width)
+    return lines
+
+
+def _fold(text: str, width: int) -> list[str]:
+    measure: Callable[[str], int] = len if text.isascii() else cell_len
+    if measure(text) <= width:
+        return [text]
+    lines: list[str] = []
+    current, size = "", 0
+    for found in re.findall(r"\S+\s*|\s+", text):
+        word = found
+        word_size = measure(word.rstrip())
+        if current and size + word_size > width:
+            lines.append(current.rstrip())
+            current, size = "", 0
+        while word_size > width:
+            head = set_cell_size(word, width).rstrip() if not text.isascii() else word[:width]
+            head = head or word[0]
+            lines.append(head)
+            word = word[len(head) :]
+            word_size = measure(word.rstrip())
+        current += word
+        size += measure(word)
+    lines.append(current.rstrip())
+    return lines

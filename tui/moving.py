@@ -1,0 +1,381 @@
+"""Getting around: lists, pages, history, marks, yanking, and asking for what is shown. The half of the
+actions that decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from engine.views import PairDetail
+from tui import answers, prompts
+from tui.places import Place
+from tui.views.pair import Layout
+from tui.widgets.grid import GridView
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from tui.desk import Desk
+
+FILTER_DELAY_S = 0.08
+
+
+class Moving:
+    """Actions that move."""
+
+    desk: "Desk"
+    is_listing: bool
+    _later: "Timer | None" = None
+    _last_search: str = ""
+
+    # -- asking -----------------------------------------------------------------------------------------
+
+    def ask_page(self) -> None:
+        """Ask for what the page shows."""
+        desk, place = self.desk, self.desk.place
+        project = desk.session.project
+        if place.view == "concept":
+            desk.session.ask("page", lambda: project.concept(place.ident))
+        elif place.view == "context":
+            desk.session.ask("page", lambda: project.context(place.ident))
+        elif place.view == "pair":
+            desk.session.ask("page", lambda: project.pair(int(place.ident), place.about))
+        elif place.view == "coverage":
+            desk.set_page([])
+            answers.draw_page(desk)
+
+    def ask_side(self) -> None:
+        """Ask for the detail of the row that the cursor rests on."""
+        desk = self.desk
+        row = desk.table.grid.current
+        if row is None or not desk.side.display:
+            return
+        place, project = self.row_place(), desk.session.project
+        if place is None:
+            return
+        if place.view == "concept":
+            desk.session.ask("side", lambda: project.concept(place.ident))
+        elif place.view == "context":
+            desk.session.ask("side", lambda: project.context(place.ident))
+        else:
+            desk.session.ask("side", lambda: project.pair(int(place.ident), place.about))
+
+    def row_place(self) -> Place | None:
+        """What enter opens on the row under the cursor."""
+        grid = self.desk.table.grid
+        row = grid.current
+        if row is None:
+            return None
+        if grid.spec.name == "hypotheses":
+            return Place("concept", str(row.values[grid.spec.index("concept_id")]))
+        if grid.spec.name == "contexts":
+            return Place("context", row.ident)
+        return Place("pair", str(row.key))
+
+    def came_from_list(self) -> bool:
+        """The page shows the record of the row under the list's cursor."""
+        place, row = self.desk.place, self.row_place()
+        return row is not None and (row.view, row.ident) == (place.view, place.ident)
+
+    def ask_line(
+        self, kind: str, label: str, done: Callable[[str], None], *, text: str = "",
+        change: Callable[[str], None] | None = None, cancel: Callable[[], None] | None = None,
+        complete: Callable[[str], str | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Let the person type a line; what was typed is remembered by kind."""
+        history = self.desk.histories.setdefault(kind, [])
+
+        def remember(value: str) -> None:
+            if value.strip() and (not history or history[-1] != value):
+                history.append(value)
+            done(value)
+
+        self.desk.ask_line(
+            prompts.make(
+                label, remember, text=text, history=history, change=change, cancel=cancel, complete=complete
+            )
+        )
+
+    def _start_list(
+        self, place: Place, label: str, lines: Callable[[str], None], done: Callable[[str], None]
+    ) -> None:
+        desk = self.desk
+        desk.past.append(desk.place)
+        self.is_listing = True
+        desk.show(place)
+        lines("")
+        desk.ask_line(prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True))
+
+    def _end_list(self) -> None:
+        self.is_listing = False
+        self.desk.show(self.desk.past.pop())
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call once typing has paused."""
+        if self._later is not None:
+            self._later.stop()
+        self._later = self.desk.set_timer(FILTER_DELAY_S, call)
+
+    # -- lists ------------------------------------------------------------------------------------------
+
+    @property
+    def grid(self) -> GridView:
+        """The list's grid."""
+        return self.desk.table.grid
+
+    def do_down(self, count: int | None = None) -> None:
+        """Down."""
+        self.grid.move_to(self.grid.cursor + (count or 1))
+
+    def do_up(self, count: int | None = None) -> None:
+        """Up."""
+        self.grid.move_to(self.grid.cursor - (count or 1))
+
+    def do_first(self, count: int | None = None) -> None:
+        """First, or row ``count``."""
+        self.grid.move_to((count or 1) - 1)
+
+    def do_last(self, count: int | None = None) -> None:
+        """Last, or row ``count``."""
+        self.grid.move_to(count - 1 if count else self.grid.n_rows - 1)
+
+    def do_half_down(self, count: int | None = None) -> None:
+        """Half a screen down."""
+        self.grid.scroll_rows((count or 1) * max(self.grid.body_height // 2, 1))
+
+    def do_half_up(self, count: int | None = None) -> None:
+        """Half a screen up."""
+        self.grid.scroll_rows(-(count or 1) * max(self.grid.body_height // 2, 1))
+
+    def do_page_down(self, count: int | None = None) -> None:
+        """A screen down."""
+        self.grid.scroll_rows((count or 1) * self.grid.body_height)
+
+    def do_page_up(self, count: int | None = None) -> None:
+        """A screen up."""
+        self.grid.scroll_rows(-(count or 1) * self.grid.body_height)
+
+    def do_open(self) -> None:
+        """Open the row."""
+        place = self.row_place()
+        if place is not None:
+            self.desk.go(place)
+
+    def do_next_undecided(self, *, is_quiet: bool = False) -> None:
+        """Next row without a verdict."""
+        self._seek_undecided(1, is_quiet=is_quiet)
+
+    def do_previous_undecided(self) -> None:
+        """Previous row without a verdict."""
+        self._seek_undecided(-1)
+
+    def _seek_undecided(self, step: int, *, is_quiet: bool = False) -> None:
+        desk, control = self.desk, self.desk.table
+        if control.name != "hypotheses" or control.cursor is None:
+            desk.say("only hypotheses have verdicts", "warn")
+            return
+        found = control.next_undecided(desk.reviewer.shown, step=step)
+        if found is not None and found >= 0:
+            self.move_list(found)
+        elif found is None:
+            if not is_quiet or self.grid.cursor + 1 >= self.grid.n_rows:
+                desk.say("no row without a verdict " + ("below" if step > 0 else "above"))
+        else:
+            cursor, at = control.cursor, control.edge
+            desk.session.ask("seek", lambda: cursor.next_undecided(at, backwards=step < 0))
+
+    def move_list(self, row: int) -> None:
+        """Move the list's cursor; a page that came from the list follows."""
+        follows = not self.desk.place.is_table and self.came_from_list()
+        self.grid.move_to(row)
+        place = self.row_place()
+        if follows and place is not None:
+            self.desk.show(place)
+
+    # -- pages ------------------------------------------------------------------------------------------
+
+    def do_page_next(self, count: int | None = None) -> None:
+        """Next stop."""
+        self.desk.page.step(count or 1)
+
+    def do_page_previous(self, count: int | None = None) -> None:
+        """Previous stop."""
+        self.desk.page.step(-(count or 1))
+
+    def do_page_first(self) -> None:
+        """Top."""
+        self.desk.page.to_edge(is_end=False)
+
+    def do_page_last(self) -> None:
+        """Bottom."""
+        self.desk.page.to_edge(is_end=True)
+
+    def do_scroll_half_down(self) -> None:
+        """Half a screen down."""
+        self.desk.page.scroll_lines(self.desk.page.size.height // 2)
+
+    def do_scroll_half_up(self) -> None:
+        """Half a screen up."""
+        self.desk.page.scroll_lines(-(self.desk.page.size.height // 2))
+
+    def do_scroll_down(self) -> None:
+        """A screen down."""
+        self.desk.page.scroll_lines(self.desk.page.size.height - 1)
+
+    def do_scroll_up(self) -> None:
+        """A screen up."""
+        self.desk.page.scroll_lines(1 - self.desk.page.size.height)
+
+    def do_open_item(self) -> None:
+        """Open what the cursor is on."""
+        item = self.desk.page.item
+        if isinstance(item, Place):
+            self.desk.go(item)
+
+    def do_record_next(self, count: int | None = None) -> None:
+        """Next record of the list."""
+        self._record(count or 1)
+
+    def do_record_previous(self, count: int | None = None) -> None:
+        """Previous record of the list."""
+        self._record(-(count or 1))
+
+    def _record(self, by: int) -> None:
+        self.grid.move_to(self.grid.cursor + by)
+        place = self.row_place()
+        if place is not None and place != self.desk.place:
+            self.desk.show(place)
+
+    def do_search(self, argument: str | None = None) -> None:
+        """Search the page."""
+
+        def done(text: str) -> None:
+            self._last_search = text
+            self.do_search_next()
+
+        if argument is not None:
+            done(argument)
+        else:
+            self.ask_line("search", "/", done)
+
+    def do_search_next(self) -> None:
+        """Next match."""
+        self._search(1)
+
+    def do_search_previous(self) -> None:
+        """Previous match."""
+        self._search(-1)
+
+    def _search(self, step: int) -> None:
+        if not self._last_search:
+            self.desk.say("/ searches first", "warn")
+        elif not self.desk.page.search(self._last_search, step):
+            self.desk.say(f"{self._last_search!r} is not on this page", "warn")
+
+    # -- pair -------------------------------------------------------------------------------------------
+
+    def do_layout(self) -> None:
+        """Next layout."""
+        options = self.desk.pair_options
+        order = list(Layout)
+        now = order.index(options.layout_for(self.desk.page.width))
+        self.desk.pair_options = replace(options, layout=order[(now + 1) % len(order)])
+        if self.desk.page.width < 90 and self.desk.pair_options.layout is Layout.SPLIT:
+            self.desk.pair_options = replace(options, layout=Layout.STACK)
+        self._redraw_pair()
+
+    def do_diff(self) -> None:
+        """Differences on and off."""
+        self.desk.pair_options = replace(
+            self.desk.pair_options, is_diffed=not self.desk.pair_options.is_diffed
+        )
+        self._redraw_pair()
+
+    def do_fold_prompt(self) -> None:
+        """Whole prompt or its first lines."""
+        options = self.desk.pair_options
+        self.desk.pair_options = replace(options, is_prompt_open=not options.is_prompt_open)
+        self._redraw_pair()
+
+    def _redraw_pair(self) -> None:
+        answers.draw_page(self.desk, keep_place=True)
+        self.desk.draw_where()
+
+    def do_concepts(self) -> None:
+        """Next concept of the pair."""
+        detail = self.desk.detail
+        if isinstance(detail, PairDetail) and detail.concepts:
+            idents = [c.concept_id for c in detail.concepts]
+            at = idents.index(detail.concept_id) + 1 if detail.concept_id in idents else 0
+            self.desk.show(replace(self.desk.place, about=idents[at % len(idents)]))
+
+    # -- places -----------------------------------------------------------------------------------------
+
+    def do_back(self) -> None:
+        """Back; on the first list: take the filter off, then say how to quit."""
+        desk = self.desk
+        if desk.keys.pending:
+            desk.keys.reset()
+        elif desk.place.is_table and self.grid.selection():
+            self.grid.clear_selection()
+            desk.draw_where()
+        elif desk.past:
+            desk.future.append(desk.place)
+            desk.show(desk.past.pop())
+        elif desk.place.ident:
+            desk.show(replace(desk.place, ident=""))
+        else:
+            desk.say("this is the first view; Q quits, verdicts are saved already")
+
+    def do_history_back(self) -> None:
+        """Back in history."""
+        if self.desk.past:
+            self.desk.future.append(self.desk.place)
+            self.desk.show(self.desk.past.pop())
+
+    def do_history_forward(self) -> None:
+        """Forward in history."""
+        if self.desk.future:
+            self.desk.past.append(self.desk.place)
+            self.desk.show(self.desk.future.pop())
+
+    def do_last_view(self) -> None:
+        """The view before."""
+        if self.desk.past:
+            self.desk.go(self.desk.past[-1])
+
+    def do_hypotheses(self) -> None:
+        """Hypotheses."""
+        self._go_table("hypotheses")
+
+    def do_contexts(self) -> None:
+        """Contexts."""
+        self._go_table("contexts")
+
+    def do_pairs(self) -> None:
+        """Pairs."""
+        self._go_table("pairs")
+
+    def _go_table(self, name: str) -> None:
+        wish = self.desk.tables[name].wish
+        self.desk.go(Place(name, wish.filter_text, wish.context_id))
+
+    def do_coverage(self) -> None:
+        """Coverage."""
+        self.desk.go(Place("coverage"))
+
+    def do_mark(self, argument: str | None = None) -> None:
+        """Mark this place."""
+        if argument:
+            row = self.row_place()
+            place = row if self.desk.place.is_table and row is not None else self.desk.place
+            self.desk.marks[argument] = place
+            self.desk.say(f"marked {argument}")
+
+    def do_jump(self, argument: str | None = None) -> None:
+        """Jump to a mark."""
+        place = self.desk.marks.get(argument or "")
+        if place is None:
+            self.desk.say(f"no mark {argument}", "warn")
+        else:
+            self.desk.go(place)

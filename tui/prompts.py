@@ -1,0 +1,27 @@
+"""Lines that a person types: what is asked, and what becomes of the answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tui.widgets.bars import Typing
+
+
+@dataclass(slots=True)
+class Prompt:
+    """A line being typed and what becomes of it."""
+
+    typing: Typing
+    done: Callable[[str], None]
+    change: Callable[[str], None] | None = None
+    cancel: Callable[[], None] | None = None
+    is_list: bool = False
+    """Up and down move in the page; enter takes the item there."""
+
+
+def make(
+    label: str, done: Callable[[str], None], *, text: str = "", history: Sequence[str] = (),
+    change: Callable[[str], None] | None = None, cancel: Callable[[], None] | None = None,
+    complete: Callable[[str], str | None] | None = None, is_list: bool = False,
+) -> Prompt:  # fmt: skip
+    """A prompt with its cursor at the end of ``text``."""
+    return Prompt(Typing(label, text, history=history, complete=complete), done, change, cancel, is_list)

@@ -1,0 +1,193 @@
+"""What the workstation needs of a project, and the threads that ask it.
+
+Nothing here touches a widget. Every question has a purpose; a newer question of one purpose makes the
+answer to the older one worthless, which is dropped by its generation. Writes go through one thread in the
+order of the keys.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.errors import Cancelled, ProsectError
+from engine.records import Verdict
+from engine.views import (
+    ConceptDetail,
+    ContextDetail,
+    Coverage,
+    FacetCount,
+    GridRow,
+    JournalChange,
+    PairDetail,
+    ProjectSummary,
+    SortKey,
+    TableSpec,
+    Target,
+    VerdictView,
+)
+
+
+class CursorLike(Protocol):
+    """Rows of a table under one filter and sort."""
+
+    spec: TableSpec
+    n_rows: int
+    n_total: int
+
+    def rows(self, first: int, n: int) -> tuple[GridRow, ...]:
+        """Rows from ``first`` on."""
+
+    def position(self, ident: str) -> int | None:
+        """Row of a record."""
+
+    def next_undecided(self, after: int, *, backwards: bool = False) -> int | None:
+        """Nearest row without a verdict."""
+
+    def facet(self, column: str, limit: int = 200) -> tuple[FacetCount, ...]:
+        """Value counts of a column."""
+
+    def interrupt(self) -> None:
+        """Cancel what runs."""
+
+    def close(self) -> None:
+        """Free the ordering."""
+
+
+class ProjectLike(Protocol):
+    """The façade as the workstation sees it. Methods are called from worker threads."""
+
+    @property
+    def author(self) -> str:
+        """Who decides here."""
+
+    def summary(self) -> ProjectSummary:
+        """Counts of the open index."""
+
+    def tables(self) -> tuple[TableSpec, ...]:
+        """What ``open_table`` opens."""
+
+    def open_table(
+        self, name: str, filter_text: str = "", sort: Sequence[SortKey] = (), *, context_id: str | None = None
+    ) -> CursorLike:
+        """Rows of a table."""
+
+    def concept(self, concept_id: str) -> ConceptDetail:
+        """A concept."""
+
+    def context(self, context_id: str) -> ContextDetail:
+        """A context."""
+
+    def pair(self, pair: int, concept_id: str | None = None) -> PairDetail:
+        """A pair."""
+
+    def verdicts(self, keys: Iterable[str] | None = None) -> Mapping[str, VerdictView]:
+        """Verdicts that hold, by target key, of all targets or some."""
+
+    def names(self) -> Mapping[str, str]:
+        """Names given by people, by concept id."""
+
+    def set_verdict(
+        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None
+    ) -> JournalChange:
+        """Decide; durable on return."""
+
+    def clear_verdict(self, targets: Sequence[Target], reason: str | None = None) -> JournalChange:
+        """Take verdicts away."""
+
+    def set_name(self, concept_id: str, name: str) -> JournalChange:
+        """Name a concept."""
+
+    def undo(self) -> JournalChange:
+        """Take back the author's last step."""
+
+    def redo(self) -> JournalChange:
+        """Restore it."""
+
+    def coverage(self) -> Coverage:
+        """How far the review is."""
+
+    def refresh_journal(self) -> bool:
+        """Take over other processes' entries."""
+
+    def reopen_if_changed(self) -> bool:
+        """Follow the pointer to a newer index."""
+
+    def interrupt(self) -> None:
+        """Stop every question that runs."""
+
+    def close(self) -> None:
+        """Let go of the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a question. Exactly one of value and error counts."""
+
+    purpose: str
+    generation: int
+    value: Any
+    error: ProsectError | None
+    keys: tuple[str, ...] = ()
+    """Writes: the targets they were about."""
+
+
+class Session:
+    """Asks the project from worker threads and hands answers to one callback.
+
+    Args:
+        project: the façade.
+        deliver: called from a worker thread with every answer; must be thread-safe and quick.
+    """
+
+    def __init__(self, project: ProjectLike, deliver: Callable[[Answer], None]) -> None:
+        self.project = project
+        self._deliver = deliver
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="prosect-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="prosect-write")
+        self._numbers = itertools.count(1)
+        self._latest: dict[str, int] = {}
+
+    def ask(self, purpose: str, question: Callable[[], Any]) -> int:
+        """Answer a question in the background; older questions of this purpose no longer matter."""
+        generation = next(self._numbers)
+        self._latest[purpose] = generation
+        self._readers.submit(self._run, purpose, generation, question)
+        return generation
+
+    def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> "Future[None]":
+        """Run a write after all writes before it; every one of them is answered."""
+        return self._writer.submit(self._run, purpose, 0, command, keys)
+
+    def is_current(self, answer: Answer) -> bool:
+        """False for an answer that a newer question has overtaken."""
+        return answer.generation in (0, self._latest.get(answer.purpose))
+
+    def forget(self, purpose: str) -> None:
+        """Whatever is still asked under this purpose no longer matters."""
+        self._latest.pop(purpose, None)
+
+    def _run(
+        self, purpose: str, generation: int, question: Callable[[], Any], keys: tuple[str, ...] = ()
+    ) -> None:
+        if generation and self._latest.get(purpose) != generation:
+            return
+        try:
+            answer = Answer(purpose, generation, question(), None, keys)
+        except Cancelled as error:
+            if generation:
+                return
+            answer = Answer(purpose, generation, None, error, keys)
+        except ProsectError as error:
+            answer = Answer(purpose, generation, None, error, keys)
+        self._deliver(answer)
+
+    def close(self) -> None:
+        """Finish the writes, drop the questions, let go of the project."""
+        self._writer.shutdown(wait=True)
+        self._latest.clear()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self.project.interrupt()
+        self._readers.shutdown(wait=True)
+        self.project.close()

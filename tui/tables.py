@@ -1,0 +1,139 @@
+"""One table of the project behind one grid: filter, sort, paging, and keeping one's place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.views import GridRow, SortKey
+from tui.session import CursorLike, Session
+from tui.widgets.grid import PAGE_ROWS, GridView
+
+
+class Opened(NamedTuple):
+    """A table under a new filter or sort."""
+
+    cursor: CursorLike
+    filter_text: str
+    context_id: str | None
+    row: int
+    """Where the record that the cursor was on is now."""
+    pages: dict[int, tuple[GridRow, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to show."""
+
+    filter_text: str = ""
+    sort: tuple[SortKey, ...] = ()
+    context_id: str | None = None
+
+
+class TableControl:
+    """Asks for rows; answers come back through the desk."""
+
+    def __init__(self, name: str, grid: GridView, session: Session) -> None:
+        self.name, self.grid = name, grid
+        self._session = session
+        self.cursor: CursorLike | None = None
+        self.wish = Wish()
+        self.is_opening = False
+        self._wanted = self.wish
+        self._edge = 0
+
+    def open(self, wish: Wish, *, ident: str | None = None) -> None:
+        """Show rows under another filter or sort; the cursor stays on the record ``ident`` if it is there."""
+        self.is_opening = True
+        project, name = self._session.project, self.name
+
+        def question() -> Opened:
+            cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
+            row = (cursor.position(ident) if ident is not None else 0) or 0
+            page = row // PAGE_ROWS
+            return Opened(
+                cursor,
+                wish.filter_text,
+                wish.context_id,
+                row,
+                {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)},
+            )
+
+        self._wanted = wish
+        self._session.forget(f"pages {name}")
+        self._session.ask(f"open {name}", question)
+
+    def opened(self, answer: Opened) -> None:
+        """The rows are there."""
+        old, self.cursor = self.cursor, answer.cursor
+        self.is_opening = False
+        self.wish = self._wanted
+        if old is not None:
+            old.close()
+        self.grid.sort = self.wish.sort or self.grid.spec.default_sort
+        self.grid.reset(answer.cursor.n_rows, cursor=answer.row)
+        self.grid.put_pages(answer.pages)
+
+    def failed(self) -> None:
+        """The old rows stay."""
+        self.is_opening = False
+
+    def fetch(self, pages: list[int]) -> None:
+        """Fetch pages; a newer request replaces this one."""
+        cursor = self.cursor
+        if cursor is None:
+            return
+
+        def question() -> tuple[CursorLike, dict[int, tuple[GridRow, ...]]]:
+            first, last = min(pages), max(pages)
+            if last - first < len(pages):
+                rows = cursor.rows(first * PAGE_ROWS, (last - first + 1) * PAGE_ROWS)
+                return cursor, {p: rows[(p - first) * PAGE_ROWS : (p - first + 1) * PAGE_ROWS] for p in pages}
+            return cursor, {p: cursor.rows(p * PAGE_ROWS, PAGE_ROWS) for p in pages}
+
+        self._session.ask(f"pages {self.name}", question)
+
+    def fetched(self, answer: tuple[CursorLike, dict[int, tuple[GridRow, ...]]]) -> None:
+        """Pages arrived."""
+        cursor, pages = answer
+        if cursor is self.cursor:
+            self.grid.put_pages(pages)
+
+    def current_ident(self) -> str | None:
+        """The record under the cursor."""
+        row = self.grid.current
+        return row.ident if row is not None else None
+
+    def sort_by(self, column: str, *, is_added: bool = False) -> None:
+        """Sort by a column, descending first for numbers; again turns it round."""
+        keys = list(self.wish.sort or self.grid.spec.default_sort)
+        old = next((k for k in keys if k.column == column), None)
+        kind = self.grid.spec.columns[self.grid.spec.index(column)].kind
+        key = SortKey(column, not old.descending) if old else SortKey(column, kind != "text")
+        if is_added:
+            keys = [key if k.column == column else k for k in keys] if old else [*keys, key]
+        else:
+            keys = [key]
+        self.open(Wish(self.wish.filter_text, tuple(keys), self.wish.context_id), ident=self.current_ident())
+
+    def filter_by(self, text: str) -> None:
+        """Show the rows that a filter text matches."""
+        self.open(Wish(text, self.wish.sort, self.wish.context_id), ident=self.current_ident())
+
+    def next_undecided(self, shown: Callable[[str], str | None], *, step: int = 1) -> int | None:
+        """The next loaded row without a verdict, −1 where missing rows come first, None at the end."""
+        target = self.grid.spec.index("target")
+        at = self.grid.cursor + step
+        while 0 <= at < self.grid.n_rows:
+            row = self.grid.row(at)
+            if row is None:
+                self._edge = at - step
+                return -1
+            if shown(str(row.values[target])) is None:
+                return at
+            at += step
+        return None
+
+    @property
+    def edge(self) -> int:
+        """Where the last search among loaded rows ended."""
+        return self._edge

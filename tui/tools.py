@@ -1,0 +1,113 @@
+"""Copying over SSH and tmux, the shell command of a place, redrawing, suspending, quitting."""
+
+import os
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from engine.safe_text import one_line
+from tui import answers
+
+if TYPE_CHECKING:
+    from tui.desk import Desk
+
+
+class Tools:
+    """Actions that neither move nor decide."""
+
+    desk: "Desk"
+    _last_cancel: float = -1e9
+
+    def _ident(self) -> str:
+        desk = self.desk
+        if not desk.place.is_table:
+            return desk.place.ident
+        row = desk.table.grid.current
+        return row.ident if row is not None else ""
+
+    def do_yank_id(self) -> None:
+        """Copy the id."""
+        self._yank(self._ident(), "id")
+
+    def do_yank_row(self) -> None:
+        """Copy the row."""
+        grid = self.desk.table.grid
+        row = grid.current
+        if row is not None:
+            self._yank("\t".join(grid.cell_text(row, c) for _, c, _ in grid.columns()), "row")
+
+    def do_yank_name(self) -> None:
+        """Copy the name."""
+        name = getattr(self.desk.detail, "name", "")
+        row = self.desk.table.grid.current
+        if self.desk.place.is_table and row is not None and self.desk.list_name == "hypotheses":
+            name = str(row.values[self.desk.table.grid.spec.index("concept")])
+        self._yank(one_line(name), "name")
+
+    def do_yank_page(self) -> None:
+        """Copy the page."""
+        desk = self.desk
+        self._yank(desk.side.plain_text() if desk.place.is_table else desk.page.plain_text(), "page")
+
+    def do_yank_shell(self) -> None:
+        """Copy the shell command."""
+        self._yank(self.desk.place.shell(self.desk.root), "command")
+
+    def _yank(self, text: str, what: str) -> None:
+        if not text:
+            self.desk.say(f"no {what} to copy here", "warn")
+            return
+        if os.environ.get("TMUX") and (tmux := shutil.which("tmux")):
+            # With tmux's default settings an OSC 52 from inside is dropped; its own buffer always works.
+            done = subprocess.run(  # noqa: S603 - fixed arguments, the text goes to stdin
+                [tmux, "load-buffer", "-w", "-"],
+                input=text.encode(),
+                check=False,
+                capture_output=True,
+                timeout=5,
+            )
+            if done.returncode == 0:
+                self.desk.say(f"{what} copied to tmux: {one_line(text, 60)}")
+                return
+        self.desk.app.copy_to_clipboard(text)
+        self.desk.say(f"{what} sent to the terminal's clipboard: {one_line(text, 60)}")
+
+    def do_shell_command(self) -> None:
+        """Show the shell command."""
+        self.desk.say(self.desk.place.shell(self.desk.root), "key")
+
+    def do_reload(self) -> None:
+        """Look for changes now."""
+        project = self.desk.session.project
+        self.desk.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
+        self.desk.say("looking for changes")
+
+    def do_redraw(self) -> None:
+        """Draw everything again."""
+        self.desk.refresh(layout=True)
+        answers.draw_page(self.desk, keep_place=True)
+
+    def do_cancel(self) -> None:
+        """Cancel what runs; twice within a second: quit."""
+        desk = self.desk
+        now = time.monotonic()
+        if now - self._last_cancel < 1.0:
+            self.do_quit()
+            return
+        self._last_cancel = now
+        for control in desk.tables.values():
+            if control.cursor is not None:
+                control.cursor.interrupt()
+            control.failed()
+        desk.keys.reset()
+        desk.say("cancelled; ctrl+c again quits")
+
+    def do_suspend(self) -> None:
+        """To the shell."""
+        self.desk.app.action_suspend_process()
+
+    def do_quit(self) -> None:
+        """Quit once every write is on disk."""
+        self.desk.session.close()
+        self.desk.app.exit()

@@ -1,0 +1,290 @@
+"""A concept as lines: evidence, dose, sources, contexts where it differs, neighbours, top pairs. Pure."""
+
+from engine.safe_text import one_line, sanitise
+from engine.views import ConceptDetail, Evidence, Snippet, TopPair, VerdictView
+from tui import format as fmt
+from tui.cells import verdict_cell
+from tui.format import Glyphs
+from tui.lines import Line, PaneLine, Span, fit
+from tui.places import Place
+
+BAR = 25
+
+
+def concept_lines(
+    detail: ConceptDetail, verdict: VerdictView | None, width: int, glyphs: Glyphs, *, is_brief: bool = False
+) -> list[PaneLine]:
+    """The page of a concept; ``is_brief`` is the pane beside the list."""
+    bar = min(BAR, max(width // 3, 9)) | 1
+    lines = [PaneLine(line) for line in _head(detail, verdict, width, glyphs)]
+    if detail.everywhere is not None:
+        lines += [PaneLine(line) for line in evidence_lines(detail.everywhere, bar, width, glyphs)]
+    else:
+        lines.append(PaneLine((("no estimate everywhere", "dim"),)))
+    lines += _dose(detail, width, glyphs)
+    if is_brief:
+        return [
+            *lines,
+            *_top_pairs(detail, width, glyphs, limit=8),
+            *_differs(detail, bar, width, glyphs, limit=5),
+        ]
+    lines += _top_pairs(detail, width, glyphs, limit=60 if width >= 60 else 30)
+    lines += _differs(detail, bar, width, glyphs, limit=40)
+    lines += _sources(detail, bar, width, glyphs)
+    lines += _neighbours(detail, width)
+    return lines
+
+
+def heading(text: str, note: str = "") -> PaneLine:
+    """A section's title with what its numbers mean."""
+    return PaneLine(((text, "title"), ("  " + note if note else "", "dim")))
+
+
+def _head(detail: ConceptDetail, verdict: VerdictView | None, width: int, glyphs: Glyphs) -> list[Line]:
+    made_of = (
+        detail.kind if not detail.n_latents else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
+    )
+    lines: list[Line] = [
+        ((one_line(detail.name, width - 2), "bold"),),
+        ((f"{made_of} {glyphs.no} label from {detail.name_source or 'nowhere'} {glyphs.no} ", "dim"),
+         (detail.concept_id[:10], "dim")),
+    ]  # fmt: skip
+    if detail.tokens:
+        words = " ".join(one_line(t) or "␣" for t in detail.tokens)
+        lines.append((("telling tokens  ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
+    lines.append(verdict_line(verdict, glyphs))
+    return lines
+
+
+def verdict_line(verdict: VerdictView | None, glyphs: Glyphs) -> Line:
+    """What was decided, by whom, when and why."""
+    if verdict is None:
+        return (("undecided", "dim"),)
+    glyph, role = verdict_cell(verdict.verdict.value, glyphs)
+    spans: list[Span] = [
+        (f"{glyph} {verdict.verdict.value}", role),
+        (f" by {one_line(verdict.author, 40)}", "dim"),
+    ]
+    spans.append((f" {verdict.time[:16].replace('T', ' ')}", "dim"))
+    if verdict.reason:
+        spans.append((f"  {one_line(verdict.reason, 200)}", "text"))
+    if verdict.disputed_by:
+        spans.append((f"  ! {one_line(verdict.disputed_by, 40)} decided otherwise", "warn"))
+    return tuple(spans)
+
+
+def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> list[Line]:
+    """Taught and equal-length effects as bars with numbers, then what they rest on."""
+    label = 7 if width < 60 else 16
+    lines: list[Line] = [(("".ljust(label), "dim"), (_axis(bar, glyphs), "dim"), ("  win rate [95%]", "dim"))]
+    for short, long, interval, q, call in (
+        ("taught", "taught", evidence.taught, evidence.taught_q, evidence.is_taught_call),
+        ("equal", "at equal length", evidence.equal, evidence.equal_q, evidence.is_equal_call),
+    ):
+        said = "untested" if call is None else "called" if call else "not called"
+        lines.append(
+            (
+                (fit(short if width < 60 else long, label), "dim"),
+                (fmt.interval_bar(interval, bar, glyphs), fmt.leaning(interval)),
+                (f"  {fmt.interval_text(interval)}", "text"),
+                (f"  q {fmt.q_value(q)}", "text"),
+                (f"  {said}", "bold" if call else "dim"),
+            )
+        )
+    if evidence.skip_reason:
+        lines.append(((f"untested: {one_line(evidence.skip_reason, 120)}", "warn"),))
+    facts = [
+        f"length: {evidence.badge or fmt.UNDEFINED}",
+        f"halves {fmt.share(evidence.half_a)} / {fmt.share(evidence.half_b)}"
+        + ("" if evidence.is_stable is None else " stable" if evidence.is_stable else " UNSTABLE"),
+        f"{fmt.count(evidence.n_discordant)} discordant pairs in {fmt.count(evidence.n_groups)} groups",
+        f"carried by {fmt.share(evidence.prevalence)}% of {fmt.count(evidence.n_pairs)}",
+    ]
+    if evidence.min_effect is not None:
+        facts.append(f"could show {fmt.share(evidence.min_effect)} points")
+    return [*lines, *_packed(facts, width)]
+
+
+def _packed(facts: list[str], width: int) -> list[Line]:
+    """Facts on as few lines as hold them whole."""
+    rows: list[str] = []
+    for fact in facts:
+        if rows and len(rows[-1]) + 3 + len(fact) <= width:
+            rows[-1] += " · " + fact
+        else:
+            rows.append(fact)
+    return [((row, "text"),) for row in rows]
+
+
+def _axis(width: int, glyphs: Glyphs) -> str:
+    cells = [" "] * width
+    cells[0], cells[width // 2], cells[-1] = ("¼", "½", "¾") if glyphs.axis != ":" else ("<", ":", ">")
+    return "".join(cells)
+
+
+def _dose(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    if not detail.dose:
+        return []
+    low, high = detail.dose[0].low, detail.dose[-1].high
+    top = max(max(b.n_chosen, b.n_rejected) for b in detail.dose) or 1
+    lines = [PaneLine(()), heading("Dose", f"labelled responses by score, {low:.2f} to {high:.2f}")]
+    for side in ("chosen", "rejected"):
+        values = [float(b.n_chosen if side == "chosen" else b.n_rejected) for b in detail.dose]
+        steps = len(glyphs.blocks) - 1
+        picture = "".join(
+            glyphs.blocks[max(round(v / top * steps), 1) if v > 0 else 0] * (2 if width >= 70 else 1)
+            for v in values
+        )
+        role = "plus" if side == "chosen" else "minus"
+        lines.append(
+            PaneLine(((side.ljust(9), "dim"), (picture, role), (f"  {fmt.count(sum(values))}", "text")))
+        )
+    return lines
+
+
+def _sources(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    if not detail.by_source:
+        return []
+    lines = [PaneLine(()), heading("By source", "win rate, interval clustered by prompt group")]
+    name = min(max(width - bar - 44, 8), 28)
+    lines += [
+        PaneLine(
+            (
+                (fit(one_line(effect.source), name) + " ", "text"),
+                (fmt.interval_bar(effect.win, bar, glyphs), fmt.leaning(effect.win)),
+                (f"  {fmt.interval_text(effect.win)}", "text"),
+                (
+                    f"  {fmt.count(effect.n_discordant)} of {fmt.count(effect.n_pairs)} pairs discordant",
+                    "dim",
+                ),
+            )
+        )
+        for effect in detail.by_source
+    ]
+    return lines
+
+
+def _differs(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
+    if not detail.differs:
+        return []
+    n_called = sum(1 for e in detail.differs if e.is_differs_call)
+    lines = [
+        PaneLine(()),
+        heading("Inside contexts", f"differs from everywhere in {n_called} of {len(detail.differs)}"),
+    ]
+    name = min(max(width - bar - 34, 8), 32)
+    for evidence in detail.differs[:limit]:
+        place = Place("context", evidence.context_id)
+        z = f"  z {fmt.signed(evidence.differs_z)}" if evidence.differs_z is not None else ""
+        lines.append(
+            PaneLine(
+                (
+                    ("≠ " if evidence.is_differs_call else "  ", "warn"),
+                    (fit(one_line(evidence.context_name), name) + " ", "text"),
+                    (fmt.interval_bar(evidence.taught, bar, glyphs), fmt.leaning(evidence.taught)),
+                    (f" {fmt.share(evidence.taught.estimate):>5}%", "text"),
+                    (f"  {fmt.count(evidence.n_discordant)} pairs{z}", "dim"),
+                ),
+                place,
+            )
+        )
+    if len(detail.differs) > limit:
+        lines.append(PaneLine(((f"  {len(detail.differs) - limit} more", "dim"),)))
+    return lines
+
+
+def _neighbours(detail: ConceptDetail, width: int) -> list[PaneLine]:
+    if not detail.neighbours:
+        return []
+    lines = [PaneLine(()), heading("Moves with", "cosine of the disparities over all pairs")]
+    for other in detail.neighbours:
+        role = "plus" if other.cosine > 0 else "minus"
+        lines.append(
+            PaneLine(
+                (
+                    (f" {other.cosine:+.2f} ", role),
+                    (fit(one_line(other.name), min(max(width - 40, 10), 50)), "text"),
+                    (f" {fmt.count(other.n_shared)} pairs", "dim"),
+                    ("  says the same" if other.is_redundant else "", "warn"),
+                ),
+                Place("concept", other.concept_id),
+            )
+        )
+    return lines
+
+
+def _top_pairs(detail: ConceptDetail, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
+    if not detail.top_pairs:
+        return []
+    note = "chosen − rejected; cut near the peak, telling tokens marked"
+    lines = [PaneLine(()), heading("Top pairs", note if width >= 80 else "cut near the peak")]
+    words = frozenset(t.strip().casefold() for t in detail.tokens if t.strip())
+    for top in detail.top_pairs[:limit]:
+        lines += _pair_lines(top, detail.concept_id, words, width, glyphs)
+    return lines
+
+
+def _pair_lines(
+    top: TopPair, concept_id: str, words: frozenset[str], width: int, glyphs: Glyphs
+) -> list[PaneLine]:
+    delta = top.chosen_score - top.rejected_score
+    head: tuple[Span, ...] = (
+        (f"{top.pair:>9,} ", "text"),
+        (f"{delta:+6.2f} ", "plus" if delta > 0 else "minus"),
+    )
+    place = Place("pair", str(top.pair), concept_id)
+    room = width - 18
+    if width >= 90:
+        half = (room - 3) // 2
+        chosen, rejected = (
+            snippet(top.chosen, half, words, glyphs),
+            snippet(top.rejected, half, words, glyphs),
+        )
+        return [PaneLine((*head, *chosen, (f" {glyphs.column} ", "dim"), *rejected), place)]
+    side, label = (top.chosen, "+") if delta > 0 else (top.rejected, "-")
+    return [
+        PaneLine(
+            (*head, (label, "plus" if delta > 0 else "minus"), *snippet(side, room - 1, words, glyphs)), place
+        )
+    ]
+
+
+def snippet(piece: Snippet, width: int, words: frozenset[str], glyphs: Glyphs) -> Line:
+    """One line of exactly ``width`` cells around the place of the peak, telling tokens marked."""
+    if piece.peak_token is None or not piece.n_tokens:
+        centre = 0
+    else:
+        whole = piece.n_before + len(piece.text) + piece.n_after
+        centre = int((piece.peak_token + 0.5) / piece.n_tokens * whole) - piece.n_before
+    start = min(max(centre - width // 3, 0), max(len(piece.text) - width, 0))
+    text = " ".join(sanitise(piece.text[start : start + 2 * width]).split())
+    lead = glyphs.more if start or piece.n_before else ""
+    text = fit(lead + text, width, more=glyphs.more)
+    return marked(text, words, "text" if piece.peak_token is not None else "dim")
+
+
+def marked(text: str, words: frozenset[str], role: str) -> Line:
+    """Text with whole words of a set underlined."""
+    if not words:
+        return ((text, role),)
+    spans: list[Span] = []
+    plain = ""
+    for part in _parts(text):
+        if part.casefold().strip(".,;:!?'\"()") in words:
+            if plain:
+                spans.append((plain, role))
+            spans.append((part, "mark"))
+            plain = ""
+        else:
+            plain += part
+    return (*spans, (plain, role)) if plain else tuple(spans)
+
+
+def _parts(text: str) -> list[str]:
+    parts: list[str] = []
+    for i, word in enumerate(text.split(" ")):
+        if i:
+            parts.append(" ")
+        if word:
+            parts.append(word)
+    return parts

@@ -1,0 +1,106 @@
+"""Widgets of one line: the status at the top, and hints, messages and typing at the bottom."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.lines import Line, Span, shown, to_strip
+from tui.theme import Palette
+
+
+class LineBar(Widget):
+    """One line that is drawn again only when it changes."""
+
+    DEFAULT_CSS = "LineBar { height: 1; width: 1fr; }"
+    can_focus = False
+
+    def __init__(self, palette: Palette, role: str = "text", *, ident: str | None = None) -> None:
+        super().__init__(id=ident)
+        self.palette, self._role = palette, role
+        self._line: Line = ()
+
+    def set_line(self, line: Line) -> None:
+        """Show a line."""
+        if line != self._line:
+            self._line = line
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - the framework's signature
+        """The line, padded in the bar's role."""
+        return to_strip(self._line, self.size.width, self.palette, fill=self._role)
+
+
+@dataclass(slots=True)
+class Typing:
+    """A line being typed. Pure: keys in, text and cursor out."""
+
+    label: str
+    text: str = ""
+    cursor: int = 0
+    history: Sequence[str] = ()
+    complete: Callable[[str], str | None] | None = None
+    _at: int = field(default=-1)
+    _draft: str = field(default="")
+
+    def __post_init__(self) -> None:
+        self.cursor = len(self.text)
+
+    def insert(self, text: str) -> None:
+        """Put text at the cursor; line ends become spaces."""
+        text = " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
+        self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
+        self.cursor += len(text)
+
+    def key(self, key: str, character: str | None) -> bool:
+        """Take an editing key; False when the key means nothing to a line of text."""
+        if key in {"backspace", "ctrl+h"}:
+            self.text = self.text[: max(self.cursor - 1, 0)] + self.text[self.cursor :]
+            self.cursor = max(self.cursor - 1, 0)
+        elif key == "delete":
+            self.text = self.text[: self.cursor] + self.text[self.cursor + 1 :]
+        elif key == "ctrl+w":
+            head = self.text[: self.cursor].rstrip()
+            cut = head.rfind(" ") + 1
+            self.text, self.cursor = head[:cut] + self.text[self.cursor :], cut
+        elif key == "ctrl+u":
+            self.text, self.cursor = self.text[self.cursor :], 0
+        elif key == "ctrl+k":
+            self.text = self.text[: self.cursor]
+        elif key in {"left", "right", "home", "end", "ctrl+a", "ctrl+e"}:
+            self._move(key)
+        elif key in {"up", "down", "ctrl+p", "ctrl+n"}:
+            self._recall(-1 if key in {"up", "ctrl+p"} else 1)
+        elif key == "tab" and self.complete is not None:
+            completed = self.complete(self.text)
+            if completed is not None:
+                self.text, self.cursor = completed, len(completed)
+        elif character is not None and character.isprintable():
+            self.insert(character)
+        else:
+            return False
+        return True
+
+    def _move(self, key: str) -> None:
+        places = {"left": self.cursor - 1, "right": self.cursor + 1, "home": 0, "ctrl+a": 0}
+        self.cursor = min(max(places.get(key, len(self.text)), 0), len(self.text))
+
+    def _recall(self, by: int) -> None:
+        if not self.history:
+            return
+        if self._at < 0:
+            self._draft, self._at = self.text, len(self.history)
+        self._at = min(max(self._at + by, 0), len(self.history))
+        self.text = self._draft if self._at == len(self.history) else self.history[self._at]
+        self.cursor = len(self.text)
+
+    def line(self, width: int) -> Line:
+        """What to show, scrolled so that the cursor is in sight."""
+        room = max(width - cell_len(self.label) - 1, 4)
+        before, at = self.text[: self.cursor], shown(self.text[self.cursor : self.cursor + 1]) or " "
+        while cell_len(shown(before)) >= room:
+            before = before[1:]
+        rest: Span = (shown(self.text[self.cursor + 1 :]), "text")
+        return ((self.label, "key"), (before, "text"), (at, "cursor"), rest)

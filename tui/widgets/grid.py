@@ -1,0 +1,269 @@
+"""A virtual grid: any number of rows, fetched by page, drawn by line. It knows no keys and no project."""
+
+from collections.abc import Callable
+
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from engine.views import ColumnKind, ColumnSpec, GridRow, SortKey, TableSpec
+from tui.cells import cell, columns_for, row_line, title_line
+from tui.format import Glyphs
+from tui.lines import to_strip
+from tui.theme import Palette
+
+PAGE_ROWS = 128
+MAX_PAGES = 64
+
+
+class GridView(Widget):
+    """Rows of a table. The owner supplies pages through ``put_page`` when ``PagesWanted`` asks for them."""
+
+    DEFAULT_CSS = "GridView { height: 1fr; width: 1fr; }"
+    can_focus = False
+
+    class PagesWanted(Message):
+        """Pages that are on screen or next to it and not here yet."""
+
+        def __init__(self, grid: "GridView", pages: list[int]) -> None:
+            super().__init__()
+            self.grid, self.pages = grid, pages
+
+    class Moved(Message):
+        """The cursor stands on another row."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the last of several moves matters."""
+            return isinstance(message, GridView.Moved)
+
+    def __init__(
+        self, spec: TableSpec, palette: Palette, glyphs: Glyphs, verdict_of: Callable[[str], str | None]
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.palette, self.glyphs, self._verdict_of = palette, glyphs, verdict_of
+        self.n_rows = 0
+        self.cursor = self.top = self.column = 0
+        self.sort: tuple[SortKey, ...] = spec.default_sort
+        self.selected: set[int] = set()
+        self.range_start: int | None = None
+        self._pages: dict[int, tuple[GridRow, ...]] = {}
+        self._asked: list[int] = []
+        self._drawn: dict[int, str | None] = {}
+        self._layout: tuple[int, list[tuple[int, ColumnSpec, int]]] = (-1, [])
+        self._has_verdicts = any(c.kind is ColumnKind.VERDICT for c in spec.columns)
+        self._target = spec.index("target") if self._has_verdicts else -1
+
+    # -- data -------------------------------------------------------------------------------------------
+
+    def reset(self, n_rows: int, *, cursor: int = 0) -> None:
+        """New rows under the grid; what was fetched and selected is forgotten."""
+        self.n_rows = n_rows
+        self._pages.clear()
+        self._asked = []
+        self.selected.clear()
+        self.range_start = None
+        self.cursor = min(max(cursor, 0), max(n_rows - 1, 0))
+        self._drawn.clear()
+        self._clamp_top()
+        self.refresh()
+        self.want()
+
+    def put_pages(self, pages: dict[int, tuple[GridRow, ...]]) -> None:
+        """Pages arrived."""
+        here = self.cursor // PAGE_ROWS
+        had_current = here in self._pages
+        self._pages.update(pages)
+        while len(self._pages) > MAX_PAGES:
+            del self._pages[max(self._pages, key=lambda p: abs(p - here))]
+        first, last = self.top // PAGE_ROWS, (self.top + self.body_height) // PAGE_ROWS
+        if any(first <= p <= last for p in pages):
+            self.refresh()
+        if here in pages and not had_current:
+            self.post_message(self.Moved())
+        self._asked = []
+        self.want()
+
+    def drop_pages(self) -> None:
+        """What was fetched is stale: fetch again what is on screen."""
+        self._pages.clear()
+        self._asked = []
+        self.want()
+
+    def want(self) -> None:
+        """Ask for pages on screen that are missing; when none is, for one beyond either edge."""
+        if not self.n_rows:
+            return
+        last_page = (self.n_rows - 1) // PAGE_ROWS
+        first = self.top // PAGE_ROWS
+        last = min((self.top + self.body_height) // PAGE_ROWS, last_page)
+        missing = [p for p in range(first, last + 1) if p not in self._pages]
+        missing = missing or [
+            p for p in (last + 1, first - 1) if 0 <= p <= last_page and p not in self._pages
+        ]
+        if missing and missing != self._asked:
+            self._asked = missing
+            self.post_message(self.PagesWanted(self, missing))
+
+    def row(self, number: int) -> GridRow | None:
+        """A row, None while it is under way."""
+        page = self._pages.get(number // PAGE_ROWS)
+        at = number % PAGE_ROWS
+        return page[at] if page is not None and at < len(page) else None
+
+    @property
+    def current(self) -> GridRow | None:
+        """The row under the cursor."""
+        return self.row(self.cursor) if self.n_rows else None
+
+    # -- moving -----------------------------------------------------------------------------------------
+
+    @property
+    def body_height(self) -> int:
+        """Rows on screen."""
+        return max(self.size.height - 1, 1)
+
+    def move_to(self, row: int) -> None:
+        """Put the cursor on a row and keep it on screen."""
+        row = min(max(row, 0), max(self.n_rows - 1, 0))
+        if row == self.cursor:
+            return
+        old, self.cursor = self.cursor, row
+        old_top = self.top
+        self._clamp_top()
+        if self.top != old_top or self.range_start is not None:
+            self.refresh()
+        else:
+            self.refresh_rows(old, row)
+        self.want()
+        self.post_message(self.Moved())
+
+    def _clamp_top(self) -> None:
+        height = self.body_height
+        if self.cursor < self.top:
+            self.top = self.cursor if self.top - self.cursor < height else self.cursor - height // 2
+        elif self.cursor >= self.top + height:
+            far = self.cursor - self.top >= 2 * height
+            self.top = self.cursor - height // 2 if far else self.cursor - height + 1
+        self.top = min(max(self.top, 0), max(self.n_rows - height, 0))
+
+    def scroll_rows(self, by: int) -> None:
+        """Move the view with the cursor in it, as half and whole pages do."""
+        self.top = min(max(self.top + by, 0), max(self.n_rows - self.body_height, 0))
+        self.cursor = min(max(self.cursor + by, 0), max(self.n_rows - 1, 0))
+        self._clamp_top()
+        self.refresh()
+        self.want()
+        self.post_message(self.Moved())
+
+    def refresh_rows(self, *rows: int) -> None:
+        """Draw some rows again."""
+        for row in set(rows):
+            y = row - self.top + 1
+            if 1 <= y < self.size.height:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def refresh_verdicts(self) -> None:
+        """Draw rows again whose verdict is not the one they were drawn with."""
+        for number, drawn in list(self._drawn.items()):
+            row = self.row(number)
+            if row is not None and self._verdict_of(str(row.values[self._target])) != drawn:
+                self.refresh_rows(number)
+
+    def move_column(self, by: int) -> None:
+        """Choose another visible column."""
+        self.column = min(max(self.column + by, 0), max(len(self.columns()) - 1, 0))
+        self.refresh(Region(0, 0, self.size.width, 1))
+
+    @property
+    def chosen_column(self) -> ColumnSpec:
+        """The column that sort and facets act on."""
+        shown = self.columns()
+        return shown[min(self.column, len(shown) - 1)][1]
+
+    # -- selecting --------------------------------------------------------------------------------------
+
+    def toggle_select(self, row: int) -> None:
+        """Select a row or let it go."""
+        self.selected.symmetric_difference_update({row})
+        self.refresh_rows(row)
+
+    def selection(self) -> list[int]:
+        """Selected rows, an open range included."""
+        rows = set(self.selected)
+        if self.range_start is not None:
+            rows.update(range(min(self.range_start, self.cursor), max(self.range_start, self.cursor) + 1))
+        return sorted(rows)
+
+    def clear_selection(self) -> None:
+        """Nothing is selected."""
+        if self.selected or self.range_start is not None:
+            self.selected.clear()
+            self.range_start = None
+            self.refresh()
+
+    def _is_selected(self, row: int) -> bool:
+        if row in self.selected:
+            return True
+        start = self.range_start
+        return start is not None and min(start, self.cursor) <= row <= max(start, self.cursor)
+
+    # -- drawing ----------------------------------------------------------------------------------------
+
+    def columns(self) -> list[tuple[int, ColumnSpec, int]]:
+        """(index in values, spec, width) of what fits, in order."""
+        width = self.size.width
+        if self._layout[0] != width:
+            self._layout = (width, columns_for(self.spec, max(width - 2, 1)))
+        return self._layout[1]
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Another height shows other rows."""
+        self._clamp_top()
+        self.want()
+
+    def on_mouse_scroll_down(self, _event: events.MouseScrollDown) -> None:
+        """The wheel moves the view."""
+        self.scroll_rows(3)
+
+    def on_mouse_scroll_up(self, _event: events.MouseScrollUp) -> None:
+        """The wheel moves the view."""
+        self.scroll_rows(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click puts the cursor there."""
+        if event.y >= 1 and self.top + event.y - 1 < self.n_rows:
+            self.move_to(self.top + event.y - 1)
+
+    def render_line(self, y: int) -> Strip:
+        """Title line, then rows."""
+        width = self.size.width
+        if y == 0:
+            line = title_line(
+                self.columns(), self.sort, min(self.column, len(self.columns()) - 1), self.glyphs
+            )
+            return to_strip(line, width, self.palette)
+        number = self.top + y - 1
+        if number >= self.n_rows:
+            return Strip([*to_strip((), width, self.palette)], width)
+        row = self.row(number)
+        is_cursor = number == self.cursor
+        mark = self.glyphs.cursor if is_cursor else " "
+        mark += self.glyphs.selected if self._is_selected(number) else " "
+        if row is None:
+            line = ((mark, "dim"), (self.glyphs.more, "dim"))
+        else:
+            verdict = None
+            if self._has_verdicts:
+                verdict = self._verdict_of(str(row.values[self._target]))
+                self._drawn[number] = verdict
+            line = row_line(row, self.columns(), mark, verdict, self.glyphs)
+        return to_strip(line, width, self.palette, flat="cursor" if is_cursor else None)
+
+    def cell_text(self, row: GridRow, column: ColumnSpec) -> str:
+        """A cell's text, for yanking and filters."""
+        return cell(row.values[self.spec.index(column.name)], column, max(column.width, 60), self.glyphs)[
+            0
+        ].strip()

@@ -1,0 +1,157 @@
+"""A scrolling page of styled lines with places where a cursor stops. It knows no keys and no project."""
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.format import Glyphs
+from tui.lines import PaneLine, shown, to_strip
+from tui.theme import Palette
+
+
+class TextPane(Widget):
+    """Lines with a cursor on those that carry an item; without items it only scrolls."""
+
+    DEFAULT_CSS = "TextPane { height: 1fr; width: 1fr; }"
+    can_focus = False
+
+    def __init__(
+        self, palette: Palette, glyphs: Glyphs, *, ident: str | None = None, is_framed: bool = False
+    ) -> None:
+        super().__init__(id=ident)
+        self.palette, self.glyphs = palette, glyphs
+        self.lines: list[PaneLine] = []
+        self.top = 0
+        self.cursor = -1
+        self.matched = -1
+        self._is_framed = is_framed
+
+    def set_lines(self, lines: Sequence[PaneLine], *, keep_place: bool = False) -> None:
+        """Show other lines; lines that stay as they were are not drawn again when the place is kept."""
+        old = self.lines
+        self.lines = list(lines)
+        if keep_place:
+            self.top = min(self.top, max(len(self.lines) - self.size.height, 0))
+            if not (0 <= self.cursor < len(self.lines) and self.lines[self.cursor].item is not None):
+                self.cursor = self._stop(-1, 1)
+            self._refresh_changed(old)
+            return
+        self.top, self.matched = 0, -1
+        self.cursor = self._stop(-1, 1)
+        if self.cursor >= max(self.size.height, 1):
+            self.cursor = -1
+        self._refresh_changed(old)
+
+    def _refresh_changed(self, old: Sequence[PaneLine]) -> None:
+        for y in range(self.size.height):
+            at = self.top + y
+            before = old[at] if at < len(old) else None
+            after = self.lines[at] if at < len(self.lines) else None
+            if before != after or at == self.cursor:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    @property
+    def width(self) -> int:
+        """Cells for text."""
+        return max(self.size.width - (2 if self._is_framed else 1), 1)
+
+    @property
+    def item(self) -> object | None:
+        """What the cursor is on."""
+        return self.lines[self.cursor].item if 0 <= self.cursor < len(self.lines) else None
+
+    def _stop(self, start: int, step: int) -> int:
+        at = start + step
+        while 0 <= at < len(self.lines):
+            if self.lines[at].item is not None:
+                return at
+            at += step
+        return -1
+
+    def step(self, by: int) -> None:
+        """Next or previous stop; scrolls where there is none within a screen."""
+        direction = 1 if by > 0 else -1
+        for _ in range(abs(by)):
+            height = max(self.size.height, 1)
+            base = self.cursor if self.top <= self.cursor < self.top + height else self.top - 1
+            if direction < 0 and base == self.top - 1:
+                base = self.top + height
+            stop = self._stop(base, direction)
+            if stop < 0 or not self.top - height // 2 <= stop < self.top + height + height // 2:
+                self.scroll_lines(direction)
+                continue
+            self.go(stop)
+
+    def go(self, line: int) -> None:
+        """Put the cursor on a line that carries an item."""
+        old, self.cursor = self.cursor, line
+        top = self.top
+        height = max(self.size.height, 1)
+        if line < self.top:
+            self.top = max(line - 1, 0)
+        elif line >= self.top + height:
+            self.top = line - height + 1
+        if self.top != top:
+            self.refresh()
+        else:
+            for at in (old, line):
+                if 0 <= at - self.top < height:
+                    self.refresh(Region(0, at - self.top, self.size.width, 1))
+
+    def scroll_lines(self, by: int) -> None:
+        """Move the view."""
+        top = min(max(self.top + by, 0), max(len(self.lines) - self.size.height, 0))
+        if top != self.top:
+            self.top = top
+            self.refresh()
+
+    def to_edge(self, *, is_end: bool) -> None:
+        """Top or bottom, with the cursor on the nearest stop."""
+        self.top = max(len(self.lines) - self.size.height, 0) if is_end else 0
+        stop = self._stop(len(self.lines), -1) if is_end else self._stop(-1, 1)
+        self.cursor = stop if self.top <= stop < self.top + max(self.size.height, 1) else -1
+        self.refresh()
+
+    def search(self, text: str, direction: int) -> bool:
+        """Go to the next line that holds the text, ignoring case; False when there is none."""
+        needle = text.casefold()
+        n = len(self.lines)
+        start = self.matched if self.matched >= 0 else self.top - 1
+        for offset in range(1, n + 1):
+            at = (start + direction * offset) % n
+            if needle in "".join(shown(t) for t, _ in self.lines[at].spans).casefold():
+                self.matched = at
+                if not self.top <= at < self.top + self.size.height:
+                    self.top = min(max(at - self.size.height // 3, 0), max(n - self.size.height, 0))
+                self.refresh()
+                return True
+        return False
+
+    def plain_text(self) -> str:
+        """The whole page without styles."""
+        return "\n".join("".join(shown(t) for t, _ in line.spans).rstrip() for line in self.lines)
+
+    def on_mouse_scroll_down(self, _event: events.MouseScrollDown) -> None:
+        """The wheel scrolls."""
+        self.scroll_lines(3)
+
+    def on_mouse_scroll_up(self, _event: events.MouseScrollUp) -> None:
+        """The wheel scrolls."""
+        self.scroll_lines(-3)
+
+    def render_line(self, y: int) -> Strip:
+        """A gutter of one cell (two with a frame), then the line."""
+        at = self.top + y
+        frame = self.glyphs.column if self._is_framed else ""
+        if at >= len(self.lines):
+            return to_strip(((frame, "dim"),), self.size.width, self.palette)
+        line = self.lines[at]
+        is_cursor = at == self.cursor
+        gutter = self.glyphs.cursor if is_cursor else " "
+        flat = "cursor" if is_cursor else "mark" if at == self.matched else None
+        return to_strip(
+            ((frame, "dim"), (gutter, "selected"), *line.spans), self.size.width, self.palette, flat=flat
+        )
