@@ -56,6 +56,24 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SaeSettings:
+    """How an SAE is trained where a model has none."""
+
+    n_latents: int | None = None
+    """None: eight times the model's width."""
+    k: int = 32
+    """Latents that fire per token."""
+    n_tokens: int = 2_000_000
+    """Training steps see this many tokens; the pairs are gone through several times if they have fewer."""
+    batch_tokens: int = 2048
+    """Tokens per optimiser step."""
+    learning_rate: float = 1e-3
+    buffer_bytes: int = 2_000_000_000
+    """Residual vectors held in memory to be shuffled."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ConceptSettings:
     """How latents become concepts and pairs become contexts."""
 
@@ -157,6 +175,7 @@ class Settings:
 
     ingest: IngestSettings = field(default_factory=IngestSettings)
     reading: ReadingSettings = field(default_factory=ReadingSettings)
+    sae: SaeSettings = field(default_factory=SaeSettings)
     concepts: ConceptSettings = field(default_factory=ConceptSettings)
     stats: StatsSettings = field(default_factory=StatsSettings)
     rules: RulesSettings = field(default_factory=RulesSettings)
