@@ -85,7 +85,7 @@ class Store:
         """A query's result as an Arrow table."""
         cursor = self.cursor()
         try:
-            return cursor.execute(sql, parameters).to_arrow_table()
+            return cursor.sql(sql, params=parameters).to_arrow_table()
         finally:
             cursor.close()
 

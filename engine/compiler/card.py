@@ -1,0 +1,73 @@
+"""The dataset card of a shaped dataset: what it is, how it was made, what moved."""
+
+from engine.compiler.records import Plan
+from engine.safe_text import one_line
+
+_TOP = 15
+
+
+def card_text(plan: Plan, content_hash: str) -> str:
+    """Markdown with the front matter that dataset hubs read. Independent of time and machine."""
+    counts = plan.counts
+    lines = [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        "    path: train.parquet",
+        "task_categories:",
+        "- reinforcement-learning",
+        "tags:",
+        "- preference",
+        "- dpo",
+        "- prosect",
+        "---",
+        "",
+        f"# Shaped preference data {content_hash[:12]}",
+        "",
+        "A random control plan of equal size." if plan.is_control else "Made by prosect from a rule file.",
+        f"{counts['kept']} of {counts['input']} input pairs are kept, {counts['dropped']} dropped,"
+        f" {counts['flipped']} flipped; {counts['offset']} carry an offset. Beside them"
+        f" {counts['held_out']} pairs are held out (fold 19), {counts['unlabelled']} have no label,"
+        f" {counts['refused']} belong to an evaluation set.",
+        f"Effective pairs (Σw)²/Σw²: {plan.effective_pairs:.1f} ({plan.effective_share:.1%} of the kept)."
+        f" Largest weight {plan.largest_weight:.3f}.",
+        "",
+        "The loss of a pair is −w·log σ(βΔ + m): `weight` is w (mean 1 over this file), `offset` is m.",
+        "A trainer that reads neither column trains on other data than this card describes.",
+        "`ledger.parquet` has the fate of every pair with its reasons.",
+        "",
+        "## Statements",
+        "",
+        "| statement | does | matches | changes |",
+        "|---|---|---:|---:|",
+    ]
+    lines += [
+        f"| {_cell(rule.name)} | {_cell(rule.kind)} | {rule.n_matched} | {rule.n_effect} |"
+        for rule in sorted(plan.rules, key=lambda r: r.name)
+    ]
+    lines += [
+        "",
+        "## Concepts that move most",
+        "",
+        "| concept | mean u before | after | role |",
+        "|---|---:|---:|---|",
+    ]
+    for concept in sorted(plan.collateral, key=lambda c: (-abs(c.change), c.concept))[:_TOP]:
+        role = "target" if concept.is_target else "held" if concept.is_held else ""
+        lines.append(
+            f"| {_cell(concept.label)} | {concept.mean_before:+.4f} | {concept.mean_after:+.4f} | {role} |"
+        )
+    lines += ["", "## Make-up", "", "| | value | share before | after |", "|---|---|---:|---:|"]
+    for row in plan.drift:
+        if row.category == "source":
+            lines.append(f"| source | {_cell(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |")
+    if plan.checked.training:
+        lines += ["", "## For the trainer", ""]
+        lines += [f"- `{_cell(line)}`" for line in plan.lock["training"]]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return one_line(text, 80).replace("|", "\\|").replace("`", "'")

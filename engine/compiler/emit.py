@@ -1,0 +1,280 @@
+"""Write a plan as a shaped dataset: an immutable folder named by its content.
+
+    shaped/<hash>/
+      train.parquet  train.jsonl   kept pairs, sides as flipped
+      ledger.parquet               the fate of every pair
+      lock.json                    what the rules resolved to
+      plan.json                    counts, drift, collateral
+      README.md                    dataset card
+      manifest.json                provenance and the hashes of the files above
+      build.json                   times and the rule text; outside the hash
+
+The same lock on the same pairs gives the same bytes.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.compiler.card import card_text
+from engine.compiler.ledger import fates_digest, ledger_table, name_lists
+from engine.compiler.lock import drift_of
+from engine.compiler.population import Population, population
+from engine.compiler.records import Plan
+from engine.errors import CompileError
+from engine.manifest import (
+    Manifest,
+    hash_file,
+    hash_json,
+    package_versions,
+    read_manifest,
+    sync_folder,
+    write_atomic,
+    write_json,
+    write_manifest,
+)
+from engine.progress import NullProgress, Progress
+from engine.records import message_type
+from engine.store.connection import Store
+
+STAGE_VERSION = 1
+_BATCH_ROWS = 8192
+_NEEDED = ("pair_id", "prompt", "chosen", "rejected", "source", "group_id", "fold", "tools")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledDataset:
+    """A finished shaped dataset."""
+
+    folder: Path
+    content_hash: str
+    counts: dict[str, int]
+    was_there: bool
+    """True when the same content had been written before."""
+
+
+def compile_plan(
+    store: Store,
+    plan: Plan,
+    pairs_path: Path,
+    out_root: Path,
+    *,
+    locked: Mapping[str, Any] | None = None,
+    allow_failing: bool = False,
+    progress: Progress | None = None,
+) -> CompiledDataset:
+    """Write a plan.
+
+    Args:
+        store: the index that the plan was made on.
+        plan: from ``make_plan``.
+        pairs_path: pairs/pairs.parquet of the project.
+        out_root: the project's shaped folder.
+        locked: an earlier lock; any difference is an error and nothing is written.
+        allow_failing: write although an ``expect`` line fails.
+        progress: told per batch of pairs.
+
+    Raises:
+        CompileError: conflicting weights, nothing left, a failing expectation, a lock that has drifted, or
+            pairs that are not those of the index.
+    """
+    _refuse(plan, locked, allow_failing=allow_failing)
+    started = time.time()
+    everyone = population(store)
+    digest = fates_digest(plan, everyone.pair_ids)
+    content_hash = hash_json([STAGE_VERSION, plan.lock, digest])
+    folder = out_root / content_hash
+    manifest = read_manifest(folder) if folder.exists() else None
+    if manifest is not None and manifest.fingerprint == content_hash:
+        return CompiledDataset(folder, content_hash, plan.counts, was_there=True)
+    out_root.mkdir(parents=True, exist_ok=True)
+    temporary = out_root / f".{content_hash}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        _write(temporary, plan, everyone, pairs_path, content_hash, progress or NullProgress())
+        write_json(temporary / "build.json", _build_facts(plan, started))
+        shutil.rmtree(folder, ignore_errors=True)  # an unfinished one: it has no manifest
+        temporary.rename(folder)
+        sync_folder(out_root)
+    except OSError as error:
+        raise CompileError(
+            f"cannot write {folder}: {error}", hint="check free space and permissions"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return CompiledDataset(folder, content_hash, plan.counts, was_there=False)
+
+
+def _refuse(plan: Plan, locked: Mapping[str, Any] | None, *, allow_failing: bool) -> None:
+    if locked is not None:
+        changes = drift_of(locked, plan.lock)
+        if changes:
+            raise CompileError(
+                "R604: the lock has drifted:\n  " + "\n  ".join(changes),
+                hint="review the change, then compile without --locked to accept it",
+            )
+    if plan.conflicts:
+        conflict = next(w for w in plan.warnings if w.code == "R601")
+        raise CompileError(f"R601: {conflict.message}", hint=conflict.help)
+    if plan.counts["kept"] == 0:
+        raise CompileError("R605: no pair is left to train on", hint="check the rules that drop")
+    failing = [e for e in plan.expectations if not e.holds]
+    if failing and not allow_failing:
+        lines = "\n  ".join(f"line {e.line}: expect {e.text}   ({e.found})" for e in failing)
+        raise CompileError(
+            f"R603: {len(failing)} expectations fail:\n  {lines}", hint="look at `prosect plan`"
+        )
+
+
+def _build_facts(plan: Plan, started: float) -> dict[str, Any]:
+    return {
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 3),
+        "rule_file": plan.checked.file_name,
+        "rule_text": plan.checked.text,
+    }
+
+
+def _write(
+    folder: Path, plan: Plan, everyone: Population, pairs_path: Path, content_hash: str, progress: Progress
+) -> None:
+    group_ids = _same_pairs(everyone, pairs_path)
+    _write_train(folder, plan, pairs_path, progress)
+    pq.write_table(ledger_table(plan, everyone, group_ids), folder / "ledger.parquet", compression="zstd")
+    write_json(folder / "lock.json", plan.lock)
+    write_json(folder / "plan.json", plan_facts(plan))
+    write_atomic(folder / "README.md", card_text(plan, content_hash).encode("utf-8", "replace"))
+    names = ("train.parquet", "train.jsonl", "ledger.parquet", "lock.json", "plan.json", "README.md")
+    write_manifest(
+        folder,
+        Manifest(
+            stage="compile",
+            stage_version=STAGE_VERSION,
+            fingerprint=content_hash,
+            inputs={"index": plan.index_hash, "lock": hash_json(plan.lock)},
+            settings=dict(plan.lock["settings"]),
+            facts={"counts": plan.counts, "files": {n: hash_file(folder / n) for n in names}},
+            packages=package_versions("prosect", "pyarrow", "duckdb", "polars", "numpy"),
+        ),
+    )
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """The plan without what formatting changes (file name, line numbers), so that it can be hashed."""
+    facts = plan.as_dict()
+    del facts["file"]
+    facts["rules"] = sorted(
+        ({k: v for k, v in r.items() if k not in ("line", "text")} for r in facts["rules"]),
+        key=lambda r: r["name"],
+    )
+    facts["expectations"] = sorted(
+        ({k: v for k, v in e.items() if k != "line"} for e in facts["expectations"]), key=lambda e: e["text"]
+    )
+    facts["warnings"] = sorted(facts["warnings"], key=lambda w: (w["code"], w["message"]))
+    result: dict[str, Any] = json.loads(json.dumps(facts))
+    return result
+
+
+def _same_pairs(everyone: Population, pairs_path: Path) -> pa.ChunkedArray:
+    """The group ids of the file, after making sure that its pairs are those of the index."""
+    try:
+        table = pq.read_table(pairs_path, columns=["pair_id", "group_id"])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise CompileError(f"{pairs_path} cannot be read: {error}", hint="ingest the data again") from error
+    found = np.array(table.column("pair_id").to_pylist(), object)
+    if len(found) != everyone.n_pairs or (found != everyone.pair_ids).any():
+        raise CompileError(
+            f"{pairs_path.name} has {len(found)} pairs, the index {everyone.n_pairs} others",
+            hint="run `prosect audit` until every pair is read",
+        )
+    return table.column("group_id")
+
+
+def _write_train(folder: Path, plan: Plan, pairs_path: Path, progress: Progress) -> None:
+    import polars as pl
+
+    progress.start("write the shaped dataset", plan.counts["total"], "pairs")
+    tools = _has_tools(pairs_path)
+    schema = train_schema(with_tools=tools)
+    with (
+        pq.ParquetWriter(folder / "train.parquet", schema, compression="zstd") as parquet,
+        (folder / "train.jsonl").open("wb") as lines,
+    ):
+        for table, n_read in _kept_batches(plan, pairs_path, schema):
+            if table.num_rows:
+                parquet.write_table(table)
+                frame = pl.from_arrow(table)
+                if isinstance(frame, pl.DataFrame):
+                    frame.write_ndjson(lines)
+            progress.advance(n_read)
+    progress.finish()
+
+
+def _has_tools(pairs_path: Path) -> bool:
+    column = pq.read_table(pairs_path, columns=["tools"]).column("tools")
+    return bool(column.null_count < len(column))
+
+
+def train_schema(*, with_tools: bool) -> pa.Schema:
+    """Columns of train.parquet."""
+    names = pa.list_(pa.string())
+    fields = [
+        ("pair_id", pa.string()),
+        ("prompt", message_type()),
+        ("chosen", message_type()),
+        ("rejected", message_type()),
+        ("weight", pa.float64()),
+        ("offset", pa.float64()),
+        ("flipped", pa.bool_()),
+        ("rules", names),
+        ("tags", names),
+        ("source", pa.string()),
+        ("group_id", pa.string()),
+        ("fold", pa.int8()),
+    ]
+    return pa.schema([*fields, ("tools", pa.string())] if with_tools else fields)
+
+
+def _kept_batches(plan: Plan, pairs_path: Path, schema: pa.Schema) -> Iterator[tuple[pa.Table, int]]:
+    fates = plan.fates
+    columns = [c for c in _NEEDED if c in schema.names]
+    start = 0
+    with pq.ParquetFile(pairs_path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+            rows = np.arange(start, start + batch.num_rows)
+            kept = rows[fates.weight[rows] > 0]
+            start += batch.num_rows
+            taken = batch.take(pa.array(kept - rows[0]))
+            flipped = fates.flipped[kept]
+            chosen, rejected = _sides(taken, flipped)
+            made = {
+                "chosen": chosen,
+                "rejected": rejected,
+                "weight": pa.array(fates.weight[kept]),
+                "offset": pa.array(fates.offset[kept]),
+                "flipped": pa.array(flipped),
+                "rules": name_lists(fates.touched, kept),
+                "tags": name_lists(fates.tags, kept),
+            }
+            arrays = [(made[f.name] if f.name in made else taken.column(f.name)).cast(f.type) for f in schema]
+            yield pa.Table.from_arrays(arrays, schema=schema), batch.num_rows
+
+
+def _sides(batch: pa.RecordBatch, flipped: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[pa.Array, pa.Array]:
+    """Chosen and rejected after flips."""
+    n = batch.num_rows
+    both = pa.concat_arrays([batch.column("chosen"), batch.column("rejected")])
+    place = np.arange(n)
+    chosen = both.take(pa.array(np.where(flipped, place + n, place)))
+    rejected = both.take(pa.array(np.where(flipped, place, place + n)))
+    return chosen, rejected

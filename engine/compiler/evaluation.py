@@ -1,0 +1,159 @@
+"""A checked file evaluated over all input pairs: which rules match, and the numbers of their actions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compiler.leaves import Draw, Leaf, leaves_of, wide_table
+from engine.compiler.lower import Lowering
+from engine.compiler.population import Floats, category, memo, numbers
+from engine.manifest import hash_bytes
+from engine.rules.checked import CheckedFile, Definition
+from engine.rules.evaluate import FrozenStatistic
+from engine.rules.terms import Reference, Statistic, Term, walk
+from engine.store.connection import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Results over the N input pairs, in order of pair number."""
+
+    pair: NDArray[np.int64]  # (N,)
+    truths: Mapping[Term, NDArray[np.bool_]]
+    values: Mapping[Term, Floats]
+    """Numbers, NaN where missing."""
+    keys: Mapping[Term, NDArray[np.int32]]
+    """Grouping values as codes; equal codes, equal values."""
+    key_names: Mapping[Term, tuple[str, ...]]
+    """Value of each code, as text."""
+    ranks: Mapping[int, NDArray[np.uint64]]
+    """md5 rank of each pair by seed."""
+    statistics: Mapping[str, FrozenStatistic]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to evaluate."""
+
+    truths: tuple[Term, ...] = ()
+    values: tuple[Term, ...] = ()
+    keys: tuple[Term, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+def request_of(checked: CheckedFile) -> Request:
+    """Everything that planning this file needs."""
+    truths: list[Term] = [r.condition for r in checked.rules]
+    truths += [s.condition for s in checked.shapes] + [t.condition for t in checked.training]
+    values = [a.value for r in checked.rules for a in r.actions if a.value is not None]
+    values += [s.order for s in checked.sets if s.order is not None]
+    keys = [s.key for s in checked.sets if s.key is not None]
+    keys += [s.within for s in checked.shapes if s.within is not None]
+    seeds = [s.seed for s in checked.sets if s.kind != "cap"]
+    if any(s.method == "dropping" for s in checked.shapes):
+        seeds.append(0)  # breaks ties of the ranked filter
+    return Request(_once(truths), _once(values), _once(keys), tuple(dict.fromkeys(seeds)))
+
+
+def _once(terms: list[Term]) -> tuple[Term, ...]:
+    return tuple(dict.fromkeys(terms))
+
+
+def evaluate(store: Store, definitions: Sequence[Definition], request: Request) -> Evaluation:
+    """Evaluate terms over all input pairs of an index."""
+    terms = [*request.truths, *request.values, *request.keys]
+    everything = _with_definitions(terms, definitions)
+    leaves: list[Leaf] = [*leaves_of(everything), *(Draw(seed) for seed in request.seeds)]
+    wide = wide_table(store)
+    with wide.lock:
+        columns = wide.ensure(store, leaves)
+        table = str(wide.name)
+        found = [t for term in everything for t in walk(term) if isinstance(t, Statistic)]
+        statistics = _statistics(store, table, columns, definitions, list(dict.fromkeys(found)))
+        lowering = Lowering(columns, definitions, statistics)
+        words = lowering.output_masks(request.truths)
+        values = [lowering.output_number(t) for t in request.values]
+        keys = [lowering.output_value(t) for t in request.keys]
+        draws = [lowering.draw(seed) for seed in request.seeds]
+        result = store.arrow(lowering.statement(table), lowering.parameters)
+    bits: dict[Term, NDArray[np.bool_]] = {}
+    for number, term in enumerate(request.truths):
+        word = result.column(words[number // 63]).to_numpy().astype(np.int64)
+        bits[term] = (word >> (number % 63)) & 1 == 1
+    categories = {t: category("", result.column(k)) for t, k in zip(request.keys, keys, strict=True)}
+    return Evaluation(
+        pair=result.column("pair").to_numpy().astype(np.int64),
+        truths=bits,
+        values={t: numbers(result.column(v)) for t, v in zip(request.values, values, strict=True)},
+        keys={t: c.code for t, c in categories.items()},
+        key_names={t: c.values for t, c in categories.items()},
+        ranks={s: result.column(d).to_numpy() for s, d in zip(request.seeds, draws, strict=True)},
+        statistics=statistics,
+    )
+
+
+def _with_definitions(terms: Sequence[Term], definitions: Sequence[Definition]) -> list[Term]:
+    """The terms and the definitions they lean on, directly or not."""
+    known = {d.name: d.value for d in definitions}
+    out = list(terms)
+    seen: set[str] = set()
+    pending = list(terms)
+    while pending:
+        for part in walk(pending.pop()):
+            if isinstance(part, Reference) and part.name not in seen:
+                seen.add(part.name)
+                out.append(known[part.name])
+                pending.append(known[part.name])
+    return out
+
+
+def _statistics(
+    store: Store,
+    table: str,
+    columns: Mapping[str, str],
+    definitions: Sequence[Definition],
+    wanted: Sequence[Statistic],
+) -> dict[str, FrozenStatistic]:
+    kept = memo(store).values
+    identity = {
+        s: "statistic:" + hash_bytes(repr((s, _with_definitions([s.argument], definitions))).encode())
+        for s in wanted
+    }
+    missing = [s for s in wanted if identity[s] not in kept]
+    if missing:
+        lowering = Lowering(columns, definitions, {})
+        outputs = [lowering.output_number(s.argument) for s in missing]
+        result = store.arrow(lowering.statement(table), lowering.parameters)
+        for statistic, output in zip(missing, outputs, strict=True):
+            value = numbers(result.column(output))
+            kept[identity[statistic]] = freeze(statistic, value[~np.isnan(value)])
+    return {s.key: kept[identity[s]] for s in wanted}
+
+
+def freeze(statistic: Statistic, values: Floats) -> FrozenStatistic:
+    """The value of a statistic over the input pairs that have one.
+
+    Means are exactly rounded sums, so they do not depend on the order of pairs or on threads. Percentiles
+    interpolate linearly (Hyndman and Fan 1996, type 7). The standard deviation is the population's. Frozen
+    numbers keep 12 significant digits.
+    """
+    if statistic.only_active:
+        values = values[values != 0]
+    if not len(values):
+        return FrozenStatistic()
+    if statistic.kind == "p":
+        return FrozenStatistic(value=_digits(float(np.quantile(values, statistic.level / 100))))
+    if statistic.kind == "pct":
+        return FrozenStatistic(ordered=tuple(np.sort(values).tolist()))
+    mean = _digits(math.fsum(values) / len(values))
+    if statistic.kind == "mean":
+        return FrozenStatistic(value=mean)
+    sd = _digits(math.sqrt(math.fsum((values - mean) ** 2) / len(values)))
+    return FrozenStatistic(value=sd) if statistic.kind == "sd" else FrozenStatistic(mean=mean, sd=sd)
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.12g}")

@@ -1,0 +1,152 @@
+"""What a person should know about a plan before it is written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.compiler.evaluation import Evaluation
+from engine.compiler.records import Plan
+from engine.compiler.row_effects import RowEffects
+from engine.compiler.shapes import side_terms
+from engine.rules.checked import CheckedShape
+from engine.rules.diagnostics import Diagnostic, Place, Severity
+from engine.rules.terms import Constant, Statistic, Term, walk
+
+FEW_PAIRS = 30
+"""A target that fewer input pairs carry inside the selection gets a warning."""
+LOW_SHARE = 0.5
+"""Effective share of the kept pairs below which a warning is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Pairs whose weight or offset reached the limits of the settings."""
+
+    n_weights: int
+    n_offsets: int
+
+
+def plan_warnings(
+    plan: Plan, evaluation: Evaluation, effects: RowEffects, caps: Caps
+) -> tuple[Diagnostic, ...]:
+    """All findings, in the order of the file where they have a place."""
+    found = [*plan.checked.warnings, *_rules(plan, evaluation, effects), *_limits(plan, caps)]
+    for shape in plan.checked.shapes:
+        found += _target(shape, evaluation)
+    found += _held(plan)
+    return tuple(sorted(found, key=lambda d: (d.place, d.code)))
+
+
+def _warn(
+    code: str,
+    message: str,
+    place: Place,
+    help_line: str | None = None,
+    *,
+    n_pairs: int | None = None,
+    rules: tuple[str, ...] = (),
+) -> Diagnostic:
+    severity = Severity.ERROR if code.startswith("R6") else Severity.WARNING
+    return Diagnostic(code, message, place, help_line, severity, n_pairs, rules)
+
+
+def _rules(plan: Plan, evaluation: Evaluation, effects: RowEffects) -> Iterator[Diagnostic]:
+    none = np.zeros(len(evaluation.pair), bool)
+    raw_offset = none.copy()
+    for rule in plan.checked.rules:
+        matched = effects.matched[rule.name]
+        if not matched.any():
+            yield _warn("R506", f"`{rule.name}` matches no pair", rule.place, rules=(rule.name,))
+        if rule.action("offset +="):
+            raw_offset |= matched
+        for kind, count in (("missing", effects.n_without_value), ("negative", effects.n_negative)):
+            n = count.get(rule.name, 0)
+            if n:
+                meaning = "has no effect there" if kind == "missing" else "counts as 0 there"
+                message = f"the value of `{rule.name}` is {kind} on {n} pairs and {meaning}"
+                code = "R504" if kind == "missing" else "R511"
+                yield _warn(code, message, rule.place, n_pairs=n, rules=(rule.name,))
+    for drop, dropped in effects.dropped_by.items():
+        for rule in plan.checked.rules:
+            both = dropped & effects.matched[rule.name]
+            if rule.action("protect") and both.any():
+                n = int(both.sum())
+                message = f"{n} pairs are dropped by `{drop}` and protected by `{rule.name}`; they stay"
+                yield _warn("R501", message, rule.place, n_pairs=n, rules=(drop, rule.name))
+    turned = raw_offset & effects.flipped
+    if turned.any():
+        n = int(turned.sum())
+        names = tuple(r.name for r in plan.checked.rules if r.action("offset +="))
+        message = f"{n} flipped pairs get a raw offset; its expression sees them as labelled"
+        yield _warn("R507", message, plan.checked.rules[0].place, n_pairs=n, rules=names)
+    if plan.conflicts:
+        rules = tuple(r.name for r in plan.checked.rules if r.action("weight ="))
+        message = f"{plan.conflicts} pairs get different weights from {', '.join(rules)}"
+        place = next(r.place for r in plan.checked.rules if r.action("weight ="))
+        yield _warn(
+            "R601", message, place, "give one of them `priority 1`", n_pairs=plan.conflicts, rules=rules
+        )
+    yield from _statistics(plan, evaluation)
+
+
+def _statistics(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
+    terms: list[tuple[Term, Place]] = [(r.condition, r.place) for r in plan.checked.rules]
+    terms += [(s.condition, s.place) for s in plan.checked.shapes]
+    for term, place in terms:
+        for part in walk(term):
+            if not isinstance(part, Statistic) or part.kind != "p" or part.only_active:
+                continue
+            if evaluation.statistics[part.key].value == 0:
+                message = f"p{part.level:g} is 0: the concept is silent on most pairs"
+                yield _warn("R503", message, place, f"write `p{part.level:g}(…, active)`")
+
+
+def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:
+    nowhere = Place(0, 0)
+    if caps.n_weights:
+        message = f"{caps.n_weights} weights were cut to max_weight"
+        yield _warn("R511", message, nowhere, "raise max_weight in [rules]", n_pairs=caps.n_weights)
+    if caps.n_offsets:
+        message = f"{caps.n_offsets} offsets were cut to max_offset"
+        yield _warn("R511", message, nowhere, "raise max_offset in [rules]", n_pairs=caps.n_offsets)
+    if plan.counts["kept"] == 0:
+        yield _warn("R605", "no pair is left", nowhere)
+    elif plan.effective_share < LOW_SHARE:
+        message = f"uneven weights leave {plan.effective_share:.0%} effective pairs"
+        yield _warn("R512", message, nowhere, "cap weight, or soften the targets")
+    for concept, share in plan.effective_active.items():
+        if share < LOW_SHARE <= plan.effective_share:
+            message = f"uneven weights leave {share:.0%} effective pairs among those that carry `{concept}`"
+            yield _warn("R512", message, nowhere, "cap weight, or soften the target")
+
+
+def _target(shape: CheckedShape, evaluation: Evaluation) -> Iterator[Diagnostic]:
+    if shape.concept is None:
+        return
+    chosen, rejected = (evaluation.values[t] for t in side_terms(shape.concept))
+    delta = chosen - rejected
+    inside = evaluation.truths[shape.condition]
+    n = int((inside & (delta != 0)).sum())
+    name = shape.concept.name
+    if n < FEW_PAIRS:
+        message = f"only {n} pairs of the selection differ in `@{name}`"
+        yield _warn("R508", message, shape.place, "widen the selection", n_pairs=n, rules=(shape.name,))
+    outside = ~inside & (delta != 0)
+    if isinstance(shape.condition, Constant) or not outside.any():
+        return
+    ahead_inside = float(np.sign(delta[inside]).sum())
+    ahead_outside = float(np.sign(delta[outside]).sum())
+    if ahead_inside * ahead_outside > 0:
+        m = int(outside.sum())
+        message = f"`@{name}` leans the same way in {m} pairs outside the selection, where it can be undone"
+        yield _warn("R509", message, shape.place, "drop the `where`", n_pairs=m, rules=(shape.name,))
+
+
+def _held(plan: Plan) -> Iterator[Diagnostic]:
+    for concept in plan.collateral:
+        if concept.is_beyond and concept.limit is not None:
+            message = (
+                f"`{concept.label}` is held and moves by {concept.change:+.4f}, beyond ±{concept.limit:.4f}"
+            )
+            yield _warn("R510", message, Place(0, 0), "shape by matching, which holds it")

@@ -1,0 +1,130 @@
+"""What a plan does to every concept, and to the make-up of the data.
+
+First order: a pair's pull on a concept is its weight times 2σ(−m), the size of the loss gradient at the start
+of training relative to m = 0 (the log-ratio difference is 0 there). A flipped pair pulls the other way.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from engine.compiler.population import Category, Floats, Population
+from engine.compiler.records import Collateral, Drift, Fates
+
+
+def pull(fates: Fates) -> Floats:
+    """w·2σ(−m) per pair, (P,); 0 unless kept."""
+    return np.asarray(fates.weight * 2.0 / (1.0 + np.exp(np.clip(fates.offset, -60, 60))), np.float64)
+
+
+def collateral(
+    everyone: Population,
+    fates: Fates,
+    *,
+    targets: Collection[int],
+    held: Collection[str],
+    keep_limit: float,
+) -> tuple[Collateral, ...]:
+    """Every concept before and after, the ones to look at first.
+
+    Args:
+        everyone: the index.
+        fates: the plan.
+        targets: numbers of the concepts that the file names as targets.
+        held: ids of concepts with the verdict keep.
+        keep_limit: a held concept may move by this share of the largest target's change (of the largest
+            change of all, when no target is named).
+    """
+    concepts = everyone.concepts
+    before = np.zeros(everyone.n_pairs)
+    before[everyone.input_pairs] = 1.0
+    force = pull(fates)
+    signed = np.where(fates.flipped, -force, force)
+    straight, turned = np.where(fates.flipped, 0.0, force), np.where(fates.flipped, force, 0.0)
+    mean_before = concepts.u @ before / max(before.sum(), 1.0)
+    mean_after = concepts.u @ signed / max(float(fates.weight.sum()), 1e-12)
+    plus_before, minus_before = concepts.plus @ before, concepts.minus @ before
+    plus_after = concepts.plus @ straight + concepts.minus @ turned
+    minus_after = concepts.minus @ straight + concepts.plus @ turned
+    change = np.abs(mean_after - mean_before)
+    is_target = np.array([n in targets for n in concepts.numbers], bool)
+    reference = change[is_target].max(initial=0.0) if is_target.any() else change.max(initial=0.0)
+    limit = float(keep_limit * reference)
+    rows = []
+    for i, number in enumerate(concepts.numbers):
+        is_held = concepts.ids[i] in held
+        rows.append(
+            Collateral(
+                concept=number,
+                concept_id=concepts.ids[i],
+                label=concepts.labels[i],
+                mean_before=float(mean_before[i]),
+                mean_after=float(mean_after[i]),
+                rate_before=_share(plus_before[i], minus_before[i]),
+                rate_after=_share(plus_after[i], minus_after[i]),
+                n_active=int(plus_before[i] + minus_before[i]),
+                is_target=bool(is_target[i]),
+                is_held=is_held,
+                limit=limit if is_held else None,
+                is_beyond=is_held and bool(change[i] > limit + 1e-12),
+            )
+        )
+    rows.sort(key=lambda c: (c.is_target, not c.is_beyond, -abs(c.change), c.concept))
+    return tuple(rows)
+
+
+def _share(plus: float, minus: float) -> float | None:
+    total = plus + minus
+    return float(plus / total) if total > 0 else None
+
+
+def drift(everyone: Population, fates: Fates) -> tuple[Drift, ...]:
+    """Make-up by source, language, length and context."""
+    weight = fates.weight
+    is_input = np.zeros(everyone.n_pairs, bool)
+    is_input[everyone.input_pairs] = True
+    is_kept = weight > 0
+    out: list[Drift] = []
+    for group in (everyone.source, everyone.language, everyone.length):
+        out += _partition(group, is_input, is_kept, weight)
+    total_before, total_after = max(int(is_input.sum()), 1), max(float(weight.sum()), 1e-12)
+    counted = _products(everyone.contexts, is_input, is_kept, weight)
+    for name, (n_before, n_after, mass) in zip(everyone.context_names, counted, strict=True):
+        shares = (float(n_before) / total_before, float(mass) / total_after)
+        out.append(Drift("context", name, int(n_before), int(n_after), *shares))
+    return tuple(out)
+
+
+def _products(
+    contexts: sparse.csr_matrix, is_input: NDArray[np.bool_], is_kept: NDArray[np.bool_], weight: Floats
+) -> Floats:
+    columns = np.stack([is_input.astype(np.float64), is_kept.astype(np.float64), weight], axis=1)
+    return np.asarray(contexts @ columns)
+
+
+def _partition(
+    group: Category, is_input: NDArray[np.bool_], is_kept: NDArray[np.bool_], weight: Floats
+) -> list[Drift]:
+    size = len(group.values)
+    before = np.bincount(group.code[is_input], minlength=size)
+    after = np.bincount(group.code[is_kept], minlength=size)
+    mass = np.bincount(group.code, weights=weight, minlength=size)
+    total_before, total_after = max(int(before.sum()), 1), max(float(mass.sum()), 1e-12)
+    return [
+        Drift(
+            group.name, value, int(before[i]), int(after[i]), float(before[i] / total_before),
+            float(mass[i] / total_after),
+        )
+        for i, value in enumerate(group.values)
+        if before[i] or after[i]
+    ]  # fmt: skip
+
+
+def effective_share(weight: Floats) -> float:
+    """Kish's effective sample size over the number of weights: (Σw)² / (n Σw²), 0 for none."""
+    positive = weight[weight > 0]
+    if not len(positive):
+        return 0.0
+    return float(positive.sum() ** 2 / (np.square(positive).sum() * len(positive)))

@@ -1,0 +1,276 @@
+"""A rule file against an index: one fate per pair, and what that does to everything else.
+
+Stages: 1 names and statistics, 2 row rules, 3 set statements, 4 shaping, 5 what the trainer does (recorded
+only), 6 expectations. Nothing is written; ``engine.compiler.emit`` writes a plan.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compiler.catalogue import index_hash, load_catalogue
+from engine.compiler.control import randomised
+from engine.compiler.counting import count_rules, overlaps_of
+from engine.compiler.disparity import disparities
+from engine.compiler.evaluation import Evaluation, Request, evaluate, request_of
+from engine.compiler.expectations import check_expectations
+from engine.compiler.findings import Caps, plan_warnings
+from engine.compiler.forecast import collateral, drift, effective_share
+from engine.compiler.lock import make_lock
+from engine.compiler.match_targets import Held, solve
+from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
+from engine.compiler.records import Fates, Matched, Plan, VerdictNote
+from engine.compiler.row_effects import RowEffects, rounded, row_effects
+from engine.compiler.sets import apply_sets
+from engine.compiler.shapes import offsets, ranked_drops, side_terms
+from engine.errors import CompileError
+from engine.manifest import hash_json
+from engine.records import FateKind, Verdict
+from engine.rules.catalogue import Catalogue
+from engine.rules.check_file import check
+from engine.rules.checked import CheckedFile
+from engine.settings import RulesSettings
+from engine.store.connection import Store
+
+Bools = NDArray[np.bool_]
+
+
+def catalogue_of(store: Store, names: Mapping[str, str] | None = None) -> Catalogue:
+    """The catalogue of an open index, kept between calls."""
+    key = "catalogue:" + hash_json(dict(names or {}))
+    kept = memo(store).values
+    if key not in kept:
+        kept[key] = load_catalogue(store, names)
+    found: Catalogue = kept[key]
+    return found
+
+
+def make_plan(
+    store: Store,
+    text: str,
+    *,
+    file_name: str = "rules",
+    verdicts: Sequence[VerdictNote] = (),
+    settings: RulesSettings | None = None,
+    names: Mapping[str, str] | None = None,
+    lock: Mapping[str, Any] | None = None,
+    control: bool = False,
+    control_seed: int = 0,
+) -> Plan:
+    """Resolve a rule file against an index.
+
+    Args:
+        store: the open index.
+        text: the rule file.
+        file_name: for messages.
+        verdicts: keep holds a concept: matching leaves its mean alone and the forecast watches it.
+        settings: limits; default settings otherwise.
+        names: concept id to the name that a person gave it.
+        lock: an earlier lock whose label patterns stay as they were resolved.
+        control: return a random plan of equal size instead: the same weights, offsets, flips and drops on
+            other pairs.
+        control_seed: draws the pairs of a control plan.
+
+    Raises:
+        RuleFileError: the file has errors.
+        CompileError: targets that cannot be met, or a concept that cannot be shaped.
+    """
+    limits = settings or RulesSettings()
+    frozen = {k: tuple(v) for k, v in (lock or {}).get("label_patterns", {}).items()}
+    checked = check(text, catalogue_of(store, names), file_name=file_name, frozen_labels=frozen)
+    everyone = population(store)
+    evaluation = evaluate(store, checked.definitions, _with_shapes(request_of(checked), checked))
+    effects = row_effects(checked.rules, evaluation)
+    draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
+    if control:
+        draft = randomised(draft, everyone.pair_ids[everyone.input_pairs], control_seed)
+    return _finish(store, checked, everyone, evaluation, effects, draft, verdicts, limits, control)
+
+
+def _with_shapes(request: Request, checked: CheckedFile) -> Request:
+    sides = [t for s in checked.shapes if s.concept is not None for t in side_terms(s.concept)]
+    return replace(request, values=tuple(dict.fromkeys([*request.values, *sides])))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan over the N input pairs, before normalisation."""
+
+    alive: Bools
+    weight: Floats
+    offset: Floats
+    flipped: Bools
+    touched: Mapping[str, Bools]
+    dropped_by: Mapping[str, Bools]
+    """Statement (or ``weight``) to the pairs it removed."""
+    tags: Mapping[str, Bools]
+    matched: tuple[Matched, ...]
+    caps: Caps
+
+
+def _shape(
+    store: Store,
+    checked: CheckedFile,
+    everyone: Population,
+    evaluation: Evaluation,
+    effects: RowEffects,
+    verdicts: Sequence[VerdictNote],
+    limits: RulesSettings,
+) -> Draft:
+    removed = {n: hit & ~effects.protected for n, hit in effects.dropped_by.items()}
+    zero = (effects.weight == 0) & ~effects.dropped
+    removed["weight"] = zero
+    alive, weight, by_sets = apply_sets(checked.sets, evaluation, ~effects.dropped & ~zero, effects.weight)
+    kinds = {s.name: s.kind for s in checked.sets}
+    removed |= {n: hit for n, hit in by_sets.items() if kinds[n] != "cap"}
+    drops = ranked_drops(checked.shapes, evaluation, effects.flipped, alive, effects.protected)
+    removed |= drops
+    for hit in drops.values():
+        alive &= ~hit
+    by_offset = offsets(checked.shapes, evaluation, effects.flipped, alive)
+    concepts = [s.concept for s in checked.shapes if s.concept is not None and s.method == "matching"]
+    threshold = catalogue_of(store).fire_rate_threshold
+    weight, by_matching, matched = solve(
+        checked.shapes,
+        evaluation,
+        disparity=disparities(store, everyone, concepts, threshold),
+        flipped=effects.flipped,
+        alive=alive,
+        weight=weight,
+        held=_held(everyone, verdicts, effects.flipped, {c.concept_id for c in concepts}),
+        max_weight=limits.max_weight,
+    )
+    gone = alive & (weight <= 0)
+    removed["weight"] = removed["weight"] | gone
+    alive &= ~gone
+    offset = effects.offset + by_offset.offset
+    caps = Caps(
+        int((alive & (weight > limits.max_weight)).sum()),
+        int((alive & (np.abs(offset) > limits.max_offset)).sum()),
+    )
+    touched = {**effects.touched, **by_sets, **drops, **by_offset.touched, **by_matching}
+    touched |= {t.name: evaluation.truths[t.condition] & alive for t in checked.training}
+    tags: dict[str, Bools] = {}
+    for rule in checked.rules:
+        for action in rule.actions:
+            if action.verb == "tag" and action.text is not None:
+                hit = effects.matched[rule.name]
+                tags[action.text] = tags[action.text] | hit if action.text in tags else hit
+    return Draft(
+        alive=alive,
+        weight=np.where(alive, np.minimum(weight, limits.max_weight), 0.0),
+        offset=np.where(alive, rounded(np.clip(offset, -limits.max_offset, limits.max_offset)), 0.0),
+        flipped=effects.flipped & alive,
+        touched=touched,
+        dropped_by=removed,
+        tags=tags,
+        matched=matched,
+        caps=caps,
+    )
+
+
+def _held(
+    everyone: Population, verdicts: Sequence[VerdictNote], flipped: Bools, targets: set[str | None]
+) -> list[Held]:
+    wanted = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP} - targets
+    turn = np.where(flipped, -1.0, 1.0)
+    out = []
+    for row, ident in enumerate(everyone.concepts.ids):
+        if ident in wanted:
+            u = everyone.concepts.u.getrow(row).toarray()[0][everyone.input_pairs]
+            out.append(Held(everyone.concepts.labels[row], u * turn))
+    return out
+
+
+def _finish(
+    store: Store,
+    checked: CheckedFile,
+    everyone: Population,
+    evaluation: Evaluation,
+    effects: RowEffects,
+    draft: Draft,
+    verdicts: Sequence[VerdictNote],
+    limits: RulesSettings,
+    control: bool,
+) -> Plan:
+    fates = _fates(everyone, draft)
+    counts = _counts(everyone, fates)
+    targets = {s.concept.number for s in checked.shapes if s.concept and s.concept.number is not None}
+    held = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}
+    moved = collateral(everyone, fates, targets=targets, held=held, keep_limit=limits.keep_limit)
+    kept_weight = fates.weight[fates.weight > 0]
+    active = {
+        c.label: effective_share(fates.weight[_active(everyone, c.concept)]) for c in moved if c.is_target
+    }
+    plan = Plan(
+        checked=checked,
+        fates=fates,
+        index_hash=index_hash(store),
+        counts=counts,
+        rules=count_rules(checked, everyone, evaluation, effects, fates),
+        overlaps=overlaps_of(fates),
+        drift=drift(everyone, fates),
+        collateral=moved,
+        matched=draft.matched,
+        effective_pairs=effective_share(kept_weight) * len(kept_weight),
+        effective_share=effective_share(kept_weight),
+        effective_active=active,
+        largest_weight=float(kept_weight.max(initial=0.0)),
+        conflicts=int(effects.conflict.sum()),
+        warnings=(),
+        expectations=(),
+        lock=make_lock(checked, evaluation, index_hash(store), verdicts, limits, control=control),
+        is_control=control,
+    )
+    plan = replace(plan, warnings=plan_warnings(plan, evaluation, effects, draft.caps))
+    return replace(plan, expectations=check_expectations(plan, everyone))
+
+
+def _active(everyone: Population, number: int) -> NDArray[np.int64]:
+    u = everyone.concepts.u
+    row = everyone.concepts.row(number)
+    return np.asarray(u.indices[u.indptr[row] : u.indptr[row + 1]], np.int64)
+
+
+def _fates(everyone: Population, draft: Draft) -> Fates:
+    at = everyone.input_pairs
+    n = everyone.n_pairs
+
+    def spread(values: Any, kind: Any) -> Any:
+        full = np.zeros(n, kind)
+        full[at] = values
+        return full
+
+    fate = everyone.base_fate.copy()
+    fate[at] = np.where(draft.alive, BASE_FATES.index(FateKind.KEPT), BASE_FATES.index(FateKind.DROPPED))
+    total = float(draft.weight[draft.alive].sum())
+    scale = int(draft.alive.sum()) / total if total > 0 else 0.0
+    return Fates(
+        fate=fate,
+        raw_weight=spread(draft.weight, np.float64),
+        weight=spread(draft.weight * scale, np.float64),
+        offset=spread(draft.offset, np.float64),
+        flipped=spread(draft.flipped, bool),
+        touched={n_: spread(hit, bool) for n_, hit in draft.touched.items()},
+        tags={n_: spread(hit, bool) for n_, hit in draft.tags.items()},
+        reason={n_: spread(hit & ~draft.alive, bool) for n_, hit in draft.dropped_by.items() if hit.any()},
+    )
+
+
+def _counts(everyone: Population, fates: Fates) -> dict[str, int]:
+    counts = {kind.value: int((fates.fate == code).sum()) for code, kind in enumerate(BASE_FATES)}
+    counts |= {
+        "total": everyone.n_pairs,
+        "input": len(everyone.input_pairs),
+        "flipped": int(fates.flipped.sum()),
+        "offset": int((fates.offset != 0).sum()),
+    }
+    if (
+        counts["kept"] + counts["dropped"] != counts["input"]
+        or sum(counts[k.value] for k in BASE_FATES) != counts["total"]
+    ):
+        raise CompileError("the fates of a plan do not add up", hint="this is a defect: please report it")
+    return counts

@@ -1,0 +1,196 @@
+"""Checked forms of the statements, one function per family."""
+
+from engine.rules.catalogue import LONG_TEXTS, Type
+from engine.rules.check import Checker
+from engine.rules.checked import (
+    CheckedAction,
+    CheckedRule,
+    CheckedSet,
+    CheckedShape,
+    CheckedTraining,
+)
+from engine.rules.diagnostics import Diagnostic, Place, Severity
+from engine.rules.naming import Unresolved
+from engine.rules.syntax import (
+    AblateStatement,
+    Action,
+    CapStatement,
+    Expression,
+    LimitStatement,
+    MaskStatement,
+    QuotaStatement,
+    RuleStatement,
+    SampleStatement,
+    ShapeStatement,
+    SoftenStatement,
+    SteerStatement,
+    Text,
+    Use,
+)
+from engine.rules.terms import Column, Concept, Constant, Reading, Reference, Statistic, Term, walk
+
+EVERY_PAIR = Constant(True, Type.TRUTH)
+
+
+def check_use(checker: Checker, statement: Use) -> None:
+    """A pin must fit the index. Raises ``Unresolved``."""
+    found = checker.catalogue.hashes.get(statement.what)
+    if found is None or not found.startswith(statement.value):
+        message = f"this file is made for {statement.what} {statement.value}, the index has {found or 'none'}"
+        raise Unresolved("R211", message, statement.place, "update or remove the `use` line")
+
+
+def _condition(checker: Checker, node: Expression | None) -> Term:
+    return EVERY_PAIR if node is None else checker.typed(node, Type.TRUTH)
+
+
+def check_rule(checker: Checker, statement: RuleStatement, name: str) -> CheckedRule:
+    """A row rule. Raises ``Unresolved``."""
+    actions = tuple(_action(checker, a) for a in statement.actions)
+    if statement.priority is not None and all(a.verb != "weight =" for a in actions):
+        _warn(checker, "R514", "`priority` has no effect without `weight =`", statement.place)
+    return CheckedRule(
+        name=name,
+        is_named=statement.name is not None,
+        actions=actions,
+        condition=_condition(checker, statement.condition),
+        reason=statement.reason,
+        priority=statement.priority or 0,
+        place=statement.place,
+    )
+
+
+def _action(checker: Checker, action: Action) -> CheckedAction:
+    if isinstance(action.value, Text):
+        if action.verb == "inoculate" and not action.value.value.strip():
+            raise Unresolved("R404", "the instruction is empty", action.place)
+        return CheckedAction(action.verb, None, action.value.value)
+    if action.value is None:
+        return CheckedAction(action.verb, None)
+    value = checker.typed(action.value, Type.NUMBER)
+    if isinstance(value, Constant) and isinstance(value.value, float):
+        if action.verb.startswith("weight") and value.value < 0:
+            raise Unresolved("R404", "a weight is ≥ 0", action.value.place, "write `drop` or `flip`")
+        if action.verb == "offset +=" and value.value < 0:
+            message = "a negative offset amplifies what the chosen side carries"
+            _warn(checker, "R505", message, action.place, "`amplify @x by offset 0.5` says which concept")
+    return CheckedAction(action.verb, value)
+
+
+def _warn(checker: Checker, code: str, message: str, place: Place, help_line: str | None = None) -> None:
+    checker.names.warnings.append(Diagnostic(code, message, place, help_line, Severity.WARNING))
+
+
+def check_set(
+    checker: Checker, statement: CapStatement | QuotaStatement | LimitStatement | SampleStatement, name: str
+) -> CheckedSet:
+    """A set statement. Raises ``Unresolved``."""
+    place = statement.place
+    match statement:
+        case CapStatement():
+            return CheckedSet(name, "cap", place, low=statement.low, high=statement.high)
+        case QuotaStatement():
+            key = _key(checker, statement.key)
+            return CheckedSet(name, "quota", place, key, amount=statement.maximum, seed=statement.seed)
+        case LimitStatement():
+            order = None if statement.order is None else checker.typed(statement.order, Type.NUMBER)
+            return CheckedSet(
+                name, "limit", place, _key(checker, statement.key), order, statement.is_descending,
+                statement.maximum, seed=statement.seed,
+            )  # fmt: skip
+        case SampleStatement():
+            key_or_none = None if statement.key is None else _key(checker, statement.key)
+            return CheckedSet(
+                name, "sample", place, key_or_none, amount=statement.amount, is_share=statement.is_share,
+                seed=statement.seed,
+            )  # fmt: skip
+
+
+def _key(checker: Checker, node: Expression) -> Term:
+    """What pairs are grouped by: any value but a whole text."""
+    term = checker.term(node)
+    if isinstance(term, Column) and term.name in LONG_TEXTS:
+        raise Unresolved("R305", "pairs cannot be grouped by a whole text", node.place, "group by a column")
+    return term
+
+
+def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> CheckedShape:
+    """Suppress or amplify. Raises ``Unresolved``."""
+    concept = checker.names.concept(statement.concept.name, statement.concept.place)
+    within = None if statement.within is None else _key(checker, statement.within)
+    if statement.statistic == "u" and concept.kind == "built-in":
+        message = f"`@{concept.name}` has no disparity u"
+        raise Unresolved("R302", message, statement.concept.place, "write `on delta`")
+    return CheckedShape(
+        name=name,
+        verb=statement.verb,
+        method=statement.method,
+        concept=concept,
+        amount=statement.amount,
+        condition=_condition(checker, statement.condition),
+        within=within,
+        is_unique=statement.is_unique,
+        statistic=statement.statistic,
+        is_constant=statement.is_constant,
+        maximum=statement.maximum,
+        place=statement.place,
+    )
+
+
+def check_soften(checker: Checker, statement: SoftenStatement, name: str) -> CheckedShape:
+    """A constant offset on a context. Raises ``Unresolved``."""
+    condition = checker.typed(statement.context, Type.TRUTH)
+    if statement.amount < 0:
+        raise Unresolved("R404", "softening needs an offset ≥ 0", statement.place, "write `by 0.5`")
+    return CheckedShape(
+        name, "soften", "constant", None, statement.amount, condition, None,
+        is_unique=False, statistic=None, is_constant=True, maximum=None, place=statement.place,
+    )  # fmt: skip
+
+
+def check_training(
+    checker: Checker, statement: SteerStatement | AblateStatement | MaskStatement, name: str, text: str
+) -> CheckedTraining:
+    """Something for the trainer. Raises ``Unresolved``."""
+    match statement:
+        case SteerStatement():
+            concept = _direction(checker, statement)
+            condition = _condition(checker, statement.condition)
+            return CheckedTraining(
+                name,
+                "steer",
+                concept,
+                statement.amount,
+                statement.layer,
+                condition,
+                None,
+                None,
+                statement.place,
+            )
+        case AblateStatement():
+            concept = _direction(checker, statement)
+            return CheckedTraining(
+                name, "ablate", concept, 0.0, statement.layer, EVERY_PAIR, None, None, statement.place
+            )
+        case MaskStatement():
+            within = _condition(checker, statement.within)
+            checker.mode = "tokens"
+            tokens = checker.typed(statement.condition, Type.TRUTH)
+            _only_tokens(tokens, statement.condition.place)
+            return CheckedTraining(name, "mask", None, 0.0, 0, within, tokens, text, statement.place)
+
+
+def _direction(checker: Checker, statement: SteerStatement | AblateStatement) -> Concept:
+    concept = checker.names.concept(statement.concept.name, statement.concept.place)
+    if concept.kind == "built-in":
+        raise Unresolved("R207", f"`@{concept.name}` has no direction", statement.concept.place)
+    return concept
+
+
+def _only_tokens(term: Term, place: Place) -> None:
+    for part in walk(term):
+        if isinstance(part, Reading) and part.concept.kind != "latents":
+            message = f"`@{part.concept.name}` has no activation at a token"
+            raise Unresolved("R309", message, place, "use a concept made of latents")
+        if isinstance(part, Reference | Statistic):
+            raise Unresolved("R309", "only activations exist at a token", place)

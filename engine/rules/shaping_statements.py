@@ -1,0 +1,152 @@
+"""Statements that shape what is learnt: suppress, amplify, soften, steer, ablate, mask."""
+
+from engine.rules.diagnostics import did_you_mean
+from engine.rules.lexer import Kind, Token
+from engine.rules.parser import Cursor, parse_concept_name, parse_expression, parse_number
+from engine.rules.syntax import (
+    AblateStatement,
+    ConceptName,
+    Expression,
+    MaskStatement,
+    Number,
+    ShapeStatement,
+    SoftenStatement,
+    Statement,
+    SteerStatement,
+)
+
+METHODS = ("matching", "offset", "dropping")
+
+
+def take_number(cursor: Cursor, what: str) -> Number:
+    """A number, possibly negative."""
+    minus = cursor.take("-")
+    token = cursor.expect_kind(Kind.NUMBER, what)
+    number = parse_number(cursor, token)
+    return Number(-number.value if minus else number.value, number.is_percent, cursor.since(minus or token))
+
+
+def take_whole(cursor: Cursor, what: str) -> int:
+    """A whole number ≥ 0 without a percent sign."""
+    token = cursor.expect_kind(Kind.NUMBER, what)
+    if not token.text.isdigit() or len(token.text) > 15:
+        cursor.fail(
+            "R404", f"expected {what}, found `{token.text}`", token.place, "write a plain whole number"
+        )
+    return int(token.text)
+
+
+def take_concept(cursor: Cursor) -> ConceptName:
+    """A concept name."""
+    return parse_concept_name(cursor, cursor.expect_kind(Kind.CONCEPT, "a concept such as `@style`"))
+
+
+def _where(cursor: Cursor) -> Expression | None:
+    return parse_expression(cursor) if cursor.take("where") else None
+
+
+def parse_shape(cursor: Cursor, name: str | None, first: Token) -> Statement:
+    """``suppress`` and ``amplify`` by one of three methods."""
+    verb = cursor.next().text
+    concept = take_concept(cursor)
+    cursor.expect("by", "write `by matching`, `by offset 0.5` or `by dropping 5%`")
+    method = cursor.expect_kind(Kind.WORD, "matching, offset or dropping")
+    if method.text == "matching":
+        return _matching(cursor, name, first, verb, concept)
+    if method.text == "offset":
+        amount = take_number(cursor, "the strength λ, such as 0.5")
+        constant = cursor.take("constant") is not None
+        if amount.value < 0:
+            cursor.fail("R404", "the verb carries the sign; λ is ≥ 0", amount.place, "use the other verb")
+        condition = _where(cursor)
+        return ShapeStatement(
+            name, verb, concept, "offset", amount.value,
+            is_constant=constant, condition=condition, place=cursor.since(first),
+        )  # fmt: skip
+    if method.text == "dropping":
+        amount = take_number(cursor, "a share such as 5%")
+        if not amount.is_percent or not 0 <= amount.value <= 100:
+            cursor.fail("R404", "say which share to drop", amount.place, "write `by dropping 5%`")
+        condition = _where(cursor)
+        return ShapeStatement(
+            name, verb, concept, "dropping", amount.value, condition=condition, place=cursor.since(first)
+        )
+    help_line = did_you_mean(method.text, METHODS, "known: " + ", ".join(METHODS))
+    return cursor.fail("R405", f"there is no method `{method.text}`", method.place, help_line)
+
+
+def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept: ConceptName) -> Statement:
+    target: float | None = None
+    maximum: float | None = None
+    unique = False
+    statistic: str | None = None
+    within: Expression | None = None
+    while option := cursor.take("to", "max", "unique", "total", "on", "within"):
+        if option.text == "to":
+            target = take_number(cursor, "a target in standard deviations").value
+        elif option.text == "max":
+            number = take_number(cursor, "the largest weight")
+            maximum = number.value
+            if maximum < 1:
+                cursor.fail("R404", "the largest weight is at least 1", number.place, "write `max 4`")
+        elif option.text == "on":
+            word = cursor.expect_kind(Kind.WORD, "delta or u")
+            if word.text not in ("delta", "u"):
+                cursor.fail("R108", f"expected delta or u, found `{word.text}`", word.place)
+            statistic = word.text
+        elif option.text == "within":
+            within = parse_expression(cursor)
+        else:
+            unique = option.text == "unique"
+    condition = _where(cursor)
+    place = cursor.since(first)
+    if verb == "amplify" and target is None:
+        cursor.fail("R403", "amplifying by matching needs a target", place, "write `by matching to 0.2`")
+    return ShapeStatement(
+        name, verb, concept, "matching", target, is_unique=unique, statistic=statistic, within=within,
+        maximum=maximum, condition=condition, place=place,
+    )  # fmt: skip
+
+
+def parse_soften(cursor: Cursor, name: str | None, first: Token) -> Statement:
+    """``soften CONTEXT by N``"""
+    cursor.next()
+    context = parse_expression(cursor)
+    cursor.expect("by", "write `soften tea by 0.5`")
+    amount = take_number(cursor, "the offset").value
+    return SoftenStatement(name, context, amount, cursor.since(first))
+
+
+def _layer(cursor: Cursor) -> int:
+    cursor.expect("at", "write `at layer 12`")
+    cursor.expect("layer", "write `at layer 12`")
+    return take_whole(cursor, "a layer number")
+
+
+def parse_steer(cursor: Cursor, name: str | None, first: Token) -> Statement:
+    """``steer @x by N at layer L where …``"""
+    cursor.next()
+    concept = take_concept(cursor)
+    cursor.expect("by", "write `steer @x by 0.3 at layer 12`")
+    amount = take_number(cursor, "α in units of the median norm").value
+    layer = _layer(cursor)
+    condition = _where(cursor)
+    return SteerStatement(name, concept, amount, layer, condition, cursor.since(first))
+
+
+def parse_ablate(cursor: Cursor, name: str | None, first: Token) -> Statement:
+    """``ablate @x at layer L``"""
+    cursor.next()
+    concept = take_concept(cursor)
+    layer = _layer(cursor)
+    return AblateStatement(name, concept, layer, cursor.since(first))
+
+
+def parse_mask(cursor: Cursor, name: str | None, first: Token) -> Statement:
+    """``mask tokens where @x > 0.3 within CONTEXT``"""
+    cursor.next()
+    cursor.expect("tokens", "write `mask tokens where @style > 0.3`")
+    cursor.expect("where", "write `mask tokens where @style > 0.3`")
+    condition = parse_expression(cursor)
+    within = parse_expression(cursor) if cursor.take("within") else None
+    return MaskStatement(name, condition, within, cursor.since(first))
