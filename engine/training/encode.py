@@ -88,17 +88,15 @@ def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progre
         Cancelled: the user stopped.
     """
     progress.start("encode", pairs.n_pairs, "pairs")
-    columns: dict[str, list[list[int]]] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
+    parts: list[pa.RecordBatch] = []
     n_truncated = n_prompt_lost = n_filled = 0
     for batch in pairs.table.to_batches(max_chunksize=_BATCH):
-        for row in batch.to_pylist():
-            pair = _encode_row(tokenizer, row)
-            longest = len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
+        encoded = [_encode_row(tokenizer, row) for row in batch.to_pylist()]
+        for pair in encoded:
             n_filled += len(pair.prompt) >= max_length
-            n_truncated += longest > max_length
+            n_truncated += len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) > max_length
             n_prompt_lost += pair.prompt_lost > 0
-            for name, ids in zip(columns, (pair.prompt, pair.chosen, pair.rejected), strict=True):
-                columns[name].append(ids)
+        parts.append(_arrow(encoded, batch))
         progress.advance(batch.num_rows)
     progress.finish()
     if n_filled:
@@ -106,12 +104,18 @@ def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progre
             f"{n_filled} of {pairs.n_pairs} prompts alone fill all {max_length} tokens",
             hint="raise training.max_length, or drop them with a rule on prompt.tokens",
         )
-    ids_type = pa.list_(pa.int32())
-    table = pa.table(
-        {name: pa.array(values, ids_type) for name, values in columns.items()}
-        | {name: pairs.table.column(name).cast(pa.float32()) for name in ("weight", "offset")}
-    )
-    return EncodedPairs(table, n_truncated, n_prompt_lost)
+    return EncodedPairs(pa.Table.from_batches(parts), n_truncated, n_prompt_lost)
+
+
+def _arrow(encoded: Sequence[EncodedPair], batch: pa.RecordBatch) -> pa.RecordBatch:
+    ids = pa.list_(pa.int32())
+    columns = {
+        "prompt_ids": pa.array([pair.prompt for pair in encoded], ids),
+        "chosen_ids": pa.array([pair.chosen for pair in encoded], ids),
+        "rejected_ids": pa.array([pair.rejected for pair in encoded], ids),
+    }
+    columns |= {name: batch.column(name).cast(pa.float32()) for name in ("weight", "offset")}
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _encode_row(tokenizer: Any, row: Mapping[str, Any]) -> EncodedPair:

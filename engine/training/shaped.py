@@ -36,6 +36,10 @@ class ShapedPairs:
         """Rows."""
         return int(self.table.num_rows)
 
+    def first(self, n: int) -> "ShapedPairs":
+        """The first ``n`` pairs in training order."""
+        return ShapedPairs(self.table.slice(0, n), self.content_hash)
+
     @property
     def has_offsets(self) -> bool:
         """True when any pair's offset is not zero."""

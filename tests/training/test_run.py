@@ -89,6 +89,13 @@ def test_a_finished_run_is_returned_and_another_one_refused(
         train(shaped, str(llama), tmp_path / "run", replace(FAST, beta=0.2), NullProgress())
 
 
+def test_a_short_run_prepares_only_the_pairs_it_reaches(llama: Path, shaped: Path, tmp_path: Path) -> None:
+    report = train(shaped, str(llama), tmp_path / "run", replace(FAST, steps=2), NullProgress())
+    assert (report.n_pairs, report.n_used, report.n_reference_computed, report.n_steps) == (16, 8, 8, 2)
+    again = train(shaped, str(llama), tmp_path / "more", replace(FAST, steps=9), NullProgress())
+    assert (again.n_used, again.n_steps) == (16, 9)  # beyond one epoch it starts over
+
+
 def test_a_cancelled_run_goes_on_to_the_very_same_weights(llama: Path, shaped: Path, tmp_path: Path) -> None:
     straight = train(shaped, str(llama), tmp_path / "a", FAST, NullProgress())
     with pytest.raises(Cancelled, match="after step 3"):

@@ -1,0 +1,283 @@
+"""One run from checked pairs to a tuned checkpoint: encode, reference pass, steps, saves, status.
+
+Every process of a distributed run goes through the same code; only the first one writes.
+"""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+
+from engine.errors import Cancelled, TrainError
+from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_json, write_manifest
+from engine.models.loading import pick_device
+from engine.progress import Progress
+from engine.settings import TrainingSettings
+from engine.training.checkpoint import StartCheckpoint, last_whole
+from engine.training.encode import EncodedPairs, encode
+from engine.training.events import STOP_FLAG, EventLog, RunCallback
+from engine.training.reference import ReferenceCache
+from engine.training.request import STATUS, read_status
+from engine.training.shaped import ShapedPairs
+from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
+
+STAGE_VERSION = 1
+_OUTCOME_PREFIX = "rollout"
+"""Settings that begin so change what is measured afterwards, not the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run did."""
+
+    run_dir: Path
+    model_dir: Path
+    """The tuned checkpoint; it exists when ``is_finished``."""
+    fingerprint: str
+    n_pairs: int
+    """In the shaped dataset."""
+    n_used: int
+    """Pairs that a run of so many steps reaches: the first of the order; all of them in a full epoch."""
+    n_truncated: int
+    """Pairs whose prompt + response exceeds max_length, so that the end of a response is not trained on."""
+    n_prompt_lost: int
+    """Pairs whose chat template renders the prompt differently once a response follows."""
+    n_reference_computed: int
+    """Pairs whose reference log-probabilities were not in the cache."""
+    n_steps: int
+    """Optimiser steps done in all, also before a resume."""
+    resumed_from: int | None
+    """Step of the save that this process went on from."""
+    is_finished: bool
+    last: dict[str, float]
+    """Numbers of the last logged step: loss, loss/weighted, rewards/accuracies, …"""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir)}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A run in this process."""
+
+    run_dir: Path
+    cache_dir: Path
+    settings: TrainingSettings
+    pairs: ShapedPairs
+    start: StartCheckpoint
+    log: EventLog
+    progress: Progress
+    is_main: bool
+
+    def go(self) -> RunReport:
+        """Finish the run, or return it when it is finished. Raises ``Cancelled`` after saving."""
+        identity = self._fingerprint()
+        if is_current(self.run_dir, identity):
+            return _report_of(read_status(self.run_dir))
+        self._refuse_other_run(identity)
+        if self.is_main:
+            (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
+        used = self.pairs.first(self._n_reached())
+        encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
+        if encoded.n_truncated:
+            self.progress.note(
+                f"{encoded.n_truncated} pairs exceed {self.settings.max_length} tokens and are cut"
+            )
+        if encoded.n_prompt_lost:
+            self.progress.note(
+                f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways"
+            )
+        callback, trainer = self._trainer(encoded)
+        resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
+        resume = _same_everywhere(trainer, resume)
+        report = RunReport(
+            self.run_dir,
+            self.run_dir / "model",
+            identity,
+            self.pairs.n_pairs,
+            used.n_pairs,
+            encoded.n_truncated,
+            encoded.n_prompt_lost,
+            trainer.n_computed,
+            0,
+            int(resume.name.rpartition("-")[2]) if resume else None,
+            is_finished=False,
+            last={},
+        )
+        self._write_status("running", report)
+        self.log.write("resume" if resume else "start", report.as_dict() | {"step": report.resumed_from or 0})
+        return self._train(trainer, callback, report, resume)
+
+    def _train(
+        self, trainer: ShapedDPOTrainer, callback: RunCallback, report: RunReport, resume: Path | None
+    ) -> RunReport:
+        self.progress.start(
+            "train", self.settings.steps or -(-self.pairs.n_pairs // self._pairs_per_step()), "steps"
+        )
+        if report.resumed_from:
+            self.progress.advance(report.resumed_from)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        values = asdict(report) | {"n_steps": trainer.state.global_step, "last": _last_log(trainer)}
+        if callback.was_stopped:
+            self._write_status("stopped", RunReport(**values))
+            raise Cancelled(
+                f"stopped after step {trainer.state.global_step} and saved",
+                hint="train again to go on from there",
+            )
+        self._save_model(trainer, report.model_dir)
+        finished = RunReport(**(values | {"is_finished": True}))
+        self._write_status("finished", finished)
+        if self.is_main:
+            write_manifest(self.run_dir, self._manifest(finished))
+        self.log.write("end", {"step": finished.n_steps} | finished.last)
+        self.progress.finish()
+        return finished
+
+    def _trainer(self, encoded: EncodedPairs) -> tuple[RunCallback, ShapedDPOTrainer]:
+        device = pick_device(self.settings.device).type
+        if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+            raise TrainError(
+                "several GPUs are visible to a single process",
+                hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
+            )
+        arguments = training_arguments(self.run_dir / "checkpoints", self.settings, device_type=device)
+        precision = "bf16" if arguments.bf16 else "fp32"
+        cache = ReferenceCache(self.cache_dir / "ref_logps" / f"{self.start.weights_hash}-{precision}")
+        cache.load()
+        callback = RunCallback(
+            self.log, self.run_dir, self.progress, is_main=self.is_main, n_processes=arguments.world_size
+        )
+        tokenizer = self.start.tokenizer
+        trainer = ShapedDPOTrainer(
+            cache=cache,
+            has_offsets=self.pairs.has_offsets,
+            progress=self.progress,
+            model=self.start.model,
+            args=arguments,
+            data_collator=ShapedCollator(
+                pad_token_id=tokenizer.pad_token_id, max_length=self.settings.max_length
+            ),
+            train_dataset=Dataset(encoded.table),
+            processing_class=tokenizer,
+            callbacks=[callback],
+            peft_config=_lora(self.settings),
+        )
+        trainer.remove_callback(PrinterCallback)
+        if len(trainer.train_dataset) != encoded.table.num_rows:
+            raise TrainError(
+                f"{encoded.table.num_rows} pairs came in, {len(trainer.train_dataset)} would be trained on",
+                hint="install the pinned trl: another version changes the data set",
+            )
+        return callback, trainer
+
+    def _save_model(self, trainer: ShapedDPOTrainer, folder: Path) -> None:
+        """The tuned checkpoint, complete and loadable without peft."""
+        trainer.accelerator.wait_for_everyone()
+        if self.settings.lora_rank == 0:
+            trainer.save_model(str(folder))
+        elif self.is_main:
+            model = trainer.accelerator.unwrap_model(trainer.model)
+            model.save_pretrained(str(self.run_dir / "adapter"))
+            merged = model.merge_and_unload()
+            merged.save_pretrained(str(folder))
+        if self.is_main:
+            self.start.tokenizer.save_pretrained(str(folder))
+            (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same
+
+    def _pairs_per_step(self) -> int:
+        return self.settings.batch_pairs * _n_processes()
+
+    def _n_reached(self) -> int:
+        """Pairs that the run sees; encoding and reference pass need no others."""
+        steps = self.settings.steps
+        return (
+            self.pairs.n_pairs if steps is None else min(self.pairs.n_pairs, steps * self._pairs_per_step())
+        )
+
+    def _fingerprint(self) -> str:
+        settings = {k: v for k, v in asdict(self.settings).items() if not k.startswith(_OUTCOME_PREFIX)}
+        settings |= {"model": "", "processes": _n_processes()}
+        return fingerprint("train", STAGE_VERSION, self._inputs(), settings)
+
+    def _inputs(self) -> dict[str, str]:
+        return {
+            "shaped": self.pairs.content_hash,
+            "weights": self.start.weights_hash,
+            "tokenizer": self.start.tokenizer_hash,
+        }
+
+    def _refuse_other_run(self, identity: str) -> None:
+        if not (self.run_dir / STATUS).exists():
+            return
+        status = read_status(self.run_dir)
+        if status["report"]["fingerprint"] != identity:
+            raise TrainError(
+                f"{self.run_dir} holds a run with other data, checkpoint or settings",
+                hint="give the new run a folder of its own",
+            )
+
+    def _write_status(self, status: str, report: RunReport) -> None:
+        if self.is_main:
+            state = {"status": status, "process": os.getpid(), "report": report.as_dict()}
+            state |= {"settings": asdict(self.settings), "inputs": self._inputs()}
+            state |= {"model_path": str(self.start.path), "packages": _packages()}
+            write_json(self.run_dir / STATUS, state)
+
+    def _manifest(self, report: RunReport) -> Manifest:
+        return Manifest(
+            stage="train",
+            stage_version=STAGE_VERSION,
+            fingerprint=report.fingerprint,
+            inputs=self._inputs(),
+            settings=asdict(self.settings),
+            facts={k: v for k, v in report.as_dict().items() if k not in ("run_dir", "model_dir")},
+            packages=_packages(),
+        )
+
+
+def _n_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _packages() -> dict[str, str]:
+    return package_versions("prosect", "torch", "transformers", "trl", "accelerate", "peft", "tokenizers")
+
+
+def _report_of(status: dict[str, Any]) -> RunReport:
+    values = status["report"]
+    return RunReport(**(values | {k: Path(values[k]) for k in ("run_dir", "model_dir")}))
+
+
+def _same_everywhere(trainer: ShapedDPOTrainer, resume: Path | None) -> Path | None:
+    """The first process's choice of a save, on every process."""
+    if trainer.accelerator.num_processes == 1:
+        return resume
+    from accelerate.utils import broadcast_object_list
+
+    choice = broadcast_object_list([resume], from_process=0)
+    path: Path | None = choice[0]
+    return path
+
+
+def _last_log(trainer: ShapedDPOTrainer) -> dict[str, float]:
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return {k: float(v) for k, v in steps[-1].items()} if steps else {}
+
+
+def _lora(settings: TrainingSettings) -> Any:
+    if settings.lora_rank == 0:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=2 * settings.lora_rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
