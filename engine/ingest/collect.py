@@ -128,7 +128,7 @@ class Collector:
             draft.meta["source"] = draft.source
         try:
             check_sides(draft, notes)
-            size, keys, meta = self._sealed(draft, source, notes)
+            sealed, keys = self._sealed(draft, source, notes)
         except Dropped as dropped:
             self._drop(origin, tally, dropped)
             return
@@ -140,10 +140,10 @@ class Collector:
             source=into.number_of(source),
             file=into.files.setdefault(origin.file, len(into.files)),
             row=origin.row,
-            size=size + len(meta),
+            size=sealed.size,
             is_evaluation=self._opened.format.is_evaluation,
         )
-        into.spool.add(draft, source=source, file=origin.file, row=origin.row, meta=meta, size=size)
+        into.spool.add(draft, sealed, source=source, file=origin.file, row=origin.row)
         label = draft.label.value
         into.labels[label] = into.labels.get(label, 0) + 1
         tally.pairs += 1
@@ -152,12 +152,11 @@ class Collector:
         for note in notes:
             into.entries.add(source, origin.file, origin.row, *note)
 
-    def _sealed(self, draft: Draft, source: str, notes: Notes) -> tuple[int, k.Keys, str]:
+    def _sealed(self, draft: Draft, source: str, notes: Notes) -> tuple[k.Sealed, k.Keys]:
         limit = self._into.max_text_bytes
         prompt = k.hashed(draft.prompt, notes, limit)
         chosen = k.hashed(draft.chosen, notes, limit)
         rejected = k.hashed(draft.rejected, notes, limit)
-        draft.prompt, draft.chosen, draft.rejected = prompt.turns, chosen.turns, rejected.turns
         k.clean_words(draft, notes)
         meta = k.meta_text(draft.meta, notes)
         keys = k.Keys(
@@ -165,9 +164,9 @@ class Collector:
             k.content_key(prompt.digest, chosen.digest, rejected.digest, draft.label),
             k.rest_key(draft, meta),
             k.conversation_key(source, draft.conversation_id),
-            k.overlap_key(draft.prompt) if self._into.with_overlaps else bytes(8),
+            k.overlap_key(prompt.turns) if self._into.with_overlaps else bytes(8),
         )
-        return prompt.size + chosen.size + rejected.size, keys, meta
+        return k.Sealed(prompt, chosen, rejected, meta), keys
 
     def _drop(self, origin: Origin, tally: Tally, dropped: Dropped) -> None:
         tally.dropped += 1

@@ -38,6 +38,8 @@ class Hashed(NamedTuple):
     """Turns that can be stored, their digest and size."""
 
     turns: Turns
+    texts: tuple[bytes, ...]
+    """Contents of the turns as UTF-8."""
     digest: bytes
     size: int
     """Bytes of text."""
@@ -46,6 +48,7 @@ class Hashed(NamedTuple):
 def hashed(turns: Turns, notes: Notes, limit: int) -> Hashed:
     """Clean and hash turns in one go. Raises ``Dropped`` for a text longer than ``limit`` bytes."""
     h = hashlib.blake2b(digest_size=16)
+    texts = []
     total = 0
     for i, (role, content) in enumerate(turns):
         try:
@@ -59,13 +62,29 @@ def hashed(turns: Turns, notes: Notes, limit: int) -> Hashed:
         if len(data) > limit:
             raise Dropped(Reason.TEXT_TOO_LONG, f"{len(data):,} bytes")
         total += len(data)
+        texts.append(data)
         h.update(b"%s %d\n" % (role.encode(), len(data)))
         h.update(data)
-    return Hashed(turns, h.digest(), total)
+    return Hashed(turns, tuple(texts), h.digest(), total)
 
 
 def _digest(*parts: bytes, size: int = 16) -> bytes:
     return hashlib.blake2b(b"\0".join(parts), digest_size=size).digest()
+
+
+class Sealed(NamedTuple):
+    """A pair that is ready to be stored."""
+
+    prompt: Hashed
+    chosen: Hashed
+    rejected: Hashed
+    meta: str
+    """JSON object"""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its texts."""
+        return self.prompt.size + self.chosen.size + self.rejected.size + len(self.meta)
 
 
 class Keys(NamedTuple):

@@ -32,27 +32,25 @@ class Earlier:
     """What a folder already holds."""
 
     folder: Path
+    is_finished: bool
     sources: dict[str, SourceCounts]
     """By fingerprint."""
 
-    def take(self, fingerprint: str, into: Collected, progress: Progress) -> SourceCounts | None:
-        """Copy the pairs and entries of an unchanged source; None where it is new."""
-        known = self.sources.get(fingerprint)
-        if known is not None:
-            files = [f.file for f in known.files]
-            entries = entries_of(self.folder, files)
-            late = pc.is_in(entries["reason"], value_set=pa.array(_LATE_REASONS))
-            into.entries.extend(entries.filter(pc.invert(late)))
-            _take_pairs(self.folder / "pairs.parquet", files, known, into, progress)
-        return known
+    def take(self, known: SourceCounts, into: Collected, progress: Progress) -> None:
+        """Copy the pairs and entries of an unchanged source."""
+        files = [f.file for f in known.files]
+        entries = entries_of(self.folder, files)
+        late = pc.is_in(entries["reason"], value_set=pa.array(_LATE_REASONS))
+        into.entries.extend(entries.filter(pc.invert(late)))
+        _take_pairs(self.folder / "pairs.parquet", files, known, into, progress)
 
 
 def earlier(folder: Path, stage_version: int) -> Earlier:
     """What an earlier, finished ingest of the same version left; nothing otherwise."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.stage_version != stage_version:
-        return Earlier(folder, {})
-    return Earlier(folder, {s.fingerprint: s for s in read_report(folder).sources})
+        return Earlier(folder, False, {})
+    return Earlier(folder, True, {s.fingerprint: s for s in read_report(folder).sources})
 
 
 def _take_pairs(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import IngestError
 from engine.ingest.drafts import Row
@@ -42,12 +42,9 @@ class OpenSource:
 
     spec: SourceSpec
     files: tuple[DataFile, ...]
-    hashes: tuple[str, ...]
     format: Format
     renames: Mapping[str, str]
     """Partial mapping, applied to each row before the format sees it."""
-    fingerprint: str
-    """Changes when anything does that could change its pairs."""
     remarks: tuple[str, ...]
     sample: tuple[tuple[int, Row], ...]
     shape: Shape
@@ -67,8 +64,8 @@ def line_limit(max_text_bytes: int) -> int:
     return 4 * max_text_bytes
 
 
-def open_source(spec: SourceSpec, max_text_bytes: int, *, with_hashes: bool = True) -> OpenSource:
-    """Find the files of a source, hash them, and settle its format from the first rows.
+def open_source(spec: SourceSpec, max_text_bytes: int) -> OpenSource:
+    """Find the files of a source and settle its format from the first rows.
 
     Raises:
         IngestError: nothing to read, unknown or ambiguous columns, a wrong name or weight.
@@ -90,20 +87,24 @@ def open_source(spec: SourceSpec, max_text_bytes: int, *, with_hashes: bool = Tr
         sample = tuple((n, renamed(row, renames)) for n, row in sample)
         shape = Shape.of((row for _, row in sample), is_csv=is_csv)
         chosen = choose(shape, spec.path, spec.format)
-    hashes = tuple(hash_file(f.path) for f in located.files) if with_hashes else ()
-    identity: list[Any] = [spec.name, chosen.name, dict(spec.mapping), max_text_bytes]
-    names = sorted((f.shown, f.source, h) for f, h in zip(located.files, hashes, strict=False))
-    return OpenSource(
-        spec,
-        located.files,
-        hashes,
-        chosen,
-        renames,
-        hash_json([identity, [list(n) for n in names]]),
-        located.remarks,
-        sample,
-        shape,
-    )
+    return OpenSource(spec, located.files, chosen, renames, located.remarks, sample, shape)
+
+
+class Identity(NamedTuple):
+    """What decides whether the pairs of a source can have changed."""
+
+    hashes: tuple[str, ...]
+    """Of the content of its files."""
+    fingerprint: str
+    """Over format, mapping, name, limits and files."""
+
+
+def identify(source: OpenSource, max_text_bytes: int) -> Identity:
+    """Hash the files of a source."""
+    hashes = tuple(hash_file(f.path) for f in source.files)
+    settled: list[Any] = [source.spec.name, source.format.name, dict(source.spec.mapping), max_text_bytes]
+    files = sorted([f.shown, f.source, h] for f, h in zip(source.files, hashes, strict=True))
+    return Identity(hashes, hash_json([settled, files]))
 
 
 def _sample(files: tuple[DataFile, ...], limit: int) -> tuple[tuple[int, Row], ...]:

@@ -1,5 +1,6 @@
 """The one shape that every format has, and the columns that mean the same in every family."""
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,31 +50,38 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
+@functools.lru_cache(maxsize=64)
+def _plan(columns: tuple[str, ...], used: frozenset[str]) -> tuple[tuple[str, str, bool], ...]:
+    """Which of these columns fill which field of a draft: (field, column, is a number)."""
+    found = []
+    for names, is_number in ((_NUMBERS, True), (_WORDS, False)):
+        for field, aliases in names.items():
+            column = next((a for a in aliases if a in columns and a not in used), None)
+            if column is not None:
+                found.append((field, column, is_number))
+    return tuple(found)
+
+
 def finish(draft: Draft, row: Row, used: frozenset[str], notes: Notes) -> Draft:
     """Fill what the format left open from shared columns; every other column goes to ``meta``."""
-    taken: list[str] = []
-    for name, columns in _NUMBERS.items():
-        for column in columns:
-            if column in row and getattr(draft, name) is None:
-                setattr(draft, name, number(row[column]))
-                if getattr(draft, name) is not None:
-                    taken.append(column)
-                break
-    for name, columns in _WORDS.items():
-        for column in columns:
-            if column in row and getattr(draft, name) is None:
-                setattr(draft, name, word(row[column]))
-                if getattr(draft, name) is not None:
-                    taken.append(column)
-                break
+    taken = set(used)
+    for field, column, is_number in _plan(tuple(row), used):
+        if getattr(draft, field) is None:
+            value = number(row[column]) if is_number else word(row[column])
+            if value is not None:
+                setattr(draft, field, value)
+                taken.add(column)
     if draft.strength is None and (strength := number(row.get("strength"))) is not None:
         draft.strength = abs(strength)
-        taken.append("strength")
+        taken.add("strength")
     if draft.tools is None and row.get("tools"):
         draft.tools = as_json(row["tools"])
-        taken.append("tools")
-    draft.meta |= {k: v for k, v in row.items() if v is not None and k not in used and k not in taken}
-    _compare_scores(draft, notes)
+        taken.add("tools")
+    for column, value in row.items():
+        if value is not None and column not in taken:
+            draft.meta[column] = value
+    if draft.score_chosen is not None and draft.score_rejected is not None:
+        _compare_scores(draft, notes)
     return draft
 
 
