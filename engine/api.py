@@ -17,8 +17,11 @@ from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec
 
 if TYPE_CHECKING:
     from engine.browse import Browser
+    from engine.compiler.emit import CompiledDataset
+    from engine.compiler.records import Plan
     from engine.ingest.run import SourceSpec
     from engine.pipeline.audit import AuditReport
+    from engine.pipeline.shape import Decisions
 
 
 class Listing(NamedTuple):
@@ -146,3 +149,40 @@ class Project:
         if what.isdigit():
             return self.browser.pair(int(what))
         return self.browser.find(what)
+
+    def plan(self, rules: Path, *, control: bool = False) -> "Plan":
+        """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``."""
+        from engine.pipeline.shape import open_index, plan_rules, read_rules
+
+        text = read_rules(rules)
+        with open_index(self.paths) as store:
+            return plan_rules(store, text, self.decisions(), self.settings.rules, control=control)
+
+    def compile(
+        self,
+        rules: Path,
+        *,
+        locked: Path | None = None,
+        control: bool = False,
+        allow_failing: bool = False,
+        progress: Progress | None = None,
+    ) -> "CompiledDataset":
+        """Write the shaped dataset of a rule file; the same rules and index give the same folder."""
+        from engine.pipeline.shape import compile_rules, read_rules
+
+        return compile_rules(
+            self.paths,
+            read_rules(rules),
+            self.decisions(),
+            self.settings.rules,
+            progress or NullProgress(),
+            control=control,
+            locked=locked,
+            allow_failing=allow_failing,
+        )
+
+    def decisions(self) -> "Decisions":
+        """Verdicts and names as they stand."""
+        from engine.pipeline.shape import Decisions
+
+        return Decisions(tuple(self.browser.verdicts().values()), self.browser.names())

@@ -92,7 +92,7 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
     if sys.stdout.isatty() and sys.stdin.isatty() and not plain:
         from engine.cli.workstation import open_workstation
 
-        open_workstation(output, tour=True)
+        open_workstation(output)
         return
     _top_hypotheses(project, plain=plain)
     click.echo(f"\nopen it in a terminal: prosect open {output}")
@@ -105,9 +105,11 @@ def show_report(report: Any, *, plain: bool) -> None:
 
 
 def _top_hypotheses(project: Any, *, plain: bool, limit: int = 15) -> None:
-    header, rows = project.listing("hypotheses", filter_="", sort="", limit=limit)
+    from engine.cli.browse import show_rows
+
+    listing = project.listing("hypotheses", "family:concepts", "", limit)
     click.echo("")
-    write_table(header, rows, plain=plain, flexible=0)
+    show_rows(listing.spec, listing.rows, plain=plain)
 
 
 def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:

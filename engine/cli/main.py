@@ -19,6 +19,7 @@ from engine.cli.browse import (
     pairs_command,
     show_command,
 )
+from engine.cli.shape import compile_command, plan_command
 from engine.cli.workstation import open_command
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
@@ -77,6 +78,8 @@ COMMANDS: tuple[click.Command, ...] = (
     pairs_command,
     show_command,
     open_command,
+    plan_command,
+    compile_command,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -27,13 +27,11 @@ def open_workstation(
     author: str | None = None,
     ascii_only: bool = False,
     mouse: bool = True,
-    tour: bool = False,
 ) -> None:
     """Run the app until the user quits."""
-    from tui.app import run
-
     from engine.api import Project
+    from tui.app import run
 
     overrides = {"review": {"author": author}} if author else None
     with Project(project, overrides=overrides) as opened:
-        run(opened, ascii_only=ascii_only, mouse=mouse, tour=tour)
+        run(opened.browser, is_ascii=ascii_only, has_mouse=mouse)

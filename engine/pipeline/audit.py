@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 INDEX_VERSION = 1
 """Raised when the same readings would give another index."""
+EARLY_SHARES = (0.02, 0.1)
+"""Shares of the shards after which an audit publishes an early index …"""
+EARLY_FROM_PAIRS = 20_000
+"""… when there are at least this many pairs; smaller audits are over before it would help."""
 
 
 class ReportLine(NamedTuple):
@@ -65,19 +69,16 @@ def audit(
     settings: Settings,
     progress: Progress,
 ) -> AuditReport:
-    """Run or resume an audit and publish its index."""
+    """Run or resume an audit and publish its index; large ones publish early indexes on the way."""
     from engine.ingest.run import ingest
     from engine.reading.reader import open_reader
-    from engine.reading.run import read_pairs
     from engine.reading.spec import load_reader_spec
 
     spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     paths.root.mkdir(parents=True, exist_ok=True)
     ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress)
     reader = open_reader(spec, settings.reading)
-    reader_dir = paths.reader_dir(reader.reader_hash)
-    read = read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
-    index_hash, facts = build(paths, reader, settings, progress)
+    read, index_hash, facts = _read_and_build(paths, reader, ingested.pairs, settings, progress)
     return AuditReport(
         root=str(paths.root),
         reader_hash=reader.reader_hash,
@@ -89,32 +90,81 @@ def audit(
     )
 
 
+def _read_and_build(
+    paths: ProjectPaths, reader: "Reader", n_pairs: int, settings: Settings, progress: Progress
+) -> "tuple[ReadingReport, str, dict[str, Any]]":
+    """Read shard by shard; any prefix of the shards is an unbiased sample, so early indexes are honest."""
+    from engine.reading.run import read_pairs
+
+    reader_dir = paths.reader_dir(reader.reader_hash)
+    n_shards = -(-n_pairs // settings.reading.shard_pairs)
+    shares = EARLY_SHARES if n_pairs >= EARLY_FROM_PAIRS else ()
+    for share in shares:
+        if _published_share(paths, reader.reader_hash) >= share:
+            continue
+        early = read_pairs(
+            paths.pairs,
+            reader,
+            reader_dir,
+            settings.reading,
+            progress,
+            max_shards=max(round(share * n_shards), 1),
+        )
+        if early.n_prefix_pairs >= n_pairs:
+            break
+        build(paths, reader, settings, progress, max_pairs=early.n_prefix_pairs, n_pairs=n_pairs)
+        progress.note(f"an index over the first {early.n_prefix_pairs:,} pairs is ready to open")
+    read = read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
+    index_hash, facts = build(paths, reader, settings, progress, max_pairs=None, n_pairs=n_pairs)
+    return read, index_hash, facts
+
+
 def build(
-    paths: ProjectPaths, reader: "Reader", settings: Settings, progress: Progress
+    paths: ProjectPaths,
+    reader: "Reader",
+    settings: Settings,
+    progress: Progress,
+    *,
+    max_pairs: int | None,
+    n_pairs: int,
 ) -> tuple[str, dict[str, Any]]:
     """Concepts, contexts and hypotheses of one reader's readings as a published index.
 
-    Returns the index hash and the facts stored in its ``meta`` table.
+    Args:
+        paths: the project.
+        reader: whose readings to take.
+        settings: of concepts and statistics.
+        progress: told about every step.
+        max_pairs: only the first so many pairs, while an audit is under way; None: all.
+        n_pairs: pairs of the project.
+
+    Returns:
+        the index hash and the facts stored in its ``meta`` table.
     """
-    reader_dir = paths.reader_dir(reader.reader_hash)
-    print_ = _index_fingerprint(paths, reader_dir, settings)
+    print_ = _index_fingerprint(paths, paths.reader_dir(reader.reader_hash), settings, max_pairs)
     index_hash = print_[:16]
     if _is_published(paths, reader.reader_hash, index_hash):
         return index_hash, _stored_facts(paths.index(index_hash))
-    facts = _build_new(paths, reader, settings, progress, index_hash)
-    publish(paths, Published(reader.reader_hash, index_hash, 1.0))
+    facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs)
+    share = facts["n_pairs"] / n_pairs if n_pairs else 1.0
+    publish(paths, Published(reader.reader_hash, index_hash, share))
     return index_hash, facts
 
 
-def _index_fingerprint(paths: ProjectPaths, reader_dir: Path, settings: Settings) -> str:
-    read = read_manifest(reader_dir)
-    inputs = {"pairs": hash_file(paths.pairs), "readings": read.fingerprint if read else ""}
-    return fingerprint(
-        "index",
-        INDEX_VERSION,
-        inputs,
-        {"concepts": asdict(settings.concepts), "stats": asdict(settings.stats)},
-    )
+def _index_fingerprint(
+    paths: ProjectPaths, reader_dir: Path, settings: Settings, max_pairs: int | None
+) -> str:
+    read = read_manifest(reader_dir) if max_pairs is None else None
+    inputs = {"pairs": hash_file(paths.pairs), "reader": reader_dir.name}
+    if read is not None:
+        inputs["readings"] = read.fingerprint
+    chosen = {"concepts": asdict(settings.concepts), "stats": asdict(settings.stats), "max_pairs": max_pairs}
+    return fingerprint("index", INDEX_VERSION, inputs, chosen)
+
+
+def _published_share(paths: ProjectPaths, reader_hash: str) -> float:
+    entry = (read_current(paths) or {"readers": {}})["readers"].get(reader_hash)
+    return float(entry["share_read"]) if entry is not None else 0.0
 
 
 def _is_published(paths: ProjectPaths, reader_hash: str, index_hash: str) -> bool:
@@ -135,22 +185,26 @@ def _stored_facts(index: Path) -> dict[str, Any]:
 
 
 def _build_new(
-    paths: ProjectPaths, reader: "Reader", settings: Settings, progress: Progress, index_hash: str
+    paths: ProjectPaths,
+    reader: "Reader",
+    settings: Settings,
+    progress: Progress,
+    index_hash: str,
+    max_pairs: int | None,
 ) -> dict[str, Any]:
     from engine.concepts.contexts import find_contexts
     from engine.concepts.discover import discover
     from engine.concepts.texts import PairTexts
     from engine.pipeline.texts import TokenReader, read_messages
     from engine.stats.run import StatsInput, estimate
-    from engine.store.arrays import build_arrays, open_arrays
+    from engine.store.arrays import build_arrays, load_truncated, open_arrays
     from engine.store.tables import pairs_table
 
     arrays = paths.arrays(index_hash)
-    build_arrays(
-        paths.reader_dir(reader.reader_hash) / "shards", paths.pairs, arrays, reader.n_latents, progress
-    )
+    shards = paths.reader_dir(reader.reader_hash) / "shards"
+    build_arrays(shards, paths.pairs, arrays, reader.n_latents, progress, max_pairs=max_pairs)
     readings = open_arrays(arrays)
-    pairs = pairs_table(paths.pairs, readings)
+    pairs = pairs_table(paths.pairs, readings.pairs, load_truncated(arrays))
     texts = PairTexts(
         *(pairs.column(f"{span}_text").to_pylist() for span in ("prompt", "chosen", "rejected"))
     )

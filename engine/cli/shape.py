@@ -1,0 +1,144 @@
+"""Commands that shape: ``plan``, ``compile``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.output import write_json, write_table
+from engine.cli.progress import progress_for
+
+if TYPE_CHECKING:
+    from engine.compiler.records import Collateral, Plan
+
+_FAILED = 3
+_SHOWN = 12
+
+
+@click.command("plan")
+@project_argument
+@click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
+@click.option("--control", is_flag=True, help="A random plan of equal size instead.")
+@click.option("--all", "show_all", is_flag=True, help="Every concept, not only those that move most.")
+@set_option
+@output_options
+def plan_command(
+    project: Path,
+    rules: Path,
+    control: bool,
+    show_all: bool,
+    assignments: tuple[str, ...],
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """What a rule file would do, before anything is written: fates, overlaps, every concept's change.
+
+    Exits with 3 when an `expect` line does not hold.
+    """
+    from engine.api import Project
+
+    with Project(project, overrides=parse_assignments(assignments)) as opened:
+        plan = opened.plan(rules, control=control)
+    if as_json:
+        write_json(plan.as_dict())
+    else:
+        show_plan(plan, plain=plain, limit=None if show_all else _SHOWN)
+    if not plan.is_passing:
+        sys.exit(_FAILED)
+
+
+@click.command("compile")
+@project_argument
+@click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
+@click.option(
+    "--locked",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="LOCK",
+    help="Fail if anything differs from this lock.json.",
+)
+@click.option("--control", is_flag=True, help="A random plan of equal size instead.")
+@click.option("--allow-failing", is_flag=True, help="Write although an `expect` line fails.")
+@set_option
+@output_options
+def compile_command(
+    project: Path, rules: Path, locked: Path | None, control: bool, allow_failing: bool,
+    assignments: tuple[str, ...], plain: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write the shaped dataset of a rule file: train.parquet, train.jsonl, ledger, lock, manifest, card."""
+    from engine.api import Project
+
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        done = opened.compile(
+            rules, locked=locked, control=control, allow_failing=allow_failing, progress=progress
+        )
+    if as_json:
+        write_json({"folder": done.folder, "counts": done.counts, "was_there": done.was_there})
+        return
+    write_table(("pairs", "n"), list(done.counts.items()), plain=plain)
+    click.echo(f"\n{'already there' if done.was_there else 'written'}: {done.folder}")
+
+
+def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
+    """A plan as tables: counts, rules, overlaps, matching, drift, concepts, warnings, expectations."""
+    counts = [("pairs", plan.counts["total"]), *((k, v) for k, v in plan.counts.items() if k != "total")]
+    write_table(("pairs", "n"), counts, plain=plain)
+    click.echo(
+        f"\neffective pairs {plan.effective_pairs:,.0f} ({plan.effective_share:.0%} of kept), "
+        f"largest weight {plan.largest_weight:.3g}"
+    )
+    _section("rules")
+    rows = [(r.name, r.kind, r.n_matched, r.n_unique, r.n_effect, r.text) for r in plan.rules]
+    write_table(("rule", "kind", "matched", "only here", "effect", "text"), rows, plain=plain, flexible=5)
+    if plan.overlaps:
+        _section("overlaps")
+        write_table(
+            ("rule", "and", "pairs"), [(o.first, o.second, o.n_pairs) for o in plan.overlaps], plain=plain
+        )
+    if plan.matched:
+        _section("matching, in standard deviations")
+        matched = [(m.concept, m.statistic, m.stratum, m.before, m.target, m.after) for m in plan.matched]
+        write_table(
+            ("concept", "statistic", "in", "before", "target", "after"), matched, plain=plain, flexible=0
+        )
+    _section("concepts: mean disparity and win rate, before and after (targets last)")
+    moved = [c for c in plan.collateral if c.is_target or c.is_held]
+    others = [c for c in plan.collateral if not (c.is_target or c.is_held)][:limit]
+    concepts = [
+        (c.label, c.mean_before, c.mean_after, c.change, c.rate_before, c.rate_after, c.n_active, _mark(c))
+        for c in (*others, *moved)
+    ]
+    write_table(
+        ("concept", "before", "after", "change", "win before", "win after", "active", ""),
+        concepts,
+        plain=plain,
+        flexible=0,
+    )
+    _section("drift")
+    drift = [(d.category, d.value, d.n_before, d.n_after, d.share_before, d.share_after) for d in plan.drift]
+    write_table(
+        ("what", "value", "before", "after", "share before", "share after"), drift, plain=plain, flexible=1
+    )
+    for warning in plan.warnings:
+        click.echo(
+            f"\nwarning[{warning.code}]: {warning.message}"
+            + (f"\n  = help: {warning.help}" if warning.help else "")
+        )
+    for expectation in plan.expectations:
+        click.echo(
+            f"expect {expectation.text}: {'holds' if expectation.holds else 'FAILS'} ({expectation.found})"
+        )
+
+
+def _section(title: str) -> None:
+    click.echo(f"\n── {title}")
+
+
+def _mark(concept: "Collateral") -> str:
+    if concept.is_beyond:
+        return "held, beyond its limit"
+    return "target" if concept.is_target else ("held" if concept.is_held else "")
