@@ -12,6 +12,7 @@ import numba as nb
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from engine.arrays import Readings
 from engine.progress import Progress
@@ -20,6 +21,8 @@ INCREMENT_BUDGET = 20_000_000_000
 """Most co-firing counts made (Σ over spans of latents²); fewer spans are sampled where spans are dense."""
 EDGES_PER_LATENT = 100
 """Most edges kept per eligible latent, on average."""
+CHANCE = 0.05
+"""Level, over all pairs together, at which an edge must differ from independence."""
 _THRESHOLD_ROWS = 1024
 
 
@@ -70,6 +73,8 @@ def strongest_edges(sample: SpanSample, share: float, progress: Progress) -> sp.
     """Symmetric (L', L') weights of the strongest ``share`` of off-diagonal pairs, zero diagonal.
 
     The cut is the quantile over all rows up to 1,024 eligible latents, else over 1,024 evenly spaced rows.
+    An edge must also be more than chance would give (likelihood-ratio test, Bonferroni over all pairs), so
+    that few latents do not fill their share with noise.
     """
     n = len(sample.latents)
     empty = sp.csr_matrix((n, n), dtype=np.float64)
@@ -79,14 +84,15 @@ def strongest_edges(sample: SpanSample, share: float, progress: Progress) -> sp.
     share = min(share, EDGES_PER_LATENT * 2.0 / (n - 1))
     probes = np.unique(np.linspace(0, n - 1, min(n, _THRESHOLD_ROWS)).astype(np.int64))
     strengths = np.concatenate(
-        [np.delete(_nmi_row(sample, fired, int(j)), j)[:: max(1, n // 4096)] for j in probes]
+        [np.delete(_rows(sample, fired, int(j))[0], j)[:: max(1, n // 4096)] for j in probes]
     )
     cut = float(np.quantile(strengths, 1 - share))
+    chance = float(chi2.isf(CHANCE / (n * (n - 1) / 2), 1)) / (2 * sample.n_spans)
     progress.start("co-firing", n, "latents")
     rows, cols, weights = [], [], []
     for j in range(n):
-        strength = _nmi_row(sample, fired, j)[:j]
-        near = np.nonzero((strength >= cut) & (strength > 0))[0]
+        strength, information = (row[:j] for row in _rows(sample, fired, j))
+        near = np.nonzero((strength >= cut) & (information > chance))[0]
         rows.append(np.full(len(near), j))
         cols.append(near)
         weights.append(strength[near])
@@ -98,7 +104,9 @@ def strongest_edges(sample: SpanSample, share: float, progress: Progress) -> sp.
     return (half + half.T).tocsr()
 
 
-def _nmi_row(sample: SpanSample, fired: NDArray[np.float64], j: int) -> NDArray[np.float64]:
+def _rows(
+    sample: SpanSample, fired: NDArray[np.float64], j: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     together = _together(
         sample.by_latent.indptr, sample.by_latent.indices, sample.by_span.indptr, sample.by_span.indices,
         len(fired), j,
@@ -120,8 +128,8 @@ def _together(  # type: ignore[no-untyped-def] # numba infers the types of kerne
 
 def normalised_information(
     together: NDArray[np.int32], fired_j: float, fired: NDArray[np.float64], n: int
-) -> NDArray[np.float64]:
-    """Binary mutual information over √(H_j·H_k), 0 where they co-fire no more than by chance.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Binary mutual information over √(H_j·H_k), and itself in nats; 0 where latents avoid each other.
 
     Args:
         together: spans on which j and each latent fire.
@@ -142,9 +150,9 @@ def normalised_information(
         total[positive] += (joint[positive] / n) * np.log(joint[positive] / expected[positive])
     entropy = _entropy(fired / n) * float(_entropy(np.array([fired_j / n]))[0])
     usable = (entropy > 0) & (n11 * n > fired_j * fired)
-    out = np.zeros_like(total)
-    out[usable] = total[usable] / np.sqrt(entropy[usable])
-    return out
+    normalised = np.zeros_like(total)
+    normalised[usable] = total[usable] / np.sqrt(entropy[usable])
+    return normalised, np.where(usable, total, 0.0)
 
 
 def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits
 
 from engine.arrays import PairSets, Readings
 from engine.concepts.discover import ConceptSet
@@ -90,12 +91,14 @@ def find_contexts(
     )
     found = [everywhere, *_sources(readings)]
     progress.advance()
-    topic, silent = topics(readings, concepts, settings)
+    # One thread: mini-batches are too small to share, and the result is then the same on every machine.
+    with threadpool_limits(limits=1):
+        topic, silent = topics(readings, concepts, settings)
+        prompt_sets, members = prompt_concepts(readings, settings)
     cluster_sets = [np.nonzero(topic == k)[0] for k in range(int(topic.max(initial=-1)) + 1)]
     facts = {"silent_pairs": silent, "seed": settings.seed}
     found += _clusters(ContextKind.TOPIC, cluster_sets, concepts, facts, texts)
     progress.advance()
-    prompt_sets, members = prompt_concepts(readings, settings)
     found += _clusters(ContextKind.PROMPT_CONCEPT, prompt_sets, concepts, {}, texts, members)
     progress.advance()
     progress.finish()
@@ -135,11 +138,14 @@ def topics(
     if k < 2:
         return none, int(silent.sum())
     unit = normalize(activity[pool])
-    clustering = MiniBatchKMeans(k, random_state=settings.seed, n_init=3, batch_size=4096)
-    labels = clustering.fit_predict(unit)
-    _, labels = np.unique(labels, return_inverse=True)
-    none[pool] = labels
+    labels = _k_means(unit, k, settings.seed)
+    none[pool] = np.unique(labels, return_inverse=True)[1]
     return none, int(silent.sum())
+
+
+def _k_means(rows: sp.csr_matrix | NDArray[np.float64], k: int, seed: int) -> NDArray[np.int32]:
+    clustering = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=4096)
+    return np.asarray(clustering.fit_predict(rows), np.int32)
 
 
 def _activity(concepts: ConceptSet, n_pairs: int) -> sp.csr_matrix:
@@ -176,7 +182,7 @@ def prompt_concepts(
     rank = min(SVD_RANK, min(len(rows), len(kept)) - 1)
     _, weights, directions = randomized_svd(matrix[rows], rank, random_state=settings.seed)
     embedding = normalize((weights[:, None] * directions).T)
-    labels = MiniBatchKMeans(n_clusters, random_state=settings.seed, n_init=3).fit_predict(embedding)
+    labels = _k_means(embedding, n_clusters, settings.seed)
     n_top = max(50, readings.n_pairs // 100)
     sets, members = [], []
     for k in np.unique(labels):

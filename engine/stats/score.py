@@ -4,7 +4,7 @@ For a unit with disparity u, residuals e and curvatures w of the null model with
 ``U = Σ e·u``, ``κ = (ZᵀwZ)⁻¹ Zᵀwu``, and with the efficient score ``s_i = e_i (u_i − κᵀz_i)`` summed by
 prompt group, ``z = U / √(Σ_g s_g²)``. Expanding the square leaves sums over rows with u ≠ 0 only:
 ``Σ_g s_g² = Σ_g a_g² − 2 κᵀ Σ_i e_i u_i c_g(i) + κᵀ C κ`` with ``a_g = Σ e·u``, ``c_g = Σ e·z``,
-``C = Σ c_g c_gᵀ``.
+``C = Σ c_g c_gᵀ``. The variance carries the usual G/(G − q) for the q fitted columns.
 """
 
 from dataclasses import dataclass
@@ -58,9 +58,16 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     information = own - np.einsum("mq,mq->m", b, kappa)
     variance = squares - 2 * np.einsum("mq,mq->m", cross, kappa)
     variance += np.einsum("mq,qr,mr->m", kappa, null.meat, kappa)
+    variance *= freedom_correction(null)
     usable = (information > EXPLAINED * own) & (variance > EXPLAINED * squares) & (not null.separates)
     z = np.divide(score, np.sqrt(np.maximum(variance, 0)), out=np.full(len(score), np.nan), where=usable)
     return Scores(z, score, information, variance, b)
+
+
+def freedom_correction(null: NullModel) -> float:
+    """G / (G − q): residuals of a model with q fitted columns over G groups are that much too small."""
+    n_groups = len(np.unique(null.group[null.weight > 0]))
+    return n_groups / max(n_groups - null.design.n_columns, 1)
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})

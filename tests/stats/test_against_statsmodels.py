@@ -12,7 +12,7 @@ from engine.arrays import Readings
 from engine.stats.design import build_design
 from engine.stats.effect import fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null, signed_weight
-from engine.stats.score import score_tests
+from engine.stats.score import freedom_correction, score_tests
 from engine.stats.sums import unit_sums
 from engine.stats.taught import taught
 from tests.stats.inputs import dense_of, disparity_of, latents_of
@@ -83,7 +83,13 @@ def test_independent_score_test_is_the_glms_score_test() -> None:
         z = x[:, :q]
         rest = x[:, q] - z @ np.linalg.solve((z * w[:, None]).T @ z, (z * w[:, None]).T @ x[:, q])
         robust = (e * rest).sum() / np.sqrt(((e * rest) ** 2).sum())
-        assert scores.z[m] == pytest.approx(robust, rel=1e-6)
+        assert scores.z[m] * np.sqrt(freedom_correction(null)) == pytest.approx(robust, rel=1e-6)
+
+
+def test_fitted_columns_cost_degrees_of_freedom() -> None:
+    readings, null = _world()
+    n_groups = len(np.unique(readings.pairs.group[readings.pairs.is_signed]))
+    assert freedom_correction(null) == n_groups / (n_groups - null.design.n_columns)
 
 
 def test_clustered_variance_sums_scores_by_group() -> None:
@@ -96,9 +102,8 @@ def test_clustered_variance_sums_scores_by_group() -> None:
         kappa = null.inverse @ (null.design.z.T @ (null.curvature * x))
         own = null.residual * (x - null.design.z @ kappa)
         by_group = np.bincount(readings.pairs.group, own)
-        assert scores.z[m] == pytest.approx(
-            (null.residual * x).sum() / np.sqrt((by_group**2).sum()), rel=1e-9
-        )
+        by_hand = (null.residual * x).sum() / np.sqrt((by_group**2).sum() * freedom_correction(null))
+        assert scores.z[m] == pytest.approx(by_hand, rel=1e-9)
 
 
 def _joint_fit(readings: Readings, null: NullModel, x: Vector) -> tuple[float, float, float]:

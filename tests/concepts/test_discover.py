@@ -1,0 +1,176 @@
+"""Latents that fire together become one concept; nothing about it depends on which side won."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import mutual_info_score
+
+from engine.arrays import PairArrays, Readings
+from engine.concepts.cofiring import normalised_information
+from engine.concepts.discover import ConceptSet, discover
+from engine.concepts.texts import PairTexts
+from engine.errors import ConceptError
+from engine.progress import NullProgress
+from engine.records import ConceptKind
+from engine.settings import ConceptSettings
+from tests.concepts.inputs import texts_for, token
+from tests.worlds import from_dense, make_readings
+
+SETTINGS = ConceptSettings(min_pairs=10, edge_share=0.1)
+
+
+def _discover(readings: Readings, texts: PairTexts | None = None, hashed: str = "r") -> ConceptSet:
+    own = texts or texts_for(readings.n_pairs)
+    return discover(readings, own, token, SETTINGS, NullProgress(), reader_hash=hashed)
+
+
+def _blocks(n_pairs: int = 400, n_blocks: int = 4, width: int = 4, seed: int = 0) -> Readings:
+    """Latents in blocks that nearly always fire together, plus as many that fire alone."""
+    rng = np.random.default_rng(seed)
+    base = make_readings(n_pairs, 4, seed=seed).pairs
+
+    def side() -> NDArray[np.bool_]:
+        cause = rng.random((n_pairs, n_blocks)) < 0.3
+        together = np.repeat(cause, width, axis=1) & (rng.random((n_pairs, n_blocks * width)) < 0.9)
+        alone = rng.random((n_pairs, n_blocks * width)) < 0.15
+        return np.concatenate([together, alone], axis=1)
+
+    def dense(fires: NDArray[np.bool_]) -> tuple[NDArray[np.generic], ...]:
+        count = fires.astype(np.uint16) * 3
+        top = (fires * rng.gamma(2, 1, fires.shape)).astype(np.float32)
+        return top, count, top * 2, np.zeros(fires.shape, np.uint16)
+
+    return from_dense(base, dense(side()), dense(side()), dense(side()))  # type: ignore[arg-type] # arrays
+
+
+def _swapped(readings: Readings) -> Readings:
+    p: PairArrays = dataclasses.replace(
+        readings.pairs,
+        chosen_tokens=readings.pairs.rejected_tokens,
+        rejected_tokens=readings.pairs.chosen_tokens,
+    )
+    by_latent = dataclasses.replace(
+        readings.by_latent, chosen=readings.by_latent.rejected, rejected=readings.by_latent.chosen
+    )
+    by_pair = dataclasses.replace(
+        readings.by_pair, chosen=readings.by_pair.rejected, rejected=readings.by_pair.chosen
+    )
+    return Readings(p, by_latent, by_pair, readings.prompts)
+
+
+def test_blocks_of_latents_that_fire_together_are_found_whole() -> None:
+    found = _discover(_blocks())
+    clusters = {frozenset(c.latents) for c in found.concepts if c.kind is ConceptKind.CLUSTER}
+    for block in range(4):
+        assert frozenset(range(4 * block, 4 * block + 4)) in clusters
+
+
+def test_latents_that_fire_alone_become_concepts_of_their_own() -> None:
+    found = _discover(_blocks())
+    single = {c.latents[0] for c in found.concepts if c.kind is ConceptKind.LATENT}
+    assert len(single & set(range(16, 32))) >= 12
+
+
+def test_information_is_scikit_learns_over_the_root_of_the_entropies() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random(500) < 0.3
+    others = np.stack([a & (rng.random(500) < 0.8), rng.random(500) < 0.4, ~a], axis=1)
+    together = (others & a[:, None]).sum(axis=0).astype(np.int32)
+    got, _ = normalised_information(together, float(a.sum()), others.sum(axis=0).astype(float), 500)
+    for k in range(3):
+        expected = mutual_info_score(a, others[:, k])
+        expected /= np.sqrt(mutual_info_score(a, a) * mutual_info_score(others[:, k], others[:, k]))
+        if together[k] * 500 > a.sum() * others[:, k].sum():
+            assert got[k] == pytest.approx(expected)
+        else:
+            assert got[k] == 0  # avoiding one another is no reason to be one concept
+
+
+@given(st.integers(0, 100))
+@settings(max_examples=4, deadline=None)
+def test_swapping_sides_changes_nothing_but_the_sign_of_u(seed: int) -> None:
+    readings = _blocks(200, seed=seed)
+    texts = texts_for(200)
+    one = _discover(readings, texts)
+    other = _discover(_swapped(readings), PairTexts(texts.prompt, texts.rejected, texts.chosen))
+    assert one.ids == other.ids
+    assert [c.redundancy_id for c in one.concepts] == [c.redundancy_id for c in other.concepts]
+    np.testing.assert_array_equal(one.scores.u, -other.scores.u)
+    np.testing.assert_array_equal(one.scores.activity, other.scores.activity)
+
+
+def test_ids_hold_across_runs_and_depend_on_reader_and_members_only() -> None:
+    readings = _blocks()
+    assert _discover(readings).ids == _discover(readings, texts_for(400, seed=9)).ids
+    latent = [c.concept_id for c in _discover(readings).concepts if c.latents]
+    other = [c.concept_id for c in _discover(readings, hashed="another").concepts if c.latents]
+    assert not set(latent) & set(other)
+
+
+def test_scores_are_the_members_own_numbers() -> None:
+    readings = make_readings(300, 20, seed=3)
+    found = _discover(readings)
+    tau = SETTINGS.fire_rate_threshold
+    by_pair, pairs = readings.by_pair, readings.pairs
+    for number in (0, len([c for c in found.concepts if c.latents]) - 1):
+        members = found.concepts[number].latents
+        rows = found.scores.rows(number)
+        score = dict(zip(found.scores.pair[rows].tolist(), range(rows.start, rows.stop), strict=True))
+        for i in range(0, 300, 17):
+            at = slice(int(by_pair.indptr[i]), int(by_pair.indptr[i + 1]))
+            inside = np.isin(by_pair.latent[at], members)
+            c_rate = by_pair.chosen.n_fired[at][inside] / pairs.chosen_tokens[i]
+            r_rate = by_pair.rejected.n_fired[at][inside] / pairs.rejected_tokens[i]
+            u = ((c_rate > tau).sum() - (r_rate > tau).sum()) / len(members)
+            if i not in score:
+                assert not inside.any()
+                continue
+            row = score[i]
+            assert found.scores.u[row] == pytest.approx(u)
+            assert found.scores.chosen[row] == by_pair.chosen.act_max[at][inside].max(initial=0)
+            assert found.scores.activity[row] == pytest.approx((c_rate + r_rate).sum(), rel=1e-5)
+
+
+def test_the_medoid_comes_first_and_is_the_most_connected() -> None:
+    for concept in _discover(_blocks()).concepts:
+        assert list(concept.centrality) == sorted(concept.centrality, reverse=True)
+
+
+def test_rare_latents_stay_outside_but_are_counted() -> None:
+    readings = make_readings(300, 40)
+    n_fired = np.diff(readings.by_latent.indptr)
+    few = ConceptSettings(min_pairs=int(np.median(n_fired)) + 1, edge_share=0.1)
+    found = discover(readings, texts_for(300), token, few, NullProgress())
+    assert found.coverage.latents_rare == int(((n_fired > 0) & (n_fired < few.min_pairs)).sum())
+    assert found.coverage.latents_clustered + found.coverage.latents_rare == found.coverage.latents_fired
+    assert found.coverage.share_activation < 1
+    assert (found.concept_of[n_fired < few.min_pairs] == -1).all()
+
+
+def test_two_latents_that_always_fire_alike_share_a_redundancy_group() -> None:
+    rng = np.random.default_rng(0)
+    readings = _blocks(300)
+    fires = rng.random((300, 6)) < 0.3
+    fires[:, 1] = fires[:, 0]
+    top = fires.astype(np.float32)
+    dense = (top, fires.astype(np.uint16), top, np.zeros((300, 6), np.uint16))
+    twin = from_dense(readings.pairs, dense, dense, dense)
+    alone = dataclasses.replace(SETTINGS, min_latents=3)  # the twins stay two concepts
+    found = discover(twin, texts_for(300), token, alone, NullProgress())
+    group = {c.latents[0]: c.redundancy_id for c in found.concepts if len(c.latents) == 1}
+    assert group[0] is not None
+    assert group[0] == group[1]
+    assert all(group[k] is None for k in range(2, 6))
+
+
+def test_no_activation_at_all_is_an_error_that_says_where_to_look() -> None:
+    readings = make_readings(20, 3)
+    silent = np.zeros((20, 3))
+    nothing = (silent.astype(np.float32), silent.astype(np.uint16), silent.astype(np.float32),
+               silent.astype(np.uint16))  # fmt: skip
+    with pytest.raises(ConceptError, match="no latent fires"):
+        _discover(from_dense(readings.pairs, nothing, nothing, nothing))
