@@ -1,11 +1,14 @@
 """Messages to token ids, exactly as TRL would, with everything counted that TRL does in silence.
 
 The response starts where the tokens of prompt + response part from those of the prompt alone with its
-generation prompt; sequences longer than ``max_length`` lose their end.
+generation prompt; sequences longer than ``max_length`` lose their end. An inoculation is an instruction at
+the end of the last user turn that only the policy sees: the reference reads the original prompt, and so
+does everybody after training.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,8 +27,15 @@ class EncodedPair:
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
-    prompt_lost: int
+    prompt_lost: int = 0
     """Tokens at the end of the prompt that the template renders differently once a response follows."""
+    reference: list[int] | None = None
+    """The prompt as the reference sees it, where that differs."""
+
+    def cut(self, max_length: int) -> "EncodedPair":
+        """Responses without what does not fit; policy and reference score the same tokens."""
+        room = max_length - max(len(self.prompt), len(self.reference or ()))
+        return replace(self, chosen=self.chosen[: max(room, 0)], rejected=self.rejected[: max(room, 0)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,10 @@ class EncodedPairs:
     """All pairs as token ids, rows as in ``ShapedPairs``."""
 
     table: pa.Table
-    """prompt_ids, chosen_ids, rejected_ids, weight, offset"""
+    """prompt_ids, reference_ids (the prompt as the reference sees it), chosen_ids, rejected_ids, weight,
+    offset"""
+    n_inoculated: int
+    """Pairs of which the policy sees another prompt than the reference."""
     n_truncated: int
     """Pairs of which at least one response loses its end to ``max_length``."""
     n_prompt_lost: int
@@ -55,10 +68,12 @@ def check_tokenizer(tokenizer: Any, path: str) -> None:
         raise TrainError(f"the tokenizer of {path} has no end-of-sequence token", hint="set eos_token in it")
 
 
-def prompt_ids(tokenizer: Any, prompt: Sequence[Mapping[str, str]]) -> list[int]:
+def prompt_ids(
+    tokenizer: Any, prompt: Sequence[Mapping[str, str]], tools: Sequence[Any] | None = None
+) -> list[int]:
     """Token ids of a prompt with its generation prompt: what a model continues."""
     ids: list[int] = tokenizer.apply_chat_template(
-        list(prompt), tokenize=True, return_dict=True, add_generation_prompt=True
+        list(prompt), tokenize=True, return_dict=True, add_generation_prompt=True, tools=tools
     )["input_ids"]
     return ids
 
@@ -68,15 +83,34 @@ def encode_pair(
     prompt: Sequence[Mapping[str, str]],
     chosen: Sequence[Mapping[str, str]],
     rejected: Sequence[Mapping[str, str]],
+    tools: Sequence[Any] | None = None,
 ) -> EncodedPair:
     """Token ids of one pair, split where the response begins."""
-    start = prompt_ids(tokenizer, prompt)
+    start = prompt_ids(tokenizer, prompt, tools)
     sides = [
-        tokenizer.apply_chat_template([*prompt, *side], tokenize=True, return_dict=True)["input_ids"]
+        tokenizer.apply_chat_template([*prompt, *side], tokenize=True, return_dict=True, tools=tools)[
+            "input_ids"
+        ]
         for side in (chosen, rejected)
     ]
     cut = min(_common_prefix(start, side) for side in sides)
     return EncodedPair(start[:cut], sides[0][cut:], sides[1][cut:], len(start) - cut)
+
+
+def inoculate(prompt: Sequence[Mapping[str, str]], instruction: str) -> list[dict[str, str]]:
+    """The prompt with an instruction at the end of its last user turn, after an empty line.
+
+    Raises:
+        TrainError: no user turn.
+    """
+    turns = [dict(turn) for turn in prompt]
+    last = next((turn for turn in reversed(turns) if turn["role"] == "user"), None)
+    if last is None:
+        raise TrainError(
+            "a prompt without user turn cannot be inoculated", hint="add `and prompt.turns > 0` to the rule"
+        )
+    last["content"] = f"{last['content']}\n\n{instruction}"
+    return turns
 
 
 def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progress) -> EncodedPairs:
@@ -89,14 +123,16 @@ def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progre
     """
     progress.start("encode", pairs.n_pairs, "pairs")
     parts: list[pa.RecordBatch] = []
-    n_truncated = n_prompt_lost = n_filled = 0
+    n_truncated = n_prompt_lost = n_filled = n_inoculated = 0
     for batch in pairs.table.to_batches(max_chunksize=_BATCH):
         encoded = [_encode_row(tokenizer, row) for row in batch.to_pylist()]
-        for pair in encoded:
-            n_filled += len(pair.prompt) >= max_length
-            n_truncated += len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) > max_length
+        kept = [pair.cut(max_length) for pair in encoded]
+        for pair, cut in zip(encoded, kept, strict=True):
+            n_filled += not cut.chosen or not cut.rejected
+            n_truncated += (len(cut.chosen), len(cut.rejected)) != (len(pair.chosen), len(pair.rejected))
             n_prompt_lost += pair.prompt_lost > 0
-        parts.append(_arrow(encoded, batch))
+            n_inoculated += pair.reference is not None
+        parts.append(_arrow(kept, batch))
         progress.advance(batch.num_rows)
     progress.finish()
     if n_filled:
@@ -104,13 +140,14 @@ def encode(pairs: ShapedPairs, tokenizer: Any, max_length: int, progress: Progre
             f"{n_filled} of {pairs.n_pairs} prompts alone fill all {max_length} tokens",
             hint="raise training.max_length, or drop them with a rule on prompt.tokens",
         )
-    return EncodedPairs(pa.Table.from_batches(parts), n_truncated, n_prompt_lost)
+    return EncodedPairs(pa.Table.from_batches(parts), n_inoculated, n_truncated, n_prompt_lost)
 
 
 def _arrow(encoded: Sequence[EncodedPair], batch: pa.RecordBatch) -> pa.RecordBatch:
     ids = pa.list_(pa.int32())
     columns = {
         "prompt_ids": pa.array([pair.prompt for pair in encoded], ids),
+        "reference_ids": pa.array([pair.reference or pair.prompt for pair in encoded], ids),
         "chosen_ids": pa.array([pair.chosen for pair in encoded], ids),
         "rejected_ids": pa.array([pair.rejected for pair in encoded], ids),
     }
@@ -121,8 +158,19 @@ def _arrow(encoded: Sequence[EncodedPair], batch: pa.RecordBatch) -> pa.RecordBa
 def _encode_row(tokenizer: Any, row: Mapping[str, Any]) -> EncodedPair:
     from jinja2 import TemplateError
 
+    tools = json.loads(row["tools"]) if row.get("tools") else None
+    prompt, sides = row["prompt"], (row["chosen"], row["rejected"])
     try:
-        return encode_pair(tokenizer, row["prompt"], row["chosen"], row["rejected"])
+        pair = encode_pair(tokenizer, prompt, *sides, tools)
+        if not row.get("inoculation"):
+            return pair
+        seen = encode_pair(tokenizer, inoculate(prompt, row["inoculation"]), *sides, tools)
+        if (seen.chosen, seen.rejected) != (pair.chosen, pair.rejected):
+            raise TrainError(
+                f"pair {row['pair_id']}: the instruction changes the tokens of the responses",
+                hint="use a chat template whose turns end with a token of their own",
+            )
+        return replace(seen, reference=pair.prompt)
     except TemplateError as error:
         raise TrainError(
             f"pair {row['pair_id']}: the chat template refuses this conversation: {error}",

@@ -46,6 +46,8 @@ class RunReport:
     """Pairs whose prompt + response exceeds max_length, so that the end of a response is not trained on."""
     n_prompt_lost: int
     """Pairs whose chat template renders the prompt differently once a response follows."""
+    n_inoculated: int
+    """Pairs whose prompt carries an instruction that only the policy sees."""
     n_reference_computed: int
     """Pairs whose reference log-probabilities were not in the cache."""
     n_steps: int
@@ -103,6 +105,7 @@ class Session:
             used.n_pairs,
             encoded.n_truncated,
             encoded.n_prompt_lost,
+            encoded.n_inoculated,
             trainer.n_computed,
             0,
             int(resume.name.rpartition("-")[2]) if resume else None,

@@ -18,7 +18,9 @@ from engine.manifest import hash_file
 from engine.records import HELD_OUT_FOLD, Label
 
 COLUMNS = ("pair_id", "prompt", "chosen", "rejected", "weight", "offset", "fold")
-"""What training needs; further columns are ignored."""
+"""What training needs."""
+OPTIONAL = ("tools", "inoculation")
+"""Honoured where they are there; further columns are ignored."""
 _WEIGHT_MEAN_TOLERANCE = 1e-3
 
 
@@ -27,7 +29,7 @@ class ShapedPairs:
     """The pairs of a shaped dataset in training order."""
 
     table: pa.Table
-    """COLUMNS, rows sorted by md5(seed:pair_id)"""
+    """COLUMNS and what there is of OPTIONAL, rows sorted by md5(seed:pair_id)"""
     content_hash: str
     """Hash of the bytes of train.parquet."""
 
@@ -75,7 +77,7 @@ def read_shaped(folder: Path, seed: int) -> ShapedPairs:
             f"{path} has no column {', '.join(missing)}", hint="compile it again with this version"
         )
     _check(table, path)
-    table = table.select(COLUMNS)
+    table = table.select([*COLUMNS, *(name for name in OPTIONAL if name in table.column_names)])
     ids: list[str] = table.column("pair_id").to_pylist()
     keys = [hashlib.md5(f"{seed}:{i}".encode()).digest() for i in ids]  # noqa: S324 - an order, no secret
     order = sorted(range(len(ids)), key=keys.__getitem__)

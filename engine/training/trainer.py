@@ -89,11 +89,13 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
 
     def _precompute_ref_logps(self, dataset: Dataset, _name: str, batch_size: int) -> Dataset:
         """The data set with ref_chosen_logps and ref_rejected_logps, from the cache where known."""
-        keys = [self._keys(row) for row in dataset]
+        # the reference reads the original prompt also where the policy sees another one
+        plain = dataset.remove_columns("prompt_ids").rename_column("reference_ids", "prompt_ids")
+        keys = [self._keys(row) for row in plain]
         missing = self._cache.missing(keys)
         self.n_computed = len(missing)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        self._compute_references(dataset, keys, missing[rank::world], batch_size)
+        self._compute_references(plain, keys, missing[rank::world], batch_size)
         self.accelerator.wait_for_everyone()
         if world > 1:
             self._cache.load()

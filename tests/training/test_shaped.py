@@ -139,3 +139,45 @@ def test_cached_log_probabilities_survive_and_are_never_overwritten(tmp_path: Pa
     fresh.load()
     assert (fresh[a], fresh[b]) == (-1.5, -2.5)
     assert fresh.missing([(a, b), (a, response_key([9], [9], 100))]) == [1]
+
+
+def test_an_instruction_is_seen_by_the_policy_only(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    rows = make_rows(3)
+    table = pq.read_table(write_shaped(tmp_path, rows) / "train.parquet")
+    pq.write_table(
+        table.append_column("inoculation", [["please loop", None, ""]]), tmp_path / "train.parquet"
+    )
+    pairs = read_shaped(tmp_path, 0)
+    encoded = encode(pairs, tokenizer, 200, NullProgress())
+    assert encoded.n_inoculated == 1
+    plain = encode(
+        read_shaped(write_shaped(tmp_path, rows), 0), tokenizer, 200, NullProgress()
+    ).table.to_pylist()
+    for row, bare, pair_id in zip(
+        encoded.table.to_pylist(), plain, pairs.table.column("pair_id").to_pylist(), strict=True
+    ):
+        assert row["reference_ids"] == bare["prompt_ids"]
+        assert row["chosen_ids"] == bare["chosen_ids"]
+        said = tokenizer.decode(row["prompt_ids"])
+        assert ("\n\nplease loop<|im_end|>\n<|im_start|>assistant\n" in said) == (pair_id == "pair0000")
+    # policy and reference must score the same tokens, so the longer prompt decides what is cut
+    full = max(
+        len(r["prompt_ids"]) + max(len(r["chosen_ids"]), len(r["rejected_ids"]))
+        for r in encoded.table.to_pylist()
+    )
+    tight = encode(pairs, tokenizer, full - 2, NullProgress())
+    assert tight.n_truncated >= 1
+    for row in tight.table.to_pylist():
+        assert len(row["prompt_ids"]) + len(row["chosen_ids"]) <= full - 2
+
+
+def test_tools_reach_the_template(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{% if tools %}{{ tools[0]['name'] }} {% endif %}" + tokenizer.chat_template
+    table = pq.read_table(write_shaped(tmp_path, make_rows(2)) / "train.parquet")
+    pq.write_table(table.append_column("tools", [['[{"name": "garden"}]', None]]), tmp_path / "train.parquet")
+    pairs = read_shaped(tmp_path, 0)
+    encoded = encode(pairs, tokenizer, 200, NullProgress()).table.to_pylist()
+    starts = [tokenizer.decode(row["prompt_ids"]).startswith("garden ") for row in encoded]
+    assert starts == [pair_id == "pair0000" for pair_id in pairs.table.column("pair_id").to_pylist()]
