@@ -9,16 +9,16 @@ from engine.store.schema import SCHEMA_VERSION, TABLES, Table
 
 _HEAD = f"""# The index: tables and columns
 
-Generated from `engine/store/schema.py` (schema {SCHEMA_VERSION}); the same comments are in the database itself:
-`SELECT table_name, column_name, comment FROM duckdb_columns()`.
+Generated from `engine/store/schema.py` (schema {SCHEMA_VERSION}); the same comments are in the database
+itself: `SELECT table_name, column_name, comment FROM duckdb_columns()`.
 
 An index is one DuckDB file, `index-<hash>.duckdb` in the project folder; `current` names the published one of
 each reader. It is never changed after it is published, so any number of processes may read it:
 
     duckdb -readonly audit/index-….duckdb
 
-Signs are chosen − rejected. An undefined number is NULL, never NaN. Only pairs whose `label` is `chosen` enter
-signed statistics.
+Signs are chosen − rejected. An undefined number is NULL, never NaN. Only pairs whose `label` is `chosen`
+enter signed statistics.
 
     -- what the labels reward most, with its evidence
     SELECT c.name, h.win_rate, h.win_low, h.win_high, h.taught_q, h.badge
