@@ -90,6 +90,8 @@ class ConceptSettings:
     """Leiden resolution (modularity)."""
     min_latents: int = 2
     """Smaller communities become single-latent concepts."""
+    max_latents: int = 24
+    """Larger communities are clustered again inside; 0: never."""
     n_topics: int | None = None
     """Topic contexts; None: clamp(n/500, 8, 512)."""
     n_prompt_clusters: int | None = None

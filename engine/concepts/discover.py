@@ -148,14 +148,9 @@ def _communities(edges: sp.csr_matrix, latents: NDArray[np.int64], settings: Con
     n = len(latents)
     if n == 0:
         return []
-    community = np.arange(n)
-    if edges.nnz:
-        leiden = Leiden(resolution=settings.resolution, modularity="newman", random_state=settings.seed)
-        community = np.asarray(leiden.fit_predict(edges))
     big: list[Group] = []
     single: list[Group] = []
-    order = np.argsort(community, kind="stable")
-    for members in np.split(order, np.nonzero(np.diff(community[order]))[0] + 1):
+    for members in _split(edges, np.arange(n), settings):
         inside = np.asarray(edges[members][:, members].sum(axis=1)).ravel()
         if len(members) < max(settings.min_latents, 2):
             single += [((int(latents[m]),), (0.0,)) for m in members]
@@ -164,6 +159,30 @@ def _communities(edges: sp.csr_matrix, latents: NDArray[np.int64], settings: Con
         big.append((tuple(int(latents[members[r]]) for r in rank), tuple(float(inside[r]) for r in rank)))
     big.sort(key=lambda g: (-len(g[0]), g[0]))
     return big + sorted(single)
+
+
+def _split(
+    edges: sp.csr_matrix, members: NDArray[np.int64], settings: ConceptSettings
+) -> list[NDArray[np.int64]]:
+    """Leiden communities of some latents, the large ones split again until they are small or hold together.
+
+    Modularity cannot see small communities in a large graph, and a concept of a hundred latents dilutes the
+    one latent that matters.
+    """
+    inside = edges[members][:, members].tocsr()
+    if inside.nnz == 0:
+        return [members[[k]] for k in range(len(members))]
+    leiden = Leiden(resolution=settings.resolution, modularity="newman", random_state=settings.seed)
+    community = np.asarray(leiden.fit_predict(inside))
+    order = np.argsort(community, kind="stable")
+    parts = np.split(members[order], np.nonzero(np.diff(community[order]))[0] + 1)
+    if len(parts) == 1:
+        return parts
+    found: list[NDArray[np.int64]] = []
+    for part in parts:
+        is_large = 0 < settings.max_latents < len(part)
+        found += _split(edges, part, settings) if is_large else [part]
+    return found
 
 
 def _latent_concepts(
