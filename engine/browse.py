@@ -37,6 +37,13 @@ from engine.views import (
     VerdictView,
 )
 
+_KINDS = ("concept", "context", "pair")
+SLOTS = (
+    "summary", "snapshot", "known", *_KINDS, *(f"{k} brief" for k in _KINDS),
+    *(f"open {name}" for name in GRIDS),
+)  # fmt: skip
+"""Purposes: a newer question interrupts an older one of the same purpose only."""
+
 
 class Browser:
     """A project as people review it."""
@@ -53,18 +60,7 @@ class Browser:
         with self._lock:
             self._store = store
             self._published = published
-            self._slots = {
-                name: QuerySlot(store)
-                for name in (
-                    "summary",
-                    "concept",
-                    "context",
-                    "pair",
-                    "snapshot",
-                    "known",
-                    *(f"open {name}" for name in GRIDS),
-                )
-            }
+            self._slots = {name: QuerySlot(store) for name in SLOTS}
             self._is_known: dict[str, bool] = {}
             self._called: frozenset[str] | None = None
             self._n_concepts = 0
@@ -138,24 +134,34 @@ class Browser:
         self._cursors.add(cursor)
         return cursor
 
-    def concept(self, concept_id: str) -> ConceptDetail:
-        """A concept with its evidence; a newer call interrupts an older one."""
-        return details.concept_detail(self._slots["concept"], concept_id)
+    def concept(self, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+        """A concept with its evidence; a newer call interrupts an older one.
 
-    def context(self, context_id: str) -> ContextDetail:
+        Args:
+            concept_id: its id.
+            is_brief: leave out sources and neighbours; brief calls interrupt brief ones only.
+        """
+        return details.concept_detail(self._slot("concept", is_brief), concept_id, is_brief=is_brief)
+
+    def context(self, context_id: str, *, is_brief: bool = False) -> ContextDetail:
         """A context with its concepts and examples."""
-        return details.context_detail(self._slots["context"], context_id)
+        return details.context_detail(self._slot("context", is_brief), context_id)
 
-    def pair(self, pair: int, concept_id: str | None = None) -> PairDetail:
+    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
         """A pair; with the peaks of a concept when one is named."""
-        return details.pair_detail(self._slots["pair"], pair, concept_id)
+        return details.pair_detail(self._slot("pair", is_brief), pair, concept_id)
 
     def find(self, what: str) -> PairDetail | ConceptDetail:
-        """The pair or concept that a person means: an id, its beginning, or a concept's name."""
-        found = find(self._store, what)
-        if found.pair is not None:
-            return self.pair(found.pair)
-        return self.concept(str(found.concept_id))
+        """A concept by id or name, or a pair by id; the beginning suffices where it is unique.
+
+        Raises:
+            StoreError: nothing, or more than one thing, is called so.
+        """
+        found = find(self._slots["known"], what)
+        return self.concept(found) if isinstance(found, str) else self.pair(found)
+
+    def _slot(self, name: str, is_brief: bool) -> QuerySlot:
+        return self._slots[f"{name} brief" if is_brief else name]
 
     # -- the journal ------------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         desk.tables[name].failed()
         if desk.prompt is not None:
             return  # half a filter makes no sense yet; enter says so
+    if purpose == "seek":
+        desk.is_seeking = False
     if purpose == "page":
         desk.set_page([PaneLine(((error.message, "error"),)), PaneLine(((error.hint or "", "dim"),))])
     if purpose != "watch" or not desk.has_watch_failed:
@@ -95,6 +97,7 @@ def _written(desk: "Desk", answer: Answer) -> None:
 
 
 def _sought(desk: "Desk", row: int | None) -> None:
+    desk.is_seeking = False
     if row is None:
         desk.say("no row without a verdict in that direction")
     else:
@@ -117,7 +120,7 @@ def _watched(desk: "Desk", has_new_index: bool, has_new_entries: bool) -> None:
 
 def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
     """Lay out what the page shows."""
-    width = max(desk.page.width, 20)
+    width = desk.page_width
     detail, view = desk.detail, desk.place.view
     if desk.place.is_table or desk.doing.is_listing:
         return
@@ -127,8 +130,8 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
             coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
         )
     elif isinstance(detail, ConceptDetail):
-        verdict = desk.reviewer.held.get(f"concept:{detail.concept_id}")
-        desk.set_page(concept_lines(detail, verdict, width, desk.glyphs), keep_place=keep_place)
+        lines = concept_lines(detail, desk.reviewer.held, width, desk.glyphs, context_id=desk.place.about)
+        desk.set_page(lines, keep_place=keep_place)
     elif isinstance(detail, ContextDetail):
         desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
@@ -140,13 +143,14 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     side = desk.side
     if not side.display:
         return
-    width = max(side.width, 20)
+    width = desk.side_width - 2
     detail = desk.side_detail
     if isinstance(detail, ConceptDetail):
-        verdict = desk.reviewer.held.get(f"concept:{detail.concept_id}")
-        side.set_lines(
-            concept_lines(detail, verdict, width, desk.glyphs, is_brief=True), keep_place=keep_place
-        )
+        row = desk.doing.row_place()
+        about = row.about if row is not None else None
+        held = desk.reviewer.held
+        lines = concept_lines(detail, held, width, desk.glyphs, context_id=about, is_brief=True)
+        side.set_lines(lines, keep_place=keep_place)
     elif isinstance(detail, ContextDetail):
         side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
@@ -234,7 +238,7 @@ def _page_where(desk: "Desk") -> Line:
     if isinstance(detail, ConceptDetail | ContextDetail):
         spans.append((f"  {one_line(detail.name, 60)}", "text"))
     elif isinstance(detail, PairDetail):
-        layout = desk.pair_options.layout_for(desk.page.width)
+        layout = desk.pair_options.layout_for(desk.page_width)
         spans.append(
             (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
         )

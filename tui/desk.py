@@ -35,6 +35,15 @@ SIDE_DELAY_S = 0.05
 """The pane beside the list is filled when the cursor has rested this long."""
 WATCH_S = 2.0
 """How often the pointer and the journal are looked at for changes by others."""
+NEVER_WAITS = frozenset({"cancel", "quit", "back", "redraw", "suspend"})
+MOVES = frozenset(
+    {
+        "down", "up", "first", "last", "half-down", "half-up", "page-down", "page-up", "record-next",
+        "record-previous", "hypotheses", "contexts", "pairs", "coverage", "history-back", "history-forward",
+        "last-view", "help", "palette", "command", "zoom", "column-left", "column-right", "undo", "redo", "reload",
+    }
+)  # fmt: skip
+"""Actions that need no row or page to be here."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
 WIDE, XWIDE = 100, 160
 
@@ -82,6 +91,9 @@ class Desk(Screen[None]):
         self.pair_options = PairOptions()
         self.list_name = "hypotheses"
         self.is_side_wanted = True
+        self.is_seeking = False
+        self._ahead: list[tuple[str, str | None]] = []
+        self._blocked: Matched | None = None
         self.has_watch_failed = False
         self.tables: dict[str, TableControl] = {}
         self._side_timer: Timer | None = None
@@ -137,6 +149,16 @@ class Desk(Screen[None]):
         return self.query_one("#side", TextPane)
 
     @property
+    def page_width(self) -> int:
+        """Cells for text on a page, also before it was laid out for the first time."""
+        return max((self.size.width or self.app.size.width) - 1, 20)
+
+    @property
+    def side_width(self) -> int:
+        """Cells of the pane beside the list, its frame included."""
+        return min(max((self.size.width or self.app.size.width) * 2 // 5, 45), 90)
+
+    @property
     def root(self) -> str:
         """The project's folder."""
         return self.summary.root if self.summary is not None else "."
@@ -186,7 +208,7 @@ class Desk(Screen[None]):
         self.page.display = not is_table
         has_side = is_table and self.is_side_wanted and width >= WIDE
         self.side.display = has_side
-        self.side.styles.width = min(max(width * 2 // 5, 45), 90)
+        self.side.styles.width = self.side_width
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for another size."""
@@ -213,6 +235,7 @@ class Desk(Screen[None]):
         """Take an answer over, unless a newer question has overtaken it."""
         if self.session.is_current(message.answer):
             answers.take(self, message.answer)
+            self.take_keys()
 
     def on_grid_view_pages_wanted(self, message: GridView.PagesWanted) -> None:
         """A grid misses rows."""
@@ -251,13 +274,53 @@ class Desk(Screen[None]):
         """Every key comes here."""
         event.stop()
         event.prevent_default()
-        key = key_name(event)
+        self._ahead.append((key_name(event), event.character))
+        self.take_keys()
+
+    def take_keys(self) -> None:
+        """Take the keys that were typed, as far as what they act on is here; the rest waits for answers."""
+        while self._ahead or self._blocked is not None:
+            if self._blocked is not None:
+                if self._is_waiting_for(self._blocked.action):
+                    self._skip_wait()
+                    return
+                found, self._blocked = self._blocked, None
+                self.doing.run(found.action, count=found.count, argument=found.argument)
+                continue
+            key, character = self._ahead.pop(0)
+            self._take_key(key, character)
+
+    def _skip_wait(self) -> None:
+        """Keys that never wait, typed while others do: cancel and quit."""
+        for i, (key, _) in enumerate(self._ahead):
+            if key in {"ctrl+c", "Q", "ctrl+q", "escape"}:
+                self._blocked = None
+                del self._ahead[:i]
+                self._take_key(*self._ahead.pop(0))
+                return
+
+    def _is_waiting_for(self, action: str) -> bool:
+        if action in NEVER_WAITS:
+            return False
+        if self.place.is_table:
+            control = self.table
+            if control.is_opening or self.is_seeking:
+                return True
+            return action not in MOVES and control.grid.n_rows > 0 and control.grid.current is None
+        return (
+            self.detail is None and self.place.view in ("concept", "context", "pair") and action not in MOVES
+        )
+
+    def _take_key(self, key: str, character: str | None) -> None:
         if self.prompt is not None:
-            self._prompt_key(self.prompt, key, event.character)
+            self._prompt_key(self.prompt, key, character)
             return
         had_message, self._message = bool(self._message), ()
         found = self.keys.feed(key, act.bindings(self.scopes))
         if isinstance(found, Matched):
+            if self._is_waiting_for(found.action):
+                self._blocked = found
+                return
             self.doing.run(found.action, count=found.count, argument=found.argument)
             if had_message and not self._message and self.prompt is None:
                 self.draw_bottom()

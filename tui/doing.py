@@ -137,18 +137,21 @@ class Doing(Moving, Tools):
         desk = self.desk
         row = desk.table.grid.current if desk.place.is_table else None
         target = target_of(row, desk.table.grid.spec) if row else self.page_target()
-        view = desk.reviewer.held.get(target.key) if target else None
-        if target is None or view is None:
+        verdict = desk.reviewer.verdict(target.key) if target else None
+        if target is None or verdict is None:
             desk.say("decide first, then give the reason", "warn")
             return
+        view = desk.reviewer.held.get(target.key)
 
         def done(text: str) -> None:
-            desk.reviewer.decide([target], view.verdict, text.strip() or None)
+            desk.reviewer.decide([target], verdict, text.strip() or None)
 
         if argument is not None:
             done(argument)
         else:
-            self.ask_line("reason", f"reason for {view.verdict.value}: ", done, text=view.reason or "")
+            self.ask_line(
+                "reason", f"reason for {verdict.value}: ", done, text=(view.reason or "") if view else ""
+            )
 
     def do_name(self, argument: str | None = None) -> None:
         """Ask for a name of the concept."""
@@ -200,6 +203,10 @@ class Doing(Moving, Tools):
         desk = self.desk
         control, before = desk.table, desk.place
 
+        def give_up() -> None:
+            self.not_later()
+            control.filter_by(before.ident)
+
         def apply(text: str) -> None:
             place = Place(desk.list_name, text.strip(), control.wish.context_id)
             if place != before:
@@ -213,7 +220,7 @@ class Doing(Moving, Tools):
         self.ask_line(
             "filter", "/", apply, text=control.wish.filter_text,
             change=lambda text: self.later(lambda: control.filter_by(text.strip())),
-            cancel=lambda: control.filter_by(before.ident),
+            cancel=give_up,
             complete=self._complete_column,
         )  # fmt: skip
 
@@ -266,7 +273,7 @@ class Doing(Moving, Tools):
 
         def lines(text: str) -> None:
             chosen = tuple(c for c in counts if text.casefold() in (c.value or "none").casefold())
-            desk.set_page(answers.facet_lines(chosen, column, desk.page.width, desk))
+            desk.set_page(answers.facet_lines(chosen, column, desk.page_width, desk))
 
         def done(_text: str) -> None:
             item = desk.page.item
@@ -349,7 +356,7 @@ class Doing(Moving, Tools):
         here.sort(key=lambda a: -scopes.index(a.scope))
 
         def lines(text: str) -> None:
-            desk.set_page(help_lines(here, text, desk.page.width))
+            desk.set_page(help_lines(here, text, desk.page_width))
 
         def done(_text: str) -> None:
             item = desk.page.item

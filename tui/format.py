@@ -25,6 +25,7 @@ class Glyphs:
     orphan: str = "?"
     axis: str = "┊"
     line: str = "─"
+    cross: str = "┼"
     point: str = "●"
     weak_point: str = "○"
     low_cut: str = "‹"
@@ -43,9 +44,9 @@ class Glyphs:
 
 
 ASCII = Glyphs(
-    cursor=">", selected="*", pending="~", axis=":", line="-", point="*", weak_point="o", low_cut="<",
-    high_cut=">", up="^", down="v", column="|", rule="-", more="~", yes="y", no=".", blocks=" .:-=+*#@",
-    full="#", empty=".", arrow="->",
+    cursor=">", selected="*", pending="~", axis=":", line="-", cross="+", point="*", weak_point="o",
+    low_cut="<", high_cut=">", up="^", down="v", column="|", rule="-", more="~", yes="y", no=".",
+    blocks=" .:-=+*#@", full="#", empty=".", arrow="->",
 )  # fmt: skip
 UNICODE = Glyphs()
 
@@ -130,7 +131,7 @@ def interval_bar(interval: Interval | tuple[Any, ...], width: int, glyphs: Glyph
     if low is not None and high is not None:
         first, last = _cell(low, width), _cell(high, width)
         for i in range(first, last + 1):
-            cells[i] = glyphs.line
+            cells[i] = glyphs.cross if i == width // 2 else glyphs.line
         if low < AXIS_LOW:
             cells[0] = glyphs.low_cut
         if high > AXIS_HIGH:

@@ -54,11 +54,11 @@ class Moving:
         if place is None:
             return
         if place.view == "concept":
-            desk.session.ask("side", lambda: project.concept(place.ident))
+            desk.session.ask("side", lambda: project.concept(place.ident, is_brief=True))
         elif place.view == "context":
-            desk.session.ask("side", lambda: project.context(place.ident))
+            desk.session.ask("side", lambda: project.context(place.ident, is_brief=True))
         else:
-            desk.session.ask("side", lambda: project.pair(int(place.ident), place.about))
+            desk.session.ask("side", lambda: project.pair(int(place.ident), place.about, is_brief=True))
 
     def row_place(self) -> Place | None:
         """What enter opens on the row under the cursor."""
@@ -67,7 +67,9 @@ class Moving:
         if row is None:
             return None
         if grid.spec.name == "hypotheses":
-            return Place("concept", str(row.values[grid.spec.index("concept_id")]))
+            is_inside = row.values[grid.spec.index("family")] != "concepts"
+            context_id = str(row.values[grid.spec.index("context_id")]) if is_inside else None
+            return Place("concept", str(row.values[grid.spec.index("concept_id")]), context_id)
         if grid.spec.name == "contexts":
             return Place("context", row.ident)
         return Place("pair", str(row.key))
@@ -75,7 +77,9 @@ class Moving:
     def came_from_list(self) -> bool:
         """The page shows the record of the row under the list's cursor."""
         place, row = self.desk.place, self.row_place()
-        return row is not None and (row.view, row.ident) == (place.view, place.ident)
+        if place.view == "pair" and row is not None and row.view == "pair":
+            return row.ident == place.ident
+        return row == place
 
     def ask_line(
         self, kind: str, label: str, done: Callable[[str], None], *, text: str = "",
@@ -86,6 +90,7 @@ class Moving:
         history = self.desk.histories.setdefault(kind, [])
 
         def remember(value: str) -> None:
+            self.not_later()
             if value.strip() and (not history or history[-1] != value):
                 history.append(value)
             done(value)
@@ -110,10 +115,15 @@ class Moving:
         self.is_listing = False
         self.desk.show(self.desk.past.pop())
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call once typing has paused."""
+    def not_later(self) -> None:
+        """Forget the call that was put off."""
         if self._later is not None:
             self._later.stop()
+            self._later = None
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call once typing has paused."""
+        self.not_later()
         self._later = self.desk.set_timer(FILTER_DELAY_S, call)
 
     # -- lists ------------------------------------------------------------------------------------------
@@ -182,6 +192,7 @@ class Moving:
                 desk.say("no row without a verdict " + ("below" if step > 0 else "above"))
         else:
             cursor, at = control.cursor, control.edge
+            desk.is_seeking = True
             desk.session.ask("seek", lambda: cursor.next_undecided(at, backwards=step < 0))
 
     def move_list(self, row: int) -> None:
@@ -278,9 +289,9 @@ class Moving:
         """Next layout."""
         options = self.desk.pair_options
         order = list(Layout)
-        now = order.index(options.layout_for(self.desk.page.width))
+        now = order.index(options.layout_for(self.desk.page_width))
         self.desk.pair_options = replace(options, layout=order[(now + 1) % len(order)])
-        if self.desk.page.width < 90 and self.desk.pair_options.layout is Layout.SPLIT:
+        if self.desk.page_width < 90 and self.desk.pair_options.layout is Layout.SPLIT:
             self.desk.pair_options = replace(options, layout=Layout.STACK)
         self._redraw_pair()
 

@@ -15,7 +15,7 @@ class Place:
     ident: str = ""
     """Id of the concept or context, number of the pair; for tables the filter text."""
     about: str | None = None
-    """pair: the concept whose peaks are shown; pairs: the context they belong to."""
+    """pair: the concept whose peaks are shown; pairs and concept: the context it is about."""
 
     @property
     def is_table(self) -> bool:

@@ -32,6 +32,11 @@ class Reviewer:
         view = self.held.get(key)
         return view.verdict.value if view is not None else None
 
+    def verdict(self, key: str) -> Verdict | None:
+        """Verdict of a target, on disk or on its way there."""
+        shown = self.shown(key)
+        return Verdict(shown.removesuffix("…")) if shown else None
+
     def decide(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None) -> None:
         """Write a verdict (None: clear) for some targets."""
         if verdict is not None:

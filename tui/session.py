@@ -6,8 +6,9 @@ order of the keys.
 """
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,13 +74,13 @@ class ProjectLike(Protocol):
     ) -> CursorLike:
         """Rows of a table."""
 
-    def concept(self, concept_id: str) -> ConceptDetail:
-        """A concept."""
+    def concept(self, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+        """A concept; brief: without what is slow, and without cancelling a whole one."""
 
-    def context(self, context_id: str) -> ContextDetail:
+    def context(self, context_id: str, *, is_brief: bool = False) -> ContextDetail:
         """A context."""
 
-    def pair(self, pair: int, concept_id: str | None = None) -> PairDetail:
+    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
         """A pair."""
 
     def verdicts(self, keys: Iterable[str] | None = None) -> Mapping[str, VerdictView]:
@@ -121,6 +122,14 @@ class ProjectLike(Protocol):
         """Let go of the index."""
 
 
+MAX_TRIES = 5
+_log = logging.getLogger(__name__)
+
+
+def _defect(error: Exception) -> ProsectError:
+    return ProsectError(f"this should not happen: {type(error).__name__}: {error}", hint="please report it")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of a question. Exactly one of value and error counts."""
@@ -148,17 +157,21 @@ class Session:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="prosect-write")
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
+        self._is_closed = False
 
     def ask(self, purpose: str, question: Callable[[], Any]) -> int:
         """Answer a question in the background; older questions of this purpose no longer matter."""
         generation = next(self._numbers)
+        if self._is_closed:
+            return generation
         self._latest[purpose] = generation
         self._readers.submit(self._run, purpose, generation, question)
         return generation
 
-    def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> "Future[None]":
+    def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> None:
         """Run a write after all writes before it; every one of them is answered."""
-        return self._writer.submit(self._run, purpose, 0, command, keys)
+        if not self._is_closed:
+            self._writer.submit(self._run, purpose, 0, command, keys)
 
     def is_current(self, answer: Answer) -> bool:
         """False for an answer that a newer question has overtaken."""
@@ -169,7 +182,12 @@ class Session:
         self._latest.pop(purpose, None)
 
     def _run(
-        self, purpose: str, generation: int, question: Callable[[], Any], keys: tuple[str, ...] = ()
+        self,
+        purpose: str,
+        generation: int,
+        question: Callable[[], Any],
+        keys: tuple[str, ...] = (),
+        n_tries: int = 1,
     ) -> None:
         if generation and self._latest.get(purpose) != generation:
             return
@@ -177,14 +195,24 @@ class Session:
             answer = Answer(purpose, generation, question(), None, keys)
         except Cancelled as error:
             if generation:
+                # Interrupted for another purpose's sake: ask again while somebody still waits for it.
+                if self._latest.get(purpose) == generation and n_tries < MAX_TRIES:
+                    self._run(purpose, generation, question, keys, n_tries + 1)
                 return
             answer = Answer(purpose, generation, None, error, keys)
         except ProsectError as error:
             answer = Answer(purpose, generation, None, error, keys)
+        except Exception as error:  # noqa: BLE001 - see below
+            # Where a worker meets the engine: a defect in one answer must not take the review down.
+            _log.exception("%s failed", purpose)
+            answer = Answer(purpose, generation, None, _defect(error), keys)
         self._deliver(answer)
 
     def close(self) -> None:
         """Finish the writes, drop the questions, let go of the project."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._writer.shutdown(wait=True)
         self._latest.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)

@@ -100,6 +100,7 @@ class Tools:
             if control.cursor is not None:
                 control.cursor.interrupt()
             control.failed()
+        desk.is_seeking = False
         desk.keys.reset()
         desk.say("cancelled; ctrl+c again quits")
 

@@ -70,8 +70,12 @@ def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:
     )
 
 
-def concept_detail(slot: QuerySlot, concept_id: str) -> ConceptDetail:
-    """Everything about one concept. Raises ``StoreError`` when the index has no such concept."""
+def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+    """Everything about one concept; brief: without sources and neighbours.
+
+    Raises:
+        StoreError: the index has no such concept.
+    """
     found = slot.run(
         f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
         f" c.n_prompt, c.redundancy_id FROM concepts c {_NAMES} WHERE c.concept_id = ?",
@@ -99,9 +103,9 @@ def concept_detail(slot: QuerySlot, concept_id: str) -> ConceptDetail:
         n_prompt=int(n_prompt or 0),
         everywhere=next(iter(evidence_of(slot, number, where="h.context = 0")), None),
         dose=_dose(slot, number),
-        by_source=_by_source(slot, number),
+        by_source=() if is_brief else _by_source(slot, number),
         differs=evidence_of(slot, number, where="h.context > 0"),
-        neighbours=_neighbours(slot, number, redundancy),
+        neighbours=() if is_brief else _neighbours(slot, number, redundancy),
         top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents]),
     )
 

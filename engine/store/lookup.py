@@ -1,56 +1,37 @@
-"""Find a record by what a person calls it: a pair id, a concept id, the beginning of one, or a name."""
-
-from dataclasses import dataclass
+"""Finding a concept or a pair by what a person types."""
 
 from engine.errors import StoreError
-from engine.store.connection import Store
+from engine.store.pages import QuerySlot
 
-_MIN_PREFIX = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Exactly one of the two is set."""
-
-    pair: int | None = None
-    concept_id: str | None = None
+_LIMIT = 6
 
 
-def find(store: Store, what: str) -> Found:
-    """The one pair or concept meant.
+def find(slot: QuerySlot, what: str) -> str | int:
+    """The concept id or the pair number that ``what`` names.
+
+    An exact id or name wins; else a beginning of an id or a name that only one thing has, ignoring case.
 
     Raises:
-        StoreError: nothing is called so, or more than one thing is; the candidates are listed.
+        StoreError: nothing, or more than one thing, is called so.
     """
-    if len(what) >= _MIN_PREFIX:
-        pairs = store.rows("SELECT pair FROM pairs WHERE starts_with(pair_id, lower(?)) LIMIT 2", [what])
-        concepts = store.rows(
-            "SELECT concept_id FROM concepts WHERE starts_with(concept_id, lower(?)) LIMIT 2", [what]
-        )
-        if len(pairs) + len(concepts) > 1:
-            raise StoreError(f"`{what}` begins more than one id", hint="give more of it")
-        if pairs:
-            return Found(pair=int(pairs[0][0]))
-        if concepts:
-            return Found(concept_id=str(concepts[0][0]))
-    return Found(concept_id=_by_name(store, what))
-
-
-def _by_name(store: Store, what: str) -> str:
-    for condition in ("lower(name) = lower(?)", "contains(lower(name), lower(?))"):
-        rows = store.rows(
-            "SELECT concept_id, name FROM ("
-            "SELECT c.concept_id, coalesce(n.name, c.name) AS name FROM concepts c"
-            " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id)"
-            f" WHERE {condition} ORDER BY name LIMIT 6",
-            [what],
-        )
-        if len(rows) == 1:
-            return str(rows[0][0])
-        if rows:
-            listed = ", ".join(f"{name} ({concept_id[:8]})" for concept_id, name in rows[:5])
-            raise StoreError(f"`{what}` could be {listed}", hint="give the start of the id instead")
-    raise StoreError(
-        f"no pair or concept is called `{what}`",
-        hint="numbers and ids are in `prosect pairs` and `prosect concepts`",
+    word = what.strip().lower()
+    named = (
+        "SELECT c.concept_id, coalesce(n.name, c.name) AS name FROM concepts c"
+        " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
     )
+    for where in (
+        "concept_id = $w OR lower(name) = $w",
+        "starts_with(concept_id, $w) OR starts_with(lower(name), $w)",
+    ):
+        concepts = slot.run(f"SELECT * FROM ({named}) WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word})
+        if len(concepts) == 1:
+            return str(concepts[0][0])
+        if concepts:
+            shown = ", ".join(f"{name} ({ident[:10]})" for ident, name in concepts)
+            raise StoreError(f"{what!r} names more than one concept: {shown}", hint="type more of the id")
+    pairs = slot.run(f"SELECT pair FROM pairs WHERE starts_with(pair_id, ?) LIMIT {_LIMIT}", [word])
+    if len(pairs) == 1:
+        return int(pairs[0][0])
+    if pairs:
+        raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
+    raise StoreError(f"nothing is called {what!r}", hint="`prosect hypotheses` lists concepts by name")

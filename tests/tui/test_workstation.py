@@ -1,20 +1,33 @@
 """The workstation by keys alone, on a real index."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from engine.browse import Browser
+from engine.paths import ProjectPaths
+from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("template") / "p", 90, 24)
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return make_world(tmp_path / "p", 120, 40)
+def world(template: World, tmp_path: Path) -> World:
+    shutil.copytree(template.paths.root, tmp_path / "p")
+    return replace(template, paths=ProjectPaths(tmp_path / "p"))
 
 
 def journal(world: World) -> list[dict[str, object]]:
+    if not world.paths.journal.exists():
+        return []
     return [json.loads(line) for line in world.paths.journal.read_text().splitlines()]
 
 
@@ -30,3 +43,273 @@ def test_a_verdict_key_writes_the_journal_and_moves_to_the_next_undecided(world:
 
     drive(world, scenario, (80, 24))
     assert [e["verdict"] for e in journal(world)] == ["suppress", "keep"]
+
+
+def test_all_four_verdicts_clear_repeat_undo_and_redo(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("=", "-", "+", "i", ".")
+        await driver.shows("5 verdicts")
+        await driver.keys("g", "g", "backspace")
+        await driver.shows("4 verdicts")
+        await driver.keys("u", "u")
+        await driver.until(lambda: len(driver.desk.reviewer.held) == 4)
+        await driver.keys("ctrl+r", "ctrl+r")
+        await driver.until(lambda: len(journal(world)) == 10)
+
+    drive(world, scenario)
+    assert [e.get("verdict", e["kind"]) for e in journal(world)] == [
+        "keep", "suppress", "amplify", "ignore", "ignore", "clear", "undo", "undo", "redo", "redo",
+    ]  # fmt: skip
+
+
+def test_a_selection_is_decided_as_one_step(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("V", "4", "j", "-")
+        await driver.shows("suppress: 5 rows")
+        await driver.shows("5 verdicts")
+        await driver.keys("u")
+        await driver.shows("0 verdicts")
+
+    drive(world, scenario)
+    assert len(journal(world)) == 6
+
+
+def test_a_reason_and_a_name_are_typed_and_kept(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("=", "k", "r")
+        await driver.type("praise [red] first")
+        await driver.keys("enter", "c")
+        await driver.type("flattery")
+        await driver.keys("enter")
+        await driver.shows("flattery")
+        await driver.keys("enter")
+        await driver.shows("praise [red] first")
+
+    drive(world, scenario)
+    reasons = [e["reason"] for e in journal(world) if e["kind"] == "verdict" and "reason" in e]
+    assert reasons == ["praise [red] first"]
+
+
+def test_a_filter_narrows_while_typing_and_escape_takes_it_back(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("/")
+        await driver.type("context:tea")
+        await driver.until(lambda: driver.desk.table.grid.n_rows == 8)
+        await driver.keys("escape")
+        await driver.until(lambda: driver.desk.table.grid.n_rows == 24)
+        await driver.keys("/")
+        await driver.type("wim>1")
+        await driver.keys("enter")
+        await driver.shows("did you mean `win`")
+
+    drive(world, scenario)
+
+
+def test_sorting_keeps_the_record_under_the_cursor(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("5", "j")
+        grid = driver.desk.table.grid
+        before = grid.current
+        assert before is not None
+        await driver.keys(">", "s")
+        await driver.until(lambda: "by concept ▲" in driver.screen())
+        after = grid.current
+        assert after is not None
+        assert after.ident == before.ident
+
+    drive(world, scenario)
+
+
+def test_facets_filter_to_a_value(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys(">", ">", "F")
+        await driver.shows("everywhere")
+        await driver.type("cod")
+        await driver.keys("enter")
+        await driver.until(lambda: driver.desk.table.grid.n_rows == 8)
+        assert driver.desk.table.wish.filter_text == "context=code"
+
+    drive(world, scenario)
+
+
+def test_pages_open_from_rows_and_back_returns_to_the_row(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("3", "j", "enter")
+        await driver.shows("Top pairs")
+        await driver.keys("j", "enter")
+        await driver.shows("CHOSEN")
+        await driver.keys("q", "q")
+        await driver.shows("Hypotheses")
+        assert driver.desk.table.grid.cursor == 3
+        await driver.keys("[")
+        await driver.keys("g", "x")
+        await driver.shows("Contexts")
+        await driver.keys("enter")
+        await driver.shows("Prompts")
+        await driver.keys("`")
+        await driver.shows("Contexts")
+
+    drive(world, scenario)
+
+
+def test_the_pair_screen_changes_layout_and_concept(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "p", "enter")
+        await driver.shows("side by side")
+        await driver.keys("v")
+        await driver.shows("stacked")
+        await driver.keys("v")
+        await driver.shows("{+chosen only+}")
+        await driver.keys("d", "p", "t")
+        await driver.shows("no diff")
+        await driver.until(lambda: driver.desk.place.about is not None)
+        await driver.keys("J")
+        await driver.shows("Pair  1")
+
+    drive(world, scenario)
+
+
+def test_help_filters_and_runs(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("?")
+        await driver.type("how far")
+        await driver.keys("enter")
+        await driver.shows("Coverage")
+
+    drive(world, scenario)
+
+
+def test_commands_by_name_complete_and_complain(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys(":")
+        await driver.type("cov")
+        await driver.keys("tab", "enter")
+        await driver.shows("Coverage")
+        await driver.keys("q", ":")
+        await driver.type("nonsense")
+        await driver.keys("enter")
+        await driver.shows("no command nonsense")
+        await driver.keys(":")
+        await driver.type("7")
+        await driver.keys("enter")
+        await driver.until(lambda: driver.desk.table.grid.cursor == 6)
+
+    drive(world, scenario)
+
+
+def test_a_prefix_shows_what_may_follow(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g")
+        await driver.shows("p pairs")
+
+    drive(world, scenario)
+
+
+def test_marks_bring_a_concept_back(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("j", "m", "a", "g", "p", "'", "a")
+        await driver.shows("Top pairs")
+
+    drive(world, scenario)
+
+
+def test_the_next_session_goes_on_where_this_one_ended(world: World) -> None:
+    async def first(driver: Driver) -> None:
+        await driver.keys("=", "=")
+        await driver.shows("2 verdicts")
+
+    async def second(driver: Driver) -> None:
+        await driver.shows("2 verdicts")
+        await driver.keys("u")
+        await driver.shows("1 verdicts")
+
+    drive(world, first)
+    drive(world, second)
+
+
+def test_another_persons_verdicts_appear(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        other = Browser(world.paths, ReviewSettings(author="bo"))
+        await driver.keys("=")
+        await driver.shows("1 verdicts")
+        target = next(iter(driver.desk.reviewer.held.values())).target
+        from engine.records import Verdict
+
+        other.set_verdict([target], Verdict.SUPPRESS)
+        other.close()
+        await driver.keys("R")
+        await driver.until(
+            lambda: [v.verdict for v in driver.desk.reviewer.held.values()] == [Verdict.SUPPRESS]
+        )
+        await driver.keys("k", "enter")
+        await driver.shows("ana decided otherwise")
+
+    drive(world, scenario)
+
+
+def test_a_verdict_that_cannot_be_saved_is_said_and_not_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    async def scenario(driver: Driver) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", refuse)
+            await driver.keys("=")
+            await driver.shows("not saved")
+        assert driver.desk.reviewer.held == {}
+        assert driver.desk.reviewer.shown(next(iter(driver.desk.reviewer._pending), "")) is None
+
+    drive(world, scenario)
+    assert journal(world) == []
+
+
+def test_a_newer_index_underneath_keeps_the_place(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("6", "j")
+        before = driver.desk.table.grid.current
+        assert before is not None
+        world.paths.index("next").hardlink_to(world.paths.index("world"))
+        pointer = json.loads(world.paths.current.read_text())
+        pointer["readers"]["reader"]["index"] = "next"
+        world.paths.current.write_text(json.dumps(pointer))
+        await driver.keys("R")
+        await driver.shows("a newer index is here")
+        await driver.until(
+            lambda: driver.desk.summary is not None and driver.desk.summary.index_hash == "next"
+        )
+        after = driver.desk.table.grid.current
+        assert after is not None
+        assert after.ident == before.ident
+
+    drive(world, scenario)
+
+
+SIZES = ((60, 15), (80, 24), (20, 5), (100, 30), (1, 1), (200, 60), (40, 8))
+
+
+def test_every_view_stands_every_size(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        for keys in (
+            ("g", "h"),
+            ("enter",),
+            ("enter",),
+            ("g", "p"),
+            ("enter",),
+            ("g", "x"),
+            ("enter",),
+            ("g", "v"),
+        ):
+            await driver.keys(*keys)
+            for width, height in SIZES:
+                await driver.pilot.resize_terminal(width, height)
+                await driver.keys("j")
+                lines = driver.screen().splitlines()
+                assert len(lines) == height
+        await driver.keys("g", "h")
+        await driver.shows("Hypotheses")
+
+    drive(world, scenario)

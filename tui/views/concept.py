@@ -1,5 +1,7 @@
 """A concept as lines: evidence, dose, sources, contexts where it differs, neighbours, top pairs. Pure."""
 
+from collections.abc import Mapping
+
 from engine.safe_text import one_line, sanitise
 from engine.views import ConceptDetail, Evidence, Snippet, TopPair, VerdictView
 from tui import format as fmt
@@ -12,11 +14,25 @@ BAR = 25
 
 
 def concept_lines(
-    detail: ConceptDetail, verdict: VerdictView | None, width: int, glyphs: Glyphs, *, is_brief: bool = False
-) -> list[PaneLine]:
-    """The page of a concept; ``is_brief`` is the pane beside the list."""
+    detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
+    context_id: str | None = None, is_brief: bool = False,
+) -> list[PaneLine]:  # fmt: skip
+    """The page of a concept.
+
+    Args:
+        detail: the concept.
+        held: verdicts by target key.
+        width: cells.
+        glyphs: characters to draw with.
+        context_id: the context whose hypothesis comes first; None: everywhere.
+        is_brief: the pane beside the list.
+    """
     bar = min(BAR, max(width // 3, 9)) | 1
-    lines = [PaneLine(line) for line in _head(detail, verdict, width, glyphs)]
+    lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
+    inside = next((e for e in detail.differs if e.context_id == context_id), None)
+    if inside is not None:
+        lines += [*_inside(inside, held, bar, width, glyphs), heading("Everywhere")]
+    lines.append(PaneLine(verdict_line(held.get(f"concept:{detail.concept_id}"), glyphs)))
     if detail.everywhere is not None:
         lines += [PaneLine(line) for line in evidence_lines(detail.everywhere, bar, width, glyphs)]
     else:
@@ -40,7 +56,25 @@ def heading(text: str, note: str = "") -> PaneLine:
     return PaneLine(((text, "title"), ("  " + note if note else "", "dim")))
 
 
-def _head(detail: ConceptDetail, verdict: VerdictView | None, width: int, glyphs: Glyphs) -> list[Line]:
+def _inside(
+    evidence: Evidence, held: Mapping[str, VerdictView], bar: int, width: int, glyphs: Glyphs
+) -> list[PaneLine]:
+    """The hypothesis inside one context: verdict, evidence, and whether it differs from everywhere."""
+    lines = [heading(f"In {one_line(evidence.context_name, 40)}")]
+    lines.append(PaneLine(verdict_line(held.get(f"hypothesis:{evidence.hypothesis_id}"), glyphs)))
+    lines += [PaneLine(line) for line in evidence_lines(evidence, bar, width, glyphs)]
+    if evidence.differs_z is not None:
+        said = (
+            "differs from everywhere"
+            if evidence.is_differs_call
+            else "no call on a difference from everywhere"
+        )
+        numbers = f"  z {fmt.signed(evidence.differs_z)}  q {fmt.q_value(evidence.differs_q)}"
+        lines.append(PaneLine(((said, "warn" if evidence.is_differs_call else "dim"), (numbers, "text"))))
+    return [*lines, PaneLine(())]
+
+
+def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     made_of = (
         detail.kind if not detail.n_latents else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
     )
@@ -52,7 +86,6 @@ def _head(detail: ConceptDetail, verdict: VerdictView | None, width: int, glyphs
     if detail.tokens:
         words = " ".join(one_line(t) or "␣" for t in detail.tokens)
         lines.append((("telling tokens  ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
-    lines.append(verdict_line(verdict, glyphs))
     return lines
 
 

@@ -171,13 +171,13 @@ def fold_words(words: Sequence[Word], width: int) -> list[Line]:
     size = 0
     for word, role in words:
         if word == "\n":
-            lines.append(tuple(current))
+            lines.append(_closed(current))
             current, size = [], 0
             continue
         rest = shown(word)
         need = cell_len(rest.rstrip())
         if current and size + need > width:
-            lines.append(tuple(current))
+            lines.append(_closed(current))
             current, size = [], 0
         while need > width:
             head = rest[: max(width // 2, 1)] if not rest.isascii() else rest[:width]
@@ -189,8 +189,18 @@ def fold_words(words: Sequence[Word], width: int) -> list[Line]:
         elif rest:
             current.append((rest, role))
         size += cell_len(rest)
-    lines.append(tuple(current))
+    lines.append(_closed(current))
     return lines
+
+
+def _closed(spans: list[Span]) -> Line:
+    """A line without the white space at its end."""
+    spans = list(spans)
+    while spans and not spans[-1][0].rstrip():
+        spans.pop()
+    if spans:
+        spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
+    return tuple(spans)
 
 
 def _titles(detail: PairDetail) -> tuple[str, str]:
