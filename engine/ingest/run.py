@@ -60,6 +60,11 @@ def ingest(
             collected, counts = _collect(opened, identities, before, scratch, settings, progress)
             expected, inputs = _identity(opened, identities, settings, progress)
             report = assemble(collected, counts, out_dir, scratch, settings, progress)
+    except OSError as error:
+        raise IngestError(
+            f"cannot write to {out_dir}: {error.strerror or error}",
+            hint="check free space (twice the size of the input is needed) and permissions",
+        ) from error
     finally:
         aside.shutdown(cancel_futures=True)
     write_manifest(

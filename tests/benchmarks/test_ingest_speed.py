@@ -3,8 +3,8 @@
 Run with ``pytest -m benchmark -s tests/benchmarks/test_ingest_speed.py``. PROSECT_BENCH_PAIRS sets the size
 (270,000 pairs are 2.2 GB of JSON lines). The file is made on the fly: mixture rows with messages, 8 kB each,
 prompts that repeat now and then. Each contender runs in a process of its own, so that peak memory is its own;
-``datasets`` parses the file into its Arrow cache and does nothing else. Figures are printed; nothing is asserted
-on wall time.
+``datasets`` parses the file into its Arrow cache and does nothing else. Figures are printed; nothing is
+asserted on wall time.
 """
 
 import json

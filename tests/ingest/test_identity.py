@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import IngestError
+from engine.errors import Cancelled, IngestError
 from engine.ingest.run import SourceSpec, ingest
 from engine.manifest import read_manifest
-from engine.progress import NullProgress
+from engine.progress import CancelToken, NullProgress
 from engine.records import pair_schema
 from engine.settings import IngestSettings
 from tests.ingest.tables import Json, entries_of, pairs_of, plain_row, run, write_jsonl
@@ -177,6 +177,25 @@ def test_unfinished_work_leaves_no_scratch_and_no_manifest(tmp_path: Path) -> No
     with pytest.raises(IngestError, match="none of 1 rows"):
         run(good, bad, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_cancelled_ingest_leaves_the_last_one_as_it_was(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    run(file, out=tmp_path / "out")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    token = CancelToken()
+    token.cancel()
+    write_jsonl(file, [plain_row(2)])
+    with pytest.raises(Cancelled):
+        ingest([SourceSpec(str(file))], tmp_path / "out", IngestSettings(), NullProgress(token))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    (tmp_path / "out").write_text("a file stands here", encoding="utf-8")
+    with pytest.raises(IngestError, match="cannot write to"):
+        run(file, out=tmp_path / "out" / "pairs")
 
 
 def _fold_pools() -> tuple[list[int], list[int]]:

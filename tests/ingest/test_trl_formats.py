@@ -1,12 +1,16 @@
 """TRL's four shapes, HH transcripts and the datasets that look like them."""
 
+import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.ingest.formats.transcripts import split_texts, transcript_turns
 from engine.ingest.run import SourceSpec, preview
-from tests.ingest.tables import assistant, entries_of, only_pair, pairs_of, run, said, user, write_jsonl
+from tests.ingest.tables import Json, assistant, entries_of, only_pair, pairs_of, run, said, user, write_jsonl
 
 
 def test_explicit_texts_keep_leading_spaces(tmp_path: Path) -> None:
@@ -198,3 +202,88 @@ def test_message_parts_are_joined_and_images_counted(tmp_path: Path) -> None:
     report = run(file, out=tmp_path / "out")
     assert said(pairs_of(tmp_path / "out")[0]["prompt"]) == [("user", "What is this?")]
     assert report.repaired == {"non_text_part": 1}
+
+
+def test_messages_that_went_through_csv_are_messages_again(tmp_path: Path) -> None:
+    sides = {"chosen": json.dumps([assistant("A")]), "rejected": json.dumps([assistant("B")])}
+    with (tmp_path / "x.csv").open("w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, ["prompt", "chosen", "rejected"])
+        writer.writeheader()
+        writer.writerow({"prompt": json.dumps([user("q")]), **sides})
+    run(tmp_path / "x.csv", out=tmp_path / "out")
+    (pair,) = pairs_of(tmp_path / "out")
+    assert said(pair["prompt"]) == [("user", "q")]
+    assert said(pair["chosen"]) == [("assistant", "A")]
+
+
+def test_an_answer_that_is_json_stays_text(tmp_path: Path) -> None:
+    pair = only_pair(
+        [{"prompt": "[1]", "chosen": '["a"]', "rejected": '{"role": "user"}'}], tmp_path, format="trl"
+    )
+    assert said(pair["chosen"]) == [("assistant", '["a"]')]
+    assert said(pair["prompt"]) == [("user", "[1]")]
+
+
+def test_texts_and_messages_may_be_mixed_in_a_column(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "p", "chosen": "a", "rejected": "b"},
+        {"prompt": "p2", "chosen": [assistant("a")], "rejected": [assistant("b")]},
+    ]
+    assert run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out").pairs == 2
+
+
+WRITERS: dict[str, Callable[[str, str, str], Any]] = {
+    "trl": lambda p, c, r: {"prompt": p, "chosen": c, "rejected": r},
+    "trl-conversational": lambda p, c, r: {
+        "prompt": [user(p)],
+        "chosen": [assistant(c)],
+        "rejected": [assistant(r)],
+    },
+    "trl-implicit-conversational": lambda p, c, r: {
+        "chosen": [user(p), assistant(c)],
+        "rejected": [user(p), assistant(r)],
+    },
+    "hh-rlhf": lambda p, c, r: {
+        "chosen": f"\n\nHuman: {p}\n\nAssistant: {c}",
+        "rejected": f"\n\nHuman: {p}\n\nAssistant: {r}",
+    },
+    "openai": lambda p, c, r: {
+        "input": {"messages": [user(p)]},
+        "preferred_output": [assistant(c)],
+        "non_preferred_output": [assistant(r)],
+    },
+    "sharegpt": lambda p, c, r: {
+        "conversations": [{"from": "human", "value": p}],
+        "chosen": {"from": "gpt", "value": c},
+        "rejected": {"from": "gpt", "value": r},
+    },
+    "torchtune": lambda p, c, r: {
+        "chosen_conversations": [user(p), assistant(c)],
+        "rejected_conversations": [user(p), assistant(r)],
+    },
+    "wimhf": lambda p, c, r: {"prompt": p, "response_A": r, "response_B": c, "label": 0},
+    "prefscope": lambda p, c, r: {"prompt": p, "completion_a": c, "completion_b": r, "human_pref": 1.0},
+    "icai": lambda p, c, r: {"input": p, "text_a": r, "text_b": c, "preferred_text": "text_b"},
+    "nemo": lambda p, c, r: {
+        "context": [user(p)],
+        "completions": [
+            {"rank": 0, "completion": [assistant(c)]},
+            {"rank": 1, "completion": [assistant(r)]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_same_pairs_have_the_same_identity_in_every_tool(name: str, tmp_path: Path) -> None:
+    pairs = [(f"question {i}?", f" yes, {i}\n", f"no é {i}") for i in range(5)]
+    for kind in ("trl", name):
+        rows: list[Json] = [WRITERS[kind](*p) for p in pairs]
+        run(
+            SourceSpec(str(write_jsonl(tmp_path / f"{kind}.jsonl", rows)), name="s"),
+            out=tmp_path / f"out-{kind}",
+        )
+    first, second = pairs_of(tmp_path / "out-trl"), pairs_of(tmp_path / f"out-{name}")
+    assert [p["pair_id"] for p in first] == [p["pair_id"] for p in second]
+    stored = json.loads((tmp_path / f"out-{name}" / "report.json").read_text(encoding="utf-8"))
+    assert stored["sources"][0]["format"] == name

@@ -4,7 +4,15 @@ from engine.ingest.drafts import Draft, Notes, Row, Turns
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
-from engine.ingest.formats.turns import prompt_turns, side_turns, split_common, turns, without_prompt
+from engine.ingest.formats.turns import (
+    is_messages,
+    prompt_turns,
+    side_turns,
+    split_common,
+    turns,
+    unpacked,
+    without_prompt,
+)
 
 _SIDES = frozenset({"chosen", "rejected"})
 _K = ValueKind
@@ -32,6 +40,16 @@ def _convert_explicit(row: Row, notes: Notes) -> list[Draft]:
     chosen = side_turns(row.get("chosen"), notes, "chosen")
     rejected = side_turns(row.get("rejected"), notes, "rejected")
     return [explicit_draft(prompt, chosen, rejected, notes)]
+
+
+def _convert_conversational(row: Row, notes: Notes) -> list[Draft]:
+    """As explicit; messages may have become JSON text on their way through csv."""
+    unpacked_row = dict(row)
+    for column in ("prompt", "chosen", "rejected"):
+        value = unpacked(row.get(column))
+        if is_messages(value):
+            unpacked_row[column] = value
+    return _convert_explicit(unpacked_row, notes)
 
 
 def _convert_implicit(row: Row, notes: Notes) -> list[Draft]:
@@ -108,8 +126,9 @@ CONVERSATIONAL = Format(
     "TRL, conversational, explicit prompt",
     "prompt: text or messages; chosen, rejected: messages",
     _detect_explicit_messages,
-    _convert_explicit,
+    _convert_conversational,
     _SIDES | {"prompt", "system"},
+    rank=2,
 )
 IMPLICIT_CONVERSATIONAL = Format(
     "trl-implicit-conversational",
@@ -126,7 +145,7 @@ ULTRAFEEDBACK = Format(
     _detect_ultrafeedback,
     _convert_explicit,
     _SIDES | {"prompt", "messages", "system"},
-    rank=3,
+    rank=4,
     from_description=True,
 )
 ARGILLA = Format(
@@ -136,7 +155,7 @@ ARGILLA = Format(
     _detect_argilla,
     _convert_explicit,
     _SIDES | {"prompt", "system"},
-    rank=3,
+    rank=4,
     from_description=True,
 )
 MIXTURE = Format(
@@ -146,7 +165,7 @@ MIXTURE = Format(
     _detect_mixture,
     _convert_mixture,
     _SIDES | {"prompt", "system"},
-    rank=2,
+    rank=3,
     from_description=True,
 )
 SKYWORK = Format(
