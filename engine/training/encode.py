@@ -93,7 +93,7 @@ def encode_pair(
         ]
         for side in (chosen, rejected)
     ]
-    cut = min(_common_prefix(start, side) for side in sides)
+    cut = min(common_prefix(start, side) for side in sides)
     return EncodedPair(start[:cut], sides[0][cut:], sides[1][cut:], len(start) - cut)
 
 
@@ -178,7 +178,8 @@ def _encode_row(tokenizer: Any, row: Mapping[str, Any]) -> EncodedPair:
         ) from error
 
 
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many leading tokens two sequences share."""
     n = 0
     for x, y in zip(a, b, strict=False):
         if x != y:

@@ -27,6 +27,7 @@ from engine.progress import CancelToken, NullProgress, Progress
 from engine.settings import TrainingSettings
 from engine.training.checkpoint import load_start
 from engine.training.events import EventLog
+from engine.training.interventions import read_interventions, refuse_unknown_methods
 from engine.training.losses import check_loss
 from engine.training.offline import offline
 from engine.training.request import read_request
@@ -66,10 +67,14 @@ def train(
     try:
         pairs = read_shaped(shaped_dir, settings.seed)
         check_loss(settings.loss_type, settings.label_smoothing, has_offsets=pairs.has_offsets)
+        interventions = read_interventions(shaped_dir)
+        refuse_unknown_methods(shaped_dir, interventions)
         folder = resolve_folder(model_path)
         with offline():
             start = load_start(folder)
-            run = Session(run_dir, cache_dir or run_dir, settings, pairs, start, log, progress, is_main)
+            run = Session(
+                run_dir, cache_dir or run_dir, settings, pairs, interventions, start, log, progress, is_main
+            )
             return run.go()
     except ProsectError as error:
         log.write("cancelled" if isinstance(error, Cancelled) else "error", {"message": error.message})

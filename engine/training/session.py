@@ -3,11 +3,13 @@
 Every process of a distributed run goes through the same code; only the first one writes.
 """
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
@@ -20,6 +22,7 @@ from engine.settings import TrainingSettings
 from engine.training.checkpoint import StartCheckpoint, last_whole
 from engine.training.encode import EncodedPairs, encode
 from engine.training.events import STOP_FLAG, EventLog, RunCallback
+from engine.training.interventions import Intervention, steering_columns
 from engine.training.reference import ReferenceCache
 from engine.training.request import STATUS, read_status
 from engine.training.shaped import ShapedPairs
@@ -71,6 +74,7 @@ class Session:
     cache_dir: Path
     settings: TrainingSettings
     pairs: ShapedPairs
+    interventions: tuple[Intervention, ...]
     start: StartCheckpoint
     log: EventLog
     progress: Progress
@@ -94,7 +98,7 @@ class Session:
             self.progress.note(
                 f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways"
             )
-        callback, trainer = self._trainer(encoded)
+        callback, trainer = self._trainer(self._with_steering(used, encoded))
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
         report = RunReport(
@@ -114,7 +118,19 @@ class Session:
         )
         self._write_status("running", report)
         self.log.write("resume" if resume else "start", report.as_dict() | {"step": report.resumed_from or 0})
-        return self._train(trainer, callback, report, resume)
+        try:
+            return self._train(trainer, callback, report, resume)
+        except torch.OutOfMemoryError as error:
+            self._write_status("failed", report)
+            raise TrainError(
+                f"the device ran out of memory: {error}",
+                hint="lower training.micro_batch_pairs or training.max_length, or set training.lora_rank",
+            ) from error
+        except Cancelled:
+            raise
+        except BaseException:
+            self._write_status("failed", report)
+            raise
 
     def _train(
         self, trainer: ShapedDPOTrainer, callback: RunCallback, report: RunReport, resume: Path | None
@@ -141,7 +157,7 @@ class Session:
         self.progress.finish()
         return finished
 
-    def _trainer(self, encoded: EncodedPairs) -> tuple[RunCallback, ShapedDPOTrainer]:
+    def _trainer(self, encoded: pa.Table) -> tuple[RunCallback, ShapedDPOTrainer]:
         device = pick_device(self.settings.device).type
         if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
             raise TrainError(
@@ -165,18 +181,30 @@ class Session:
             data_collator=ShapedCollator(
                 pad_token_id=tokenizer.pad_token_id, max_length=self.settings.max_length
             ),
-            train_dataset=Dataset(encoded.table),
+            train_dataset=Dataset(encoded),
             processing_class=tokenizer,
             callbacks=[callback],
             peft_config=_lora(self.settings),
         )
         trainer.remove_callback(PrinterCallback)
-        if len(trainer.train_dataset) != encoded.table.num_rows:
+        if len(trainer.train_dataset) != encoded.num_rows:
             raise TrainError(
-                f"{encoded.table.num_rows} pairs came in, {len(trainer.train_dataset)} would be trained on",
+                f"{encoded.num_rows} pairs came in, {len(trainer.train_dataset)} would be trained on",
                 hint="install the pinned trl: another version changes the data set",
             )
+        trainer.intervene(self.interventions)
         return callback, trainer
+
+    def _with_steering(self, used: ShapedPairs, encoded: EncodedPairs) -> pa.Table:
+        """The encoded pairs, with the columns that say where steering acts."""
+        table = encoded.table
+        if not self.interventions:
+            return table
+        ids, prompts = (used.table.column(name).to_pylist() for name in ("pair_id", "prompt"))
+        columns = steering_columns(self.interventions, ids, prompts, self.start.tokenizer)
+        for name, values in columns.items():
+            table = table.append_column(name, pa.array(values, pa.int64()))
+        return table
 
     def _save_model(self, trainer: ShapedDPOTrainer, folder: Path) -> None:
         """The tuned checkpoint, complete and loadable without peft."""
@@ -208,11 +236,12 @@ class Session:
         return fingerprint("train", STAGE_VERSION, self._inputs(), settings)
 
     def _inputs(self) -> dict[str, str]:
-        return {
+        inputs = {
             "shaped": self.pairs.content_hash,
             "weights": self.start.weights_hash,
             "tokenizer": self.start.tokenizer_hash,
         }
+        return inputs | {f"intervention {i}": item.content_hash for i, item in enumerate(self.interventions)}
 
     def _refuse_other_run(self, identity: str) -> None:
         if not (self.run_dir / STATUS).exists():
@@ -269,7 +298,8 @@ def _same_everywhere(trainer: ShapedDPOTrainer, resume: Path | None) -> Path | N
 
 def _last_log(trainer: ShapedDPOTrainer) -> dict[str, float]:
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return {k: float(v) for k, v in steps[-1].items()} if steps else {}
+    last = {k: float(v) for k, v in steps[-1].items()} if steps else {}
+    return {k: v for k, v in last.items() if math.isfinite(v)}
 
 
 def _lora(settings: TrainingSettings) -> Any:

@@ -6,6 +6,7 @@ reference log-probability of the chosen side. With w = 1 and m = 0 both do nothi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from engine.errors import TrainError
 from engine.progress import Progress
+from engine.training.interventions import NORM_PAIRS, Intervention, Interventions, steered_places
 from engine.training.losses import offset_in_reference, pair_losses
 from engine.training.reference import ReferenceCache, response_key
 
 _SHAPING = ("weight", "offset")
+_STEERING = "steer_"
+"""Columns that begin so tell where steering acts."""
 _SAVE_EVERY_PAIRS = 2_000
 
 
@@ -34,6 +38,8 @@ class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl sh
         batch: dict[str, Any] = super().torch_call(examples)
         for name in _SHAPING:
             batch[name] = torch.tensor([example[name] for example in examples], dtype=torch.float32)
+        for name in (name for name in examples[0] if name.startswith(_STEERING)):
+            batch[name] = torch.tensor([example[name] for example in examples])
         return batch
 
 
@@ -72,6 +78,8 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         self._cache = cache
         self._has_offsets = has_offsets
         self._progress = progress
+        self.interventions: Interventions | None = None
+        """Set after building: the reference pass, which belongs to building, must be of the plain start."""
         self.n_computed = 0
         """Pairs whose reference log-probabilities were not in the cache."""
         super().__init__(**arguments)
@@ -82,7 +90,9 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns += [name for name in _SHAPING if name not in self._signature_columns]
+        steering = [name for name in self.train_dataset.column_names if name.startswith(_STEERING)]
+        known = set(self._signature_columns)
+        self._signature_columns += [name for name in (*_SHAPING, *steering) if name not in known]
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""
@@ -137,19 +147,20 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
 
     def compute_ref_log_probs(self, model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of chosen and rejected responses under the start, each (B,)."""
-        plain = {name: tensor for name, tensor in inputs.items() if name not in _SHAPING}
+        plain = {name: tensor for name, tensor in inputs.items() if not _is_ours(name)}
         chosen, rejected = super().compute_ref_log_probs(model, plain)
         return chosen, rejected
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Tensor], return_outputs: bool) -> Any:
-        inputs = dict(inputs)
-        weight, offset = inputs.pop("weight"), inputs.pop("offset")
+        weight, offset, acting = inputs["weight"], inputs["offset"], self._acting(inputs)
+        inputs = {name: tensor for name, tensor in inputs.items() if not _is_ours(name)}
         tokens = tuple(mask.sum(1) for mask in inputs["completion_mask"].chunk(2))
         shift = offset_in_reference(self.loss_types[0], self.beta, offset, tokens[0])
         reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         inputs["ref_chosen_logps"] = reference[0] - shift
         policy = _WeightedPolicy(model, weight)
-        result = super()._compute_loss(policy, inputs, return_outputs)
+        with acting:
+            result = super()._compute_loss(policy, inputs, return_outputs)
         if policy.log_probs is None:
             raise TrainError("TRL did not ask the policy for log-probabilities", hint="install trl 1.16")
         with torch.no_grad():
@@ -165,6 +176,24 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
             )
             self._log_shaping(weight * losses, weight, *(self.beta * ratio for ratio in ratios))
         return result
+
+    def _acting(self, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Inside it the policy is steered and ablated; evaluation never is."""
+        if self.interventions is None or not self.model.training:
+            return nullcontext()
+        places = steered_places(inputs, self.interventions.n_steerings)
+        return self.interventions.active(places, inputs["attention_mask"])
+
+    def intervene(self, items: Sequence[Intervention]) -> None:
+        """Place interventions in the policy, scaled on the first pairs. Call before the first step."""
+        if not items:
+            return
+        rows = [self.train_dataset[i] for i in range(min(NORM_PAIRS, len(self.train_dataset)))]
+        device = self.accelerator.device
+        batches = [{k: v.to(device) for k, v in self.data_collator([row]).items()} for row in rows]
+        policy = self.accelerator.unwrap_model(self.model).to(device)
+        policy = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
+        self.interventions = Interventions.place(items, policy, batches)
 
     def _log_shaping(self, losses: Tensor, weight: Tensor, chosen: Tensor, rejected: Tensor) -> None:
         """Log the weighted loss, and put rewards without m in place of those with it."""
@@ -182,6 +211,10 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         }
         for name, values in pure.items():
             metrics[name][-1] = gather(values).mean().item()
+
+
+def _is_ours(name: str) -> bool:
+    return name in _SHAPING or name.startswith(_STEERING)
 
 
 def training_arguments(output: Path, settings: Any, *, device_type: str) -> DPOConfig:
