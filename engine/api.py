@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from engine.compiler.records import Plan
     from engine.ingest.run import SourceSpec
     from engine.pipeline.audit import AuditReport
+    from engine.pipeline.outcome import NamedOutcome
     from engine.pipeline.shape import Decisions
+    from engine.pipeline.train import Started
 
 
 class Listing(NamedTuple):
@@ -64,6 +66,13 @@ def sample_folder() -> Path:
     raise StoreError(
         "this installation carries no sample data", hint="install prosect from its wheel or checkout"
     )
+
+
+def project_of(folder: Path) -> ProjectPaths:
+    """The project that DIR/shaped/HASH or DIR/runs/ID lies in. Raises ``TrainError`` where there is none."""
+    from engine.pipeline.train import project_of as find
+
+    return find(folder)
 
 
 class Project:
@@ -180,6 +189,20 @@ class Project:
             locked=locked,
             allow_failing=allow_failing,
         )
+
+    def train(
+        self, shaped_dir: Path, *, run_dir: Path | None = None, progress: Progress | None = None
+    ) -> "Started":
+        """Write the forecast, then train on a shaped dataset of this project, or go on with its run."""
+        from engine.pipeline.train import start_run
+
+        return start_run(self.paths, shaped_dir, self.settings.training, progress or NullProgress(), run_dir)
+
+    def outcome(self, run_dir: Path, *, progress: Progress | None = None) -> "NamedOutcome":
+        """Sample held-out prompts before and after a run and compare with its forecast."""
+        from engine.pipeline.outcome import measure_outcome
+
+        return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress())
 
     def decisions(self) -> "Decisions":
         """Verdicts and names as they stand."""

@@ -20,6 +20,7 @@ from engine.cli.browse import (
     show_command,
 )
 from engine.cli.shape import compile_command, plan_command
+from engine.cli.train import outcome_command, train_command
 from engine.cli.workstation import open_command
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
@@ -80,6 +81,8 @@ COMMANDS: tuple[click.Command, ...] = (
     open_command,
     plan_command,
     compile_command,
+    train_command,
+    outcome_command,
 )
 for command in COMMANDS:
     main.add_command(command)

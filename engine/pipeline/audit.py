@@ -71,6 +71,7 @@ def audit(
 ) -> AuditReport:
     """Run or resume an audit and publish its index; large ones publish early indexes on the way."""
     from engine.ingest.run import ingest
+    from engine.pipeline.readers import save_spec
     from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
@@ -78,6 +79,7 @@ def audit(
     paths.root.mkdir(parents=True, exist_ok=True)
     ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress)
     reader = open_reader(spec, settings.reading)
+    save_spec(paths.reader_dir(reader.reader_hash), reader.spec)
     read, index_hash, facts = _read_and_build(paths, reader, ingested.pairs, settings, progress)
     return AuditReport(
         root=str(paths.root),

@@ -55,19 +55,65 @@ def mean_delta(disparity: Disparity, group: NDArray[np.int32], weight: Vector, t
         raise StatsError(
             "a forecast needs pairs of at least two prompt groups", hint="the rules leave too few pairs"
         )
-    n_pairs, total = len(weight), float(weight.sum())
-    x = weight * turn
-    u = sp.csr_matrix(
-        (disparity.u.astype(np.float64), disparity.pair, disparity.indptr), (disparity.n_units, n_pairs)
-    )
-    gather = sp.csr_matrix((np.ones(n_pairs), (np.arange(n_pairs), group)))
-    sums = (u @ sp.diags(x)) @ gather  # (M, G) Σ_i w·t·u by group
-    group_weight = gather.T @ weight  # (G,)
-    mean = np.asarray(sums.sum(axis=1)).ravel() / total
-    square = np.asarray(sums.multiply(sums).sum(axis=1)).ravel()
-    cross = sums @ group_weight
-    spread = np.maximum(square - 2 * mean * cross + mean**2 * float(group_weight @ group_weight), 0.0)
+    u = _matrix(disparity, len(weight))
+    sums = _group_sums(u, group, weight * turn)  # (M, G) Σ_i w·t·u by group
+    total = float(weight.sum())
+    group_weight = np.bincount(group, weight).astype(np.float64)  # (G,)
+    mean = _rows(sums) / total
+    square = _rows(sums.multiply(sums))
+    cross: Vector = np.asarray(sums @ group_weight)
+    spread = np.maximum(square - 2 * mean * cross + mean**2 * float(np.sum(group_weight**2)), 0.0)
     se = np.sqrt(spread * len(used) / (len(used) - 1)) / total
     half = float(special.ndtri((1 + LEVEL) / 2)) * se
-    active = (u != 0).astype(np.float64) @ (weight > 0).astype(np.float64)
-    return MeanDelta(mean, se, mean - half, mean + half, np.asarray(active).astype(np.int64))
+    active = np.asarray(abs(u).sign() @ (weight > 0).astype(np.float64))
+    return MeanDelta(mean, se, mean - half, mean + half, active.astype(np.int64))
+
+
+def length_only(disparity: Disparity, length: Vector, weight: Vector, turn: Vector) -> Vector:
+    """What the mean delta would be if each unit moved with length and with nothing else.
+
+    The slope of u on the log length ratio (least squares through the origin, so that swapping sides changes
+    its forecast's sign only) times the weighted mean log length ratio as turned.
+
+    Args:
+        disparity: u of M units over P pairs.
+        length: (P,) log chosen tokens − log rejected tokens.
+        weight: (P,) ≥ 0.
+        turn: (P,) as for ``mean_delta``.
+
+    Returns:
+        (M,); zeros where lengths never differ.
+    """
+    size = float(weight @ length**2)
+    if size == 0:
+        return np.zeros(disparity.n_units)
+    slope: Vector = np.asarray(_matrix(disparity, len(weight)) @ (weight * length)) / size
+    return slope * float(weight @ (turn * length)) / float(weight.sum())
+
+
+def shuffled_labels(
+    disparity: Disparity,
+    group: NDArray[np.int32],
+    weight: Vector,
+    turn: Vector,
+    rng: np.random.Generator,
+    n: int,
+) -> NDArray[np.float64]:
+    """Mean deltas when each prompt group's label is a fair coin, (n, M): forecasts that cannot know."""
+    sums = _group_sums(_matrix(disparity, len(weight)), group, weight * turn)
+    signs = rng.choice(np.array([-1.0, 1.0]), (sums.shape[1], n))
+    drawn: NDArray[np.float64] = np.asarray(sums @ signs).T / float(weight.sum())
+    return drawn
+
+
+def _matrix(disparity: Disparity, n_pairs: int) -> sp.csr_matrix:
+    values = disparity.u.astype(np.float64)
+    return sp.csr_matrix((values, disparity.pair, disparity.indptr), (disparity.n_units, n_pairs))
+
+
+def _group_sums(u: sp.csr_matrix, group: NDArray[np.int32], x: Vector) -> sp.csr_matrix:
+    return sp.csr_matrix(u @ sp.csr_matrix((x, (np.arange(len(x)), group))))
+
+
+def _rows(matrix: sp.csr_matrix) -> Vector:
+    return np.asarray(matrix.sum(axis=1), np.float64).ravel()

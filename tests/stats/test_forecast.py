@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from numpy.typing import NDArray
 
 from engine.arrays import Disparity
 from engine.errors import StatsError
-from engine.stats.forecast import mean_delta
+from engine.stats.forecast import length_only, mean_delta, shuffled_labels
 
 
-def disparity(dense: np.ndarray) -> Disparity:  # type: ignore[type-arg] # (M, P) of any float
+def disparity(dense: NDArray[np.float64]) -> Disparity:
     unit, pair = np.nonzero(dense)
     indptr = np.searchsorted(unit, np.arange(len(dense) + 1)).astype(np.int64)
     return Disparity(indptr, pair.astype(np.uint32), dense[unit, pair].astype(np.float32))
@@ -65,3 +66,28 @@ def test_too_little_or_broken_weight_is_an_error(weight: list[float]) -> None:
         mean_delta(
             disparity(np.array([[1.0, -1.0]])), np.array([0, 1], np.int32), np.array(weight), np.ones(2)
         )
+
+
+def test_length_only_forecast_is_the_regression_through_the_origin() -> None:
+    rng = np.random.default_rng(3)
+    u, length = rng.choice([-1.0, 0.0, 1.0], (2, 80)), rng.normal(size=80)
+    weight = rng.choice([0.5, 1.0], 80)
+    found = length_only(disparity(u), length, weight, np.ones(80))
+    for unit in range(2):
+        slope = float(sm.WLS(u[unit], length, weights=weight).fit().params[0])
+        assert found[unit] == pytest.approx(slope * np.average(length, weights=weight))
+
+
+def test_equal_lengths_forecast_nothing_from_length() -> None:
+    assert length_only(disparity(np.array([[1.0, -1.0]])), np.zeros(2), np.ones(2), np.ones(2)).tolist() == [
+        0.0
+    ]
+
+
+def test_shuffled_labels_average_to_nothing_with_the_standard_error_of_the_forecast() -> None:
+    rng = np.random.default_rng(4)
+    u, group = disparity(rng.choice([-1.0, 0.0, 1.0], (1, 400))), np.arange(400, dtype=np.int32)
+    draws = shuffled_labels(u, group, np.ones(400), np.ones(400), rng, 4000)[:, 0]
+    se = float(np.sqrt(np.sum(np.abs(u.u))) / 400)  # independent signs: Σ u² / P²
+    assert abs(draws.mean()) < 4 * se / np.sqrt(4000)
+    assert draws.std() == pytest.approx(se, rel=0.05)

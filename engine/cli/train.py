@@ -1,0 +1,106 @@
+"""Commands that train and look back: ``train``, ``outcome``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.options import output_options, parse_assignments, set_option
+from engine.cli.output import write_json, write_table
+from engine.cli.progress import progress_for
+
+if TYPE_CHECKING:
+    from engine.pipeline.outcome import NamedOutcome
+    from engine.stats.outcome import ConceptOutcome
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("train")
+@click.argument("shaped", type=_FOLDER, metavar="SHAPED")
+@click.option("--model", metavar="CHECKPOINT", help="Start from this checkpoint; default: the reader's own.")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps; default: one epoch.")
+@click.option("--lr", "learning_rate", type=float, help="Learning rate.")
+@click.option("--beta", type=float, help="β of the loss.")
+@click.option(
+    "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
+)
+@click.option("-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder; default: DIR/runs/<hash>.")
+@set_option
+@output_options
+def train_command(
+    shaped: Path,
+    output: Path | None,
+    assignments: tuple[str, ...],
+    plain: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Weighted DPO on a shaped dataset (DIR/shaped/HASH), forecast first.
+
+    The same command again resumes the same run; ctrl+c saves and stops.
+    """
+    from engine.api import Project, project_of
+
+    overrides = parse_assignments(assignments)
+    given = {key: value for key, value in options.items() if value is not None}
+    overrides["training"] = overrides.get("training", {}) | given
+    with (
+        Project(project_of(shaped).root, overrides=overrides) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        started = opened.train(shaped, run_dir=output, progress=progress)
+    report = started.report.as_dict()
+    if as_json:
+        write_json(report | {"forecast": started.forecast_path})
+        return
+    shown = ("n_pairs", "n_truncated", "n_prompt_lost", "n_reference_computed", "n_steps", "resumed_from")
+    write_table(("what", "n"), [(key, report[key]) for key in shown], plain=plain)
+    write_table(("last step", ""), sorted(report["last"].items()), plain=plain)
+    click.echo(f"\nforecast of {started.n_forecast} concepts: {started.forecast_path}")
+    click.echo(f"tuned checkpoint: {report['model_dir']}\noutcome: prosect outcome {report['run_dir']}")
+
+
+@click.command("outcome")
+@click.argument("run", type=_FOLDER, metavar="RUN")
+@click.option("--all", "show_all", is_flag=True, help="Every concept, also those too rare to be scored.")
+@set_option
+@output_options
+def outcome_command(
+    run: Path, show_all: bool, assignments: tuple[str, ...], plain: bool, as_json: bool
+) -> None:
+    """What a finished run changed, concept by concept, beside what was forecast."""
+    from engine.api import Project, project_of
+
+    with (
+        Project(project_of(run).root, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        found = opened.outcome(run, progress=progress)
+    if as_json:
+        write_json(found.as_dict())
+        return
+    _show(found, plain=plain, show_all=show_all)
+
+
+def _show(found: "NamedOutcome", *, plain: bool, show_all: bool) -> None:
+    if not plain:
+        for line in found.lines:
+            click.echo(line)
+        click.echo("")
+    rows = [
+        (name, o.forecast, o.forecast_se, o.change, o.change_low, o.change_high, o.q_value, _mark(o))
+        for name, o in zip(found.names, found.outcome.concepts, strict=True)
+        if show_all or o.is_scored
+    ]
+    rows.sort(key=lambda row: -abs(row[1]))
+    header = ("concept", "forecast", "± se", "observed", "low", "high", "q", "")
+    write_table(header, rows, plain=plain, flexible=0)
+    if not plain and found.n_without_latents:
+        click.echo(f"\n{found.n_without_latents} column concepts have forecasts but no readings on rollouts")
+
+
+def _mark(outcome: "ConceptOutcome") -> str:
+    if outcome.is_moved:
+        return "moved"
+    return "" if outcome.is_scored else "too rare"

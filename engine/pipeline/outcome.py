@@ -1,0 +1,162 @@
+"""After a run: sample held-out prompts before and after, read the rollouts, compare with the forecast."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import StatsError, TrainError
+from engine.manifest import write_json
+from engine.paths import ProjectPaths
+from engine.pipeline.readers import reopen
+from engine.pipeline.train import read_ledger, shaped_facts
+from engine.progress import Progress
+from engine.settings import Settings
+from engine.stats.forecast import shuffled_labels
+from engine.stats.outcome import ResponseReadings, concept_presence, measure_movement, prompt_changes
+from engine.stats.outcome_score import Outcome, report_lines, score_outcome
+from engine.store.concepts import IndexConcepts, load_concepts, load_pairs
+from engine.store.connection import Store
+from engine.training.movement import score_held_out, score_rollouts
+from engine.training.request import REQUEST, read_request, read_status
+from engine.training.rollouts import Rollouts, sample_rollouts
+
+if TYPE_CHECKING:
+    from engine.reading.reader import Reader
+
+_N_NULLS = 200
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOutcome:
+    """An outcome with the names of its concepts."""
+
+    outcome: Outcome
+    names: tuple[str, ...]
+    concept_ids: tuple[str, ...]
+    n_without_latents: int
+    """Column concepts: forecast, but not measured on rollouts."""
+    lines: tuple[str, ...]
+    """The report in words."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON value; one entry per concept with its name."""
+        report = self.outcome.as_dict()
+        for row, name, ident in zip(report["concepts"], self.names, self.concept_ids, strict=True):
+            row |= {"name": name, "concept_id": ident}
+        return report | {"n_without_latents": self.n_without_latents, "lines": list(self.lines)}
+
+
+def measure_outcome(
+    paths: ProjectPaths, run_dir: Path, settings: Settings, progress: Progress
+) -> NamedOutcome:
+    """Score a finished run and write runs/<id>/outcome.json.
+
+    Raises:
+        TrainError: the run is not finished, or has no held-out prompts.
+        ModelError: the reader or a checkpoint is gone.
+    """
+    request = read_request(run_dir / REQUEST)
+    status = read_status(run_dir)
+    if status["status"] != "finished":
+        raise TrainError(
+            f"{run_dir} is {status['status']}", hint="run the same `prosect train` again to finish it"
+        )
+    start, tuned = status["model_path"], status["report"]["model_dir"]
+    training = request.settings
+    before = sample_rollouts(start, paths.pairs, run_dir / "rollouts" / "start.parquet", training, progress)
+    after = sample_rollouts(tuned, paths.pairs, run_dir / "rollouts" / "tuned.parquet", training, progress)
+    movement = measure_movement(
+        _columns(score_held_out(start, tuned, paths.pairs, training, progress)),
+        _columns(score_rollouts(start, tuned, after, training, progress)),
+    )
+    facts = shaped_facts(request.shaped_dir)
+    with Store(paths.index(facts["index"])) as store:
+        concepts, pairs = load_concepts(store), load_pairs(store)
+        reader_hash = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))["reader_hash"]
+    reader = reopen(paths, reader_hash, settings.reading)
+    used = [i for i, members in enumerate(concepts.members) if len(members)]
+    if not used:
+        raise StatsError("this index has no concept made of latents", hint="audit with an SAE")
+    threshold = settings.concepts.fire_rate_threshold
+    changes = prompt_changes(
+        _presence(reader, before, concepts, used, threshold, progress),
+        _prompts(before),
+        _presence(reader, after, concepts, used, threshold, progress),
+        _prompts(after),
+        {int(p): g for r in (before, after) for p, g in zip(_prompts(r), _groups(r), strict=True)},
+    )
+    forecast = _forecast(run_dir, concepts, used)
+    ledger = read_ledger(request.shaped_dir, pairs.pair_ids)
+    rng = np.random.default_rng(_SEED)
+    nulls = shuffled_labels(concepts.disparity, pairs.group, ledger.weight, ledger.turn, rng, _N_NULLS)
+    outcome = score_outcome(
+        changes,
+        forecast["forecast"],
+        forecast["se"],
+        rng,
+        movement=movement,
+        length_forecast=forecast["length_only"],
+        null_forecasts={"shuffled labels": nulls[:, used]},
+    )
+    found = NamedOutcome(
+        outcome,
+        tuple(concepts.names[i] for i in used),
+        tuple(concepts.ids[i] for i in used),
+        len(concepts.ids) - len(used),
+        tuple(report_lines(outcome)),
+    )
+    write_json(run_dir / "outcome.json", found.as_dict())
+    return found
+
+
+def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[str, Any]:
+    """The forecast that was written before training, in the order of ``used``."""
+    try:
+        path = Path(json.loads((run_dir / "forecast.json").read_text(encoding="utf-8"))["path"])
+        rows = {row["concept_id"]: row for row in json.loads(path.read_text(encoding="utf-8"))["concepts"]}
+        return {
+            key: np.array([rows[concepts.ids[i]][key] for i in used], np.float64)
+            for key in ("forecast", "se", "length_only")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainError(
+            f"{run_dir} has no usable forecast",
+            hint="start runs with `prosect train`, which writes one first",
+        ) from error
+
+
+def _presence(
+    reader: "Reader",
+    rollouts: Rollouts,
+    concepts: IndexConcepts,
+    used: list[int],
+    threshold: float,
+    progress: Progress,
+) -> Any:
+    from engine.reading.run import read_responses
+
+    readings = read_responses(reader, rollouts.items(), progress)
+    sizes = [len(r.pooled.latent) for r in readings]
+    flat = ResponseReadings(
+        indptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        latent=np.concatenate([r.pooled.latent for r in readings]).astype(np.int64),
+        n_fired=np.concatenate([r.pooled.n_fired for r in readings]).astype(np.int64),
+        n_tokens=np.array([r.n_tokens for r in readings], np.int64),
+    )
+    return concept_presence(flat, [concepts.members[i] for i in used], threshold)
+
+
+def _prompts(rollouts: Rollouts) -> Any:
+    return rollouts.table["prompt_number"].to_numpy().astype(np.int64)
+
+
+def _groups(rollouts: Rollouts) -> list[str]:
+    return [str(g) for g in rollouts.table["group_id"].to_pylist()]
+
+
+def _columns(table: Any) -> dict[str, list[Any]]:
+    return {name: table[name].to_pylist() for name in table.column_names}

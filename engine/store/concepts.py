@@ -1,0 +1,64 @@
+"""Concepts of an index as arrays: what forecasts and outcomes are computed on."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import Disparity
+from engine.store.connection import Store
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConcepts:
+    """M concepts in order of their number."""
+
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    members: tuple[NDArray[np.int64], ...]
+    """Latents of each concept; empty for columns."""
+    disparity: Disparity
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPairs:
+    """P pairs in order of their number."""
+
+    pair_ids: tuple[str, ...]
+    group: NDArray[np.int32]
+    log_length_ratio: NDArray[np.float64]
+    """log chosen tokens − log rejected tokens; an empty response counts as one token."""
+
+
+def load_concepts(store: Store) -> IndexConcepts:
+    """Every concept with its members and its disparity on every pair."""
+    rows = store.rows("SELECT concept_id, name FROM concepts ORDER BY concept")
+    n = len(rows)
+    member = store.columns("SELECT concept, latent FROM concept_members ORDER BY concept, latent")
+    bounds = np.searchsorted(member["concept"], np.arange(n + 1))
+    latents = np.asarray(member["latent"]).astype(np.int64)
+    score = store.columns("SELECT concept, pair, u FROM concept_scores ORDER BY concept, pair")
+    return IndexConcepts(
+        tuple(str(r[0]) for r in rows),
+        tuple(str(r[1]) for r in rows),
+        tuple(latents[a:b] for a, b in pairwise(bounds)),
+        Disparity(
+            np.searchsorted(score["concept"], np.arange(n + 1)).astype(np.int64),
+            np.asarray(score["pair"]).astype(np.uint32),
+            np.asarray(score["u"]).astype(np.float32),
+        ),
+    )
+
+
+def load_pairs(store: Store) -> IndexPairs:
+    """Ids, groups and lengths of every pair."""
+    found = store.columns(
+        "SELECT pair_id, group_index,"
+        " ln(greatest(chosen_tokens, 1)) - ln(greatest(rejected_tokens, 1)) AS ratio FROM pairs ORDER BY pair"
+    )
+    return IndexPairs(
+        tuple(str(i) for i in found["pair_id"]),
+        np.asarray(found["group_index"]).astype(np.int32),
+        np.asarray(found["ratio"]).astype(np.float64),
+    )
