@@ -63,9 +63,9 @@ def card_text(plan: Plan, content_hash: str) -> str:
     for row in plan.drift:
         if row.category == "source":
             lines.append(f"| source | {_cell(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |")
-    if plan.checked.training:
+    if plan.lock["training"]:
         lines += ["", "## For the trainer", ""]
-        lines += [f"- `{_cell(line)}`" for line in plan.lock["training"]]
+        lines += [f"- `{_cell(entry['line'])}`" for entry in plan.lock["training"]]
     return "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from engine.compiler.card import card_text
 from engine.compiler.ledger import fates_digest, ledger_table, name_lists
@@ -46,6 +47,7 @@ from engine.progress import NullProgress, Progress
 from engine.records import message_type
 from engine.store.connection import Store
 
+Bools = NDArray[np.bool_]
 STAGE_VERSION = 1
 _BATCH_ROWS = 8192
 _NEEDED = ("pair_id", "prompt", "chosen", "rejected", "source", "group_id", "fold", "tools")
@@ -205,12 +207,13 @@ def _write_train(folder: Path, plan: Plan, pairs_path: Path, progress: Progress)
 
     progress.start("write the shaped dataset", plan.counts["total"], "pairs")
     tools = _has_tools(pairs_path)
-    schema = train_schema(with_tools=tools)
+    instructions = _instructions(plan)
+    schema = train_schema(with_tools=tools, with_instructions=bool(instructions))
     with (
         pq.ParquetWriter(folder / "train.parquet", schema, compression="zstd") as parquet,
         (folder / "train.jsonl").open("wb") as lines,
     ):
-        for table, n_read in _kept_batches(plan, pairs_path, schema):
+        for table, n_read in _kept_batches(plan, pairs_path, schema, instructions):
             if table.num_rows:
                 parquet.write_table(table)
                 frame = pl.from_arrow(table)
@@ -225,8 +228,28 @@ def _has_tools(pairs_path: Path) -> bool:
     return bool(column.null_count < len(column))
 
 
-def train_schema(*, with_tools: bool) -> pa.Schema:
-    """Columns of train.parquet."""
+def _instructions(plan: Plan) -> list[tuple[str, Bools]]:
+    """Instructions that the policy alone sees while training, with their pairs, in order of rule name."""
+    found = []
+    for rule in plan.checked.rules:
+        action = rule.action("inoculate")
+        hit = plan.fates.touched.get(rule.name)
+        if action is not None and action.text and hit is not None:
+            found.append((action.text, hit))
+    return found
+
+
+def _instruction_column(instructions: list[tuple[str, Bools]], rows: NDArray[np.int64]) -> pa.Array:
+    """Per row its instructions joined by a newline, null where there is none."""
+    parts: list[list[str]] = [[] for _ in rows]
+    for text, hit in instructions:
+        for i in np.nonzero(hit[rows])[0]:
+            parts[int(i)].append(text)
+    return pa.array(["\n".join(p) if p else None for p in parts], pa.string())
+
+
+def train_schema(*, with_tools: bool, with_instructions: bool) -> pa.Schema:
+    """Columns of train.parquet; ``tools`` and ``inoculation`` only where some pair has one."""
     names = pa.list_(pa.string())
     fields = [
         ("pair_id", pa.string()),
@@ -242,10 +265,14 @@ def train_schema(*, with_tools: bool) -> pa.Schema:
         ("group_id", pa.string()),
         ("fold", pa.int8()),
     ]
-    return pa.schema([*fields, ("tools", pa.string())] if with_tools else fields)
+    fields += [("tools", pa.string())] if with_tools else []
+    fields += [("inoculation", pa.string())] if with_instructions else []
+    return pa.schema(fields)
 
 
-def _kept_batches(plan: Plan, pairs_path: Path, schema: pa.Schema) -> Iterator[tuple[pa.Table, int]]:
+def _kept_batches(
+    plan: Plan, pairs_path: Path, schema: pa.Schema, instructions: list[tuple[str, Bools]]
+) -> Iterator[tuple[pa.Table, int]]:
     fates = plan.fates
     columns = [c for c in _NEEDED if c in schema.names]
     start = 0
@@ -266,11 +293,13 @@ def _kept_batches(plan: Plan, pairs_path: Path, schema: pa.Schema) -> Iterator[t
                 "rules": name_lists(fates.touched, kept),
                 "tags": name_lists(fates.tags, kept),
             }
+            if instructions:
+                made["inoculation"] = _instruction_column(instructions, kept)
             arrays = [(made[f.name] if f.name in made else taken.column(f.name)).cast(f.type) for f in schema]
             yield pa.Table.from_arrays(arrays, schema=schema), batch.num_rows
 
 
-def _sides(batch: pa.RecordBatch, flipped: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[pa.Array, pa.Array]:
+def _sides(batch: pa.RecordBatch, flipped: Bools) -> tuple[pa.Array, pa.Array]:
     """Chosen and rejected after flips."""
     n = batch.num_rows
     both = pa.concat_arrays([batch.column("chosen"), batch.column("rejected")])

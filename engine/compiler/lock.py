@@ -4,15 +4,19 @@ Written beside the rule file and into every shaped dataset. Formatting, comments
 not change it; a changed index, concept, label match or statistic does.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.compiler.evaluation import Evaluation
 from engine.compiler.records import VerdictNote
-from engine.manifest import hash_bytes
+from engine.compiler.training_lock import concept_entry, training_entries
+from engine.errors import CompileError
+from engine.manifest import hash_bytes, write_json
 from engine.records import Verdict
 from engine.rules.checked import CheckedFile
 from engine.rules.evaluate import FrozenStatistic
@@ -39,7 +43,7 @@ def make_lock(
         "meaning": checked.meaning,
         "index": index_hash,
         "n_input": len(evaluation.pair),
-        "concepts": {name: _concept(c) for name, c in sorted(_concepts(checked).items())},
+        "concepts": {name: concept_entry(c) for name, c in sorted(_concepts(checked).items())},
         "contexts": sorted(
             {t.context_id for term in _terms(checked) for t in walk(term) if isinstance(t, Inside)}
         ),
@@ -49,13 +53,9 @@ def make_lock(
         "settings": asdict(settings),
         "held": sorted({v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}),
         "journal": sorted({v.entry for v in verdicts if v.entry}),
-        "training": [_training_line(checked, t.place.start, t.place.end) for t in checked.training],
+        "training": training_entries(checked),
         "control": control,
     }
-
-
-def _training_line(checked: CheckedFile, start: int, end: int) -> str:
-    return " ".join(checked.text[start:end].split())
 
 
 def _terms(checked: CheckedFile) -> list[Term]:
@@ -83,10 +83,6 @@ def _concepts(checked: CheckedFile) -> dict[str, Concept]:
     return found
 
 
-def _concept(concept: Concept) -> dict[str, Any]:
-    return {"kind": concept.kind, "id": concept.concept_id, "members": list(concept.members)}
-
-
 def _statistic(frozen: FrozenStatistic) -> dict[str, Any]:
     found: dict[str, Any] = {
         k: v for k, v in (("value", frozen.value), ("mean", frozen.mean), ("sd", frozen.sd)) if v is not None
@@ -95,6 +91,35 @@ def _statistic(frozen: FrozenStatistic) -> dict[str, Any]:
         values = np.asarray(frozen.ordered, "<f8")
         found |= {"n": len(values), "values": hash_bytes(values.tobytes())}
     return found
+
+
+def read_lock(path: Path, *, required: bool = False) -> dict[str, Any] | None:
+    """A lock file, None where there is none.
+
+    Raises:
+        CompileError: it is damaged, of another version, or missing although required.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version = found["lock_version"]
+    except FileNotFoundError as error:
+        if required:
+            raise CompileError(f"there is no lock at {path}", hint="compile once without --locked") from error
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CompileError(f"{path} is damaged", hint="restore it, or remove it and compile again") from error
+    if version != LOCK_VERSION:
+        raise CompileError(
+            f"{path} has lock version {version}, this prosect writes {LOCK_VERSION}",
+            hint="compile without --locked to write it anew",
+        )
+    result: dict[str, Any] = found
+    return result
+
+
+def write_lock(path: Path, lock: Mapping[str, Any]) -> None:
+    """Write a lock atomically."""
+    write_json(path, dict(lock))
 
 
 def drift_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-8
 _MAX_STEPS = 60
 _RIDGE = 1e-10
+_DIVERGED = 1e4
+_BLOCK = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,102 +38,119 @@ class Balanced:
 def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
     """Solve the problem above.
 
+    The linear algebra runs on one thread: the blocks are small, and threads that wait for each other cost
+    several times the work on a busy machine.
+
     Args:
         rows: A, (k, n).
         goal: b, (k,).
         base: q > 0, (n,).
         upper: u, one bound for all.
     """
-    scale = np.sqrt((np.square(rows) * base).sum(axis=1) / base.sum())
+    scale = np.sqrt(np.einsum("kn,kn,n->k", rows, rows, base) / base.sum())
     scale[scale == 0] = 1.0
-    features, where, count = _compress(rows / scale[:, None], base)
-    start: Floats = base[where]
-    wanted: Floats = goal / scale
+    features = np.ascontiguousarray((rows / scale[:, None]).T)  # (n, k)
+    problem = _Problem(*_compress(features, base), wanted=goal / scale, upper=upper)
     total = float(base.sum())
-    multiplier = np.zeros(len(rows))
-    best = _state(features, wanted, start, count, upper, multiplier)
+    with threadpool_limits(limits=1):
+        multiplier, state, steps = _climb(problem, total)
+    weight = np.minimum(upper, base * np.exp(np.clip(features @ multiplier, -700, 700)))
+    residual = -state.gradient / total
+    return Balanced(weight, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6), steps)
+
+
+def _climb(problem: "_Problem", total: float) -> tuple[Floats, "_State", int]:
+    """Newton steps from λ = 0 until the constraints hold; the multiplier, its state, the number of steps."""
+    multiplier = np.zeros(len(problem.wanted))
+    state = problem.at(multiplier)
     steps = 0
-    for steps in range(1, _MAX_STEPS + 1):  # noqa: B007 - reported
-        value, weight, gradient = best
-        if np.abs(gradient).max(initial=0.0) <= _TOLERANCE * total:
+    while steps < _MAX_STEPS and np.abs(state.gradient).max(initial=0.0) > _TOLERANCE * total:
+        steps += 1
+        hessian = state.hessian + _RIDGE * total * np.eye(len(multiplier))
+        step: Floats = np.asarray(np.linalg.solve(hessian, state.gradient), np.float64)
+        moved = _line_search(problem, multiplier, step, state)
+        if moved is None or np.abs(moved[0]).max() > _DIVERGED:
             break
-        slope = count * weight * (weight < upper)
-        hessian = (features * slope) @ features.T
-        hessian[np.diag_indices_from(hessian)] += _RIDGE * total
-        step: Floats = np.asarray(np.linalg.solve(hessian, gradient), np.float64)
-        moved = _line_search((features, wanted, start, count, upper), multiplier, step, value, gradient)
-        if moved is None:
-            break
-        multiplier, best = moved
-        if np.abs(multiplier).max() > 1e4:
-            break
-    _, weight, gradient = best
-    full = np.minimum(upper, base * np.exp(np.clip((rows / scale[:, None]).T @ multiplier, -700, 700)))
-    residual = -gradient / total
-    return Balanced(full, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6), steps)
+        multiplier, state = moved
+    return multiplier, state, steps
 
 
-_State = tuple[float, Floats, Floats]
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The dual at a multiplier."""
+
+    value: float
+    gradient: Floats  # (k,)
+    hessian: Floats  # (k, k) of −g
 
 
-def _state(
-    features: Floats, wanted: Floats, start: Floats, count: Floats, upper: float, multiplier: Floats
-) -> _State:
-    """Dual value, weights and gradient at a multiplier."""
-    exponent = np.clip(multiplier @ features, -700, 700)
-    free = start * np.exp(exponent)
-    is_capped = free >= upper
-    weight = np.where(is_capped, upper, free)
-    # beyond the bound f goes on as a straight line with the bound as slope
-    linear = upper * exponent + upper - upper * np.log(upper / start)
-    value = wanted @ multiplier - (count * np.where(is_capped, linear, free)).sum()
-    gradient = wanted - features @ (count * weight)
-    return float(value), weight, gradient
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Columns of A that differ, with how often each occurs."""
+
+    features: Floats  # (m, k)
+    start: Floats  # (m,) q
+    count: Floats  # (m,)
+    wanted: Floats  # (k,) b
+    upper: float
+
+    def at(self, multiplier: Floats) -> _State:
+        """Value and derivatives, in blocks that stay in the cache."""
+        k = len(self.wanted)
+        value, reached, hessian = 0.0, np.zeros(k), np.zeros((k, k))
+        for begin in range(0, len(self.start), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            x, q, n = self.features[block], self.start[block], self.count[block]
+            exponent = np.clip(x @ multiplier, -700, 700)
+            free = q * np.exp(exponent)
+            is_capped = free >= self.upper
+            weight = n * np.where(is_capped, self.upper, free)
+            # beyond the bound f goes on as a straight line with the bound as slope
+            line = self.upper * (exponent + 1 - np.log(self.upper / q)) if is_capped.any() else free
+            value += float((n * np.where(is_capped, line, free)).sum())
+            reached += weight @ x
+            hessian += (x * np.where(is_capped, 0.0, weight)[:, None]).T @ x
+        return _State(float(self.wanted @ multiplier) - value, self.wanted - reached, hessian)
 
 
 def _line_search(
-    problem: tuple[Floats, Floats, Floats, Floats, float],
-    multiplier: Floats,
-    step: Floats,
-    value: float,
-    gradient: Floats,
+    problem: _Problem, multiplier: Floats, step: Floats, state: _State
 ) -> tuple[Floats, _State] | None:
     """Halve the step until the dual rises enough (Armijo); None when it cannot."""
-    gain = float(gradient @ step)
+    gain = float(state.gradient @ step)
     length = min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))
+    small = 1e-12 * max(abs(state.value), 1.0)
     for _ in range(40):
         trial = multiplier + length * step
-        state = _state(*problem, trial)
-        small = 1e-12 * max(abs(value), 1.0)
-        if state[0] >= value + 1e-4 * length * gain - small and np.isfinite(state[0]):
-            return trial, state
+        found = problem.at(trial)
+        if np.isfinite(found.value) and found.value >= state.value + 1e-4 * length * gain - small:
+            return trial, found
         length /= 2
     return None
 
 
-def _compress(features: Floats, base: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Equal columns once, with their count: pairs on which all concepts are silent are many and alike.
+def _compress(features: Floats, base: Floats) -> tuple[Floats, Floats, Floats]:
+    """Pairs on which every concept is silent are many and alike: count them instead of repeating them.
 
     Returns:
-        features (k, m), index of a representative (m,), count (m,).
+        features (m, k), base (m,), count (m,).
     """
-    n = features.shape[1]
-    mixed = base * 0.7548776662466927
-    for i, row in enumerate(features):
-        mixed = mixed + row * (0.5698402909980532 + 0.6180339887498949 * (i + 1)) ** 1.5
-    order = np.argsort(mixed, kind="stable")
-    same = np.ones(n, bool)
-    same[0] = False
-    left, right = order[:-1], order[1:]
-    same[1:] = (mixed[left] == mixed[right]) & (base[left] == base[right])
-    for row in features:
-        same[1:] &= row[left] == row[right]
-    starts = np.nonzero(~same)[0]
-    if len(starts) > 0.7 * n:
-        return features, np.arange(n), np.ones(n)
-    count = np.diff(np.append(starts, n)).astype(np.float64)
-    where = order[starts]
-    return np.ascontiguousarray(features[:, where]), where, count
+    n = len(features)
+    is_silent = np.count_nonzero(features, axis=1) <= 1  # at most the entry of their stratum's mass
+    if is_silent.sum() < n // 4:
+        return features, base, np.ones(n)
+    at = np.nonzero(is_silent)[0]
+    silent = np.column_stack([features[at], base[at]])
+    kind = silent @ (1.0 + 0.6180339887498949 * np.arange(1, silent.shape[1] + 1) ** 1.5)
+    _, first, which, count = np.unique(kind, return_index=True, return_inverse=True, return_counts=True)
+    if (silent != silent[first][which]).any():
+        return features, base, np.ones(n)  # two kinds share a key: too rare to matter
+    busy = ~is_silent
+    return (
+        np.concatenate([features[busy], features[at[first]]]),
+        np.concatenate([base[busy], base[at[first]]]),
+        np.concatenate([np.ones(int(busy.sum())), count.astype(np.float64)]),
+    )
 
 
 def reachable(values: Floats, base: Floats, upper: float) -> tuple[float, float]:

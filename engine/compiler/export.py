@@ -1,0 +1,205 @@
+"""A shaped dataset in the shape that another trainer reads; whatever it cannot say is an error, never lost.
+
+| target | files | weight | offset |
+|---|---|---|---|
+| prosect | train.parquet, train.jsonl | `weight` | `offset` |
+| trl | the same without them | replicate | refused |
+| trl-reward | with `margin` = −offset | replicate | `margin` |
+| axolotl | train.jsonl, axolotl.yaml | replicate | refused |
+| llama-factory | train.json, dataset_info.json | replicate | refused |
+| open-instruct | train.jsonl | replicate | refused |
+
+Replication draws ⌊w·k⌋ copies of a pair and one more with probability w·k − ⌊w·k⌋ by md5(seed:pair_id): each
+pair's expected share of the copies is its share of the weight.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from engine.compiler.export_rows import ROW_WRITERS, Row
+from engine.errors import CompileError
+from engine.manifest import hash_file, read_manifest, write_atomic, write_json
+
+TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
+_NEITHER = frozenset({"trl", "axolotl", "llama-factory", "open-instruct"})
+_WEIGHT_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to export and how."""
+
+    shaped: Path
+    """Folder of a shaped dataset."""
+    out_dir: Path
+    target: str
+    """One of TARGETS."""
+    replicate: int | None = None
+    """k: copies of a pair of weight 1; None: weights that the target cannot take are an error."""
+    seed: int = 0
+    """Of the draw for fractions of a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written."""
+
+    target: str
+    n_pairs: int
+    """Pairs of the shaped dataset."""
+    n_rows: int
+    """Rows written."""
+    n_absent: int
+    """Pairs of which replication drew no copy."""
+    files: tuple[str, ...]
+
+
+def export(request: ExportRequest) -> ExportReport:
+    """Write a shaped dataset for another trainer.
+
+    Raises:
+        CompileError: an unknown target, an unfinished dataset, or what the target cannot hold (weights
+            without ``replicate``, offsets, what only our trainer does, tools, several messages a response).
+    """
+    if request.target not in TARGETS:
+        raise CompileError(f"there is no target {request.target}", hint="known: " + ", ".join(TARGETS))
+    if request.replicate is not None and not 1 <= request.replicate <= 100:
+        raise CompileError("replicate takes 1 to 100 copies", hint="2 to 8 are usual")
+    manifest = read_manifest(request.shaped)
+    train = request.shaped / "train.parquet"
+    if manifest is None or not train.exists():
+        raise CompileError(f"{request.shaped} is no finished dataset", hint="run `prosect compile` first")
+    table = pq.read_table(train)
+    lock = json.loads((request.shaped / "lock.json").read_text(encoding="utf-8"))
+    _refuse_loss(request, table, lock)
+    rows = _rows(table)
+    copies = [_copies(row, request) for row in rows]
+    written = [row for row, n in zip(rows, copies, strict=True) for _ in range(n)]
+    files = _write(request, written)
+    report = ExportReport(
+        request.target, len(rows), len(written), sum(n == 0 for n in copies), tuple(sorted(files))
+    )
+    facts = asdict(report) | {
+        "source": manifest.fingerprint,
+        "replicate": request.replicate,
+        "seed": request.seed,
+        "hashes": {name: hash_file(request.out_dir / name) for name in files},
+    }
+    write_json(request.out_dir / "export.json", facts)
+    return report
+
+
+def _refuse_loss(request: ExportRequest, table: Any, lock: Mapping[str, Any]) -> None:
+    """Refuse what the target has no place for; all reasons at once."""
+    target = request.target
+    if target == "prosect":
+        if request.replicate is not None:
+            raise CompileError("prosect's own trainer reads weights", hint="leave replicate out")
+        return
+    lost = []
+    weights = table.column("weight").to_pylist()
+    if request.replicate is None and any(abs(w - 1) > _WEIGHT_TOLERANCE for w in weights):
+        lost.append("weights (replicate pairs instead: --weights replicate)")
+    n_offset = sum(m != 0 for m in table.column("offset").to_pylist())
+    if target in _NEITHER and n_offset:
+        lost.append(f"offsets of {n_offset} pairs")
+    lost += [f"`{entry['line']}`" for entry in lock["training"]]
+    if target in ("axolotl", "llama-factory", "open-instruct") and "tools" in table.column_names:
+        n_tools = len(table) - table.column("tools").null_count
+        if n_tools:
+            lost.append(f"tools of {n_tools} pairs")
+    if lost:
+        raise CompileError(
+            f"{target} has no place for: " + "; ".join(lost), hint="train with prosect, or change the rules"
+        )
+
+
+def _rows(table: Any) -> list[Row]:
+    return [Row(**{k: row.get(k) for k in Row.__slots__}) for row in table.to_pylist()]
+
+
+def _copies(row: Row, request: ExportRequest) -> int:
+    if request.replicate is None:
+        return 1
+    expected = row.weight * request.replicate
+    whole = int(expected)
+    digest = hashlib.md5(f"{request.seed}:{row.pair_id}".encode(), usedforsecurity=False).digest()
+    draw = int.from_bytes(digest[8:], "little") / 2**64
+    return whole + (draw < expected - whole)
+
+
+def _write(request: ExportRequest, rows: list[Row]) -> list[str]:
+    """Write the target's files; their names."""
+    problems: dict[str, int] = {}
+    made: list[dict[str, Any]] = []
+    writer = ROW_WRITERS[request.target]
+    for row in rows:
+        try:
+            made.append(writer(row))
+        except ValueError as error:
+            problems[str(error)] = problems.get(str(error), 0) + 1
+    if problems:
+        shown = "; ".join(f"{text} ({n} rows)" for text, n in sorted(problems.items()))
+        raise CompileError(f"{request.target} cannot hold: {shown}", hint="drop these pairs by a rule")
+    made = _same_keys(made)
+    out = request.out_dir
+    out.mkdir(parents=True, exist_ok=True)
+    if request.target == "llama-factory":
+        text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
+        write_atomic(out / "train.json", text.encode())
+        write_json(out / "dataset_info.json", {"shaped": LLAMA_FACTORY})
+        return ["train.json", "dataset_info.json"]
+    write_atomic(out / "train.jsonl", b"".join(_lines(made)))
+    if request.target == "axolotl":
+        write_atomic(out / "axolotl.yaml", AXOLOTL.encode())
+        return ["train.jsonl", "axolotl.yaml"]
+    if request.target in ("prosect", "trl", "trl-reward"):
+        _write_parquet(out / "train.parquet", made)
+        return ["train.jsonl", "train.parquet"]
+    return ["train.jsonl"]
+
+
+def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with one set of keys, null where a row had none: loaders take the first row's keys for all."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return [{key: row.get(key) for key in keys} for row in rows]
+
+
+def _lines(rows: list[dict[str, Any]]) -> Iterator[bytes]:
+    for row in rows:
+        yield (json.dumps(row, ensure_ascii=False) + "\n").encode()
+
+
+def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    pq.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
+
+
+AXOLOTL = """rl: dpo
+datasets:
+  - path: train.jsonl
+    ds_type: json
+    split: train
+    type: chat_template.default
+    field_messages: messages
+    field_chosen: chosen
+    field_rejected: rejected
+"""
+LLAMA_FACTORY = {
+    "file_name": "train.json",
+    "formatting": "sharegpt",
+    "ranking": True,
+    "columns": {
+        "messages": "conversations",
+        "system": "system",
+        "chosen": "chosen",
+        "rejected": "rejected",
+    },
+}

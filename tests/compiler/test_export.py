@@ -1,0 +1,146 @@
+"""Exports: golden rows per target, and an error wherever something would be lost."""
+
+import inspect
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.compiler.emit import compile_plan
+from engine.compiler.export import TARGETS, ExportRequest, export
+from engine.compiler.export_rows import ROW_WRITERS, Row
+from engine.compiler.plan import make_plan
+from engine.errors import CompileError
+from engine.store.connection import Store
+from tests.worlds import World
+
+GOLDEN = Path(__file__).parent / "golden"
+ROW = Row(
+    pair_id="00ab",
+    prompt=[
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Tea?"},
+        {"role": "assistant", "content": "Which?"},
+        {"role": "user", "content": "Grün, „heiß“\n"},
+    ],
+    chosen=[{"role": "assistant", "content": "Here you are.\n"}],
+    rejected=[{"role": "assistant", "content": "No."}],
+    weight=1.5,
+    offset=0.25,
+    tools=None,
+    inoculation=None,
+)
+
+
+def compiled(world: World, store: Store, root: Path, rules: str) -> Path:
+    plan = make_plan(store, "prosect rules 1\n" + rules)
+    return compile_plan(store, plan, world.paths.pairs, root / "shaped").folder
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_row_is_written_as_the_target_documents_it(target: str) -> None:
+    golden = json.loads((GOLDEN / f"{target}.json").read_text(encoding="utf-8"))
+    assert ROW_WRITERS[target](ROW) == golden
+
+
+@pytest.mark.parametrize("target", [t for t in TARGETS if t != "prosect"])
+def test_weights_are_never_lost_silently(world: World, store: Store, tmp_path: Path, target: str) -> None:
+    shaped = compiled(world, store, tmp_path, 'weight *= 0.5 where source == "alpha"\n')
+    with pytest.raises(CompileError, match="weights"):
+        export(ExportRequest(shaped, tmp_path / "out", target))
+    assert not (tmp_path / "out").exists()
+    report = export(ExportRequest(shaped, tmp_path / "out", target, replicate=4))
+    assert report.n_rows > report.n_pairs
+
+
+@pytest.mark.parametrize("target", ["trl", "axolotl", "llama-factory", "open-instruct"])
+def test_offsets_are_refused_where_nothing_carries_them(
+    world: World, store: Store, tmp_path: Path, target: str
+) -> None:
+    shaped = compiled(world, store, tmp_path, 'soften context("tea") by 0.5\n')
+    with pytest.raises(CompileError, match="offsets of"):
+        export(ExportRequest(shaped, tmp_path / "out", target, replicate=2))
+
+
+def test_what_only_our_trainer_does_is_refused_elsewhere(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'steer @"concept 1" by 0.3 at layer 2\n')
+    with pytest.raises(CompileError, match="steer"):
+        export(ExportRequest(shaped, tmp_path / "out", "trl"))
+
+
+def test_the_reward_margin_is_the_negated_offset(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'soften context("tea") by 0.5\n')
+    export(ExportRequest(shaped, tmp_path / "out", "trl-reward"))
+    offsets = pq.read_table(shaped / "train.parquet").column("offset").to_pylist()
+    margins = pq.read_table(tmp_path / "out/train.parquet").column("margin").to_pylist()
+    assert margins == [-m for m in offsets]
+    assert set(offsets) == {0.0, 0.5}
+
+
+@given(difference=st.floats(-5, 5), offset=st.floats(-5, 5))
+def test_trl_subtracts_the_margin_so_both_losses_agree(difference: float, offset: float) -> None:
+    margin = ROW_WRITERS["trl-reward"](Row("", [], [], [], 1.0, offset, None, None))["margin"]
+    ours = math.log1p(math.exp(-(difference + offset)))
+    theirs = math.log1p(math.exp(-(difference - margin)))
+    assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.slow
+def test_the_installed_trl_subtracts_the_margin() -> None:
+    trl = pytest.importorskip("trl")
+    source = inspect.getsource(trl.RewardTrainer)
+    assert 'rewards_chosen - rewards_rejected - inputs["margin"]' in source
+
+
+@pytest.mark.slow
+def test_the_installed_trl_takes_the_rows_as_conversations() -> None:
+    data_utils = pytest.importorskip("trl.data_utils")
+    assert data_utils.is_conversational(ROW_WRITERS["trl"](ROW))
+
+
+def test_replication_is_reproducible_and_unbiased(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'weight *= 0.3 where source == "alpha"\n')
+    first = export(ExportRequest(shaped, tmp_path / "a", "trl", replicate=3))
+    second = export(ExportRequest(shaped, tmp_path / "b", "trl", replicate=3))
+    assert first == second
+    assert (tmp_path / "a/train.jsonl").read_bytes() == (tmp_path / "b/train.jsonl").read_bytes()
+    # weights have mean 1, so 3 copies per unit of weight give 3 n rows, each pair off by less than one
+    assert abs(first.n_rows - 3 * first.n_pairs) < 3 * math.sqrt(first.n_pairs)
+
+
+def test_plain_pairs_reach_every_target(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'drop where source == "alpha"\n')
+    expected = pq.read_table(shaped / "train.parquet").num_rows
+    for target in TARGETS:
+        report = export(ExportRequest(shaped, tmp_path / target, target))
+        assert report.n_rows == expected
+        facts = json.loads((tmp_path / target / "export.json").read_text())
+        assert sorted(facts["hashes"]) == sorted(report.files)
+
+
+@pytest.mark.parametrize(
+    ("changed", "target", "problem"),
+    [
+        ({"chosen": ROW.chosen * 2}, "open-instruct", "several messages"),
+        ({"chosen": ROW.chosen * 2}, "axolotl", "several messages"),
+        ({"prompt": ROW.prompt[:3]}, "llama-factory", "end with the user"),
+        ({"prompt": [*ROW.prompt, ROW.prompt[-1]]}, "llama-factory", "take turns"),
+        ({"rejected": [{"role": "assistant", "content": "Here you are."}]}, "axolotl", "white space"),
+    ],
+)
+def test_rows_that_a_target_cannot_say_are_named(changed: dict[str, Any], target: str, problem: str) -> None:
+    values = {name: getattr(ROW, name) for name in Row.__slots__} | changed
+    with pytest.raises(ValueError, match=problem):
+        ROW_WRITERS[target](Row(**values))
+
+
+def test_an_unknown_target_and_an_unfinished_folder_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="no target"):
+        export(ExportRequest(tmp_path, tmp_path, "word"))
+    with pytest.raises(CompileError, match="no finished"):
+        export(ExportRequest(tmp_path, tmp_path, "trl"))
