@@ -157,7 +157,9 @@ def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kern
     final = eta + shift + beta * u
     residual = weight / (1 + np.exp(final))
     change = residual / (1 + np.exp(-final)) - w0
-    kappa = np.linalg.solve(information + z.T @ (z * change.reshape(n, 1)), b)
+    hessian = information + z.T @ (z * change.reshape(n, 1))
+    # The ridge is for columns without information (a source left out); it is far below rounding elsewhere.
+    kappa = np.linalg.solve(hessian + 1e-13 * max(np.trace(hessian), 1e-300) * np.eye(q), b)
     schur = own - np.dot(b, kappa)
     if not schur > 1e-12 * own:
         return out

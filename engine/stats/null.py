@@ -66,7 +66,6 @@ def fit_null(design: Design, group: NDArray[np.int32], weight: Vector) -> NullMo
     z, q = design.z, design.n_columns
     gamma = np.zeros(q)
     total = max(float(weight.sum()), 1e-12)
-    stabiliser = 1e-13 * total * np.eye(q)
     loss = _loss(z @ gamma, weight)
     has_converged = q == 0
     for _ in range(_MAX_STEPS if q else 0):
@@ -75,10 +74,17 @@ def fit_null(design: Design, group: NDArray[np.int32], weight: Vector) -> NullMo
         if np.max(np.abs(gradient)) <= 1e-9 * total:
             has_converged = True
             break
-        information = (z * (weight * p * (1 - p))[:, None]).T @ z + stabiliser
-        step = np.asarray(np.linalg.solve(information, gradient), np.float64)
+        information = (z * (weight * p * (1 - p))[:, None]).T @ z
+        step = _inverse(information) @ gradient
         gamma, loss = _descend(z, weight, gamma, step, loss)
     return _summarise(design, gamma, group, weight, has_converged)
+
+
+def _inverse(information: Matrix) -> Matrix:
+    """Pseudo-inverse: a column that says nothing under these weights (a source left out) is left at 0."""
+    if information.size == 0:
+        return information
+    return np.asarray(np.linalg.pinv(information, rcond=1e-11, hermitian=True), np.float64)
 
 
 def _descend(z: Matrix, weight: Vector, gamma: Vector, step: Vector, loss: float) -> tuple[Vector, float]:
@@ -104,13 +110,12 @@ def _summarise(
     residual, curvature = weight * (1 - p), weight * p * (1 - p)
     information = (z * curvature[:, None]).T @ z
     total = max(float(weight.sum()), 1e-12)
-    inverse = np.asarray(np.linalg.inv(information + 1e-13 * total * np.eye(len(gamma))), np.float64)
     n_groups = int(group.max(initial=-1)) + 1
     group_scores = np.zeros((n_groups, len(gamma)))
     np.add.at(group_scores, group, residual[:, None] * z)
     return NullModel(
-        design, gamma, eta, weight, residual, curvature, information, inverse, group, group_scores,
-        group_scores.T @ group_scores, _loss(eta, weight) / total, has_converged,
+        design, gamma, eta, weight, residual, curvature, information, _inverse(information), group,
+        group_scores, group_scores.T @ group_scores, _loss(eta, weight) / total, has_converged,
     )  # fmt: skip
 
 

@@ -47,13 +47,12 @@ def taught(sums: Sums) -> Taught:
     )
 
 
-def win_interval(sums: Sums, rate: Vector) -> tuple[Vector, Vector]:
-    """Wilson interval with the effective number of discordant pairs, clustered by prompt group.
+def effective_discordant(sums: Sums, rate: Vector) -> Vector:
+    """Independent discordant pairs worth the same as the clustered ones.
 
-    ``n_eff = p(1 − p) / Var``, with ``Var`` the cluster-robust variance of Σ w·y / Σ w (with G/(G−1)),
-    never more than Σ w. At rates 0 and 1, where that variance is 0/0, groups count as single observations:
-    ``n_eff = (Σ w)² / Σ_g (Σ w)²``. The quantile is Student's with G − 1 degrees of freedom.
-    Undefined with fewer than two discordant groups.
+    ``n_eff = p(1 − p) / Var``, with ``Var`` the cluster-robust variance of Σ w·y / Σ w (with G/(G−1)), never
+    more than Σ w. At rates 0 and 1, where that variance is 0/0, groups count as single observations:
+    ``n_eff = (Σ w)² / Σ_g (Σ w)²``. NaN with fewer than two discordant groups.
     """
     groups = sums.n_discordant_groups
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -62,12 +61,18 @@ def win_interval(sums: Sums, rate: Vector) -> tuple[Vector, Vector]:
         at_edge = sums.n**2 / sums.nn
     is_edge = (rate <= 0) | (rate >= 1)
     n_eff = np.where(is_edge, at_edge, np.minimum(np.where(spread > 0, clustered, np.inf), sums.n))
-    quantile = student(groups)
+    return np.where(groups < 2, np.nan, n_eff)
+
+
+def win_interval(sums: Sums, rate: Vector) -> tuple[Vector, Vector]:
+    """Wilson interval with the effective number of discordant pairs and Student's quantile over groups."""
+    n_eff = effective_discordant(sums, rate)
+    quantile = student(sums.n_discordant_groups)
     with np.errstate(invalid="ignore", divide="ignore"):
         shrink = quantile**2 / n_eff
         centre = (rate + shrink / 2) / (1 + shrink)
         half_width = quantile / (1 + shrink) * np.sqrt(rate * (1 - rate) / n_eff + shrink / (4 * n_eff))
-    undefined = (groups < 2) | ~np.isfinite(half_width)
+    undefined = ~np.isfinite(half_width)
     low = np.where(undefined, np.nan, np.clip(centre - half_width, 0, 1))
     high = np.where(undefined, np.nan, np.clip(centre + half_width, 0, 1))
     return low, high
