@@ -52,7 +52,8 @@ class Browser:
         self.paths = paths
         self._lock = threading.RLock()
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
-        self.journal = Journal(paths.journal, resolve_author(settings or ReviewSettings(), paths.root))
+        chosen = settings or ReviewSettings()
+        self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:

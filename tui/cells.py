@@ -64,7 +64,7 @@ def interval_title(title: str, width: int, glyphs: Glyphs) -> str:
 
 def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | None, glyphs: Glyphs) -> Line:
     """One row; ``verdict`` is what holds now, whatever the page said when it was fetched."""
-    spans: list[Span] = [(mark, "selected")]
+    spans: list[Span] = [(mark, "selected" if mark.strip() else "text")]
     for i, column, width in columns:
         if column.kind is K.VERDICT:
             spans.append(verdict_cell(verdict, glyphs))
@@ -78,7 +78,7 @@ def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | 
 def verdict_cell(verdict: str | None, glyphs: Glyphs) -> Span:
     """One glyph; a trailing ``…`` in the verdict means that it is not on disk yet."""
     if verdict is None:
-        return (".", "dim")
+        return (".", "text")
     if verdict.endswith("…"):
         return (glyphs.pending, "dim")
     return (

@@ -40,7 +40,8 @@ MOVES = frozenset(
     {
         "down", "up", "first", "last", "half-down", "half-up", "page-down", "page-up", "record-next",
         "record-previous", "hypotheses", "contexts", "pairs", "coverage", "history-back", "history-forward",
-        "last-view", "help", "palette", "command", "zoom", "column-left", "column-right", "undo", "redo", "reload",
+        "last-view", "help", "palette", "command", "zoom", "column-left", "column-right", "undo", "redo",
+        "reload",
     }
 )  # fmt: skip
 """Actions that need no row or page to be here."""

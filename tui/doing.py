@@ -218,7 +218,7 @@ class Doing(Moving, Tools):
             apply(argument)
             return
         self.ask_line(
-            "filter", "/", apply, text=control.wish.filter_text,
+            "filter", "/", apply, text=f"{control.wish.filter_text} ".lstrip(),
             change=lambda text: self.later(lambda: control.filter_by(text.strip())),
             cancel=give_up,
             complete=self._complete_column,

@@ -104,7 +104,7 @@ class TableControl:
         return row.ident if row is not None else None
 
     def sort_by(self, column: str, *, is_added: bool = False) -> None:
-        """Sort by a column, descending first for numbers; again turns it round."""
+        """Sort by a column from its top, descending first for numbers; again turns it round."""
         keys = list(self.wish.sort or self.grid.spec.default_sort)
         old = next((k for k in keys if k.column == column), None)
         kind = self.grid.spec.columns[self.grid.spec.index(column)].kind
@@ -113,7 +113,7 @@ class TableControl:
             keys = [key if k.column == column else k for k in keys] if old else [*keys, key]
         else:
             keys = [key]
-        self.open(Wish(self.wish.filter_text, tuple(keys), self.wish.context_id), ident=self.current_ident())
+        self.open(Wish(self.wish.filter_text, tuple(keys), self.wish.context_id))
 
     def filter_by(self, text: str) -> None:
         """Show the rows that a filter text matches."""

@@ -42,9 +42,9 @@ def _now() -> datetime:
 class Journal:
     """A journal file. Not thread-safe: one thread writes and refreshes."""
 
-    def __init__(self, path: Path, author: str, *, clock: Clock = _now) -> None:
+    def __init__(self, path: Path, author: str | Callable[[], str], *, clock: Clock = _now) -> None:
         self.path = path
-        self.author = author
+        self._author = author
         self._clock = clock
         self._entries: list[Entry] = []
         self._ids: set[str] = set()
@@ -54,6 +54,13 @@ class Journal:
         self._inode: int | None = None
         self.state = State()
         self.refresh()
+
+    @property
+    def author(self) -> str:
+        """Who writes here; asked for when it is first needed, since asking git takes time."""
+        if not isinstance(self._author, str):
+            self._author = self._author()
+        return self._author
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -55,6 +55,7 @@ class QuerySlot:
                 self._running.interrupt()
             self._running = cursor
         try:
+            cursor.execute("SET enable_progress_bar = false")  # it would draw over the screen
             rows = cursor.execute(sql, parameters).fetchall()
         except duckdb.InterruptException as error:
             raise Cancelled("a newer query took over") from error
@@ -123,9 +124,10 @@ class TableCursor:
         used = self._condition.columns | {k.column for k in keys}
         source = self._grid.source(self._grid.aliases(frozenset(used)))
         slot.run(
-            f"CREATE TABLE {self._order} AS SELECT"
-            f" row_number() OVER (ORDER BY {', '.join([*terms, 't.' + self._grid.key])}) - 1 AS rn,"
-            f" t.{self._grid.key} AS key FROM {source} WHERE {self._condition.sql}",
+            # A window without an order streams over the sorted rows: half the time of ordering inside it.
+            f"CREATE TABLE {self._order} AS SELECT row_number() OVER () - 1 AS rn, key FROM"
+            f" (SELECT t.{self._grid.key} AS key FROM {source} WHERE {self._condition.sql}"
+            f" ORDER BY {', '.join([*terms, 't.' + self._grid.key])})",
             self._condition.parameters,
         )
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.lines import Line, Span, shown, to_strip
+from tui.lines import Line, Span, shown, to_strip, width_of
 from tui.theme import Palette
 
 
@@ -23,10 +24,15 @@ class LineBar(Widget):
         self._line: Line = ()
 
     def set_line(self, line: Line) -> None:
-        """Show a line."""
+        """Show a line; only the cells from the first change on are drawn again."""
         if line != self._line:
-            self._line = line
-            self.refresh()
+            old, self._line = self._line, line
+            same = 0
+            while same < min(len(old), len(line)) and old[same] == line[same]:
+                same += 1
+            start = width_of(line[:same])
+            end = min(max(width_of(old), width_of(line)), self.size.width)
+            self.refresh(Region(start, 0, max(end - start, 1), 1))
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - the framework's signature
         """The line, padded in the bar's role."""
