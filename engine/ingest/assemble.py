@@ -61,7 +61,7 @@ def assemble(
             place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
             entries.add(*place, Kind.NOTED, reason, detail)
     write_sorted(
-        collected.spool.path, scratch / "pairs.parquet", order, np.asarray(keys.size), late, progress
+        collected.spool.paths, scratch / "pairs.parquet", order, np.asarray(keys.size), late, progress
     )
     seconds = None
     if settings.near_duplicates:

@@ -1,14 +1,15 @@
 """Rows of one source → cleaned, checked, hashed pairs in the spool; everything else → the report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.errors import IngestError
 from engine.ingest import keys as k
 from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Origin, Reason, Row
 from engine.ingest.files import DataFile
 from engine.ingest.formats.base import Format, finish
-from engine.ingest.json_values import Failure
+from engine.ingest.json_values import Failure, Part
 from engine.ingest.pairing import RatedAnswers
 from engine.ingest.report import Entries, Tally
 from engine.ingest.source import OpenSource, line_limit
@@ -66,11 +67,26 @@ def check_sides(draft: Draft, notes: Notes) -> None:
         notes.append(Note(Kind.NOTED, Reason.IDENTICAL_SIDES, ""))
 
 
-class Collector:
-    """Reads one source into what was collected so far."""
+class Piece(NamedTuple):
+    """What is read in one go."""
 
-    def __init__(self, opened: OpenSource, into: Collected, progress: Progress) -> None:
+    file: DataFile
+    part: Part | None
+    """None: all of it."""
+
+
+class Collector:
+    """Reads one source, or some pieces of it, into what was collected so far."""
+
+    def __init__(
+        self,
+        opened: OpenSource,
+        into: Collected,
+        progress: Progress,
+        pieces: Sequence[Piece] | None = None,
+    ) -> None:
         self._opened = opened
+        self._pieces = [Piece(f, None) for f in opened.files] if pieces is None else pieces
         self._into = into
         self._progress = progress
         self._tallies: dict[str, Tally] = {f.shown: Tally() for f in opened.files}
@@ -78,8 +94,8 @@ class Collector:
 
     def run(self) -> dict[str, Tally]:
         """Read all files; counts by file."""
-        for file in self._opened.files:
-            self._read(file)
+        for piece in self._pieces:
+            self._read(piece)
         for origin, made in self._answers.pairs():
             tally = self._tallies[origin.file]
             if made is None:
@@ -90,15 +106,17 @@ class Collector:
                 self._take(made, origin, [], tally)
         return self._tallies
 
-    def _read(self, file: DataFile) -> None:
+    def _read(self, piece: Piece) -> None:
+        file = piece.file
         tally = self._tallies[file.shown]
-        rows = self._opened.rows(file, line_limit(self._into.max_text_bytes))
+        before = tally.rows_read
+        rows = self._opened.rows(file, line_limit(self._into.max_text_bytes), piece.part)
         for count, (number, row) in enumerate(rows, 1):
             tally.rows_read += 1
             self._row(Origin(file.source, file.shown, number), row, tally)
             if count % _BATCH == 0:
                 self._progress.advance(_BATCH)
-        self._progress.advance(tally.rows_read % _BATCH)
+        self._progress.advance((tally.rows_read - before) % _BATCH)
 
     def _row(self, origin: Origin, row: Row | Failure, tally: Tally) -> None:
         if isinstance(row, Failure):

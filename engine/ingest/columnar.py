@@ -8,19 +8,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import IngestError
+from engine.ingest.json_values import Part
 
 _BATCH_BYTES = 8 << 20
 
 
-def parquet_rows(path: Path, max_columns: int) -> Iterator[dict[str, Any]]:
-    """Rows of a parquet file; batches hold about 8 MB going by the file's own average."""
+def count_row_groups(path: Path) -> int:
+    """Row groups of a parquet file."""
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_row_groups)
+
+
+def parquet_rows(
+    path: Path, max_columns: int, part: Part | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbered rows of a parquet file; batches hold about 8 MB going by the file's own average."""
     with pq.ParquetFile(path) as file:
         _check_width(path, file.schema_arrow, max_columns)
         metadata = file.metadata
         size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
         per_row = max(size // max(metadata.num_rows, 1), 1)
-        for batch in file.iter_batches(batch_size=max(1, min(4096, _BATCH_BYTES // per_row))):
-            yield from _rows(batch)
+        groups = range(metadata.num_row_groups) if part is None else range(part.start, part.end)
+        number = sum(metadata.row_group(i).num_rows for i in range(groups.start))
+        rows_at_once = max(1, min(4096, _BATCH_BYTES // per_row))
+        for batch in file.iter_batches(batch_size=rows_at_once, row_groups=list(groups)):
+            yield from enumerate(_rows(batch), number)
+            number += batch.num_rows
 
 
 def arrow_rows(path: Path, max_columns: int) -> Iterator[dict[str, Any]]:

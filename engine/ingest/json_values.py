@@ -25,6 +25,13 @@ class Failure(NamedTuple):
     detail: str
 
 
+class Part(NamedTuple):
+    """A stretch of a file that one worker reads: bytes of JSON lines, row groups of parquet."""
+
+    start: int
+    end: int
+
+
 NumberedRow = tuple[int, dict[str, Any] | Failure]
 """0-based row (line) of the file and its columns."""
 

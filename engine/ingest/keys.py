@@ -8,7 +8,8 @@ import hashlib
 import json
 import re
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,6 +215,25 @@ class KeyColumns:
         self.row.append(row)
         self.size.append(size)
         self.is_evaluation.append(is_evaluation)
+
+    def save(self, path: Path) -> None:
+        """Write all columns to one file."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays: Any = {f"{name}_column": np.frombuffer(column, np.uint8) for name, column in columns.items()}
+        np.savez(path, **arrays)
+
+    def extend(self, path: Path, sources: "NDArray[np.int32]", files: "NDArray[np.int32]") -> None:
+        """Append saved columns; their sources and files get the numbers that the arrays give them."""
+        with np.load(path) as saved:
+            for f in fields(self):
+                data = saved[f"{f.name}_column"]
+                if f.name in ("source", "file"):
+                    data = (sources if f.name == "source" else files)[data.view(np.int32)]
+                column = getattr(self, f.name)
+                if isinstance(column, bytearray):
+                    column += data.tobytes()
+                else:
+                    column.frombytes(data.tobytes())
 
 
 def as_words(digests: bytes | bytearray, width: int) -> NDArray[np.uint64]:

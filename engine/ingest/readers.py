@@ -8,6 +8,7 @@ A row that cannot be read is handed on as a ``Failure`` and counted; a file that
 import csv
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,27 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from engine.errors import IngestError
-from engine.ingest.columnar import arrow_rows, parquet_rows
+from engine.ingest.columnar import arrow_rows, count_row_groups, parquet_rows
 from engine.ingest.drafts import Reason
-from engine.ingest.json_values import MAX_COLUMNS, Failure, NumberedRow, as_row, json_values
+from engine.ingest.json_values import MAX_COLUMNS, Failure, NumberedRow, Part, as_row, json_values
 
 _CHUNK = 1 << 20
 
 
-def read_rows(path: Path, max_line_bytes: int) -> Iterator[NumberedRow]:
-    """Every row of a file in file order.
+def parts_of(path: Path, n: int) -> tuple[Part, ...]:
+    """Up to ``n`` parts of about equal size; empty for kinds of files that are read in one go."""
+    if path.name.endswith((".jsonl", ".ndjson")):
+        total = path.stat().st_size
+    elif path.name.endswith(".parquet"):
+        total = count_row_groups(path)
+    else:
+        return ()
+    cuts = sorted({total * i // n for i in range(n + 1)})
+    return tuple(Part(start, end) for start, end in itertools.pairwise(cuts))
+
+
+def read_rows(path: Path, max_line_bytes: int, part: Part | None = None) -> Iterator[NumberedRow]:
+    """Every row of a file, or of one of ``parts_of`` it, in file order.
 
     Raises:
         IngestError: the file is empty, truncated, of another encoding, or has a broken header.
@@ -36,22 +49,22 @@ def read_rows(path: Path, max_line_bytes: int) -> Iterator[NumberedRow]:
     kind = path.name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
     try:
         if kind == "parquet":
-            yield from _checked(parquet_rows(path, MAX_COLUMNS))
+            yield from parquet_rows(path, MAX_COLUMNS, part)
         elif kind in ("arrow", "feather"):
-            yield from _checked(arrow_rows(path, MAX_COLUMNS))
+            yield from enumerate(arrow_rows(path, MAX_COLUMNS))
         else:
             with _opened(path) as stream:
-                yield from _text_rows(path, kind, stream, max_line_bytes)
+                if part is None or part.start == 0:
+                    yield from _text_rows(path, kind, stream, max_line_bytes, part)
+                else:
+                    first = _skip_to(stream, part.start)
+                    yield from _jsonl_rows(_lines(stream, max_line_bytes, part.end), first)
     except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IngestError(
             f"{path} cannot be read to its end: {first_line}",
             hint="the file is truncated or damaged: fetch it again",
         ) from error
-
-
-def _checked(rows: Iterator[dict[str, Any]]) -> Iterator[NumberedRow]:
-    yield from enumerate(rows)
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -62,16 +75,29 @@ def _opened(path: Path) -> IO[bytes]:
     return path.open("rb", buffering=_CHUNK)
 
 
-def _text_rows(path: Path, kind: str, stream: IO[bytes], max_line_bytes: int) -> Iterator[NumberedRow]:
+def _skip_to(stream: IO[bytes], start: int) -> int:
+    """Move to the first line that begins at ``start`` or later; its number."""
+    number, left = 0, start - 1
+    while left and (chunk := stream.read(min(_CHUNK, left))):
+        number += chunk.count(b"\n")
+        left -= len(chunk)
+    while (rest := stream.readline(_CHUNK)) and not rest.endswith(b"\n"):
+        pass
+    return number + 1
+
+
+def _text_rows(
+    path: Path, kind: str, stream: IO[bytes], max_line_bytes: int, part: Part | None
+) -> Iterator[NumberedRow]:
     if kind == "json":
         yield from json_values(path, _checked_start(path, stream.read(_CHUNK)), stream, max_line_bytes)
         return
-    lines = _lines(stream, max_line_bytes)
+    lines = _lines(stream, max_line_bytes, part.end if part else None)
     first = _checked_start(path, next(lines, b""))
     if kind in ("csv", "tsv"):
         yield from _csv_rows(path, "\t" if kind == "tsv" else ",", _chain(first, lines), max_line_bytes)
     else:
-        yield from _jsonl_rows(_chain(first, lines))
+        yield from _jsonl_rows(_chain(first, lines), 0)
 
 
 def _checked_start(path: Path, first: bytes) -> bytes:
@@ -92,9 +118,12 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _lines(stream: IO[bytes], limit: int) -> Iterator[bytes]:
-    """Lines with their newline; one longer than the limit is read past and given as ``_TOO_LONG``."""
-    while line := stream.readline(limit + 1):
+def _lines(stream: IO[bytes], limit: int, end: int | None = None) -> Iterator[bytes]:
+    """Lines with their newline that begin before ``end``.
+
+    One longer than the limit is read past and given as ``_TOO_LONG``.
+    """
+    while (end is None or stream.tell() < end) and (line := stream.readline(limit + 1)):
         if len(line) <= limit or line.endswith(b"\n"):
             yield line
             continue
@@ -103,8 +132,8 @@ def _lines(stream: IO[bytes], limit: int) -> Iterator[bytes]:
         yield _TOO_LONG
 
 
-def _jsonl_rows(lines: Iterator[bytes]) -> Iterator[NumberedRow]:
-    for number, line in enumerate(lines):
+def _jsonl_rows(lines: Iterator[bytes], first_number: int) -> Iterator[NumberedRow]:
+    for number, line in enumerate(lines, first_number):
         if line is _TOO_LONG:
             yield number, Failure(Reason.LINE_TOO_LONG, "")
             continue

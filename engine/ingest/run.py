@@ -12,6 +12,7 @@ from pathlib import Path
 from engine.errors import IngestError
 from engine.ingest.assemble import assemble
 from engine.ingest.collect import Collected, Collector, refuse_nothing
+from engine.ingest.parallel import collect_in_parallel, n_workers
 from engine.ingest.preview import PreviewPair, SourcePreview, preview
 from engine.ingest.report import Entries, FileCounts, IngestReport, SourceCounts, read_report
 from engine.ingest.reuse import Earlier, earlier
@@ -140,7 +141,11 @@ def _collect(
         known = before.sources.get(identity.result().fingerprint) if before.is_finished else None
         progress.start(f"{'ingest' if known is None else 'keep'} {source.spec.path}", None, "rows")
         if known is None:
-            tallies = Collector(source, collected, progress).run()
+            n = n_workers(source)
+            if n > 1:
+                tallies = collect_in_parallel(source, collected, scratch, n, progress)
+            else:
+                tallies = Collector(source, collected, progress).run()
             refuse_nothing(source, tallies, collected.entries)
             files = tuple(t.frozen(name) for name, t in sorted(tallies.items()))
         else:

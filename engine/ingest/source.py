@@ -12,7 +12,7 @@ from engine.ingest.formats.base import Format
 from engine.ingest.formats.generic import check_mapping, is_complete, mapped_format, renamed
 from engine.ingest.formats.registry import choose
 from engine.ingest.formats.shape import Shape
-from engine.ingest.json_values import Failure, NumberedRow
+from engine.ingest.json_values import Failure, NumberedRow, Part
 from engine.ingest.readers import read_rows
 from engine.manifest import hash_file, hash_json
 from engine.safe_text import is_printable_name
@@ -49,9 +49,9 @@ class OpenSource:
     sample: tuple[tuple[int, Row], ...]
     shape: Shape
 
-    def rows(self, file: DataFile, max_line_bytes: int) -> Iterator[NumberedRow]:
-        """Rows of one of the files, columns renamed."""
-        rows = read_rows(file.path, max_line_bytes)
+    def rows(self, file: DataFile, max_line_bytes: int, part: Part | None = None) -> Iterator[NumberedRow]:
+        """Rows of one of the files or of a part of it, columns renamed."""
+        rows = read_rows(file.path, max_line_bytes, part)
         if not self.renames:
             return rows
         return (

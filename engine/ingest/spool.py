@@ -72,10 +72,21 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.path = folder / "spool.arrow"
+        self.paths: list[Path] = []
+        """The files that make up the spool, in order."""
         self._schema = spool_schema()
-        self._writer = pa.ipc.new_stream(str(self.path), self._schema)
+        self._open()
         self._reset()
+
+    def _open(self) -> None:
+        self.paths.append(self._folder / f"spool-{len(self.paths):03}.arrow")
+        self._writer = pa.ipc.new_stream(str(self.paths[-1]), self._schema)
+
+    def attach(self, paths: list[Path]) -> None:
+        """Append the files of another spool, which must be closed."""
+        self.close()
+        self.paths += paths
+        self._open()
 
     def _reset(self) -> None:
         self._texts = {name: _Column() for name in _TEXTS}
@@ -151,7 +162,7 @@ class Late:
 
 
 def write_sorted(
-    spool: Path,
+    spool: list[Path],
     target: Path,
     order: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -183,24 +194,25 @@ def write_sorted(
     progress.finish()
 
 
-def _deal(spool: Path, bucket: NDArray[np.int64], n_buckets: int) -> list[Path]:
-    """Split the spool into one file per bucket; the spool itself when there is only one."""
-    if n_buckets == 1:
-        return [spool]
-    paths = [spool.with_name(f"bucket-{i:03}.arrow") for i in range(n_buckets)]
+def _deal(spool: list[Path], bucket: NDArray[np.int64], n_buckets: int) -> list[Path]:
+    """Split the spool into one file per bucket; files of the spool go as they have been read."""
+    if n_buckets == 1 and len(spool) == 1:
+        return spool
+    paths = [spool[0].with_name(f"bucket-{i:03}.arrow") for i in range(n_buckets)]
     writers = [pa.ipc.new_stream(str(p), spool_schema()) for p in paths]
     start = 0
-    for batch in _batches(spool):
-        inside = bucket[start : start + batch.num_rows]
-        start += batch.num_rows
-        by_bucket = np.argsort(inside, kind="stable")
-        dealt = batch.take(pa.array(by_bucket))
-        numbers, firsts = np.unique(inside[by_bucket], return_index=True)
-        for number, first, last in zip(numbers, firsts, [*firsts[1:], len(inside)], strict=True):
-            writers[number].write_batch(dealt.slice(first, last - first))
+    for segment in spool:
+        for batch in _batches(segment):
+            inside = bucket[start : start + batch.num_rows]
+            start += batch.num_rows
+            by_bucket = np.argsort(inside, kind="stable")
+            dealt = batch.take(pa.array(by_bucket))
+            numbers, firsts = np.unique(inside[by_bucket], return_index=True)
+            for number, first, last in zip(numbers, firsts, [*firsts[1:], len(inside)], strict=True):
+                writers[number].write_batch(dealt.slice(first, last - first))
+        segment.unlink()
     for writer in writers:
         writer.close()
-    spool.unlink()
     return paths
 
 

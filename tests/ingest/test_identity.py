@@ -1,11 +1,14 @@
 """Ids, duplicates, groups and folds: what stays the same when rows, files and sources move about."""
 
+import gzip
 import hashlib
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -276,6 +279,45 @@ def test_unchanged_sources_are_not_read_again_and_change_nothing(tmp_path: Path)
     assert entries_of(tmp_path / "grown") == entries_of(tmp_path / "fresh")
     assert fresh.noted["exact_duplicate"] > 0
     assert fresh.noted["evaluation_overlap"] > 0
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "several"])
+def test_several_processes_make_what_one_makes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[Json] = [plain_row(i % 37, rating=i % 2, conversation_id=f"c{i % 50}") for i in range(120)]
+    rows[5]["chosen"] = ""
+    rows[60]["chosen"] = "a\0b"
+    rows[119] = {"prompt": "é" * 500, "chosen": "last", "rejected": "row"}
+    file = tmp_path / f"x.{kind}"
+    if kind == "several":
+        for i in range(3):
+            write_jsonl(tmp_path / "several" / f"{i}.jsonl", rows[i::3])
+        file = tmp_path / "several"
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=13)
+    else:
+        lines = [json.dumps(row).encode() for row in rows]
+        file.write_bytes(b"\n".join([*lines[:70], b"", b"{broken", *lines[70:]]))
+    one = run(file, out=tmp_path / "one")
+    monkeypatch.setattr("engine.ingest.parallel.MIN_BYTES", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    many = run(file, out=tmp_path / "many")
+    assert many == one
+    assert pairs_of(tmp_path / "many") == pairs_of(tmp_path / "one")
+    assert entries_of(tmp_path / "many") == entries_of(tmp_path / "one")
+
+
+def test_an_error_in_another_process_is_the_same_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.ingest.parallel.MIN_BYTES", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    write_jsonl(tmp_path / "set" / "a.jsonl", [plain_row(i) for i in range(9)])
+    (tmp_path / "set" / "b.jsonl.gz").write_bytes(gzip.compress(os.urandom(9999))[:5000])
+    with pytest.raises(IngestError, match="cannot be read to its end"):
+        run(tmp_path / "set", out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_another_salt_is_refused_once_folds_are_frozen(tmp_path: Path) -> None:

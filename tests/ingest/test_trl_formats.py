@@ -225,7 +225,7 @@ def test_an_answer_that_is_json_stays_text(tmp_path: Path) -> None:
 
 
 def test_texts_and_messages_may_be_mixed_in_a_column(tmp_path: Path) -> None:
-    rows = [
+    rows: list[Json] = [
         {"prompt": "p", "chosen": "a", "rejected": "b"},
         {"prompt": "p2", "chosen": [assistant("a")], "rejected": [assistant("b")]},
     ]

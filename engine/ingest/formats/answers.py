@@ -33,6 +33,7 @@ KTO = Format(
     _convert_kto,
     KTO_COLUMNS,
     rank=2,
+    is_per_answer=True,
 )
 _RATINGS = frozenset({"helpfulness", "correctness", "coherence", "complexity", "verbosity"})
 
@@ -55,5 +56,6 @@ HELPSTEER_RATINGS = Format(
     _convert_helpsteer,
     frozenset({"prompt", "response"}),
     rank=2,
+    is_per_answer=True,
     from_description=True,
 )

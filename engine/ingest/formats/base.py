@@ -32,6 +32,8 @@ class Format:
     """Where several formats match, the highest rank wins; two of the same rank are ambiguous."""
     is_evaluation: bool = False
     """A known evaluation set: its pairs are refused for training."""
+    is_per_answer: bool = False
+    """Rows hold single answers: they can only be paired by whoever reads the whole source."""
     from_description: bool = False
     """Rebuilt from descriptions; never run on a real file of that dataset."""
 
