@@ -33,6 +33,8 @@ class StartCheckpoint:
     path: Path
     weights_hash: str
     """Hash of weights and config: what log-probabilities of given token ids depend on."""
+    uses_cache: bool
+    """``use_cache`` of its config, which training switches off."""
     tokenizer_hash: str
     """Hash of tokenizer and chat template: what the token ids depend on."""
 
@@ -54,8 +56,14 @@ def load_start(folder: Path) -> StartCheckpoint:
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     loaded.model.requires_grad_(True)
-    tokenizer_hash = hash_tree(folder, _TOKENIZER_FILES)
-    return StartCheckpoint(loaded.model, loaded.tokenizer, folder, loaded.fingerprint, tokenizer_hash)
+    return StartCheckpoint(
+        loaded.model,
+        loaded.tokenizer,
+        folder,
+        loaded.fingerprint,
+        bool(getattr(loaded.model.config, "use_cache", True)),
+        hash_tree(folder, _TOKENIZER_FILES),
+    )
 
 
 def mark_whole(checkpoint: Path) -> None:

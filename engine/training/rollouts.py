@@ -174,8 +174,12 @@ def read_rollouts(path: Path) -> Rollouts:
 
 
 def load_chat(folder: Path, device: str) -> LoadedModel:
-    """A causal checkpoint that can continue messages. Raises ``TrainError`` for any other."""
-    loaded = load_model(str(folder), device=device)
+    """A causal checkpoint that can continue messages, in float32: bfloat16 would round small updates away.
+
+    Raises:
+        TrainError: an encoder, or a tokenizer without chat template.
+    """
+    loaded = load_model(str(folder), device=device, dtype="float32")
     if not loaded.is_causal:
         raise TrainError(
             f"{folder} is an encoder and cannot write responses", hint="give a causal language model"

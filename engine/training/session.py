@@ -5,6 +5,7 @@ Every process of a distributed run goes through the same code; only the first on
 
 import math
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,8 @@ class Session:
         self._write_status("finished", finished)
         if self.is_main:
             write_manifest(self.run_dir, self._manifest(finished))
+            # saves to resume from hold the optimiser, too: several times the checkpoint that is left
+            shutil.rmtree(self.run_dir / "checkpoints", ignore_errors=True)
         self.log.write("end", {"step": finished.n_steps} | finished.last)
         self.progress.finish()
         return finished
@@ -209,6 +212,7 @@ class Session:
     def _save_model(self, trainer: ShapedDPOTrainer, folder: Path) -> None:
         """The tuned checkpoint, complete and loadable without peft."""
         trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.unwrap_model(trainer.model).config.use_cache = self.start.uses_cache
         if self.settings.lora_rank == 0:
             trainer.save_model(str(folder))
         elif self.is_main:

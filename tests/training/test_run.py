@@ -69,6 +69,9 @@ def test_a_run_trains_every_pair_once_and_says_so(llama: Path, shaped: Path, tmp
     assert (report.n_pairs, report.n_steps, report.n_truncated) == (16, 4, 0)
     assert (report.model_dir / "model.safetensors").exists()
     assert not list(report.model_dir.glob("*.bin"))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    tuned, start = (json.loads((p / "config.json").read_text()) for p in (report.model_dir, llama))
+    assert {k: v for k, v in tuned.items() if start.get(k) != v}.keys() <= {"pad_token_id"}
     log = events(tmp_path / "run")
     assert [e["step"] for e in log if e["event"] == "step"] == [1, 2, 3, 4]
     assert log[0]["event"] == "start"
