@@ -44,11 +44,15 @@ class TableControl:
     def open(self, wish: Wish, *, ident: str | None = None) -> None:
         """Show rows under another filter or sort; the cursor stays on the record ``ident`` if it is there."""
         self.is_opening = True
+        is_first = self.cursor is None  # a review goes on where it ended
         project, name = self._session.project, self.name
 
         def question() -> Opened:
             cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
-            row = (cursor.position(ident) if ident is not None else 0) or 0
+            if ident is not None:
+                row = cursor.position(ident) or 0
+            else:
+                row = (cursor.next_undecided(-1) or 0) if is_first else 0
             page = row // PAGE_ROWS
             return Opened(
                 cursor,
