@@ -5,6 +5,7 @@ and errors to stderr. Exit codes: 0 done, 1 an expected failure, 2 wrong usage, 
 that does not hold, 130 stopped by the user.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ class Prosect(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        # Threads that spin while they wait starve each other on a shared machine: a reader of small matrices
+        # became ten times slower beside other jobs. The setting must precede the first import of torch.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             return super().invoke(ctx)
         except Cancelled as stopped:

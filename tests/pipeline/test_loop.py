@@ -1,0 +1,172 @@
+"""The whole loop on real pairs with real components: verdict, rules, plan, shaped dataset, run, outcome."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.api import Project
+from engine.cli.main import main
+from engine.paths import ProjectPaths
+from engine.records import HELD_OUT_FOLD, Verdict
+from engine.store.connection import Store
+from engine.views import Target
+from tests.pipeline.conftest import OVERRIDES
+
+RULES = """prosect rules 1
+links: drop where chosen.text ~ /https?:/ because "invented resources"
+lists: weight *= 0.5 where delta(@list_items) > 0
+bangs: flip where delta(@exclamations) > 0
+expect kept >= 40%
+"""
+SMALL = [f"--set=training.{key}" for key in ("rollout_prompts=10", "rollout_tokens=12", "batch_pairs=4")]
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+@pytest.fixture(scope="module")
+def project(audited: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a rule file, compiled and trained on for three steps."""
+    root = tmp_path_factory.mktemp("loop") / "audit"
+    shutil.copytree(audited, root)
+    (root / "rules").mkdir(exist_ok=True)
+    (root / "rules" / "first.rules").write_text(RULES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def shaped(project: Path) -> Path:
+    result = run("compile", project, project / "rules" / "first.rules", "--json")
+    assert result.exit_code == 0, result.stderr
+    return Path(json.loads(result.stdout)["folder"])
+
+
+@pytest.fixture(scope="module")
+def trained(shaped: Path) -> Path:
+    result = run("train", shaped, "--steps", "3", "--lr", "1e-4", "--json", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    return Path(json.loads(result.stdout)["run_dir"])
+
+
+def test_plan_and_ledger_agree_and_every_pair_has_one_fate(project: Path, shaped: Path) -> None:
+    plan = json.loads(run("plan", project, project / "rules" / "first.rules", "--json").stdout)
+    ledger = pq.read_table(shaped / "ledger.parquet").to_pylist()
+    counts = plan["counts"]
+    assert len(ledger) == counts["total"] == pq.read_metadata(project / "pairs" / "pairs.parquet").num_rows
+    for fate in ("kept", "dropped", "held_out", "unlabelled", "refused"):
+        assert sum(row["fate"] == fate for row in ledger) == counts[fate]
+    assert counts["dropped"] > 0
+    assert counts["flipped"] > 0
+
+
+def test_shaped_rows_are_what_the_rules_say(project: Path, shaped: Path) -> None:
+    pairs = {row["pair_id"]: row for row in pq.read_table(project / "pairs" / "pairs.parquet").to_pylist()}
+    rows = pq.read_table(shaped / "train.parquet").to_pylist()
+    assert np.mean([row["weight"] for row in rows]) == pytest.approx(1.0)
+    n_flipped = 0
+    for row in rows:
+        origin = pairs[row["pair_id"]]
+        assert row["fold"] != HELD_OUT_FOLD
+        assert row["prompt"] == origin["prompt"]
+        flipped = row["chosen"] == origin["rejected"]
+        n_flipped += flipped
+        assert flipped or row["chosen"] == origin["chosen"]
+        # `where` sees the pair as it came in, also where it is flipped
+        assert "http" not in origin["chosen"][0]["content"]
+    assert n_flipped > 0
+
+
+def test_same_rules_give_the_same_folder_and_bytes(project: Path, shaped: Path) -> None:
+    before = {p.name: p.read_bytes() for p in shaped.iterdir()}
+    again = json.loads(run("compile", project, project / "rules" / "first.rules", "--json").stdout)
+    assert again["was_there"]
+    assert {p.name: p.read_bytes() for p in shaped.iterdir()} == before
+
+
+def test_mistake_in_a_rule_file_points_at_its_place(project: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "wrong.rules"
+    rules.write_text(
+        "prosect rules 1\nlinks: filp where chosen.text ~ /x/\nweight *= 0.5 where delta(@bould) > 0\n"
+    )
+    result = run("plan", project, rules)
+    assert result.exit_code == 1
+    assert "wrong.rules:2:8" in result.stderr
+    assert "did you mean `flip`" in result.stderr
+
+
+def test_failing_expectation_exits_with_three(project: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "strict.rules"
+    rules.write_text("prosect rules 1\ndrop where chosen.tokens > 0\nexpect kept >= 99%\n")
+    assert run("plan", project, rules).exit_code == 3
+
+
+def test_forecast_was_written_before_training_and_is_the_weighted_mean(
+    project: Path, shaped: Path, trained: Path
+) -> None:
+    pointer = json.loads((trained / "forecast.json").read_text())
+    forecast = json.loads(Path(pointer["path"]).read_text())
+    assert Path(pointer["path"]).stat().st_mtime <= (trained / "manifest.json").stat().st_mtime
+    ledger = pq.read_table(shaped / "ledger.parquet").to_pylist()
+    row = forecast["concepts"][0]
+    with Store(ProjectPaths(project).index(forecast["index"])) as store:
+        u = dict(
+            store.rows(
+                "SELECT pair, u FROM concept_scores JOIN concepts USING (concept) WHERE concept_id = ?",
+                [row["concept_id"]],
+            )
+        )
+    expected = sum(p["weight"] * (-1 if p["flipped"] else 1) * u.get(p["pair"], 0.0) for p in ledger)
+    assert row["forecast"] == pytest.approx(expected / sum(p["weight"] for p in ledger), abs=1e-6)
+
+
+def test_run_trained_every_row_and_left_a_checkpoint(shaped: Path, trained: Path) -> None:
+    state = json.loads((trained / "run.json").read_text())
+    assert state["status"] == "finished"
+    assert state["report"]["n_pairs"] == pq.read_metadata(shaped / "train.parquet").num_rows
+    assert state["report"]["n_steps"] == 3
+    assert (trained / "model" / "model.safetensors").exists()
+    events = [json.loads(line) for line in (trained / "events.jsonl").read_text().splitlines()]
+    assert events
+
+
+def test_outcome_has_a_line_for_every_latent_concept(project: Path, trained: Path) -> None:
+    result = run("outcome", trained, "--json", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    outcome = json.loads(result.stdout)
+    with Project(project) as opened:
+        n_concepts = opened.browser.summary().n_concepts
+    assert len(outcome["concepts"]) + outcome["n_without_latents"] == n_concepts
+    assert outcome["movement"]["n_pairs"] > 0
+    for row in outcome["concepts"]:
+        assert -1 <= row["change"] <= 1
+        assert row["name"]
+    assert json.loads((trained / "outcome.json").read_text()) == outcome
+
+
+def test_verdict_reaches_the_plan(own_project: Callable[[], Path], tmp_path: Path) -> None:
+    root = own_project()
+    rules = tmp_path / "r.rules"
+    rules.write_text("prosect rules 1\nlinks: drop where chosen.text ~ /https?:/\n")
+    with Project(root, overrides=OVERRIDES) as opened:
+        listing = opened.listing("hypotheses", "family:concepts", "", 1)
+        concept_id = str(listing.rows[0].values[listing.spec.index("concept_id")])
+        opened.browser.set_verdict([Target("concept", concept_id, concept_id)], Verdict.KEEP, "for the test")
+        plan = opened.plan(rules)
+    assert [c.concept_id for c in plan.collateral if c.is_held] == [concept_id]
+
+
+def test_what_is_no_shaped_dataset_or_run_is_refused(project: Path, tmp_path: Path) -> None:
+    result = run("train", tmp_path)
+    assert result.exit_code == 1
+    assert "no project" in result.stderr
+    result = run("train", project / "shaped" / "absent")
+    assert result.exit_code == 1
+    assert "no shaped dataset" in result.stderr
+    assert run("outcome", project / "runs" / "absent").exit_code == 1
