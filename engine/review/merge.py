@@ -1,0 +1,152 @@
+"""Exporting, importing and merging journals.
+
+Entries keep their ids, authors and times, so merging is a union and merging twice changes nothing. A conflict
+is a target on which both sides hold a verdict, the verdicts differ, and neither side has seen the other's: the
+later one would win silently, so it is shown and has to be resolved.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from engine.errors import ReviewError
+from engine.manifest import write_atomic
+from engine.records import Verdict
+from engine.review.entries import Entry, decode, encode
+from engine.review.journal import Decision, Journal
+from engine.review.replay import replay
+from engine.views import Target
+
+
+class Prefer(StrEnum):
+    """What becomes of conflicts."""
+
+    ASK = "ask"
+    """Nothing is written while there are any."""
+    OURS = "ours"
+    """Our verdict is written again on top."""
+    THEIRS = "theirs"
+    """Their verdict is written again on top, in our name."""
+    NEWEST = "newest"
+    """The later one holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A target on which two journals disagree."""
+
+    target: Target
+    name: str
+    ours: Verdict
+    our_author: str
+    our_time: str
+    theirs: Verdict
+    their_author: str
+    their_time: str
+    their_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge did, or would have done."""
+
+    n_new: int
+    """Entries that were not here."""
+    n_known: int
+    n_damaged: int
+    """Lines of the other file that could not be read."""
+    conflicts: tuple[Conflict, ...]
+    is_written: bool
+
+
+def export_journal(journal: Journal, path: Path) -> int:
+    """Write every readable entry to a file of the same format; how many there were.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    write_atomic(path, b"".join(encode(entry) for entry in journal.entries))
+    return len(journal.entries)
+
+
+def read_entries(path: Path) -> tuple[list[Entry], int]:
+    """The entries of a journal file, and how many lines could not be read.
+
+    Raises:
+        ReviewError: the file cannot be read, or holds no entry at all though it is not empty.
+    """
+    try:
+        found = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    except OSError as error:
+        raise ReviewError(f"{path} cannot be read: {error.strerror}") from error
+    entries = [entry for line in found if (entry := decode(line)) is not None]
+    if found and not entries:
+        raise ReviewError(f"{path} is no journal", hint="`prosect verdicts export` writes one")
+    return entries, len(found) - len(entries)
+
+
+def merge_journal(journal: Journal, path: Path, prefer: Prefer = Prefer.ASK) -> MergeReport:
+    """Take over the entries of another journal.
+
+    Args:
+        journal: ours; written to.
+        path: theirs.
+        prefer: what becomes of conflicts; ``ask`` writes nothing while there are any.
+
+    Raises:
+        ReviewError: theirs cannot be read, ours cannot be written.
+    """
+    journal.refresh()
+    theirs, n_damaged = read_entries(path)
+    known = {e.ident for e in journal.entries}
+    new = [e for e in {e.ident: e for e in theirs}.values() if e.ident not in known]
+    conflicts = _conflicts(journal.entries, theirs)
+    report = MergeReport(len(new), len(theirs) - len(new), n_damaged, conflicts, is_written=True)
+    if conflicts and prefer is Prefer.ASK:
+        return MergeReport(report.n_new, report.n_known, n_damaged, conflicts, is_written=False)
+    journal.append_foreign(new)
+    if prefer in (Prefer.OURS, Prefer.THEIRS):
+        for conflict in conflicts:
+            wanted = conflict.ours if prefer is Prefer.OURS else conflict.theirs
+            held = journal.state.verdicts.get(conflict.target.key)
+            if held is None or held.verdict is not wanted:
+                journal.set_verdicts(
+                    [Decision(conflict.target, conflict.name)], wanted, f"merged: {prefer.value}"
+                )
+    return report
+
+
+def _conflicts(ours: Sequence[Entry], theirs: Sequence[Entry]) -> tuple[Conflict, ...]:
+    our_state, their_state = replay(ours), replay(theirs)
+    our_ids, their_ids = {e.ident for e in ours}, {e.ident for e in theirs}
+    found = []
+    for key, held in our_state.verdicts.items():
+        other = their_state.verdicts.get(key)
+        if other is None or other.verdict is held.verdict or held.target is None:
+            continue
+        if held.ident in their_ids or other.ident in our_ids:
+            continue  # one side has seen the other's word and decided after it
+        if held.verdict is not None and other.verdict is not None:
+            found.append(
+                Conflict(
+                    held.target, held.name, held.verdict, held.author, held.time,
+                    other.verdict, other.author, other.time, other.reason,
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def as_table(journal: Journal) -> str:
+    """Every verdict that holds, one JSON object a line."""
+    rows = [
+        {
+            "target": key, "verdict": entry.verdict.value, "author": entry.author, "time": entry.time,
+            "reason": entry.reason, "name": journal.state.names.get(entry.target.concept_id, entry.name),
+            "disputed_by": journal.state.disputed_by.get(key),
+        }
+        for key, entry in journal.state.verdicts.items()
+        if entry.verdict is not None and entry.target is not None
+    ]  # fmt: skip
+    return "".join(json.dumps(row) + "\n" for row in rows)
