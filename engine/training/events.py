@@ -28,11 +28,11 @@ class EventLog:
 
     def __init__(self, path: Path, *, is_main: bool) -> None:
         self._path = path
-        self._is_main = is_main
+        self.is_main = is_main
 
     def write(self, event: str, values: Mapping[str, Any] | None = None) -> None:
         """Append one event; numbers that are not finite are written as null."""
-        if not self._is_main:
+        if not self.is_main:
             return
         clean = {key: _finite(value) for key, value in (values or {}).items()}
         line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds")} | clean

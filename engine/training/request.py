@@ -4,10 +4,12 @@ Nothing here imports torch, so a front end can start and watch a run cheaply. Th
 ``python -m engine.training.run RUN_JSON`` or the same under torchrun, and outlives the front end.
 """
 
+import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from engine.settings import TrainingSettings, apply
 
 REQUEST = "request.json"
 STATUS = "run.json"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +122,31 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise TrainError(f"{run_dir} holds no run", hint="start one with `prosect train SHAPED`") from error
     return status
+
+
+@contextmanager
+def sole_process(run_dir: Path) -> Iterator[None]:
+    """Keep every other process out of a run; the lock goes with the process, also when it is killed.
+
+    Raises:
+        TrainError: another process is at it.
+    """
+    with (run_dir / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainError(
+                f"another process is training in {run_dir}", hint="watch its events.jsonl, or stop it first"
+            ) from error
+        yield
+
+
+def is_running(run_dir: Path) -> bool:
+    """True while a process trains in the folder, whatever run.json says after a crash."""
+    if not (run_dir / _LOCK).exists():
+        return False
+    try:
+        with sole_process(run_dir):
+            return False
+    except TrainError:
+        return True

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from engine.training.events import EventLog
 from engine.training.interventions import read_interventions, refuse_unknown_methods
 from engine.training.losses import check_loss
 from engine.training.offline import offline
-from engine.training.request import read_request
+from engine.training.request import read_request, sole_process
 from engine.training.session import RunReport, Session
 from engine.training.shaped import read_shaped
 
@@ -64,21 +64,31 @@ def train(
     is_main = int(os.environ.get("RANK", "0")) == 0
     run_dir.mkdir(parents=True, exist_ok=True)
     log = EventLog(run_dir / "events.jsonl", is_main=is_main)
-    try:
-        pairs = read_shaped(shaped_dir, settings.seed)
-        check_loss(settings.loss_type, settings.label_smoothing, has_offsets=pairs.has_offsets)
-        interventions = read_interventions(shaped_dir)
-        refuse_unknown_methods(shaped_dir, interventions)
-        folder = resolve_folder(model_path)
-        with offline():
-            start = load_start(folder)
-            run = Session(
-                run_dir, cache_dir or run_dir, settings, pairs, interventions, start, log, progress, is_main
-            )
-            return run.go()
-    except ProsectError as error:
-        log.write("cancelled" if isinstance(error, Cancelled) else "error", {"message": error.message})
-        raise
+    with sole_process(run_dir) if is_main else nullcontext():
+        try:
+            return _train(shaped_dir, model_path, run_dir, settings, progress, cache_dir or run_dir, log)
+        except ProsectError as error:
+            log.write("cancelled" if isinstance(error, Cancelled) else "error", {"message": error.message})
+            raise
+
+
+def _train(
+    shaped_dir: Path,
+    model_path: str,
+    run_dir: Path,
+    settings: TrainingSettings,
+    progress: Progress,
+    cache_dir: Path,
+    log: EventLog,
+) -> RunReport:
+    pairs = read_shaped(shaped_dir, settings.seed)
+    check_loss(settings.loss_type, settings.label_smoothing, has_offsets=pairs.has_offsets)
+    interventions = read_interventions(shaped_dir)
+    refuse_unknown_methods(shaped_dir, interventions)
+    folder = resolve_folder(model_path)
+    with offline():
+        start = load_start(folder)
+        return Session(run_dir, cache_dir, settings, pairs, interventions, start, log, progress).go()
 
 
 @contextmanager

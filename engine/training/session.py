@@ -79,7 +79,11 @@ class Session:
     start: StartCheckpoint
     log: EventLog
     progress: Progress
-    is_main: bool
+
+    @property
+    def is_main(self) -> bool:
+        """The process that writes."""
+        return self.log.is_main
 
     def go(self) -> RunReport:
         """Finish the run, or return it when it is finished. Raises ``Cancelled`` after saving."""
@@ -126,6 +130,12 @@ class Session:
             raise TrainError(
                 f"the device ran out of memory: {error}",
                 hint="lower training.micro_batch_pairs or training.max_length, or set training.lora_rank",
+            ) from error
+        except OSError as error:
+            self._write_status("failed", report)
+            raise TrainError(
+                f"the run could not be written: {error}",
+                hint="free some space and train again: it goes on from the last whole save",
             ) from error
         except Cancelled:
             raise

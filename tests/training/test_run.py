@@ -20,9 +20,11 @@ from engine.settings import TrainingSettings
 from engine.training.request import (
     RunRequest,
     command,
+    is_running,
     read_request,
     read_status,
     request_stop,
+    sole_process,
     start_detached,
     write_request,
 )
@@ -97,6 +99,34 @@ def test_a_short_run_prepares_only_the_pairs_it_reaches(llama: Path, shaped: Pat
     assert (report.n_pairs, report.n_used, report.n_reference_computed, report.n_steps) == (16, 8, 8, 2)
     again = train(shaped, str(llama), tmp_path / "more", replace(FAST, steps=9), NullProgress())
     assert (again.n_used, again.n_steps) == (16, 9)  # beyond one epoch it starts over
+
+
+def test_two_processes_never_train_in_one_folder(llama: Path, shaped: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert not is_running(run_dir)
+    run_dir.mkdir()
+    with sole_process(run_dir):
+        assert is_running(run_dir)
+        with pytest.raises(TrainError, match="another process"):
+            train(shaped, str(llama), run_dir, FAST, NullProgress())
+    assert not (run_dir / "events.jsonl").exists()  # that log belongs to the other process
+    assert not is_running(run_dir)
+    assert train(shaped, str(llama), run_dir, FAST, NullProgress()).is_finished
+
+
+def test_a_full_disk_ends_the_run_with_a_hint_and_can_be_resumed(
+    llama: Path, shaped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.training.events.mark_whole", full)
+        with pytest.raises(TrainError, match="No space left"):
+            train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    assert read_status(tmp_path / "run")["status"] == "failed"
+    report = train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    assert (report.is_finished, report.resumed_from) == (True, None)
 
 
 def test_a_cancelled_run_goes_on_to_the_very_same_weights(llama: Path, shaped: Path, tmp_path: Path) -> None:
