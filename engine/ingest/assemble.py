@@ -1,6 +1,7 @@
 """From everything that was read to the finished files: groups, folds, ids, sorting, report."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine.settings import IngestSettings
 def assemble(
     collected: Collected,
     counts: list[SourceCounts],
+    remarks: tuple[str, ...],
     out_dir: Path,
     scratch: Path,
     settings: IngestSettings,
@@ -66,7 +68,7 @@ def assemble(
     seconds = None
     if settings.near_duplicates:
         seconds = _note_near_duplicates(scratch / "pairs.parquet", order, late, collected, progress)
-    report = _report(collected, counts, late, groups, seconds)
+    report = replace(_report(collected, counts, late, groups, seconds), remarks=remarks)
     entries.write(scratch / "report.parquet")
     write_folds(scratch, settings.fold_salt, groups, folds, frozen)
     write_report(scratch, report)

@@ -153,6 +153,8 @@ class Collector:
         except RecursionError:
             self._drop(origin, tally, Dropped(Reason.NESTED_TOO_DEEPLY))
             return
+        if not sealed.prompt.size and all(n.reason is not Reason.NO_PROMPT for n in notes):
+            notes.append(Note(Kind.NOTED, Reason.NO_PROMPT, ""))
         into.keys.add(
             keys,
             source=into.number_of(source),

@@ -151,9 +151,8 @@ def _pick_splits(
         if split not in by_split:
             raise IngestError(f"{shown}#{split}: there is no such split", hint="splits: " + ", ".join(names))
         return [split], ()
-    known = [n for n in names if _IS_SPLIT.match(n)]
     for wanted in ("train_prefs", "train", "filtered"):
-        if wanted in known and len(names) > 1:
+        if wanted in names and len(names) > 1 and all(_IS_SPLIT.match(n) for n in names):
             left = ", ".join(n for n in names if n != wanted)
             return [wanted], (f"{shown}: read split {wanted}, left out {left} (use {shown}#all for all)",)
     return names, ()

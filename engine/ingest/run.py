@@ -45,6 +45,9 @@ def ingest(
         raise IngestError("nothing to ingest", hint="give at least one file, folder or hub name")
     opened = [open_source(spec, settings.max_text_bytes) for spec in sources]
     _refuse_repeats(opened)
+    remarks = _shared_names(opened)
+    for remark in (*(r for s in opened for r in s.remarks), *remarks):
+        progress.note(remark)
     before = earlier(out_dir, STAGE_VERSION)
     aside = ThreadPoolExecutor(1)
     try:
@@ -60,7 +63,7 @@ def ingest(
         with _scratch(out_dir) as scratch:
             collected, counts = _collect(opened, identities, before, scratch, settings, progress)
             expected, inputs = _identity(opened, identities, settings, progress)
-            report = assemble(collected, counts, out_dir, scratch, settings, progress)
+            report = assemble(collected, counts, remarks, out_dir, scratch, settings, progress)
     except OSError as error:
         raise IngestError(
             f"cannot write to {out_dir}: {error.strerror or error}",
@@ -88,6 +91,19 @@ def _refuse_repeats(opened: Sequence[OpenSource]) -> None:
     twice = [name for name, n in seen.items() if n > 1]
     if twice:
         raise IngestError(f"{', '.join(twice[:5])}: given more than once", hint="name every file once")
+
+
+def _shared_names(opened: Sequence[OpenSource]) -> tuple[str, ...]:
+    """Remarks on inputs whose pairs would carry one name by accident of their files' names."""
+    paths: dict[str, list[str]] = {}
+    for source in opened:
+        for name in sorted({f.source for f in source.files} if source.spec.name is None else ()):
+            paths.setdefault(name, []).append(source.spec.path)
+    return tuple(
+        f"source name `{name}` is shared by {' and '.join(given)}: give them names of their own"
+        for name, given in sorted(paths.items())
+        if len(given) > 1
+    )
 
 
 def _identity(

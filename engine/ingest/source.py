@@ -18,6 +18,11 @@ from engine.manifest import hash_file, hash_json
 from engine.safe_text import is_printable_name
 
 SAMPLE_ROWS = 50
+_CONTAMINATED = {
+    "skywork-reward-preference-80k-v0.1": "v0.1 holds prompts of RewardBench: ingest RewardBench beside it, "
+    "so that they are flagged, or use v0.2",
+}
+"""Datasets known to overlap evaluation sets, by a part of their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ def open_source(spec: SourceSpec, max_text_bytes: int) -> OpenSource:
         sample = tuple((n, renamed(row, renames)) for n, row in sample)
         shape = Shape.of((row for _, row in sample), is_csv=is_csv)
         chosen = choose(shape, spec.path, spec.format)
-    return OpenSource(spec, located.files, chosen, renames, located.remarks, sample, shape)
+    warnings = tuple(f"{spec.path}: {w}" for name, w in _CONTAMINATED.items() if name in spec.path.lower())
+    return OpenSource(spec, located.files, chosen, renames, located.remarks + warnings, sample, shape)
 
 
 class Identity(NamedTuple):

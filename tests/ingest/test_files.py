@@ -112,6 +112,35 @@ def test_a_folder_reads_its_data_files_and_one_split(tmp_path: Path) -> None:
         run(SourceSpec(f"{tmp_path}/set#dev"), out=tmp_path / "out4")
 
 
+def test_a_folder_of_files_that_are_no_splits_is_read_whole(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "set" / "train.jsonl", ROWS[:3])
+    write_jsonl(tmp_path / "set" / "more.jsonl", ROWS[3:5])
+    assert run(tmp_path / "set", out=tmp_path / "out").pairs == 5
+
+
+def test_messages_stored_as_one_list_per_field_are_read(tmp_path: Path) -> None:
+    row = {
+        "chosen": {"role": ["user", "assistant"], "content": ["q", "x"]},
+        "rejected": {"role": ["user", "assistant"], "content": ["q", "y"]},
+    }
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
+    run(tmp_path / "x.parquet", out=tmp_path / "out")
+    (pair,) = pairs_of(tmp_path / "out")
+    assert [t["content"] for t in pair["prompt"] + pair["chosen"] + pair["rejected"]] == ["q", "x", "y"]
+
+
+def test_two_inputs_with_one_name_are_remarked_on(tmp_path: Path) -> None:
+    a = write_jsonl(tmp_path / "a" / "train.jsonl", ROWS[:3])
+    b = write_jsonl(tmp_path / "b" / "train.jsonl", ROWS[3:5])
+    assert "source name `train` is shared" in run(a, b, out=tmp_path / "out").remarks[0]
+    assert run(a, SourceSpec(str(b), name="b"), out=tmp_path / "out2").remarks == ()
+
+
+def test_a_dataset_known_to_overlap_an_evaluation_set_is_remarked_on(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "Skywork-Reward-Preference-80K-v0.1" / "train.jsonl", ROWS[:3])
+    assert "RewardBench" in run(file.parent, out=tmp_path / "out").sources[0].remarks[0]
+
+
 def test_a_dataset_saved_to_disk_is_read(tmp_path: Path) -> None:
     import datasets
 

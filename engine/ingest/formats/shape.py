@@ -51,6 +51,8 @@ def kind_of(value: Any) -> ValueKind:
             return K.TEXTS
         return K.OBJECTS if value and all(isinstance(v, dict) for v in value) else K.LIST
     if isinstance(value, dict):
+        if isinstance(inner := unpacked(value), list):
+            return kind_of(inner)
         is_message = ("role" in value and "content" in value) or ("from" in value and "value" in value)
         return K.MESSAGE if is_message else K.OBJECT
     return K.TEXT

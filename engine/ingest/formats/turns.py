@@ -94,7 +94,12 @@ def turns(value: Any, notes: Notes, column: str) -> Turns:
 
 
 def unpacked(value: Any) -> Any:
-    """A list or object that arrived as JSON text, decoded; anything else as it is."""
+    """Messages that arrived as JSON text or as one list per field, as a list; anything else as it is."""
+    if isinstance(value, dict):
+        for fields in (("role", "content"), ("from", "value")):
+            columns = [value.get(f) for f in fields]
+            if all(isinstance(c, list) for c in columns) and len({len(c or []) for c in columns}) == 1:
+                return [dict(zip(fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -118,7 +123,7 @@ def side_turns(value: Any, notes: Notes, column: str) -> Turns:
         return (("assistant", value),)
     if value is None:
         raise Dropped(Reason.MISSING_COLUMN, f"{column} is null")
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(unpacked(value), list):
         return (turn(value, notes),)
     return turns(value, notes, column)
 
