@@ -92,7 +92,7 @@ def held_out(arms: Sequence[Arm], pairs: PairArrays, *, seed: int = 0, progress:
 
 
 def coverage(judged: ArmResult, full: ArmResult) -> float | None:
-    """(log 2 − loss of the judged concepts) / (log 2 − loss of the full reading); None if that gains nothing."""
+    """(log 2 − loss of judged concepts) / (log 2 − loss of the full reading); None if that gains nothing."""
     gain = np.log(2) - full.log_loss
     return float((np.log(2) - judged.log_loss) / gain) if gain > 0 else None
 

@@ -46,10 +46,12 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     b = np.zeros((disparity.n_units, q))
     cross = np.zeros((disparity.n_units, q))
 
+    is_alone = np.bincount(null.group, minlength=1)[null.group] == 1
+
     def chunk(start: int, stop: int) -> None:
         _score_kernel(
-            disparity.indptr, disparity.pair, disparity.u, null.group, null.residual, null.curvature,
-            null.design.z, null.group_scores, out, b, cross, start, stop,
+            disparity.indptr, disparity.pair, disparity.u, null.group, is_alone, null.residual,
+            null.curvature, null.design.z, null.group_scores, out, b, cross, start, stop,
         )  # fmt: skip
 
     for_chunks(disparity.indptr, chunk)
@@ -72,19 +74,21 @@ def freedom_correction(null: NullModel) -> float:
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
 def _score_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    indptr, pair, u, group, residual, curvature, z, group_scores, out, b, cross, start, stop
+    indptr, pair, u, group, is_alone, residual, curvature, z, group_scores, out, b, cross, start, stop
 ):
     q = z.shape[1]
+    own_b, own_cross = np.empty(q), np.empty(q)
     for m in range(start, stop):
         total, own, squares, a = 0.0, 0.0, 0.0, 0.0
+        own_b[:] = 0.0
+        own_cross[:] = 0.0
         g = -1
         for k in range(indptr[m], indptr[m + 1]):
             d = np.float64(u[k])
             if d == 0:
                 continue
             i = pair[k]
-            e = residual[i] * d
-            w = curvature[i] * d
+            e, w = residual[i] * d, curvature[i] * d
             if group[i] != g:
                 squares += a * a
                 a = 0.0
@@ -92,10 +96,20 @@ def _score_kernel(  # type: ignore[no-untyped-def] # numba infers the types of k
             a += e
             total += e
             own += w * d
-            for c in range(q):
-                b[m, c] += w * z[i, c]
-                cross[m, c] += e * group_scores[g, c]
+            row = z[i]
+            if is_alone[i]:  # the group's score is the pair's own: no second look-up
+                f = e * residual[i]
+                for c in range(q):
+                    own_b[c] += w * row[c]
+                    own_cross[c] += f * row[c]
+            else:
+                other = group_scores[g]
+                for c in range(q):
+                    own_b[c] += w * row[c]
+                    own_cross[c] += e * other[c]
         squares += a * a
         out[m, 0] = total
         out[m, 1] = own
         out[m, 2] = squares
+        b[m] = own_b
+        cross[m] = own_cross

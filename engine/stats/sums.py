@@ -87,46 +87,44 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
     indptr, pair, u, group, weight, half, out, start, stop
 ):
     for m in range(start, stop):
-        o = out[m]
-        g = -1
+        carry, discordant, plus, groups = 0, 0, 0, 0
+        wu_b, y_b, n_b, size, uu = 0.0, 0.0, 0.0, 0.0, 0.0
+        wu, all_y, all_n, tt, yy, yn, nn = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         t, y, n = 0.0, 0.0, 0.0
+        g = -1
         for k in range(indptr[m], indptr[m + 1]):
             i = pair[k]
             w = weight[i]
-            if w <= 0:
-                continue
-            o[0] += 1
+            carry += w > 0
             d = np.float64(u[k])
-            if d == 0:
+            if d == 0 or w <= 0:
                 continue
             if group[i] != g:
-                o[5] += t * t
-                o[8] += y * y
-                o[9] += y * n
-                o[10] += n * n
-                o[3] += 1
+                tt += t * t
+                yy += y * y
+                yn += y * n
+                nn += n * n
+                wu += t
+                all_y += y
+                all_n += n
+                groups += 1
                 g = group[i]
                 t, y, n = 0.0, 0.0, 0.0
-            plus = 1.0 if d > 0 else 0.0
-            o[1] += 1
-            o[2] += plus
-            o[4] += w * d
-            o[6] += w * plus
-            o[7] += w
+            is_plus = d > 0
+            discordant += 1
+            plus += is_plus
             if half[i]:
-                o[13] += w * plus
-                o[14] += w
-                o[18] += w * d
-            else:
-                o[11] += w * plus
-                o[12] += w
-                o[17] += w * d
-            o[15] += w * abs(d)
-            o[16] += w * d * d
+                y_b += w * is_plus
+                n_b += w
+                wu_b += w * d
+            size += w * abs(d)
+            uu += w * d * d
             t += w * d
-            y += w * plus
+            y += w * is_plus
             n += w
-        o[5] += t * t
-        o[8] += y * y
-        o[9] += y * n
-        o[10] += n * n
+        tt, yy, yn, nn = tt + t * t, yy + y * y, yn + y * n, nn + n * n
+        wu, all_y, all_n = wu + t, all_y + y, all_n + n
+        o = out[m]
+        o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7] = carry, discordant, plus, groups, wu, tt, all_y, all_n
+        o[8], o[9], o[10], o[11], o[12], o[13], o[14] = yy, yn, nn, all_y - y_b, all_n - n_b, y_b, n_b
+        o[15], o[16], o[17], o[18] = size, uu, wu - wu_b, wu_b
