@@ -29,6 +29,9 @@ Q = 0.05
 MIN_GROUPS = 5
 """A concept seen in fewer prompt groups, before and after taken together, is listed but not scored."""
 
+MIN_DIVERGENCE = 0.1
+"""KL in nats per response from which on a model counts as moved; its estimate is never below zero."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseReadings:
@@ -191,8 +194,14 @@ class Movement:
 
     @property
     def is_moved(self) -> bool:
-        """The held-out log-ratio difference is more than two standard errors from zero."""
-        return self.log_ratio.is_clear
+        """The held-out log-ratio difference is clear of zero, or sampled responses diverge measurably."""
+        diverged = self.divergence is not None and self.divergence.is_clear
+        return self.log_ratio.is_clear or (diverged and self.divergence_value >= MIN_DIVERGENCE)
+
+    @property
+    def divergence_value(self) -> float:
+        """KL per response, 0 where it was not measured."""
+        return 0.0 if self.divergence is None else self.divergence.value
 
     @property
     def chosen_fell(self) -> bool:

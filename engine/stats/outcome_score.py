@@ -299,9 +299,11 @@ def _movement_lines(outcome: Outcome) -> list[str]:
         return []
     se = "" if moved.log_ratio.se is None else f" ± {moved.log_ratio.se:.2g}"
     line = f"log-ratio difference on {moved.n_pairs} held-out pairs {moved.log_ratio.value:+.3g}{se} nats"
+    if not moved.log_ratio.is_clear:
+        line += " (not beyond two standard errors)"
     if moved.divergence is not None:
         line += f", KL {moved.divergence.value:.3g} nats per response"
-    lines = [line if moved.is_moved else line + ": not beyond two standard errors"]
+    lines = [line]
     if moved.chosen_fell:
         lines.append(f"chosen responses became less likely ({moved.chosen.value:+.3g} nats)")
     return lines

@@ -130,6 +130,12 @@ def test_movement_reports_signs_and_a_falling_chosen_side() -> None:
         pairs | {"chosen_tuned": pairs["chosen_start"], "rejected_tuned": pairs["rejected_start"]}
     )
     assert not unmoved.is_moved
+    still = {"chosen_tuned": pairs["chosen_start"], "rejected_tuned": pairs["rejected_start"]}
+    for kl, is_moved in ((0.5, True), (0.01, False)):
+        drifted = measure_movement(
+            pairs | still, {"group_id": ["a", "b", "c"], "kl": [kl, kl * 1.1, kl * 0.9]}
+        )
+        assert drifted.is_moved is is_moved
     assert not unmoved.chosen_fell
 
 
