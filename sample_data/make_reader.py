@@ -1,9 +1,10 @@
 """Trains the sample reader on a CPU: a tokenizer, a small causal language model and an SAE for it.
 
-    python sample_data/make_reader.py [--out sample_data/reader] [--minutes 6] [--threads 2]
+    python sample_data/make_reader.py [--out sample_data/reader] [--steps 800] [--threads 1]
 
-Seeded; weights still differ in the last digits between machines and library versions. With ``--sae-only`` the
-model on disk is kept and only the SAE is trained again. Losses and SAE quality go to <out>/report.json.
+Seeded; weights still differ in the last digits between machines and library versions. ``--resume`` trains the
+model on disk further, ``--sae-only`` keeps it; both train the SAE again. Losses and SAE quality go to
+<out>/report.json.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from reader_sae import train_sae
 from reader_text import TEMPLATE, as_text, further_conversations, notes, sample_conversations
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261124
@@ -29,7 +30,7 @@ SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 LAYER = 2
 BLOCK = 512
 BATCH = 4
-PEAK_LR = 2e-3
+PEAK_LR = 4e-3
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -93,16 +94,16 @@ def held_out_loss(model: LlamaForCausalLM, blocks: torch.Tensor) -> float:
 
 
 def train_model(
-    model: LlamaForCausalLM, train: torch.Tensor, held_out: torch.Tensor, n_steps: int
+    model: LlamaForCausalLM, train: torch.Tensor, held_out: torch.Tensor, n_steps: int, *, seed: int
 ) -> dict[str, float]:
     """AdamW with warm-up and cosine decay; returns the losses."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.05)
-    order = torch.Generator().manual_seed(SEED)
+    order = torch.Generator().manual_seed(seed)
     recent: list[float] = []
     began = time.monotonic()
     model.train()
     for step in range(n_steps):
-        warm, done = min(1.0, (step + 1) / 60), step / n_steps
+        warm, done = min(1.0, (step + 1) / 40), step / n_steps
         optimizer.param_groups[0]["lr"] = PEAK_LR * warm * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
         batch = train[torch.randint(len(train), (BATCH,), generator=order)]
         with torch.autocast("cpu", torch.bfloat16):
@@ -122,42 +123,53 @@ def train_model(
     }
 
 
-def build_model(out: Path, n_steps: int) -> dict[str, float]:
-    """Train tokenizer and model on the sample's text and save both under ``out``/model."""
+def build_model(out: Path, n_steps: int, *, before: dict[str, float]) -> dict[str, float]:
+    """Train tokenizer and model on the sample's text and save both under ``out``/model.
+
+    With a report of the training ``before``, the model on disk is trained further.
+    """
     torch.manual_seed(SEED)
     ours = [as_text(c) for c in sample_conversations(HERE / "pairs")]
     more = [as_text(c) for c in further_conversations(SEED + 1, 4000)]
     loose = list(notes(SEED + 2, 4000))
-    tokenizer = make_tokenizer(ours + more + loose)
-    model = make_model(tokenizer)
+    if before:
+        tokenizer = AutoTokenizer.from_pretrained(out / "model")
+        model = LlamaForCausalLM.from_pretrained(out / "model")
+    else:
+        tokenizer = make_tokenizer(ours + more + loose)
+        model = make_model(tokenizer)
     train = pack(ours + more + loose, tokenizer)
     held_out = pack([as_text(c) for c in further_conversations(SEED + 3, 100)], tokenizer)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters:,} parameters, {train.numel():,} training tokens, {n_steps} steps")
-    report = train_model(model, train, held_out, n_steps)
+    n_before = int(before.get("steps", 0))
+    report = train_model(model, train, held_out, n_steps, seed=SEED + n_before)
+    report["seconds"] += before.get("seconds", 0.0)
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     (out / "model" / "model.safetensors").chmod(0o644)
-    return report | {"parameters": n_parameters, "train_tokens": train.numel(), "steps": n_steps}
+    return report | {"parameters": n_parameters, "train_tokens": train.numel(), "steps": n_before + n_steps}
 
 
 def main() -> None:
     """Make reader.toml, model/, sae/ and report.json."""
     parser = argparse.ArgumentParser(description="Train the sample reader: tokenizer, causal LM and SAE.")
     parser.add_argument("--out", type=Path, default=HERE / "reader")
-    parser.add_argument("--steps", type=int, default=1400, help="training steps of the language model")
+    parser.add_argument("--steps", type=int, default=800, help="training steps of the language model")
     parser.add_argument(
-        "--sae-samples", type=int, default=1_500_000, help="token activations shown to the SAE"
+        "--sae-samples", type=int, default=1_200_000, help="token activations shown to the SAE"
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="train the model on disk further")
     parser.add_argument("--sae-only", action="store_true", help="keep the model on disk")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "report.json"
-    report = json.loads(path.read_text(encoding="utf-8")) if args.sae_only else {}
+    is_kept = args.sae_only or args.resume
+    report = json.loads(path.read_text(encoding="utf-8")) if is_kept else {}
     if not args.sae_only:
-        report["model"] = build_model(args.out, args.steps)
+        report["model"] = build_model(args.out, args.steps, before=report.get("model", {}))
     conversations = sample_conversations(HERE / "pairs")
     report["sae"] = train_sae(args.out, LAYER, conversations, n_samples=args.sae_samples, seed=SEED)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ def said(row: dict[str, Any], side: str) -> str:
 
 
 def test_rerunning_the_generator_gives_the_committed_bytes(sample: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, str(sample / "make_pairs.py"), "--out", str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-B", str(sample / "make_pairs.py"), "--out", str(tmp_path)], check=True)
     made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert len(made) == 5
     for path in made:
