@@ -95,7 +95,8 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
         for k in range(indptr[m], indptr[m + 1]):
             i = pair[k]
             w = weight[i]
-            carry += w > 0
+            if w > 0:
+                carry += 1
             d = np.float64(u[k])
             if d == 0 or w <= 0:
                 continue
@@ -112,7 +113,8 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
                 t, y, n = 0.0, 0.0, 0.0
             is_plus = d > 0
             discordant += 1
-            plus += is_plus
+            if is_plus:
+                plus += 1
             if half[i]:
                 y_b += w * is_plus
                 n_b += w

@@ -3,7 +3,8 @@
     pytest -s -m benchmark tests/benchmarks/test_stats_speed.py
 
 ``PROSECT_BENCH_ROWS`` sets the size (default 4 million rows; 44 million is that of the published figures).
-Times are CPU seconds of all threads, so that ratios hold on a busy machine. Nothing is asserted about time; what is asserted is that the passes agree with a plain computation.
+Times are CPU seconds of all threads, so that ratios hold on a busy machine. Nothing is asserted about time;
+what is asserted is that the passes agree with a plain computation.
 """
 
 import os
