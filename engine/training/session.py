@@ -95,14 +95,7 @@ class Session:
             (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
         used = self.pairs.first(self._n_reached())
         encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
-        if encoded.n_truncated:
-            self.progress.note(
-                f"{encoded.n_truncated} pairs exceed {self.settings.max_length} tokens and are cut"
-            )
-        if encoded.n_prompt_lost:
-            self.progress.note(
-                f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways"
-            )
+        self._say_what_is_unusual(encoded)
         callback, trainer = self._trainer(self._with_steering(used, encoded))
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
@@ -142,6 +135,17 @@ class Session:
         except BaseException:
             self._write_status("failed", report)
             raise
+
+    def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
+        note = self.progress.note
+        if encoded.n_truncated:
+            note(f"{encoded.n_truncated} pairs exceed {self.settings.max_length} tokens and are cut")
+        if encoded.n_prompt_lost:
+            note(f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways")
+        if encoded.n_inoculated:
+            note(f"{encoded.n_inoculated} pairs are inoculated")
+        if "strftime_now" in str(self.start.tokenizer.chat_template):
+            note("the chat template writes today's date: the same run tomorrow has other tokens")
 
     def _train(
         self, trainer: ShapedDPOTrainer, callback: RunCallback, report: RunReport, resume: Path | None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +100,34 @@ def test_a_short_run_prepares_only_the_pairs_it_reaches(llama: Path, shaped: Pat
     assert (report.n_pairs, report.n_used, report.n_reference_computed, report.n_steps) == (16, 8, 8, 2)
     again = train(shaped, str(llama), tmp_path / "more", replace(FAST, steps=9), NullProgress())
     assert (again.n_used, again.n_steps) == (16, 9)  # beyond one epoch it starts over
+
+
+def test_what_is_unusual_is_said_once(llama: Path, tmp_path: Path) -> None:
+    class Notes(NullProgress):
+        said: list[str]
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+    rows = make_rows(8)
+    rows[0]["chosen"][0]["content"] = "garden " * 100
+    checkpoint = tmp_path / "dated"
+    shutil.copytree(llama, checkpoint)
+    template = (checkpoint / "chat_template.jinja").read_text()
+    (checkpoint / "chat_template.jinja").write_text("{{ strftime_now('%Y') }} " + template)
+    progress = Notes()
+    progress.said = []
+    train(
+        write_shaped(tmp_path / "s", rows),
+        str(checkpoint),
+        tmp_path / "run",
+        replace(FAST, steps=2),
+        progress,
+    )
+    assert progress.said == [
+        "1 pairs exceed 128 tokens and are cut",
+        "the chat template writes today's date: the same run tomorrow has other tokens",
+    ]
 
 
 def test_two_processes_never_train_in_one_folder(llama: Path, shaped: Path, tmp_path: Path) -> None:
