@@ -41,12 +41,10 @@ def load_catalogue(store: Store, names: Mapping[str, str] | None = None) -> Cata
         )
     )
     facts = {key: json.loads(value) for key, value in store.rows("SELECT key, value FROM meta")}
-    hashes = {
-        name: str(facts[key])
-        for name, key in (("reader", "reader_hash"), ("data", "pairs_hash"), ("index", "index_hash"))
-        if facts.get(key)
-    }
-    hashes.setdefault("index", index_hash(store))
+    hashes = {"index": index_hash(store)}
+    for name in ("reader", "data"):
+        if isinstance(facts.get(f"{name}_hash"), str):
+            hashes[name] = facts[f"{name}_hash"]
     n_latents = facts.get("n_latents")
     threshold = facts.get("fire_rate_threshold", 0.01)
     return Catalogue(

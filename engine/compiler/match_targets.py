@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from engine.compiler.evaluation import Evaluation
 from engine.compiler.matching import balance, reachable
 from engine.compiler.population import Floats
 from engine.compiler.records import Matched
+from engine.compiler.residual import unexplained
 from engine.compiler.row_effects import rounded
 from engine.compiler.shapes import side_terms
 from engine.errors import CompileError
@@ -17,6 +19,34 @@ from engine.rules.checked import CheckedShape
 from engine.rules.terms import Concept
 
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What residual targets are measured beyond; N input pairs, before flips."""
+
+    length: sparse.csr_matrix  # (2, N)
+    concepts: sparse.csr_matrix  # (C, N) disparities of the index's concepts
+    numbers: tuple[int, ...]
+    redundancy: Mapping[int, int]
+    """Concept number to its redundancy group, where it has one."""
+
+    def of(self, shape: CheckedShape, flipped: Bools) -> sparse.csr_matrix | None:
+        """Controls of a statement, turned for flipped pairs; None for `total`."""
+        if shape.control == "total" or shape.concept is None:
+            return None
+        chosen = [self.length]
+        if shape.control == "unique":
+            own = shape.concept.number
+            group = self.redundancy.get(own) if own is not None else None
+            others = [
+                row
+                for row, number in enumerate(self.numbers)
+                if number != own and (group is None or self.redundancy.get(number) != group)
+            ]
+            chosen.append(self.concepts[others])
+        turn = np.where(flipped, -1.0, 1.0)
+        return sparse.csr_matrix(sparse.vstack(chosen) @ sparse.diags_array(turn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +58,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class TargetRow:
     """One linear target over the pairs of a stratum."""
 
     statement: str
@@ -45,6 +75,7 @@ def solve(
     evaluation: Evaluation,
     *,
     disparity: Mapping[str, Floats],
+    controls: Controls,
     flipped: Bools,
     alive: Bools,
     weight: Floats,
@@ -57,6 +88,7 @@ def solve(
         shapes: all shape statements; others than matching are passed over.
         evaluation: scores and conditions over N input pairs.
         disparity: concept key to u before flips, (N,).
+        controls: what `unique` and `at equal length` take out.
         flipped: pairs whose sides are exchanged, (N,).
         alive: survivors so far, (N,).
         weight: weights so far, (N,).
@@ -72,7 +104,9 @@ def solve(
     matching = [s for s in shapes if s.method == "matching"]
     if not matching:
         return weight, {}, ()
-    rows = [r for s in matching for r in _rows(s, evaluation, disparity, flipped, alive, weight)]
+    rows = [
+        r for s in matching for r in target_rows(s, evaluation, (disparity, controls), flipped, alive, weight)
+    ]
     touched = np.logical_or.reduce([r.inside for r in rows]) if rows else np.zeros(len(alive), bool)
     bounds = [s.maximum for s in matching if s.maximum is not None]
     upper = min(bounds) if bounds else max_weight
@@ -80,7 +114,7 @@ def solve(
         return weight, {s.name: touched for s in matching}, ()
     base = np.minimum(weight[touched], upper)
     _refuse_unreachable(rows, touched, base, upper)
-    features, goal = _system(rows, held, touched, base)
+    features, goal = linear_system(rows, held, touched, base)
     result = balance(features, goal, base, upper)
     if not result.converged:
         worst = int(np.argmax(np.abs(result.residual[: len(rows)])))
@@ -96,27 +130,35 @@ def solve(
     return new, {s.name: _inside(s, rows) for s in matching}, reached
 
 
-def _inside(shape: CheckedShape, rows: Sequence[_Row]) -> Bools:
+def _inside(shape: CheckedShape, rows: Sequence[TargetRow]) -> Bools:
     inside: Bools = np.logical_or.reduce([r.inside for r in rows if r.statement == shape.name])
     return inside
 
 
-def _rows(
+def target_rows(
     shape: CheckedShape,
     evaluation: Evaluation,
-    disparity: Mapping[str, Floats],
+    known: tuple[Mapping[str, Floats], Controls],
     flipped: Bools,
     alive: Bools,
     weight: Floats,
-) -> list[_Row]:
+) -> list[TargetRow]:
+    """The linear targets of one statement, one per stratum and statistic.
+
+    Raises:
+        CompileError: the concept does not vary on the selection.
+    """
     concept = shape.concept
     if concept is None:
         return []
     inside = evaluation.truths[shape.condition] & alive
+    disparity, controls = known
     values = _statistics(shape, concept, evaluation, disparity, flipped)
+    taken_out = controls.of(shape, flipped)
     out = []
     for stratum, part in _strata(shape, evaluation, inside):
-        for statistic, value in values:
+        for statistic, raw in values:
+            value = raw if taken_out is None else unexplained(raw, taken_out, weight, part)
             mean = float(np.average(value[part], weights=weight[part])) if part.any() else 0.0
             sd = (
                 float(np.sqrt(np.average((value[part] - mean) ** 2, weights=weight[part])))
@@ -125,7 +167,7 @@ def _rows(
             )
             if sd > 0:
                 target = shape.amount or 0.0
-                out.append(_Row(shape.name, concept.name, statistic, stratum, part, value / sd, target))
+                out.append(TargetRow(shape.name, concept.name, statistic, stratum, part, value / sd, target))
     if not out:
         raise CompileError(
             f"`@{concept.name}` does not vary on the pairs of `{shape.name}`",
@@ -163,7 +205,7 @@ def _strata(shape: CheckedShape, evaluation: Evaluation, inside: Bools) -> list[
     return [(names[int(c)], inside & (codes == c)) for c in present]
 
 
-def _refuse_unreachable(rows: Sequence[_Row], touched: Bools, base: Floats, upper: float) -> None:
+def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats, upper: float) -> None:
     full = np.zeros(len(touched))
     full[touched] = base
     for row in rows:
@@ -177,10 +219,10 @@ def _refuse_unreachable(rows: Sequence[_Row], touched: Bools, base: Floats, uppe
             )
 
 
-def _system(
-    rows: Sequence[_Row], held: Sequence[Held], touched: Bools, base: Floats
+def linear_system(
+    rows: Sequence[TargetRow], held: Sequence[Held], touched: Bools, base: Floats
 ) -> tuple[Floats, Floats]:
-    """Targets first, then the mass of every stratum, then the held means."""
+    """A and b. Targets first, then the mass of every stratum, then the held means."""
     targets = [np.where(r.inside, r.value - r.target, 0.0)[touched] for r in rows]
     strata: dict[bytes, Floats] = {}
     for row in rows:
@@ -195,7 +237,7 @@ def _system(
     return features, goal
 
 
-def _matched(row: _Row, before: Floats, after: Floats) -> Matched:
+def _matched(row: TargetRow, before: Floats, after: Floats) -> Matched:
     value = row.value[row.inside]
     return Matched(
         row.statement, row.concept, row.statistic, row.stratum, row.target,

@@ -30,6 +30,7 @@ class Balanced:
     """Result of ``balance``."""
 
     weight: Floats  # (n,)
+    multiplier: Floats  # (k,) λ per row of A as given: w = min(u, q exp(Aᵀλ))
     residual: Floats  # (k,) A w − b in units of each row's scale, per unit of total weight
     converged: bool
     n_steps: int
@@ -56,7 +57,9 @@ def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
         multiplier, state, steps = _climb(problem, total)
     weight = np.minimum(upper, base * np.exp(np.clip(features @ multiplier, -700, 700)))
     residual = -state.gradient / total
-    return Balanced(weight, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6), steps)
+    return Balanced(
+        weight, multiplier / scale, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6), steps
+    )
 
 
 def _climb(problem: "_Problem", total: float) -> tuple[Floats, "_State", int]:

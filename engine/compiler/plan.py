@@ -20,9 +20,10 @@ from engine.compiler.expectations import check_expectations
 from engine.compiler.findings import Caps, plan_warnings
 from engine.compiler.forecast import collateral, drift, effective_share
 from engine.compiler.lock import make_lock
-from engine.compiler.match_targets import Held, solve
+from engine.compiler.match_targets import Controls, Held, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
 from engine.compiler.records import Fates, Matched, Plan, VerdictNote
+from engine.compiler.residual import length_controls
 from engine.compiler.row_effects import RowEffects, rounded, row_effects
 from engine.compiler.sets import apply_sets
 from engine.compiler.shapes import offsets, ranked_drops, side_terms
@@ -82,7 +83,7 @@ def make_plan(
     frozen = {k: tuple(v) for k, v in (lock or {}).get("label_patterns", {}).items()}
     checked = check(text, catalogue_of(store, names), file_name=file_name, frozen_labels=frozen)
     everyone = population(store)
-    evaluation = evaluate(store, checked.definitions, _with_shapes(request_of(checked), checked))
+    evaluation = evaluate(store, checked.definitions, with_shapes(request_of(checked), checked))
     effects = row_effects(checked.rules, evaluation)
     draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
     if control:
@@ -90,7 +91,8 @@ def make_plan(
     return _finish(store, checked, everyone, evaluation, effects, draft, verdicts, limits, control)
 
 
-def _with_shapes(request: Request, checked: CheckedFile) -> Request:
+def with_shapes(request: Request, checked: CheckedFile) -> Request:
+    """A request with the scores that shape statements need."""
     sides = [t for s in checked.shapes if s.concept is not None for t in side_terms(s.concept)]
     return replace(request, values=tuple(dict.fromkeys([*request.values, *sides])))
 
@@ -137,6 +139,7 @@ def _shape(
         checked.shapes,
         evaluation,
         disparity=disparities(store, everyone, concepts, threshold),
+        controls=controls_of(store, everyone),
         flipped=effects.flipped,
         alive=alive,
         weight=weight,
@@ -170,6 +173,22 @@ def _shape(
         matched=matched,
         caps=caps,
     )
+
+
+def controls_of(store: Store, everyone: Population) -> Controls:
+    """Length and the index's concepts over the input pairs, kept between plans."""
+    kept = memo(store).values
+    if "controls" not in kept:
+        at = everyone.input_pairs
+        groups = store.rows("SELECT concept, redundancy_id FROM concepts WHERE redundancy_id IS NOT NULL")
+        kept["controls"] = Controls(
+            length_controls(everyone.chosen_tokens[at], everyone.rejected_tokens[at]),
+            everyone.concepts.u[:, at].tocsr(),
+            everyone.concepts.numbers,
+            dict(groups),
+        )
+    found: Controls = kept["controls"]
+    return found
 
 
 def _held(

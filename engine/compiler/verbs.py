@@ -200,6 +200,19 @@ def matching_pairs(store: Store, text: str, names: Mapping[str, str] | None = No
     return evaluation.pair[evaluation.truths[term]]
 
 
+def pairs_touched(plan: Plan, *statements: str) -> NDArray[np.int64]:
+    """Numbers of the pairs that all of these statements touch: the rows behind a count, overlap or finding.
+
+    Raises:
+        RuleError: the plan has no such statement.
+    """
+    unknown = [s for s in statements if s not in plan.fates.touched]
+    if unknown or not statements:
+        known = ", ".join(sorted(plan.fates.touched))
+        raise RuleError(f"the plan has no statement {', '.join(unknown)}", hint=f"it has {known}")
+    return np.nonzero(np.logical_and.reduce([plan.fates.touched[s] for s in statements]))[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Styled:
     """A piece of text for an editor to colour."""

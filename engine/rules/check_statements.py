@@ -129,7 +129,7 @@ def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> Check
         amount=statement.amount,
         condition=_condition(checker, statement.condition),
         within=within,
-        is_unique=statement.is_unique,
+        control=statement.control,
         statistic=statement.statistic,
         is_constant=statement.is_constant,
         maximum=statement.maximum,
@@ -144,7 +144,7 @@ def check_soften(checker: Checker, statement: SoftenStatement, name: str) -> Che
         raise Unresolved("R404", "softening needs an offset ≥ 0", statement.place, "write `by 0.5`")
     return CheckedShape(
         name, "soften", "constant", None, statement.amount, condition, None,
-        is_unique=False, statistic=None, is_constant=True, maximum=None, place=statement.place,
+        control="total", statistic=None, is_constant=True, maximum=None, place=statement.place,
     )  # fmt: skip
 
 

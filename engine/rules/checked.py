@@ -66,7 +66,8 @@ class CheckedShape:
     amount: float | None
     condition: Term
     within: Term | None
-    is_unique: bool
+    control: str
+    """matching: total, unique, length"""
     statistic: str | None
     is_constant: bool
     maximum: float | None

@@ -67,7 +67,8 @@ class Names:
         self.warnings: list[Diagnostic] = []
         self._by_name: dict[str, list[ConceptEntry]] = {}
         for entry in catalogue.concepts:
-            for key in {entry.name or "", entry.label, entry.label.removeprefix("@")} - {""}:
+            plain = entry.label.replace('"', "")
+            for key in {entry.name or "", entry.label, entry.label.removeprefix("@"), plain} - {""}:
                 self._by_name.setdefault(key, []).append(entry)
 
     def concept(self, name: str, place: Place) -> Concept:

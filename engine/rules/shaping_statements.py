@@ -78,10 +78,10 @@ def parse_shape(cursor: Cursor, name: str | None, first: Token) -> Statement:
 def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept: ConceptName) -> Statement:
     target: float | None = None
     maximum: float | None = None
-    unique = False
+    control = "total"
     statistic: str | None = None
     within: Expression | None = None
-    while option := cursor.take("to", "max", "unique", "total", "on", "within"):
+    while option := cursor.take("to", "max", "unique", "total", "at", "on", "within"):
         if option.text == "to":
             target = take_number(cursor, "a target in standard deviations").value
         elif option.text == "max":
@@ -96,14 +96,18 @@ def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept
             statistic = word.text
         elif option.text == "within":
             within = parse_expression(cursor)
+        elif option.text == "at":
+            cursor.expect("equal", "write `at equal length`")
+            cursor.expect("length", "write `at equal length`")
+            control = "length"
         else:
-            unique = option.text == "unique"
+            control = option.text
     condition = _where(cursor)
     place = cursor.since(first)
     if verb == "amplify" and target is None:
         cursor.fail("R403", "amplifying by matching needs a target", place, "write `by matching to 0.2`")
     return ShapeStatement(
-        name, verb, concept, "matching", target, is_unique=unique, statistic=statistic, within=within,
+        name, verb, concept, "matching", target, control=control, statistic=statistic, within=within,
         maximum=maximum, condition=condition, place=place,
     )  # fmt: skip
 

@@ -287,7 +287,8 @@ class ShapeStatement:
     """matching, offset, dropping"""
     amount: float | None = None
     """λ of offset, percent of dropping, target of matching in standard deviations"""
-    is_unique: bool = False
+    control: str = "total"
+    """matching: total, unique (beyond all other concepts and length) or length (at equal length)"""
     statistic: str | None = None
     """matching: delta, u, or None for both"""
     is_constant: bool = False

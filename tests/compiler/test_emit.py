@@ -19,6 +19,7 @@ from engine.compiler.verbs import (
     format_file,
     highlight,
     matching_pairs,
+    pairs_touched,
     run_expectations,
 )
 from engine.errors import CompileError, RuleError
@@ -220,3 +221,11 @@ def test_highlighting_covers_every_word() -> None:
     assert styles['"alpha"'] == "string"
     assert styles["@a"] == "concept"
     assert styles["0.5"] == "number"
+
+
+def test_the_rows_behind_a_count_can_be_opened(store: Store) -> None:
+    plan = make_plan(store, RULES)
+    overlap = next(o for o in plan.overlaps if {o.first, o.second} == {"less", "wrong"})
+    assert len(pairs_touched(plan, "less", "wrong")) == overlap.n_pairs
+    with pytest.raises(RuleError, match="no statement nope"):
+        pairs_touched(plan, "nope")

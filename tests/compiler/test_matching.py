@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, minimize
 
 from engine.compiler.matching import balance, reachable
+from engine.compiler.residual import length_controls, unexplained
 
 Floats = NDArray[np.float64]
 
@@ -73,3 +74,25 @@ def test_the_reachable_range_is_a_greedy_filling() -> None:
     values = np.array([0.0, 1.0, 2.0, 3.0])
     # total weight 4, at most 2 each: lowest is (0·2 + 1·2)/4, highest (3·2 + 2·2)/4
     assert reachable(values, np.ones(4), 2.0) == (0.5, 2.5)
+
+
+def test_what_length_explains_is_left_alone() -> None:
+    """X = 0.3 + 2·ratio: the intercept is the preference at equal length."""
+    rng = np.random.default_rng(5)
+    chosen, rejected = rng.integers(10, 200, 500).astype(float), rng.integers(10, 100, 500).astype(float)
+    controls = length_controls(chosen, rejected)
+    value = 0.3 + 2 * np.log(chosen / rejected)
+    found = unexplained(value, controls, np.ones(500), np.ones(500, bool))
+    assert value.mean() > 1
+    assert found.mean() == pytest.approx(0.3, abs=0.02)  # the ridge shrinks the slope by less than 1%
+    assert found.std() < 0.02 * value.std()
+
+
+def test_exchanging_the_sides_turns_the_unexplained_part() -> None:
+    rng = np.random.default_rng(6)
+    chosen, rejected = rng.integers(10, 200, 300).astype(float), rng.integers(10, 100, 300).astype(float)
+    value = rng.normal(size=300)
+    weight, inside = rng.uniform(0.1, 2, 300), rng.random(300) < 0.8
+    one = unexplained(value, length_controls(chosen, rejected), weight, inside)
+    two = unexplained(-value, length_controls(rejected, chosen), weight, inside)
+    assert one == pytest.approx(-two)

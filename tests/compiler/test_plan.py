@@ -362,3 +362,11 @@ def test_errors_of_a_file_are_all_reported(store: Store) -> None:
     with pytest.raises(RuleFileError) as caught:
         plan_of(store, "drop where @x > 1\ndrop where metta.y > 1\nfilp\n")
     assert [d.code for d in caught.value.diagnostics] == ["R201", "R202", "R101"]
+
+
+@pytest.mark.parametrize("option", ["unique", "at equal length"])
+def test_residual_matching_balances_only_the_unexplained_part(store: Store, option: str) -> None:
+    plan = plan_of(store, f'suppress @"concept 0" by matching {option} max 8\n')
+    total = plan_of(store, 'suppress @"concept 0" by matching max 8\n')
+    assert all(m.after == pytest.approx(0, abs=1e-5) for m in plan.matched)
+    assert (plan.fates.weight != total.fates.weight).any()
