@@ -1,7 +1,7 @@
 """Two answers and a number: HelpSteer, PKU-SafeRLHF, SHP, PrefScope tables; several ranked answers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, Turns, oriented
 from engine.ingest.formats.base import Format
@@ -162,10 +162,17 @@ def ranked_drafts(prompt: Turns, answers: Sequence[Ranked], *, with_score: bool)
     return drafts
 
 
+def _completions(row: Row) -> list[dict[str, Any]]:
+    items = row.get("completions")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Dropped(Reason.WRONG_TYPE, "completions is no list of objects")
+    return items
+
+
 def _convert_nemo(row: Row, notes: Notes) -> list[Draft]:
     answers = []
-    for item in row.get("completions") or []:
-        rank = number(item.get("rank")) if isinstance(item, dict) else None
+    for item in _completions(row):
+        rank = number(item.get("rank"))
         if rank is None:
             raise Dropped(Reason.WRONG_TYPE, "a completion has no rank")
         answers.append(Ranked(side_turns(item.get("completion"), notes, "completion"), -rank))
@@ -189,9 +196,7 @@ NEMO = Format(
 
 def _convert_ultrafeedback(row: Row, notes: Notes) -> list[Draft]:
     answers = []
-    for item in row.get("completions") or []:
-        if not isinstance(item, dict):
-            raise Dropped(Reason.WRONG_TYPE, "a completion is no object")
+    for item in _completions(row):
         score = number(item.get("overall_score"))
         if score is not None:
             response = side_turns(item.get("response"), notes, "response")
