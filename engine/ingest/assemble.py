@@ -68,7 +68,8 @@ def assemble(
     seconds = None
     if settings.near_duplicates:
         seconds = _note_near_duplicates(scratch / "pairs.parquet", order, late, collected, progress)
-    report = replace(_report(collected, counts, late, groups, seconds), remarks=remarks)
+    report = _report(collected, counts, late, groups, seconds)
+    report = replace(report, remarks=remarks + _imbalance(report))
     entries.write(scratch / "report.parquet")
     write_folds(scratch, settings.fold_salt, groups, folds, frozen)
     write_report(scratch, report)
@@ -107,6 +108,16 @@ def _note_near_duplicates(
     return time.perf_counter() - started
 
 
+def _imbalance(report: IngestReport) -> tuple[str, ...]:
+    """A remark where one group is so large that folds say little."""
+    if report.largest_group <= max(50, report.pairs // 10):
+        return ()
+    return (
+        f"one group holds {report.largest_group:,} of {report.pairs:,} pairs: they share a prompt, or a "
+        "conversation id that is none (map another column to conversation_id, or drop it)",
+    )
+
+
 def _report(
     collected: Collected,
     counts: list[SourceCounts],
@@ -125,6 +136,7 @@ def _report(
         merged=total("merged"),
         pairs=len(collected.keys),
         groups=len(np.unique(groups.group_of_prompt)),
+        largest_group=int(np.bincount(groups.group_of_prompt[groups.prompt_of]).max(initial=0)),
         labels=dict(sorted(collected.labels.items())),
         folds=tuple(np.bincount(late.fold.astype(np.int64), minlength=N_FOLDS).tolist()),
         pairs_by_source=dict(sorted(zip(collected.sources, by_source.tolist(), strict=True))),

@@ -68,6 +68,8 @@ class IngestReport:
     merged: int
     pairs: int
     groups: int
+    largest_group: int
+    """Pairs of the largest group: one fold holds all of them."""
     labels: dict[str, int]
     """Pairs by label."""
     folds: tuple[int, ...]

@@ -23,7 +23,7 @@ from engine.progress import Progress
 from engine.settings import IngestSettings
 
 STAGE = "ingest"
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 __all__ = ["IngestReport", "PreviewPair", "SourcePreview", "SourceSpec", "ingest", "preview"]
 
@@ -129,6 +129,12 @@ def _identity(
 def _scratch(out_dir: Path) -> Iterator[Path]:
     """A temporary folder beside the result; what an interrupted run left is removed."""
     for left in out_dir.glob(".scratch-*"):
+        writer = left.name.rpartition("-")[2]
+        if writer != str(os.getpid()) and Path(f"/proc/{writer}").exists():
+            raise IngestError(
+                f"another process ({writer}) is writing to {out_dir}",
+                hint=f"wait for it; if it is something else by now, remove {left}",
+            )
         shutil.rmtree(left, ignore_errors=True)
     folder = out_dir / f".scratch-{os.getpid()}"
     folder.mkdir()

@@ -176,10 +176,24 @@ def test_nothing_is_done_twice(tmp_path: Path) -> None:
 def test_unfinished_work_leaves_no_scratch_and_no_manifest(tmp_path: Path) -> None:
     good = write_jsonl(tmp_path / "a.jsonl", [plain_row(1)])
     bad = write_jsonl(tmp_path / "b.jsonl", [{"prompt": "p", "chosen": "", "rejected": ""}])
-    (tmp_path / "out" / ".scratch-1").mkdir(parents=True)
+    (tmp_path / "out" / ".scratch-999999999").mkdir(parents=True)
     with pytest.raises(IngestError, match="none of 1 rows"):
         run(good, bad, out=tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_two_ingests_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    (tmp_path / "out" / ".scratch-1").mkdir(parents=True)  # process 1 always runs
+    with pytest.raises(IngestError, match="another process"):
+        run(file, out=tmp_path / "out")
+
+
+def test_a_conversation_id_that_is_none_is_remarked_on(tmp_path: Path) -> None:
+    rows = [plain_row(i, conversation_id="0") for i in range(60)]
+    report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
+    assert (report.groups, report.largest_group) == (1, 60)
+    assert "one group holds 60 of 60 pairs" in report.remarks[0]
 
 
 def test_a_cancelled_ingest_leaves_the_last_one_as_it_was(tmp_path: Path) -> None:
