@@ -8,15 +8,18 @@ Methods may be called from any thread.
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from engine.drafts import RuleDrafts
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
-from engine.settings import ReviewSettings
+from engine.rule_views import PlanPreview, RuleText
+from engine.settings import ReviewSettings, RulesSettings
 from engine.store import details
 from engine.store.build import Published, current_index
 from engine.store.connection import Store
@@ -48,12 +51,15 @@ SLOTS = (
 class Browser:
     """A project as people review it."""
 
-    def __init__(self, paths: ProjectPaths, settings: ReviewSettings | None = None) -> None:
+    def __init__(
+        self, paths: ProjectPaths, settings: ReviewSettings | None = None, rules: RulesSettings | None = None
+    ) -> None:
         self.paths = paths
         self._lock = threading.RLock()
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
+        self.drafts = RuleDrafts(paths, rules)
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:
@@ -87,6 +93,7 @@ class Browser:
     def close(self) -> None:
         """Let go of the index. Nothing may be asked any more."""
         self.interrupt()
+        self.drafts.close()
         self._store.close()
 
     def reopen_if_changed(self) -> bool:
@@ -233,6 +240,32 @@ class Browser:
                 return False
             self._mirror()
             return True
+
+    # -- rules ------------------------------------------------------------------------------------------
+
+    def rule_files(self) -> tuple[str, ...]:
+        """Names of the rule files."""
+        return self.drafts.names()
+
+    def read_rules(self, name: str) -> RuleText:
+        """A rule file, or the beginnings of a new one."""
+        return self.drafts.read(name)
+
+    def save_rules(self, name: str, text: str, stamp: str) -> RuleText:
+        """Save a rule file unless it changed elsewhere."""
+        return self.drafts.save(name, text, stamp)
+
+    def rules_path(self, name: str) -> Path:
+        """Where a rule file lies."""
+        return self.drafts.path(name)
+
+    def plan_preview(self, text: str) -> PlanPreview:
+        """What a rule text would do, with the verdicts and names as they stand."""
+        return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
+
+    def draft_rules(self, text: str) -> tuple[str, ...]:
+        """Statements for suppress and amplify verdicts that a rule text does not mention."""
+        return self.drafts.lines_for(tuple(self.verdicts().values()), text)
 
     def _after(self, change: JournalChange) -> JournalChange:
         if change.names_changed:

@@ -45,6 +45,12 @@ def take(desk: "Desk", answer: Answer) -> None:
         _sought(desk, value)
     elif purpose == "facet":
         desk.doing.show_facets(value)
+    elif purpose == "rules":
+        desk.doing.rules_read(value)
+    elif purpose == "preview":
+        desk.doing.previewed(value)
+    elif purpose == "draft":
+        desk.doing.drafted(value)
     elif purpose == "bulk":
         desk.doing.decide_bulk(*value)
     elif purpose == "verdicts":
@@ -124,6 +130,8 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
     detail, view = desk.detail, desk.place.view
     if desk.place.is_table or desk.doing.is_listing:
         return
+    if view in ("rules", "plan"):
+        desk.doing.draw_rules()
     if view == "coverage" and desk.coverage is not None:
         author = desk.session.project.author
         desk.set_page(
@@ -141,7 +149,7 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     """Lay out the pane beside the list."""
     side = desk.side
-    if not side.display:
+    if not side.display or not desk.place.is_table:
         return
     width = desk.side_width - 2
     detail = desk.side_detail
@@ -230,7 +238,7 @@ def where_line(desk: "Desk") -> Line:
 
 def _page_where(desk: "Desk") -> Line:
     place, grid = desk.place, desk.table.grid
-    title = {"help": "Keys and commands", "coverage": "Coverage", "facets": "Values"}.get(
+    title = {"help": "Keys and commands", "coverage": "Coverage", "facets": "Values", "rules": "Rules"}.get(
         place.view, place.view.capitalize()
     )
     spans: list[Span] = [(title, "title")]
@@ -242,6 +250,10 @@ def _page_where(desk: "Desk") -> Line:
         spans.append(
             (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
         )
+    elif place.view in ("rules", "plan"):
+        state = "saved" if desk.doing.rule_name else "working…"
+        spans.append((f"  {one_line(desk.doing.rule_name, 60)}.rules", "text"))
+        spans.append((f"  {state}, {len(desk.doing.book.past)} edits can be taken back", "dim"))
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
     if place.view in ("concept", "context", "pair") and grid.n_rows:

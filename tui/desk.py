@@ -110,8 +110,8 @@ class Desk(Screen[None]):
         with Horizontal(id="body"):
             for spec in self.session.project.tables():
                 yield self._make_grid(spec)
-            yield TextPane(self.palette, self.glyphs, ident="side", is_framed=True)
             yield TextPane(self.palette, self.glyphs, ident="page")
+            yield TextPane(self.palette, self.glyphs, ident="side", is_framed=True)
         yield LineBar(self.palette, ident="small")
         yield LineBar(self.palette, ident="bottom")
 
@@ -207,7 +207,7 @@ class Desk(Screen[None]):
         for name, control in self.tables.items():
             control.grid.display = is_table and name == self.list_name
         self.page.display = not is_table
-        has_side = is_table and self.is_side_wanted and width >= WIDE
+        has_side = (is_table or self.place.view == "rules") and self.is_side_wanted and width >= WIDE
         self.side.display = has_side
         self.side.styles.width = self.side_width
 
@@ -269,6 +269,8 @@ class Desk(Screen[None]):
             return (act.GLOBAL, act.PAGE, act.REVIEW)
         if self.place.view == "pair":
             return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.place.about else []))
+        if self.place.view == "rules":
+            return (act.GLOBAL, act.PAGE, act.RULES)
         return (act.GLOBAL, act.PAGE)
 
     def on_key(self, event: events.Key) -> None:

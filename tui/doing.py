@@ -11,6 +11,7 @@ from tui import answers
 from tui.moving import Moving
 from tui.places import Place
 from tui.review import Written, target_of
+from tui.ruling import Ruling
 from tui.tools import Tools
 from tui.views.help import help_lines
 
@@ -21,10 +22,11 @@ MAX_BULK = 20_000
 """Rows that one key may decide on."""
 
 
-class Doing(Moving, Tools):
+class Doing(Moving, Tools, Ruling):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:
+        super().__init__()
         self.desk = desk
         self.is_listing = False
 

@@ -40,6 +40,8 @@ class Moving:
             desk.session.ask("page", lambda: project.context(place.ident))
         elif place.view == "pair":
             desk.session.ask("page", lambda: project.pair(int(place.ident), place.about))
+        elif place.view in ("rules", "plan"):
+            desk.doing.ask_rules()
         elif place.view == "coverage":
             desk.set_page([])
             answers.draw_page(desk)

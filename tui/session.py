@@ -154,18 +154,22 @@ class Session:
         self.project = project
         self._deliver = deliver
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="prosect-read")
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="prosect-plan")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="prosect-write")
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
         self._is_closed = False
 
-    def ask(self, purpose: str, question: Callable[[], Any]) -> int:
-        """Answer a question in the background; older questions of this purpose no longer matter."""
+    def ask(self, purpose: str, question: Callable[[], Any], *, is_slow: bool = False) -> int:
+        """Answer a question in the background; older questions of this purpose no longer matter.
+
+        A slow one cannot be interrupted and gets a thread of its own, so that it keeps nobody waiting.
+        """
         generation = next(self._numbers)
         if self._is_closed:
             return generation
         self._latest[purpose] = generation
-        self._readers.submit(self._run, purpose, generation, question)
+        (self._slow if is_slow else self._readers).submit(self._run, purpose, generation, question)
         return generation
 
     def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> None:
@@ -216,6 +220,8 @@ class Session:
         self._writer.shutdown(wait=True)
         self._latest.clear()
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._slow.shutdown(wait=False, cancel_futures=True)
         self.project.interrupt()
         self._readers.shutdown(wait=True)
+        self._slow.shutdown(wait=True)
         self.project.close()

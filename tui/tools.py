@@ -1,16 +1,34 @@
 """Copying over SSH and tmux, the shell command of a place, redrawing, suspending, quitting."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import RuleError
 from engine.safe_text import one_line
 from tui import answers
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from tui.desk import Desk
+
+
+def edit_outside(app: "App[object]", path: Path) -> None:
+    """Open a file in the person's own editor; the workstation waits.
+
+    Raises:
+        RuleError: there is no such editor.
+    """
+    words = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    if not words or shutil.which(words[0]) is None:
+        raise RuleError("no editor was found", hint="set EDITOR")
+    with app.suspend():
+        subprocess.run([*words, str(path)], check=False)  # noqa: S603 - the person's own editor
 
 
 class Tools:

@@ -1,8 +1,8 @@
 """Exporting, importing and merging journals.
 
-Entries keep their ids, authors and times, so merging is a union and merging twice changes nothing. A conflict
-is a target on which both sides hold a verdict, the verdicts differ, and neither side has seen the other's: the
-later one would win silently, so it is shown and has to be resolved.
+Entries keep their ids, authors and times, so merging is a union and merging twice changes nothing. A
+conflict is a target on which both sides hold a verdict, the verdicts differ, and neither side has seen the
+other's: the later one would win silently, so it is shown and has to be resolved.
 """
 
 import json

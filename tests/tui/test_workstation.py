@@ -313,3 +313,27 @@ def test_every_view_stands_every_size(world: World) -> None:
         await driver.shows("Hypotheses")
 
     drive(world, scenario)
+
+
+def test_rules_are_drafted_from_verdicts_edited_and_saved(world: World) -> None:
+    path = world.paths.rules_dir / "main.rules"
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "r")
+        await driver.shows("prosect rules 1")
+        await driver.shows("kept")
+        await driver.keys("o")
+        await driver.type("drop wher")
+        await driver.shows("1 error")
+        await driver.type("e chosen.tokens > 60")
+        await driver.keys("enter")
+        await driver.until(lambda: path.exists() and "drop where chosen.tokens > 60" in path.read_text())
+        await driver.shows("nothing is written")
+        await driver.keys("space")
+        await driver.until(lambda: "#off drop" in path.read_text())
+        await driver.keys("u", "u")
+        await driver.until(lambda: path.read_text() == "prosect rules 1\n")
+        await driver.keys("g", "l")
+        await driver.shows("Plan")
+
+    drive(world, scenario)

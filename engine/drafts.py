@@ -1,0 +1,194 @@
+"""Rule files as people write them: list, read, save, and what a text would do before it is saved.
+
+The compiler is imported with the first preview, not when a project is opened.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import CompileError, ProsectError, RuleError
+from engine.manifest import hash_bytes, write_atomic
+from engine.paths import ProjectPaths
+from engine.records import Verdict
+from engine.rule_views import ConceptShift, PlanPreview, RuleEffect, RuleFinding, RuleText, Shift
+from engine.settings import RulesSettings
+from engine.store.build import current_index
+from engine.store.connection import Store
+from engine.views import VerdictView
+
+if TYPE_CHECKING:
+    from engine.compiler.records import Plan, VerdictNote
+    from engine.rules.diagnostics import Diagnostic
+
+FIRST_LINE = "prosect rules 1\n"
+_NAME = re.compile(r"[\w][\w .-]{0,79}\Z")
+
+
+class RuleDrafts:
+    """The rule files of one project. Methods may be called from any thread."""
+
+    def __init__(self, paths: ProjectPaths, settings: RulesSettings | None = None) -> None:
+        self._paths = paths
+        self._settings = settings or RulesSettings()
+        self._lock = threading.Lock()
+        self._store: tuple[str, Store] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the rule files, sorted."""
+        folder = self._paths.rules_dir
+        return tuple(sorted(p.stem for p in folder.glob("*.rules"))) if folder.is_dir() else ()
+
+    def read(self, name: str) -> RuleText:
+        """A rule file; one that does not exist yet holds the first line only.
+
+        Raises:
+            RuleError: a name that is no file name, or a file that is no text.
+        """
+        path = self._path(name)
+        try:
+            data = path.read_bytes()
+            return RuleText(name, data.decode("utf-8"), hash_bytes(data))
+        except FileNotFoundError:
+            return RuleText(name, FIRST_LINE, "")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RuleError(f"{path} cannot be read: {error}", hint="a rule file is UTF-8 text") from error
+
+    def save(self, name: str, text: str, stamp: str) -> RuleText:
+        """Write a rule file.
+
+        Args:
+            name: which.
+            text: the whole text.
+            stamp: of the text that was read; a file that somebody else changed since is not overwritten.
+
+        Raises:
+            RuleError: the file changed on disk meanwhile.
+            StoreError: it cannot be written.
+        """
+        with self._lock:
+            if self.read(name).stamp != stamp:
+                raise RuleError(
+                    f"{name}.rules was changed elsewhere", hint="R reads it again; yours was not saved"
+                )
+            data = text.encode("utf-8", "surrogatepass")
+            write_atomic(self._path(name), data)
+            return RuleText(name, text, hash_bytes(data))
+
+    def path(self, name: str) -> Path:
+        """Where a rule file lies."""
+        return self._path(name)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.match(name):
+            raise RuleError(f"{name!r} is no name for a rule file", hint="letters, digits, space, dot, dash")
+        return self._paths.rules_dir / f"{name}.rules"
+
+    def lines_for(self, verdicts: Sequence[VerdictView], text: str) -> tuple[str, ...]:
+        """Statements for suppress and amplify verdicts that a text does not mention yet.
+
+        Concepts are named by id, which survives a new index; the label stands in a comment.
+        """
+        lines: list[str] = []
+        for view in verdicts:
+            ident = view.target.concept_id
+            if (
+                view.verdict not in (Verdict.SUPPRESS, Verdict.AMPLIFY)
+                or ident[:12] in text
+                or view.is_orphaned
+            ):
+                continue
+            label = " ".join(view.name.split())[:80]
+            alias = f"c_{ident[:8]}"
+            where = f' where context("{view.target.context_id}")' if view.target.context_id else ""
+            lines.append(f'concept {alias} = id "{ident[:12]}"  # {label}')
+            target = "to 0.1 on delta" if view.verdict is Verdict.AMPLIFY else ""
+            lines.append(f"{view.verdict.value} @{alias} by matching {target}".rstrip() + where)
+        return tuple(dict.fromkeys(lines))
+
+    def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
+        """What a text would do, errors included as findings."""
+        from engine.compiler.plan import make_plan
+        from engine.rules.diagnostics import RuleFileError
+
+        start = time.perf_counter()
+        with self._lock:
+            try:
+                plan = make_plan(
+                    self._open(), text, verdicts=_notes(verdicts), settings=self._settings, names=dict(names)
+                )
+            except RuleFileError as error:
+                return _failed([_finding(d, text) for d in error.diagnostics], None, start)
+            except (CompileError, ProsectError) as error:
+                return _failed([], str(error), start)
+        return _preview(plan, text, start)
+
+    def _open(self) -> Store:
+        index = current_index(self._paths).index_hash
+        if self._store is None or self._store[0] != index:
+            if self._store is not None:
+                self._store[1].close()
+            self._store = (index, Store(self._paths.index(index)))
+        return self._store[1]
+
+    def close(self) -> None:
+        """Let go of the index."""
+        with self._lock:
+            if self._store is not None:
+                self._store[1].close()
+                self._store = None
+
+
+def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
+    from engine.compiler.records import VerdictNote
+
+    return [
+        VerdictNote(
+            concept_id=v.target.concept_id, verdict=v.verdict, name=v.name, context_id=v.target.context_id,
+            reason=v.reason or "", author=v.author,
+        )
+        for v in verdicts
+        if not v.is_orphaned
+    ]  # fmt: skip
+
+
+def _finding(found: "Diagnostic", text: str) -> RuleFinding:
+    from engine.rules.diagnostics import Severity, line_and_column
+
+    line, column = line_and_column(text, min(found.place.start, len(text)))
+    width = max(found.place.end - found.place.start, 1)
+    is_error = found.severity is Severity.ERROR
+    return RuleFinding(is_error, found.code, found.message, found.help, line, column, width)
+
+
+def _failed(findings: list[RuleFinding], problem: str | None, start: float) -> PlanPreview:
+    return PlanPreview(
+        tuple(findings), problem, (), (), (), (), (), None, None, (), time.perf_counter() - start
+    )
+
+
+def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
+    return PlanPreview(
+        findings=tuple(_finding(w, text) for w in plan.warnings),
+        problem=None,
+        counts=tuple(plan.counts.items()),
+        effects=tuple(
+            RuleEffect(r.name, r.kind, r.line, r.n_matched, r.n_unique, r.n_effect) for r in plan.rules
+        ),
+        overlaps=tuple((o.first, o.second, o.n_pairs) for o in plan.overlaps),
+        drift=tuple(Shift(d.category, d.value, d.share_before, d.share_after) for d in plan.drift),
+        shifts=tuple(
+            ConceptShift(
+                c.concept_id, c.label, c.mean_before, c.mean_after, c.rate_before, c.rate_after, c.n_active,
+                c.is_target, c.is_held, c.is_beyond,
+            )
+            for c in plan.collateral
+        ),
+        effective_share=plan.effective_share,
+        largest_weight=plan.largest_weight,
+        expectations=tuple((e.holds, e.text, e.found) for e in plan.expectations),
+        elapsed_s=time.perf_counter() - start,
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Frozen view models of rule files and of what they would do. Signs are chosen minus rejected."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """A rule file as it lies on disk."""
+
+    name: str
+    """File name without folder and ending."""
+    text: str
+    stamp: str
+    """Hash of the bytes: a save names the stamp that it replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFinding:
+    """An error or warning about a rule text."""
+
+    is_error: bool
+    code: str
+    message: str
+    help: str | None
+    line: int
+    """From 1; 0 where it is about the whole file."""
+    column: int
+    """From 1."""
+    width: int
+    """Characters under the caret."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEffect:
+    """What one statement does."""
+
+    name: str
+    kind: str
+    line: int
+    """From 1."""
+    n_matched: int
+    n_unique: int
+    """Matched pairs that no other statement touches."""
+    n_effect: int
+    """Pairs that it changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptShift:
+    """A concept before and after a plan."""
+
+    concept_id: str
+    name: str
+    mean_before: float
+    """Mean disparity over the input pairs."""
+    mean_after: float
+    rate_before: float | None
+    """Win rate among discordant pairs."""
+    rate_after: float | None
+    n_active: int
+    is_target: bool
+    is_held: bool
+    is_beyond: bool
+    """Held, and moved beyond its limit."""
+
+    @property
+    def change(self) -> float:
+        """mean_after − mean_before"""
+        return self.mean_after - self.mean_before
+
+
+class Shift(NamedTuple):
+    """Share of one value before and after."""
+
+    category: str
+    value: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPreview:
+    """What a rule text would do; only findings when it has errors."""
+
+    findings: tuple[RuleFinding, ...]
+    problem: str | None
+    """Why there is no plan although the text is right; None otherwise."""
+    counts: tuple[tuple[str, int], ...]
+    """total, input, kept, dropped, flipped, offset, held_out, unlabelled, refused"""
+    effects: tuple[RuleEffect, ...]
+    overlaps: tuple[tuple[str, str, int], ...]
+    """(statement, statement, pairs that both touch)"""
+    drift: tuple[Shift, ...]
+    shifts: tuple[ConceptShift, ...]
+    """Held concepts beyond their limit first, then by |change|, targets last."""
+    effective_share: float | None
+    """(Σw)²/Σw² over the kept pairs, as a share of them."""
+    largest_weight: float | None
+    expectations: tuple[tuple[bool, str, str], ...]
+    """(holds, text, what was found)"""
+    elapsed_s: float
+
+    @property
+    def has_plan(self) -> bool:
+        """False when the text has errors or cannot be planned."""
+        return self.problem is None and not any(f.is_error for f in self.findings)

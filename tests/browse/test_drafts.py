@@ -1,0 +1,82 @@
+"""Rule files: saved only over what was read, previewed against the index, drafted from verdicts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.browse import Browser
+from engine.errors import RuleError
+from engine.records import Verdict
+from engine.settings import ReviewSettings
+from engine.views import Target
+from tests.worlds import World, make_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path / "p", 120, 24)
+
+
+@pytest.fixture
+def browser(world: World) -> Iterator[Browser]:
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    yield browser
+    browser.close()
+
+
+def test_a_new_file_starts_with_its_first_line_and_is_saved_and_listed(browser: Browser) -> None:
+    draft = browser.read_rules("main")
+    assert (draft.text, draft.stamp) == ("prosect rules 1\n", "")
+    saved = browser.save_rules("main", draft.text + "drop where chosen.tokens > 50\n", draft.stamp)
+    assert browser.read_rules("main") == saved
+    assert browser.rule_files() == ("main",)
+
+
+def test_a_file_changed_elsewhere_is_not_overwritten(browser: Browser) -> None:
+    first = browser.save_rules("main", "prosect rules 1\n", "")
+    browser.rules_path("main").write_text("prosect rules 1\n# by hand\n")
+    with pytest.raises(RuleError, match="changed elsewhere"):
+        browser.save_rules("main", "prosect rules 1\nflip\n", first.stamp)
+    assert "# by hand" in browser.read_rules("main").text
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "x" * 200])
+def test_a_name_cannot_leave_the_folder(browser: Browser, name: str) -> None:
+    with pytest.raises(RuleError, match="no name"):
+        browser.read_rules(name)
+
+
+def test_a_preview_counts_every_pair_once(world: World, browser: Browser) -> None:
+    preview = browser.plan_preview("prosect rules 1\nlong: drop where chosen.tokens > 60\n")
+    counts = dict(preview.counts)
+    assert preview.has_plan
+    kinds = ("kept", "dropped", "held_out", "unlabelled", "refused")
+    assert sum(counts[k] for k in kinds) == counts["total"] == 120
+    long = sum(
+        1
+        for i, row in enumerate(world.pair_rows)
+        if row["label"] == "chosen" and row["fold"] != 19 and world.readings.pairs.chosen_tokens[i] > 60
+    )
+    assert counts["dropped"] == long
+    assert [(e.name, e.line, e.n_effect) for e in preview.effects] == [("long", 2, long)]
+
+
+def test_an_error_is_placed_by_line_and_column(browser: Browser) -> None:
+    preview = browser.plan_preview("prosect rules 1\ndrop wher x\n")
+    assert not preview.has_plan
+    assert [(f.line, f.column) for f in preview.findings] == [(2, 6)]
+
+
+def test_drafted_rules_name_concepts_by_id_and_plan(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    concept_id = cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")]
+    browser.set_verdict([Target("concept", concept_id, concept_id)], Verdict.SUPPRESS)
+    lines = browser.draft_rules("prosect rules 1\n")
+    text = "prosect rules 1\n" + "\n".join(lines) + "\n"
+    preview = browser.plan_preview(text)
+    assert preview.has_plan, preview
+    target = next(s for s in preview.shifts if s.is_target)
+    assert target.concept_id == concept_id
+    assert target.mean_after == pytest.approx(0, abs=1e-6)
+    assert browser.draft_rules(text) == ()

@@ -1,0 +1,88 @@
+"""Editing a rule text: statements move, switch and vanish whole, and everything can be taken back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.rulebook import OFF, Rulebook
+
+TEXT = """prosect rules 1
+# a remark
+one: drop where a
+    and b
+two: flip
+suppress @x by matching
+"""
+LINES = st.lists(
+    st.sampled_from(
+        ["a: drop", "b: flip where x", "    and y", "# c", "", OFF + "d: drop", OFF + "    and z"]
+    ),
+    max_size=8,
+)
+
+
+def test_a_statement_is_its_first_line_and_the_indented_ones_after_it() -> None:
+    book = Rulebook.of(TEXT)
+    assert [list(book.statement(n)) for n in range(6)] == [[0], [1], [2, 3], [2, 3], [4], [5]]
+
+
+def test_switching_makes_comments_of_a_whole_statement_and_back() -> None:
+    book = Rulebook.of(TEXT).switch(3)
+    assert book.lines[2:4] == (OFF + "one: drop where a", OFF + "    and b")
+    assert all(line.startswith("#") for line in book.lines[2:4])
+    assert book.switch(2).text == TEXT
+
+
+def test_moving_takes_continuations_along() -> None:
+    book, line = Rulebook.of(TEXT).move(2, 1)
+    assert book.lines[2:5] == ("two: flip", "one: drop where a", "    and b")
+    assert line == 3
+    back, line = book.move(line, -1)
+    assert (back.text, line) == (TEXT, 2)
+
+
+def test_the_first_line_stays_where_it_is() -> None:
+    book = Rulebook.of(TEXT)
+    assert book.delete(0) is book
+    assert book.switch(0) is book
+    assert book.move(1, -1) == (book, 1)
+
+
+@given(
+    lines=LINES,
+    steps=st.lists(
+        st.tuples(st.sampled_from(["edit", "insert", "delete", "switch", "up", "down"]), st.integers(0, 9)),
+        max_size=12,
+    ),
+)
+def test_every_edit_can_be_taken_back_and_restored(lines: list[str], steps: list[tuple[str, int]]) -> None:
+    start = book = Rulebook.of("\n".join(["prosect rules 1", *lines]))
+    seen = [book.lines]
+    for what, wanted in steps:
+        line = min(wanted, len(book.lines) - 1)
+        if what == "edit":
+            book = book.edit(line, "x: drop") if line else book
+        elif what == "insert":
+            book = book.insert(line + 1, "y: flip")
+        elif what in ("up", "down"):
+            book, _ = book.move(line, 1 if what == "down" else -1)
+        else:
+            book = book.delete(line) if what == "delete" else book.switch(line)
+        assert book.lines[0] == "prosect rules 1"
+        if book.lines != seen[-1]:
+            seen.append(book.lines)
+    for lines_before in reversed(seen[:-1]):
+        book = book.undo()
+        assert book.lines == lines_before
+    assert book.lines == start.lines
+    for lines_after in seen[1:]:
+        book = book.redo()
+        assert book.lines == lines_after
+
+
+@given(lines=LINES, line=st.integers(0, 9))
+def test_moving_and_switching_lose_no_line(lines: list[str], line: int) -> None:
+    book = Rulebook.of("\n".join(["prosect rules 1", *lines]))
+    line = min(line, len(book.lines) - 1)
+    moved, _ = book.move(line, 1)
+    assert sorted(moved.lines) == sorted(book.lines)
+    assert len(book.switch(line).lines) == len(book.lines)

@@ -1,0 +1,101 @@
+"""A rule text while it is edited: statements, switching, moving, undo. Pure.
+
+A statement starts in the first column and goes on over indented lines. Switched off, its lines begin with
+``#off `` and are comments to the language.
+"""
+
+from dataclasses import dataclass, field, replace
+
+OFF = "#off "
+FIRST_LINE = "prosect rules 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """A text with the texts before and after it."""
+
+    lines: tuple[str, ...] = (FIRST_LINE,)
+    past: tuple[tuple[str, ...], ...] = ()
+    future: tuple[tuple[str, ...], ...] = field(default=())
+
+    @classmethod
+    def of(cls, text: str) -> "Rulebook":
+        """From a file's text."""
+        return cls(tuple(text.splitlines()) or (FIRST_LINE,))
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "\n".join(self.lines) + "\n"
+
+    def change(self, lines: tuple[str, ...]) -> "Rulebook":
+        """Another text, with this one to go back to."""
+        return self if lines == self.lines else Rulebook(lines, (*self.past[-499:], self.lines), ())
+
+    def undo(self) -> "Rulebook":
+        """The text before."""
+        if not self.past:
+            return self
+        return Rulebook(self.past[-1], self.past[:-1], (self.lines, *self.future))
+
+    def redo(self) -> "Rulebook":
+        """The text after."""
+        if not self.future:
+            return self
+        return replace(self, lines=self.future[0], past=(*self.past, self.lines), future=self.future[1:])
+
+    def statement(self, line: int) -> range:
+        """Lines (from 0) of the statement that a line belongs to."""
+        first = min(max(line, 0), len(self.lines) - 1)
+        while first > 0 and _goes_on(self.lines[first]):
+            first -= 1
+        last = first + 1
+        while last < len(self.lines) and _goes_on(self.lines[last]):
+            last += 1
+        return range(first, last)
+
+    def edit(self, line: int, text: str) -> "Rulebook":
+        """One line replaced."""
+        return self.change((*self.lines[:line], text, *self.lines[line + 1 :]))
+
+    def insert(self, line: int, *texts: str) -> "Rulebook":
+        """Lines put in before a line."""
+        return self.change((*self.lines[:line], *texts, *self.lines[line:]))
+
+    def delete(self, line: int) -> "Rulebook":
+        """A statement taken out; the first line of the file stays."""
+        at = self.statement(line)
+        if at.start == 0:
+            return self
+        return self.change((*self.lines[: at.start], *self.lines[at.stop :]))
+
+    def switch(self, line: int) -> "Rulebook":
+        """A statement switched off, or on again."""
+        at = self.statement(line)
+        if at.start == 0:
+            return self
+        block = self.lines[at.start : at.stop]
+        if block[0].startswith(OFF):
+            block = tuple(text.removeprefix(OFF) for text in block)
+        else:
+            block = tuple(OFF + text for text in block)
+        return self.change((*self.lines[: at.start], *block, *self.lines[at.stop :]))
+
+    def move(self, line: int, by: int) -> "tuple[Rulebook, int]":
+        """A statement moved past its neighbour, and where its first line is then."""
+        at = self.statement(line)
+        other = self.statement(at.stop if by > 0 else at.start - 1)
+        if at.start == 0 or other.start == 0 or other == at or (by > 0 and at.stop >= len(self.lines)):
+            return self, line
+        first, second = (at, other) if by > 0 else (other, at)
+        lines = (
+            *self.lines[: first.start], *self.lines[second.start : second.stop],
+            *self.lines[first.start : first.stop], *self.lines[second.stop :],
+        )  # fmt: skip
+        start = first.start + len(second) if by > 0 else first.start
+        return self.change(lines), start
+
+
+def _goes_on(line: str) -> bool:
+    bare = line.removeprefix(OFF)
+    return bool(bare.strip()) and bare[0] in " \t"

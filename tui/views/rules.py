@@ -1,0 +1,190 @@
+"""A rule file with what every statement does, and the plan it amounts to. Pure."""
+
+from dataclasses import dataclass
+
+from engine.rule_views import ConceptShift, PlanPreview
+from engine.safe_text import one_line, sanitise
+from tui import format as fmt
+from tui.format import Glyphs
+from tui.lines import PaneLine, Span, fit
+from tui.places import Place
+from tui.rulebook import OFF, Rulebook
+from tui.views.concept import heading
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A line of the file, as something the cursor stands on."""
+
+    number: int
+    """From 0."""
+
+
+def rule_lines(book: Rulebook, preview: PlanPreview | None, width: int) -> list[PaneLine]:
+    """The file: line numbers, text, pairs that each statement changes; findings under their lines."""
+    effects = {e.line: e for e in preview.effects} if preview else {}
+    room = max(width - 18, 20)
+    lines: list[PaneLine] = []
+    for number, text in enumerate(book.lines):
+        effect = effects.get(number + 1)
+        count = f"{fmt.compact(effect.n_effect):>8} " if effect else " " * 9
+        role = "dim" if text.startswith("#") or number == 0 else "text"
+        spans: list[Span] = [(f"{number + 1:>4} ", "dim"), (count, "key" if effect else "dim")]
+        shown = sanitise(text.removeprefix(OFF), tab=" ")
+        off = text.startswith(OFF)
+        spans.append(
+            (("off " if off else "") + fit(shown, room - (4 if off else 0)).rstrip(), "dim" if off else role)
+        )
+        lines.append(PaneLine(tuple(spans), RuleLine(number)))
+        lines += _findings_under(preview, number + 1, text, room)
+    return lines
+
+
+def _findings_under(preview: PlanPreview | None, line: int, text: str, room: int) -> list[PaneLine]:
+    lines = []
+    for found in preview.findings if preview else ():
+        if found.line == line:
+            role = "error" if found.is_error else "warn"
+            before = len(sanitise(text[: found.column - 1], tab=" "))
+            caret = "^" * max(min(found.width, room - before), 1)
+            lines.append(PaneLine(((" " * (14 + min(before, room - 1)), "dim"), (caret, role))))
+            help_text = f"  {one_line(found.help, 200)}" if found.help else ""
+            lines.append(
+                PaneLine(
+                    ((" " * 14 + f"{found.code}: {one_line(found.message, 300)}", role), (help_text, "dim"))
+                )
+            )
+    return lines
+
+
+def plan_lines(
+    preview: PlanPreview | None, width: int, glyphs: Glyphs, *, n_shifts: int = 30
+) -> list[PaneLine]:
+    """What the file would do to the data and to every concept."""
+    if preview is None:
+        return [PaneLine((("planning…", "warn"),))]
+    if not preview.has_plan:
+        n_errors = sum(f.is_error for f in preview.findings)
+        said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
+        return [
+            heading("Effect"),
+            *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n")),
+        ]
+    lines = [heading("Effect", f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms")]
+    lines += _counts(preview, width, glyphs)
+    lines += _expectations(preview)
+    lines += _shifts(preview, width, glyphs, n_shifts)
+    lines += _overlaps(preview, width)
+    lines += _drift(preview, width)
+    warnings = [f for f in preview.findings if not f.is_error and f.line == 0]
+    return lines + [PaneLine(((f"{w.code}: {one_line(w.message, 300)}", "warn"),)) for w in warnings]
+
+
+def _counts(preview: PlanPreview, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    counts = dict(preview.counts)
+    bar = max(min(width - 34, 40), 6)
+    lines = [
+        PaneLine(
+            (
+                (f"{name:<11}", "dim"),
+                (f"{n:>10,} ", "text"),
+                (fmt.meter(n, counts.get("total", 0), bar, glyphs), "key"),
+            )
+        )
+        for name, n in preview.counts
+        if n or name in ("kept", "dropped")
+    ]
+    if preview.effective_share is not None:
+        largest = f"{preview.largest_weight:.2f}" if preview.largest_weight is not None else fmt.UNDEFINED
+        text = f"weights: worth {preview.effective_share * 100:.0f}% of the kept pairs, largest {largest}"
+        lines.append(PaneLine(((text, "warn" if preview.effective_share < 0.5 else "dim"),)))
+    return lines
+
+
+def _expectations(preview: PlanPreview) -> list[PaneLine]:
+    return [
+        PaneLine(
+            (
+                ("holds  " if holds else "FAILS  ", "plus" if holds else "error"),
+                (one_line(text, 120), "text"),
+                (f"  {one_line(found, 80)}", "dim"),
+            )
+        )
+        for holds, text, found in preview.expectations
+    ]
+
+
+def _shifts(preview: PlanPreview, width: int, glyphs: Glyphs, limit: int) -> list[PaneLine]:
+    targets = [s for s in preview.shifts if s.is_target]
+    others = [s for s in preview.shifts if not s.is_target and (abs(s.change) > 1e-9 or s.is_held)]
+    lines: list[PaneLine] = []
+    for title, note, shifts in (
+        ("Targets", "mean disparity and win rate, before and after", targets),
+        ("Collateral", "every other concept that moves, furthest first", others),
+    ):
+        if shifts:
+            lines += [PaneLine(()), heading(title, note)]
+            lines += [_shift(s, width, glyphs) for s in shifts[:limit]]
+            if len(shifts) > limit:
+                lines.append(PaneLine(((f"  {len(shifts) - limit:,} more", "dim"),)))
+    return lines
+
+
+def _shift(shift: ConceptShift, width: int, glyphs: Glyphs) -> PaneLine:
+    mark = "!" if shift.is_beyond else "=" if shift.is_held else " "
+    name = fit(one_line(shift.name), max(min(width - 46, 50), 10))
+    rates = (
+        f"  {fmt.share(shift.rate_before):>5}% {glyphs.arrow} {fmt.share(shift.rate_after):>5}%"
+        if width >= 60
+        else ""
+    )
+    role = "error" if shift.is_beyond else "plus" if shift.change > 0 else "minus"
+    return PaneLine(
+        (
+            (mark + " ", "error" if shift.is_beyond else "keep"),
+            (name, "text"),
+            (f" {_signed(shift.mean_before)} {glyphs.arrow} {_signed(shift.mean_after)}", "text"),
+            (f" {_signed(shift.change)}", role),
+            (rates, "dim"),
+        ),
+        Place("concept", shift.concept_id),
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}"  # + 0.0: no minus before zero
+
+
+def _overlaps(preview: PlanPreview, width: int) -> list[PaneLine]:
+    if not preview.overlaps:
+        return []
+    lines = [PaneLine(()), heading("Overlaps", "pairs that two statements touch")]
+    lines += [
+        PaneLine(
+            (
+                (f"{n:>10,} ", "text"),
+                (fit(f"{one_line(a, 60)} and {one_line(b, 60)}", max(width - 12, 8)), "dim"),
+            )
+        )
+        for a, b, n in preview.overlaps[:20]
+    ]
+    return lines
+
+
+def _drift(preview: PlanPreview, width: int) -> list[PaneLine]:
+    moved = sorted(
+        (d for d in preview.drift if abs(d.after - d.before) >= 0.001), key=lambda d: -abs(d.after - d.before)
+    )
+    if not moved:
+        return []
+    lines = [PaneLine(()), heading("Drift", "share of the data, before and after")]
+    lines += [
+        PaneLine(
+            (
+                (fit(f"{one_line(d.category)} {one_line(d.value)}", max(min(width - 26, 40), 8)), "text"),
+                (f" {d.before * 100:5.1f}% to {d.after * 100:5.1f}%", "dim"),
+            )
+        )
+        for d in moved[:20]
+    ]
+    return lines
