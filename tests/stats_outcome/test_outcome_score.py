@@ -141,3 +141,15 @@ def test_the_report_says_first_whether_the_model_moved() -> None:
     told = report_lines(replace(outcome, movement=went))
     assert "log-probabilities moved, concepts did not" in told[2]
     assert outcome.as_dict()["movement"]["n_pairs"] == 3
+
+
+def test_an_outcome_without_any_scored_concept_is_a_null_result() -> None:
+    for n_concepts in (0, 3):
+        silent = Changes(np.zeros((8, n_concepts)), np.zeros((8, n_concepts), bool), np.arange(8))
+        outcome = score_outcome(
+            silent, np.full(n_concepts, 0.1), np.full(n_concepts, 0.01), np.random.default_rng(0)
+        )
+        assert outcome.is_null_result
+        assert (outcome.n_scored, outcome.n_signs, outcome.slope, outcome.coverage) == (0, 0, None, None)
+        assert outcome.r2.value is None
+        assert report_lines(outcome)
