@@ -41,10 +41,6 @@ def load_catalogue(store: Store, names: Mapping[str, str] | None = None) -> Cata
         )
     )
     facts = {key: json.loads(value) for key, value in store.rows("SELECT key, value FROM meta")}
-    hashes = {"index": index_hash(store)}
-    for name in ("reader", "data"):
-        if isinstance(facts.get(f"{name}_hash"), str):
-            hashes[name] = facts[f"{name}_hash"]
     n_latents = facts.get("n_latents")
     threshold = facts.get("fire_rate_threshold", 0.01)
     return Catalogue(
@@ -53,8 +49,21 @@ def load_catalogue(store: Store, names: Mapping[str, str] | None = None) -> Cata
         _meta_types(store),
         int(n_latents) if isinstance(n_latents, int) else None,
         float(threshold) if isinstance(threshold, int | float) else 0.01,
-        hashes,
+        _hashes(store, facts),
     )
+
+
+def _hashes(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `use` can pin: the index, the reader, and the pairs by their content ids."""
+    hashes = {"index": index_hash(store)}
+    reader = facts.get("reader")
+    found = reader.get("reader_hash") if isinstance(reader, dict) else facts.get("reader_hash")
+    if isinstance(found, str):
+        hashes["reader"] = found
+    data = store.value("SELECT md5(string_agg(pair_id, '' ORDER BY pair)) FROM pairs")
+    if isinstance(data, str):
+        hashes["data"] = data
+    return hashes
 
 
 def index_hash(store: Store) -> str:

@@ -53,7 +53,7 @@ def make_lock(
         "settings": asdict(settings),
         "held": sorted({v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}),
         "journal": sorted({v.entry for v in verdicts if v.entry}),
-        "training": training_entries(checked),
+        "training": [] if control else training_entries(checked),
         "control": control,
     }
 

@@ -17,8 +17,13 @@ from engine.compiler.shapes import side_terms
 from engine.errors import CompileError
 from engine.rules.checked import CheckedShape
 from engine.rules.terms import Concept
+from engine.safe_text import one_line
 
 Bools = NDArray[np.bool_]
+
+
+MAX_STRATA = 64
+"""Values of one ``within``: each is a target of its own, and small strata cannot be matched anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +188,17 @@ def _statistics(
     disparity: Mapping[str, Floats],
     flipped: Bools,
 ) -> list[tuple[str, Floats]]:
-    """Both statistics when suppressing to zero, so that strength and frequency are balanced; else delta."""
+    """Both statistics when suppressing to zero, so that strength and frequency are balanced; else delta.
+
+    The u of a column is its delta in another unit, so delta alone says it all.
+    """
     chosen, rejected = (evaluation.values[t] for t in side_terms(concept))
     turn = np.where(flipped, -1.0, 1.0)
     found = []
     if shape.statistic in (None, "delta"):
         found.append(("delta", (chosen - rejected) * turn))
-    wants_u = shape.statistic == "u" or (shape.statistic is None and shape.amount in (None, 0.0))
+    suppresses = shape.statistic is None and shape.amount in (None, 0.0) and concept.kind == "latents"
+    wants_u = shape.statistic == "u" or suppresses
     if wants_u and concept.key in disparity:
         found.append(("u", disparity[concept.key] * turn))
     return found
@@ -202,7 +211,12 @@ def _strata(shape: CheckedShape, evaluation: Evaluation, inside: Bools) -> list[
     if set(names) <= {"True", "False"} and "True" in names:
         return [("", inside & (codes == names.index("True")))]
     present = np.unique(codes[inside])
-    return [(names[int(c)], inside & (codes == c)) for c in present]
+    if len(present) > MAX_STRATA:
+        raise CompileError(
+            f"`within` of `{shape.name}` has {len(present)} values, at most {MAX_STRATA} can be matched",
+            hint="match within something coarser",
+        )
+    return [(one_line(names[int(c)], 40), inside & (codes == c)) for c in present]
 
 
 def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats, upper: float) -> None:

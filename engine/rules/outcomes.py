@@ -10,8 +10,8 @@ from engine.rules.terms import Concept, Outcome, Term
 
 COUNTS = ("input", "kept", "dropped", "flipped", "offset", "held_out", "unlabelled", "refused")
 """Numbers of pairs; compared with a percentage they are shares of ``input``."""
-NUMBERS = ("ess", "largest_weight", "warnings", "conflicts")
-"""ess is the effective share of the kept pairs, 0 to 1."""
+NUMBERS = ("ess", "largest_weight", "warnings", "conflicts", "beyond")
+"""ess: effective share of the kept pairs, 0 to 1; beyond: held concepts that move beyond their limit."""
 NAMES = COUNTS + NUMBERS
 ABOUT_RULES = ("matched", "unique")
 ABOUT_CONCEPTS = ("effect", "change", "win_rate")

@@ -56,8 +56,8 @@ INSERT INTO acts BY NAME SELECT latent, pair, chosen_max, rejected_max,
     (chosen_max > 0)::USMALLINT chosen_n, (rejected_max > 0)::USMALLINT rejected_n,
     chosen_max chosen_sum, rejected_max rejected_sum, 0 chosen_peak, 0 rejected_peak
     FROM (SELECT (hash(i * 64 + k) % 2000)::UINTEGER latent, i::UINTEGER pair,
-        (CASE WHEN hash(i + k * 77) % 3 > 0 THEN hash(i * 5 + k) % 1000 / 200.0 ELSE 0 END)::FLOAT chosen_max,
-        (CASE WHEN hash(i + k * 79) % 3 > 0 THEN hash(i * 3 + k) % 1000 / 200.0 ELSE 0 END)::FLOAT rejected_max
+        if(hash(i + k * 77) % 3 > 0, hash(i * 5 + k) % 1000 / 200.0, 0)::FLOAT chosen_max,
+        if(hash(i + k * 79) % 3 > 0, hash(i * 3 + k) % 1000 / 200.0, 0)::FLOAT rejected_max
         FROM range({n}) t(i), range(48) s(k)) ORDER BY latent, pair;
 INSERT INTO concepts BY NAME SELECT i::UINTEGER concept, md5('c' || i) concept_id, 'cluster' kind,
     'concept ' || i AS name, 'tokens' name_source, '[]' tokens, 6 n_latents FROM range(300) t(i);

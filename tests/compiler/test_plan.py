@@ -370,3 +370,15 @@ def test_residual_matching_balances_only_the_unexplained_part(store: Store, opti
     total = plan_of(store, 'suppress @"concept 0" by matching max 8\n')
     assert all(m.after == pytest.approx(0, abs=1e-5) for m in plan.matched)
     assert (plan.fates.weight != total.fates.weight).any()
+
+
+def test_matching_within_too_many_values_is_refused(store: Store) -> None:
+    with pytest.raises(CompileError, match="coarser"):
+        plan_of(store, 'suppress @"concept 0" by matching within group\n')
+
+
+def test_held_concepts_beyond_their_limit_can_fail_a_file(store: Store) -> None:
+    held = catalogue_of(store).concepts[4].concept_id
+    rules = 'drop where delta(@"concept 4") > 0\nsuppress @"concept 0" by offset 0.1\nexpect beyond == 0\n'
+    plan = plan_of(store, rules, verdicts=[VerdictNote(held, Verdict.KEEP)])
+    assert [e.holds for e in plan.expectations] == [False]
