@@ -13,17 +13,23 @@ from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress, Progress
 from engine.settings import Settings, load_settings
-from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec
+from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec, Target
 
 if TYPE_CHECKING:
     from engine.browse import Browser
-    from engine.compiler.emit import CompiledDataset
+    from engine.compiler.compare import PlanDifference
+    from engine.compiler.export import ExportReport
     from engine.compiler.records import Plan
+    from engine.compiler.verbs import CompileResult
     from engine.ingest.run import SourceSpec
     from engine.pipeline.audit import AuditReport
+    from engine.pipeline.checks import NamedDecomposition
     from engine.pipeline.outcome import NamedOutcome
-    from engine.pipeline.shape import Decisions
+    from engine.pipeline.shape import CompileOptions, Decisions
     from engine.pipeline.train import Started
+    from engine.rules.diagnostics import Diagnostic
+    from engine.stats.auc import ArmResult
+    from engine.stats.selftest import ContextsResult, NullResult, PlantResult
 
 
 class Listing(NamedTuple):
@@ -66,6 +72,30 @@ def sample_folder() -> Path:
     raise StoreError(
         "this installation carries no sample data", hint="install prosect from its wheel or checkout"
     )
+
+
+def format_rules(path: Path, *, check_only: bool = False) -> bool:
+    """Bring a rule file into canonical layout; True when it was, or would be, changed."""
+    from engine.compiler.verbs import format_file
+
+    return format_file(path, check_only=check_only)
+
+
+def diagnose_text(path: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
+    """A rule file's text and its syntax errors; names are not checked without a project."""
+    from engine.compiler.verbs import check_text, read_rules
+
+    text = read_rules(path)
+    return text, check_text(text, None)
+
+
+def export_shaped(
+    shaped: Path, out_dir: Path, target: str, *, replicate: int | None = None, seed: int = 0
+) -> "ExportReport":
+    """Write a shaped dataset for another trainer; refuses to lose anything."""
+    from engine.compiler.export import ExportRequest, export
+
+    return export(ExportRequest(shaped, out_dir, target, replicate, seed))
 
 
 def project_of(folder: Path) -> ProjectPaths:
@@ -161,34 +191,37 @@ class Project:
 
     def plan(self, rules: Path, *, control: bool = False) -> "Plan":
         """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``."""
-        from engine.pipeline.shape import open_index, plan_rules, read_rules
+        from engine.pipeline.shape import plan_file
 
-        text = read_rules(rules)
-        with open_index(self.paths) as store:
-            return plan_rules(store, text, self.decisions(), self.settings.rules, control=control)
+        return plan_file(self.paths, rules, self.decisions(), self.settings.rules, control=control)
 
     def compile(
-        self,
-        rules: Path,
-        *,
-        locked: Path | None = None,
-        control: bool = False,
-        allow_failing: bool = False,
-        progress: Progress | None = None,
-    ) -> "CompiledDataset":
+        self, rules: Path, options: "CompileOptions | None" = None, *, progress: Progress | None = None
+    ) -> "CompileResult":
         """Write the shaped dataset of a rule file; the same rules and index give the same folder."""
-        from engine.pipeline.shape import compile_rules, read_rules
+        from engine.pipeline.shape import CompileOptions, compile_rules
 
-        return compile_rules(
-            self.paths,
-            read_rules(rules),
-            self.decisions(),
-            self.settings.rules,
-            progress or NullProgress(),
-            control=control,
-            locked=locked,
-            allow_failing=allow_failing,
-        )
+        chosen = options or CompileOptions()
+        reporter = progress or NullProgress()
+        return compile_rules(self.paths, rules, self.decisions(), self.settings.rules, chosen, reporter)
+
+    def draft_rules(self, *, method: str = "matching", strength: float = 0.5) -> str:
+        """The text of a rule file made from the verdicts in force."""
+        from engine.pipeline.shape import draft_rules
+
+        return draft_rules(self.paths, self.decisions(), method=method, strength=strength)
+
+    def diagnose(self, rules: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
+        """A rule file's text and every error and warning in it, names included."""
+        from engine.pipeline.shape import diagnose
+
+        return diagnose(self.paths, rules, self.decisions())
+
+    def compare(self, first: Path, second: Path) -> "PlanDifference":
+        """What changes from one rule file to another, pair by pair and concept by concept."""
+        from engine.pipeline.shape import compare
+
+        return compare(self.paths, first, second, self.decisions(), self.settings.rules)
 
     def train(
         self, shaped_dir: Path, *, run_dir: Path | None = None, progress: Progress | None = None
@@ -203,6 +236,57 @@ class Project:
         from engine.pipeline.outcome import measure_outcome
 
         return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress())
+
+    def selftest_null(
+        self, *, draws: int = 400, seed: int = 0, progress: Progress | None = None
+    ) -> "list[NullResult]":
+        """How often anything is called when nothing is taught, on this project's own readings."""
+        from engine.pipeline.checks import selftest_null
+
+        return selftest_null(self.paths, self.settings, progress or NullProgress(), draws=draws, seed=seed)
+
+    def selftest_contexts(self, *, n_contexts: int = 8, seed: int = 0) -> "ContextsResult":
+        """Is the context × concept test calibrated on randomly dealt contexts?"""
+        from engine.pipeline.checks import selftest_contexts
+
+        return selftest_contexts(self.paths, self.settings, n_contexts=n_contexts, seed=seed)
+
+    def selftest_plant(
+        self,
+        concept: str,
+        odds: Sequence[float],
+        *,
+        draws: int = 50,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> "list[PlantResult]":
+        """Power to find one concept, by the odds with which labels follow it."""
+        from engine.pipeline.checks import selftest_plant
+
+        ident = self.concept_target(concept).concept_id
+        reporter = progress or NullProgress()
+        return selftest_plant(
+            self.paths, self.settings, reporter, concept_id=ident, odds=odds, draws=draws, seed=seed
+        )
+
+    def auc(self, *, progress: Progress | None = None) -> "list[ArmResult]":
+        """How well each arm predicts held-out labels, baselines first."""
+        from engine.pipeline.checks import auc
+
+        return auc(self.paths, self.settings, progress or NullProgress())
+
+    def by_facet(self, facet: str) -> "NamedDecomposition":
+        """Every concept by source, model or annotator, and without each of them."""
+        from engine.pipeline.checks import by_facet
+
+        return by_facet(self.paths, self.settings, facet)
+
+    def concept_target(self, what: str) -> Target:
+        """A concept by name, id or start of an id, as something to decide on everywhere."""
+        found = self.browser.find(what)
+        if not isinstance(found, ConceptDetail):
+            raise StoreError(f"`{what}` is a pair, not a concept", hint="see `prosect concepts`")
+        return Target("concept", found.concept_id, found.concept_id)
 
     def decisions(self) -> "Decisions":
         """Verdicts and names as they stand."""

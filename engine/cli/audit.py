@@ -79,7 +79,7 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
     project = Project(output)
     with progress_for(plain=plain, as_json=as_json) as progress:
         report = project.audit(
-            source_specs([str(sample / "pairs")]),
+            source_specs([str(sample / "pairs"), str(sample / "votes")]),
             str(sample / "reader"),
             layer=None,
             sae=None,

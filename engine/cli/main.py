@@ -20,8 +20,11 @@ from engine.cli.browse import (
     pairs_command,
     show_command,
 )
+from engine.cli.checks import auc_command, selftest_group, sources_command
+from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.shape import compile_command, plan_command
 from engine.cli.train import outcome_command, train_command
+from engine.cli.verdicts import verdicts_group
 from engine.cli.workstation import open_command
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
@@ -87,6 +90,14 @@ COMMANDS: tuple[click.Command, ...] = (
     compile_command,
     train_command,
     outcome_command,
+    rules_group,
+    explain_command,
+    diff_command,
+    export_command,
+    verdicts_group,
+    selftest_group,
+    auc_command,
+    sources_command,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -59,7 +59,7 @@ def write_table(
     if plain:
         click.echo("\t".join(header))
         for row in rows:
-            click.echo("\t".join("" if v is None else one_line(str(v)) for v in row))
+            click.echo("\t".join("" if _is_undefined(v) else one_line(str(v)) for v in row))
         return
     texts = [[cell(v) for v in row] for row in rows]
     widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(header)]
@@ -74,6 +74,10 @@ def write_table(
     click.echo(_line(header, widths, numeric))
     for row in texts:
         click.echo(_line(row, widths, numeric))
+
+
+def _is_undefined(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def _line(values: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:

@@ -52,35 +52,33 @@ def plan_command(
 @click.command("compile")
 @project_argument
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
-@click.option(
-    "--locked",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="LOCK",
-    help="Fail if anything differs from this lock.json.",
-)
+@click.option("--locked", is_flag=True, help="Fail if anything differs from the lock beside RULES.")
+@click.option("--update-lock", is_flag=True, help="Resolve label patterns anew.")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
 @click.option("--allow-failing", is_flag=True, help="Write although an `expect` line fails.")
 @set_option
 @output_options
 def compile_command(
-    project: Path, rules: Path, locked: Path | None, control: bool, allow_failing: bool,
-    assignments: tuple[str, ...], plain: bool, as_json: bool,
-) -> None:  # fmt: skip
+    project: Path, rules: Path, assignments: tuple[str, ...], plain: bool, as_json: bool, **options: bool
+) -> None:
     """Write the shaped dataset of a rule file: train.parquet, train.jsonl, ledger, lock, manifest, card."""
     from engine.api import Project
+    from engine.pipeline.shape import CompileOptions
 
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
         progress_for(plain=plain, as_json=as_json) as progress,
     ):
-        done = opened.compile(
-            rules, locked=locked, control=control, allow_failing=allow_failing, progress=progress
-        )
+        done = opened.compile(rules, CompileOptions(**options), progress=progress)
+    dataset = done.dataset
     if as_json:
-        write_json({"folder": done.folder, "counts": done.counts, "was_there": done.was_there})
+        facts = {"folder": dataset.folder, "counts": dataset.counts, "was_there": dataset.was_there}
+        write_json(facts | {"lock": done.lock_path, "drift": done.drift})
         return
-    write_table(("pairs", "n"), list(done.counts.items()), plain=plain)
-    click.echo(f"\n{'already there' if done.was_there else 'written'}: {done.folder}")
+    write_table(("pairs", "n"), list(dataset.counts.items()), plain=plain)
+    for line in done.drift:
+        click.echo(f"since the last lock: {line}")
+    click.echo(f"\n{'already there' if dataset.was_there else 'written'}: {dataset.folder}")
 
 
 def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:

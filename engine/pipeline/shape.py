@@ -1,13 +1,11 @@
 """From a rule file to a plan and to a shaped dataset."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engine.errors import CompileError
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import RulesSettings
@@ -18,8 +16,10 @@ from engine.views import VerdictView
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from engine.compiler.emit import CompiledDataset
+    from engine.compiler.compare import PlanDifference
     from engine.compiler.records import Plan, VerdictNote
+    from engine.compiler.verbs import CompileResult
+    from engine.rules.diagnostics import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +39,23 @@ class Decisions:
     """Concept id to the name a person gave it."""
 
 
-def read_rules(path: Path) -> RuleText:
-    """A rule file from disk.
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How to compile, as the command line gives it."""
 
-    Raises:
-        CompileError: it is not there or no text.
-    """
-    try:
-        return RuleText(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError as error:
-        raise CompileError(
-            f"there is no rule file {path}", hint="write one; see engine/docs/rules.md"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise CompileError(f"{path} cannot be read: {error}", hint="a rule file is UTF-8 text") from error
+    control: bool = False
+    """A random plan of equal size instead."""
+    locked: bool = False
+    """Fail on any drift from the lock beside the rule file."""
+    update_lock: bool = False
+    """Resolve label patterns anew."""
+    allow_failing: bool = False
 
 
 def plan_rules(
     store: Store, rules: RuleText, decisions: Decisions, settings: RulesSettings, *, control: bool = False
 ) -> "Plan":
-    """Resolve a rule file against an open index."""
+    """Resolve rule text against an open index."""
     from engine.compiler.plan import make_plan
 
     return make_plan(
@@ -72,32 +69,73 @@ def plan_rules(
     )
 
 
+def plan_file(
+    paths: ProjectPaths, rules: Path, decisions: Decisions, settings: RulesSettings, *, control: bool = False
+) -> "Plan":
+    """Resolve a rule file against the project's index."""
+    from engine.compiler.verbs import read_rules
+
+    text = RuleText(read_rules(rules), rules.name)
+    with open_index(paths) as store:
+        return plan_rules(store, text, decisions, settings, control=control)
+
+
 def compile_rules(
     paths: ProjectPaths,
-    rules: RuleText,
+    rules: Path,
     decisions: Decisions,
     settings: RulesSettings,
+    options: CompileOptions,
     progress: Progress,
-    *,
-    control: bool = False,
-    locked: Path | None = None,
-    allow_failing: bool = False,
-) -> "CompiledDataset":
-    """Write the shaped dataset of a rule file into the project's shaped folder."""
-    from engine.compiler.emit import compile_plan
+) -> "CompileResult":
+    """Write the shaped dataset of a rule file into the project's shaped folder, and its lock beside it."""
+    from engine.compiler.verbs import CompileRequest, compile_file
 
-    lock = _read_lock(locked) if locked is not None else None
+    request = CompileRequest(
+        rules=rules,
+        pairs=paths.pairs,
+        out_root=paths.shaped_dir,
+        verdicts=tuple(_notes(decisions.verdicts)),
+        settings=settings,
+        names=decisions.names,
+        **asdict(options),
+    )
     with open_index(paths) as store:
-        plan = plan_rules(store, rules, decisions, settings, control=control)
-        return compile_plan(
-            store,
-            plan,
-            paths.pairs,
-            paths.shaped_dir,
-            locked=lock,
-            allow_failing=allow_failing,
-            progress=progress,
-        )
+        return compile_file(store, request, progress)
+
+
+def draft_rules(paths: ProjectPaths, decisions: Decisions, *, method: str, strength: float) -> str:
+    """A rule file's text from the verdicts in force."""
+    from engine.compiler.from_verdicts import rules_from_verdicts
+    from engine.compiler.plan import catalogue_of
+
+    with open_index(paths) as store:
+        catalogue = catalogue_of(store, decisions.names)
+        return rules_from_verdicts(_notes(decisions.verdicts), catalogue, method=method, strength=strength)
+
+
+def diagnose(paths: ProjectPaths, rules: Path, decisions: Decisions) -> "tuple[str, tuple[Diagnostic, ...]]":
+    """A rule file's text and every error and warning in it, names checked against the index."""
+    from engine.compiler.verbs import check_text, read_rules
+
+    text = read_rules(rules)
+    with open_index(paths) as store:
+        return text, check_text(text, store, decisions.names)
+
+
+def compare(
+    paths: ProjectPaths, first: Path, second: Path, decisions: Decisions, settings: RulesSettings
+) -> "PlanDifference":
+    """What changes between two rule files."""
+    from engine.compiler.compare import compare_plans
+    from engine.compiler.verbs import read_rules
+
+    with open_index(paths) as store:
+        plans = [
+            plan_rules(store, RuleText(read_rules(path), path.name), decisions, settings)
+            for path in (first, second)
+        ]
+    return compare_plans(*plans)
 
 
 @contextmanager
@@ -122,15 +160,3 @@ def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
         for v in verdicts
         if not v.is_orphaned
     ]
-
-
-def _read_lock(path: Path) -> dict[str, Any]:
-    try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CompileError(
-            f"{path} is no lock: {error}", hint="a compiled folder's lock.json is one"
-        ) from error
-    if not isinstance(lock, dict):
-        raise CompileError(f"{path} is no lock", hint="a compiled folder's lock.json is one")
-    return lock

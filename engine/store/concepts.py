@@ -62,3 +62,32 @@ def load_pairs(store: Store) -> IndexPairs:
         np.asarray(found["group_index"]).astype(np.int32),
         np.asarray(found["ratio"]).astype(np.float64),
     )
+
+
+def load_column_deltas(store: Store, n_pairs: int) -> dict[str, NDArray[np.float64]]:
+    """Chosen − rejected of every column concept by name, (P,) each."""
+    rows = store.rows("SELECT concept, name FROM concepts WHERE kind = 'column' ORDER BY concept")
+    deltas = {}
+    for concept, name in rows:
+        found = store.columns(
+            "SELECT pair, CAST(chosen AS DOUBLE) - CAST(rejected AS DOUBLE) AS delta FROM concept_scores"
+            " WHERE concept = ?",
+            [concept],
+        )
+        delta = np.zeros(n_pairs)
+        delta[np.asarray(found["pair"]).astype(np.int64)] = np.asarray(found["delta"])
+        deltas[str(name)] = delta
+    return deltas
+
+
+def load_topics(store: Store, n_pairs: int) -> NDArray[np.int32] | None:
+    """(P,) topic 0 … K−1 of each pair, −1 for none; None where the index has no topics."""
+    found = store.columns(
+        "SELECT p.pair, dense_rank() OVER (ORDER BY p.context) - 1 AS topic FROM context_pairs p"
+        " JOIN contexts c USING (context) WHERE c.kind = 'topic'"
+    )
+    if len(found["pair"]) == 0:
+        return None
+    topic = np.full(n_pairs, -1, np.int32)
+    topic[np.asarray(found["pair"]).astype(np.int64)] = np.asarray(found["topic"])
+    return topic

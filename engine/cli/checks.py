@@ -1,0 +1,170 @@
+"""Commands that check an audit on its own data: ``selftest``, ``auc``, ``sources``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.output import write_json, write_table
+from engine.cli.progress import progress_for
+
+_FAILED = 3
+_SEED = click.option("--seed", type=int, default=0, show_default=True)
+
+
+@click.group("selftest")
+def selftest_group() -> None:
+    """Does the machinery call what is not there, and find what is? Exits with 3 when a test fails."""
+
+
+@selftest_group.command("null")
+@project_argument
+@click.option(
+    "--draws", type=click.IntRange(10), default=400, show_default=True, help="Relabellings of each kind."
+)
+@_SEED
+@set_option
+@output_options
+def null_command(
+    project: Path, draws: int, seed: int, assignments: tuple[str, ...], plain: bool, as_json: bool
+) -> None:
+    """Swap whole prompt groups, and redraw labels from the null model: any call is a false one."""
+    from engine.api import Project
+
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        results = opened.selftest_null(draws=draws, seed=seed, progress=progress)
+    if as_json:
+        write_json(results)
+    else:
+        rows = [
+            (r.test, r.family, r.draws_with_call, r.draws, r.share, r.low, r.high, r.passed) for r in results
+        ]
+        header = ("test", "family", "with a call", "draws", "share", "low", "high", "passed")
+        write_table(header, rows, plain=plain)
+    if not all(r.passed for r in results):
+        sys.exit(_FAILED)
+
+
+@selftest_group.command("contexts")
+@project_argument
+@click.option("--contexts", "n_contexts", type=click.IntRange(2), default=8, show_default=True)
+@_SEED
+@set_option
+@output_options
+def contexts_command(
+    project: Path, n_contexts: int, seed: int, assignments: tuple[str, ...], plain: bool, as_json: bool
+) -> None:
+    """Deal prompt groups into contexts at random: the z of every cell must have a spread of about 1."""
+    from engine.api import Project
+
+    with Project(project, overrides=parse_assignments(assignments)) as opened:
+        result = opened.selftest_contexts(n_contexts=n_contexts, seed=seed)
+    if as_json:
+        write_json(result)
+    else:
+        row = (result.n_cells, result.mean, result.sd, result.calls, result.passed)
+        write_table(("cells", "mean z", "sd of z", "calls", "passed"), [row], plain=plain)
+    if not result.passed:
+        sys.exit(_FAILED)
+
+
+@selftest_group.command("plant")
+@project_argument
+@click.argument("concept", metavar="CONCEPT")
+@click.option(
+    "--odds", default="1,1.25,1.5,2,3", show_default=True, help="Strengths to plant, comma-separated."
+)
+@click.option(
+    "--draws", type=click.IntRange(2), default=50, show_default=True, help="Relabellings per strength."
+)
+@_SEED
+@set_option
+@output_options
+def plant_command(
+    project: Path, concept: str, odds: str, draws: int, seed: int, assignments: tuple[str, ...], plain: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Orient random labels on CONCEPT with known odds: recall, rank and false calls by strength."""
+    from engine.api import Project
+
+    try:
+        strengths = [float(text) for text in odds.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--odds {odds}: numbers such as 1,1.5,2") from None
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        results = opened.selftest_plant(concept, strengths, draws=draws, seed=seed, progress=progress)
+    if as_json:
+        write_json(results)
+        return
+    rows = [
+        (r.odds, r.draws, r.recall, r.low, r.high, r.median_rank, r.win_rate, r.true_win_rate, r.other_calls)
+        for r in results
+    ]
+    header = ("odds", "draws", "recall", "low", "high", "median rank", "win rate", "true", "other calls")
+    write_table(header, rows, plain=plain)
+
+
+@click.command("auc")
+@project_argument
+@set_option
+@output_options
+def auc_command(project: Path, assignments: tuple[str, ...], plain: bool, as_json: bool) -> None:
+    """How well length, formatting, authorship, concepts and the full reading predict held-out labels."""
+    from engine.api import Project
+
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        results = opened.auc(progress=progress)
+    if as_json:
+        write_json(results)
+        return
+    rows = [(r.name, r.n_columns, r.auc, r.low, r.high, r.accuracy, r.log_loss) for r in results]
+    write_table(("arm", "columns", "AUC", "low", "high", "accuracy", "log-loss"), rows, plain=plain)
+
+
+@click.command("sources")
+@project_argument
+@click.option(
+    "--by", "facet", type=click.Choice(["source", "model", "annotator"]), default="source", show_default=True
+)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Concepts to show."
+)
+@set_option
+@output_options
+def sources_command(
+    project: Path, facet: str, limit: int, assignments: tuple[str, ...], plain: bool, as_json: bool
+) -> None:
+    """Win rate of every concept by source, model or annotator, and what is left without each of them."""
+    from engine.api import Project
+
+    with Project(project, overrides=parse_assignments(assignments)) as opened:
+        found = opened.by_facet(facet)
+    parts = found.decomposition
+    clear = [max(low - 0.5, 0.5 - high) for low, high in zip(parts.mean_low, parts.mean_high, strict=True)]
+    order = sorted((i for i, c in enumerate(clear) if c == c), key=lambda i: -clear[i])
+    if as_json:
+        per_level = {"win_rate": parts.win_rate.tolist(), "without": parts.without.tolist()}
+        per_concept = {"mean": parts.mean.tolist(), "i2": parts.i2.tolist()}
+        named = {"names": found.names, "concept_ids": found.concept_ids, "levels": parts.levels}
+        write_json(named | per_concept | per_level)
+        return
+    header = ["concept", "mean", "low", "high", "I²"]
+    for level in parts.levels:
+        header += [level, f"without {level}"]
+    rows = [
+        [found.names[i]]
+        + [float(values[i]) for values in (parts.mean, parts.mean_low, parts.mean_high, parts.i2)]
+        + [float(x) for k in range(len(parts.levels)) for x in (parts.win_rate[k, i], parts.without[k, i])]
+        for i in order[:limit]
+    ]
+    write_table(header, rows, plain=plain, flexible=0)

@@ -1,0 +1,191 @@
+"""Commands about rule files: ``rules``, ``explain``, ``diff``, ``export``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.options import output_options, project_argument
+from engine.cli.output import write_json, write_table
+from engine.safe_text import sanitise
+
+if TYPE_CHECKING:
+    from engine.rules.diagnostics import Diagnostic
+
+_FAILED = 3
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILES = click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+_IN_PROJECT = click.option(
+    "--project", type=_FOLDER, metavar="DIR", help="Check names against this project's index."
+)
+
+
+@click.group("rules")
+def rules_group() -> None:
+    """Write, check and test rule files."""
+
+
+@rules_group.command("fmt")
+@_FILES
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a file would change.")
+def format_command(files: tuple[Path, ...], check: bool) -> None:
+    """Bring rule files into canonical layout; comments stay where they are."""
+    from engine.api import format_rules
+
+    changed = [path for path in files if format_rules(path, check_only=check)]
+    for path in changed:
+        click.echo(f"{'would change' if check else 'changed'}: {path}")
+    if check and changed:
+        sys.exit(1)
+
+
+@rules_group.command("check")
+@_FILES
+@_IN_PROJECT
+def check_command(files: tuple[Path, ...], project: Path | None) -> None:
+    """Every mistake in rule files, with its place; exits with 1 when there is an error."""
+    from engine.api import Project, diagnose_text
+
+    n_errors = 0
+    for path in files:
+        if project is None:
+            text, found = diagnose_text(path)
+        else:
+            with Project(project) as opened:
+                text, found = opened.diagnose(path)
+        n_errors += _draw(text, found, path)
+    if n_errors:
+        sys.exit(1)
+
+
+def _draw(text: str, found: "tuple[Diagnostic, ...]", path: Path) -> int:
+    from engine.rules.diagnostics import Severity, render
+
+    for diagnostic in found:
+        click.echo(render(diagnostic, text, str(path)))
+    return sum(d.severity is Severity.ERROR for d in found)
+
+
+@rules_group.command("test")
+@project_argument
+@_FILES
+@output_options
+def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: bool) -> None:
+    """Plan rule files and check their `expect` lines; exits with 3 when one fails."""
+    from engine.api import Project
+
+    rows = []
+    with Project(project) as opened:
+        for path in files:
+            rows += [(path.name, e.line, e.text, e.holds, e.found) for e in opened.plan(path).expectations]
+    header = ("file", "line", "expect", "holds", "found")
+    if as_json:
+        write_json([dict(zip(header, row, strict=True)) for row in rows])
+    else:
+        write_table(header, rows, plain=plain, flexible=4)
+    if not all(row[3] for row in rows):
+        sys.exit(_FAILED)
+
+
+@rules_group.command("from-verdicts")
+@project_argument
+@click.option(
+    "--method", type=click.Choice(["matching", "offset", "dropping"]), default="matching", show_default=True
+)
+@click.option("--strength", type=float, default=0.5, show_default=True, help="λ of offsets.")
+@click.option("-o", "--output", type=_FILE, metavar="FILE", help="Write here instead of to stdout.")
+def from_verdicts_command(project: Path, method: str, strength: float, output: Path | None) -> None:
+    """A rule file that does what the verdicts say, to edit from there."""
+    from engine.api import Project
+    from engine.manifest import write_atomic
+
+    with Project(project) as opened:
+        text = opened.draft_rules(method=method, strength=strength)
+    if output is None:
+        click.echo(sanitise(text), nl=False)
+        return
+    if output.exists():
+        raise click.UsageError(f"{output} exists; name another file or remove it")
+    write_atomic(output, text.encode("utf-8"))
+    click.echo(f"written: {output}")
+
+
+@click.command("explain")
+@click.argument("code", metavar="CODE")
+def explain_command(code: str) -> None:
+    """What a numbered error of the rule language means, with an example."""
+    from engine.rules.explain import EXPLANATIONS, explain
+
+    found = explain(code)
+    if found is None:
+        raise click.UsageError(f"there is no code {code}; known: {', '.join(sorted(EXPLANATIONS))}")
+    click.echo(f"{found.code}: {found.title}\n\n{found.why}\n\n  {found.example}")
+
+
+@click.command("diff")
+@project_argument
+@click.argument("first", type=_FILE)
+@click.argument("second", type=_FILE)
+@output_options
+def diff_command(project: Path, first: Path, second: Path, plain: bool, as_json: bool) -> None:
+    """What changes from one rule file to another: fates, weights, every concept."""
+    from engine.api import Project
+
+    with Project(project) as opened:
+        found = opened.compare(first, second)
+    if as_json:
+        write_json(found)
+        return
+    if found.is_empty:
+        click.echo("every pair gets the same from both")
+        return
+    if found.fates:
+        write_table(
+            ("from", "to", "pairs"), [(m.before, m.after, m.n_pairs) for m in found.fates], plain=plain
+        )
+    rows = [("weight", found.n_weight), ("offset", found.n_offset), ("sides", found.n_flipped)]
+    write_table(("kept by both, but other", "pairs"), rows, plain=plain)
+    shifts = [(c.label, c.mean_first, c.mean_second) for c in found.concepts[:20]]
+    write_table(("concept", "first", "second"), shifts, plain=plain, flexible=0)
+    click.echo("pairs that differ: " + " ".join(str(pair) for pair in found.example_pairs[:20]))
+
+
+@click.command("export")
+@click.argument("shaped", type=_FOLDER, metavar="SHAPED")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="TRAINER",
+    help="prosect, trl, trl-reward, axolotl, llama-factory, open-instruct.",
+)
+@click.option("-o", "--output", type=_FOLDER, required=True, metavar="OUT", help="Folder to write.")
+@click.option(
+    "--weights",
+    type=click.Choice(["keep", "replicate"]),
+    default="keep",
+    show_default=True,
+    help="replicate: copies instead of weights, for trainers that take none.",
+)
+@click.option(
+    "--copies", type=click.IntRange(1, 100), default=4, show_default=True, help="Copies of weight 1."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the fractional copies.")
+@output_options
+def export_command(
+    shaped: Path, target: str, output: Path, weights: str, copies: int, seed: int, plain: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Write a shaped dataset for another trainer; an error if anything would be lost on the way."""
+    from engine.api import export_shaped
+
+    report = export_shaped(
+        shaped, output, target, replicate=copies if weights == "replicate" else None, seed=seed
+    )
+    if as_json:
+        write_json(report)
+        return
+    rows = [("pairs", report.n_pairs), ("rows", report.n_rows), ("pairs without a copy", report.n_absent)]
+    write_table(("what", "n"), rows, plain=plain)
+    click.echo("written: " + ", ".join(report.files))

@@ -1,0 +1,218 @@
+"""Commands about decisions, one per thing that can be done with the journal: ``prosect verdicts …``."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.options import output_options, project_argument
+from engine.cli.output import write_json, write_table
+
+if TYPE_CHECKING:
+    from engine.review.merge import MergeReport
+
+_CONFLICT = 3
+_AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
+
+
+@click.group("verdicts")
+def verdicts_group() -> None:
+    """What people decided: look, decide, take back, move between projects."""
+
+
+@verdicts_group.command("list")
+@project_argument
+@output_options
+def list_command(project: Path, plain: bool, as_json: bool) -> None:
+    """Every verdict that holds, and how far the review is."""
+    from engine.api import Project
+
+    with Project(project) as opened:
+        held, coverage = opened.browser.verdicts(), opened.browser.coverage()
+    if as_json:
+        write_json({"verdicts": list(held.values()), "coverage": coverage})
+        return
+    rows = [
+        (
+            v.verdict.value,
+            v.name,
+            v.target.kind,
+            v.author,
+            v.time[:19],
+            v.reason,
+            _state(v.is_orphaned, v.disputed_by),
+        )
+        for v in held.values()
+    ]
+    write_table(
+        ("verdict", "concept", "about", "author", "time", "reason", ""), rows, plain=plain, flexible=1
+    )
+    if not plain:
+        click.echo(
+            f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
+            f"{coverage.n_called_decided:,} of {coverage.n_called:,} that were called"
+        )
+
+
+def _state(is_orphaned: bool, disputed_by: str | None) -> str:
+    if is_orphaned:
+        return "not in this index"
+    return f"disputed by {disputed_by}" if disputed_by else ""
+
+
+@verdicts_group.command("log")
+@project_argument
+@output_options
+def log_command(project: Path, plain: bool, as_json: bool) -> None:
+    """Every entry of the journal, oldest first, undone ones included."""
+    from engine.api import Project
+
+    with Project(project) as opened:
+        entries = opened.browser.journal.entries
+    if as_json:
+        write_json(list(entries))
+        return
+    rows = [
+        (e.time[:19], e.author, e.kind.value, e.verdict.value if e.verdict else "", e.name, e.reason)
+        for e in entries
+    ]
+    write_table(("time", "author", "entry", "verdict", "concept", "reason"), rows, plain=plain, flexible=4)
+
+
+@verdicts_group.command("set")
+@project_argument
+@click.argument("verdict", type=click.Choice(["keep", "suppress", "amplify", "ignore"]))
+@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@click.option("--reason", help="Why; kept with the verdict.")
+@_AUTHOR
+def set_command(
+    project: Path, verdict: str, concepts: tuple[str, ...], reason: str | None, author: str | None
+) -> None:
+    """Decide on concepts (name, id or the start of an id) everywhere, as one step."""
+    from engine.api import Project
+    from engine.records import Verdict
+
+    with Project(project, overrides=_author(author)) as opened:
+        targets = [opened.concept_target(what) for what in concepts]
+        change = opened.browser.set_verdict(targets, Verdict(verdict), reason)
+    click.echo(change.label)
+
+
+@verdicts_group.command("clear")
+@project_argument
+@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@_AUTHOR
+def clear_command(project: Path, concepts: tuple[str, ...], author: str | None) -> None:
+    """Take the verdicts of concepts away, as one step."""
+    from engine.api import Project
+
+    with Project(project, overrides=_author(author)) as opened:
+        change = opened.browser.clear_verdict([opened.concept_target(what) for what in concepts])
+    click.echo(change.label)
+
+
+@verdicts_group.command("name")
+@project_argument
+@click.argument("concept", metavar="CONCEPT")
+@click.argument("name", default="")
+@_AUTHOR
+def name_command(project: Path, concept: str, name: str, author: str | None) -> None:
+    """Name a concept; without NAME its working label comes back."""
+    from engine.api import Project
+
+    with Project(project, overrides=_author(author)) as opened:
+        change = opened.browser.set_name(opened.concept_target(concept).concept_id, name)
+    click.echo(change.label)
+
+
+@verdicts_group.command("undo")
+@project_argument
+@_AUTHOR
+def undo_command(project: Path, author: str | None) -> None:
+    """Take back your own last step, also one of the workstation."""
+    from engine.api import Project
+
+    with Project(project, overrides=_author(author)) as opened:
+        click.echo(opened.browser.undo().label)
+
+
+@verdicts_group.command("redo")
+@project_argument
+@_AUTHOR
+def redo_command(project: Path, author: str | None) -> None:
+    """Restore your own last undone step."""
+    from engine.api import Project
+
+    with Project(project, overrides=_author(author)) as opened:
+        click.echo(opened.browser.redo().label)
+
+
+@verdicts_group.command("export")
+@project_argument
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export_command(project: Path, file: Path) -> None:
+    """Write the journal to a file that `import` and `merge` read."""
+    from engine.api import Project
+    from engine.review.merge import export_journal
+
+    with Project(project) as opened:
+        n = export_journal(opened.browser.journal, file)
+    click.echo(f"{n:,} entries written to {file}")
+
+
+@verdicts_group.command("import")
+@project_argument
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@output_options
+def import_command(project: Path, file: Path, plain: bool, as_json: bool) -> None:
+    """Take over another journal; the later of two differing verdicts holds."""
+    _merge(project, file, "newest", plain=plain, as_json=as_json)
+
+
+@verdicts_group.command("merge")
+@project_argument
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--prefer",
+    type=click.Choice(["ask", "ours", "theirs", "newest"]),
+    default="ask",
+    show_default=True,
+    help="What becomes of conflicts; ask: list them and write nothing.",
+)
+@output_options
+def merge_command(project: Path, file: Path, prefer: str, plain: bool, as_json: bool) -> None:  # fmt: skip
+    """Merge another journal; exits with 3 and writes nothing while conflicts are open."""
+    _merge(project, file, prefer, plain=plain, as_json=as_json)
+
+
+def _merge(project: Path, file: Path, prefer: str, *, plain: bool, as_json: bool) -> None:
+    from engine.api import Project
+    from engine.review.merge import Prefer, merge_journal
+
+    with Project(project) as opened:
+        report = merge_journal(opened.browser.journal, file, Prefer(prefer))
+    if as_json:
+        write_json(report)
+    else:
+        _show(report, plain=plain)
+    if not report.is_written:
+        sys.exit(_CONFLICT)
+
+
+def _show(report: "MergeReport", *, plain: bool) -> None:
+    if report.conflicts:
+        rows = [
+            (c.name, c.ours.value, c.our_author, c.theirs.value, c.their_author, c.their_reason)
+            for c in report.conflicts
+        ]
+        header = ("concept", "ours", "by", "theirs", "by", "their reason")
+        write_table(header, rows, plain=plain, flexible=0)
+    counts = [("new", report.n_new), ("known", report.n_known), ("unreadable lines", report.n_damaged)]
+    write_table(("entries", "n"), counts, plain=plain)
+    if not report.is_written:
+        click.echo("\nnothing was written: decide with --prefer ours, theirs or newest")
+
+
+def _author(author: str | None) -> dict[str, dict[str, str]] | None:
+    return {"review": {"author": author}} if author else None
