@@ -162,8 +162,9 @@ def prompt_concepts(
 ) -> tuple[list[NDArray[np.int64]], list[list[int]]]:
     """Top pairs of each cluster of prompt latents, and the latents of each cluster.
 
-    Pairs are ranked by the share of the cluster's latents that fire on the prompt, then by their mean
-    activation; pairs without any are left out.
+    Pairs are ranked by the share of the cluster's latents that fire on the prompt, less the share of all
+    latents that do (else the longest prompts lead every list), then by their mean activation; pairs without
+    any are left out.
     """
     prompts = readings.prompts
     shape = (readings.n_pairs, readings.n_latents)
@@ -184,18 +185,20 @@ def prompt_concepts(
     embedding = normalize((weights[:, None] * directions).T)
     labels = _k_means(embedding, n_clusters, settings.seed)
     n_top = max(50, readings.n_pairs // 100)
+    usual = np.diff(matrix.indptr) / len(kept)
     sets, members = [], []
     for k in np.unique(labels):
         columns = np.nonzero(labels == k)[0]
-        sets.append(_top_pairs(matrix[:, columns], n_top))
+        sets.append(_top_pairs(matrix[:, columns], n_top, usual))
         members.append([int(kept[c]) for c in columns])
     return sets, members
 
 
-def _top_pairs(block: sp.csr_matrix, n_top: int) -> NDArray[np.int64]:
+def _top_pairs(block: sp.csr_matrix, n_top: int, usual: NDArray[np.float64]) -> NDArray[np.int64]:
     share = np.diff(block.indptr) / block.shape[1]
     strength = np.asarray(block.mean(axis=1)).ravel()
-    order = np.lexsort((np.arange(len(share)), -strength, -share))[:n_top]
+    excess = np.where(share > 0, share - usual, -np.inf)
+    order = np.lexsort((np.arange(len(share)), -strength, -excess))[:n_top]
     return np.sort(order[share[order] > 0])
 
 

@@ -124,9 +124,10 @@ def _document_frequency(texts: Sequence[str]) -> Counter[str]:
 
 
 def _lifted(inside: Counter[str], n_in: int, overall: Counter[str], n_all: int) -> tuple[str, ...]:
-    def weight(word: str) -> float:
-        share = inside[word] / n_in
-        return share * float(np.log(share / ((overall[word] + 1) / (n_all + 1))))
+    def surprise(word: str) -> float:
+        # Standard errors above the share among all prompts: common words need a large excess.
+        usual = (overall[word] + 1) / (n_all + 2)
+        return float((inside[word] / n_in - usual) / np.sqrt(usual * (1 - usual) / n_in))
 
-    ranked = sorted((w for w in inside if inside[w] > 1), key=lambda w: (-weight(w), w))
-    return tuple(one_line(w, 24) for w in ranked[:3] if weight(w) > 0)
+    ranked = sorted((w for w in inside if inside[w] > 2), key=lambda w: (-surprise(w), w))
+    return tuple(one_line(w, 24) for w in ranked[:3] if surprise(w) > 0)

@@ -39,6 +39,35 @@ def count_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
 
 
 @nb.njit(cache=True, nogil=True)
+def enclosed_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    indptr, pair, u, weight, pair_indptr, pair_context, group, enclosed, start, stop
+):
+    """Prompt groups whose every discordant pair lies inside the context, of each unit in each context."""
+    inside = np.zeros(enclosed.shape[1], np.int64)
+    touched = np.empty(enclosed.shape[1], np.int64)
+    for m in range(start, stop):
+        r = indptr[m]
+        while r < indptr[m + 1]:
+            g = group[pair[r]]
+            n_rows, n_touched = 0, 0
+            while r < indptr[m + 1] and group[pair[r]] == g:
+                i = pair[r]
+                if u[r] != 0 and weight[i] > 0:
+                    n_rows += 1
+                    for place in range(pair_indptr[i], pair_indptr[i + 1]):
+                        k = pair_context[place]
+                        if inside[k] == 0:
+                            touched[n_touched] = k
+                            n_touched += 1
+                        inside[k] += 1
+                r += 1
+            for t in range(n_touched):
+                if inside[touched[t]] == n_rows:
+                    enclosed[m, touched[t]] += 1
+                inside[touched[t]] = 0
+
+
+@nb.njit(cache=True, nogil=True)
 def restrict_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
     indptr, pair, u, weight, pair_indptr, pair_context, start_of, out_pair, out_u, start, stop
 ):

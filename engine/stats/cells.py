@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from engine.arrays import Disparity, PairSets
-from engine.stats.cell_kernels import cell_kernel, count_kernel, lookup_kernel, restrict_kernel
+from engine.stats.cell_kernels import (
+    cell_kernel,
+    count_kernel,
+    enclosed_kernel,
+    lookup_kernel,
+    restrict_kernel,
+)
 from engine.stats.effect import PRIOR, Effects, effects_from, fit_kernel
 from engine.stats.null import NullModel
 from engine.stats.sums import Sums, for_chunks
@@ -106,6 +112,8 @@ class Cells:
     concept: NDArray[np.int64]  # (B,)
     context: NDArray[np.int64]  # (B,) number in PairSets
     disparity: Disparity
+    enclosed_groups: Vector
+    """(B,) discordant prompt groups with no discordant pair outside the context"""
     n_left_out: int
     """Cells with a discordant pair but too few discordant groups: counted, not listed."""
 
@@ -118,6 +126,8 @@ def restrict(disparity: Disparity, contexts: ContextIndex, null: NullModel, min_
     own = (disparity.indptr, disparity.pair, disparity.u, null.weight)
     shared = (*own, contexts.pair_indptr, contexts.pair_context)
     for_chunks(disparity.indptr, lambda a, b: count_kernel(*shared, null.group, discordant, rows, a, b))
+    enclosed = np.zeros((disparity.n_units, n_sets), np.int32)
+    for_chunks(disparity.indptr, lambda a, b: enclosed_kernel(*shared, null.group, enclosed, a, b))
     kept = discordant >= min_groups
     concept, context = np.nonzero(kept)
     indptr = np.concatenate([[0], np.cumsum(rows[kept])]).astype(np.int64)
@@ -127,7 +137,8 @@ def restrict(disparity: Disparity, contexts: ContextIndex, null: NullModel, min_
     u = np.zeros(indptr[-1], np.float32)
     for_chunks(disparity.indptr, lambda a, b: restrict_kernel(*shared, start, pair, u, a, b))
     left_out = int(((discordant > 0) & ~kept).sum())
-    return Cells(concept, context, Disparity(indptr, pair, u), left_out)
+    inside_only = enclosed[kept].astype(np.float64)
+    return Cells(concept, context, Disparity(indptr, pair, u), inside_only, left_out)
 
 
 @dataclass(frozen=True, slots=True)

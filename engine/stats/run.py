@@ -144,7 +144,8 @@ def _cell_columns(
     settings: StatsSettings,
 ) -> dict[str, Any]:
     sums = unit_sums(cells.disparity, pairs, null.weight)
-    outside = _outside_groups(cells, units.concepts, null)
+    # Groups with a discordant pair outside: all but those that lie wholly inside.
+    outside = concepts.sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
     tests = cell_tests(
         cells, units.concepts, null, index, ratio, concepts.effects, sums, outside, settings.min_discordant
     )
@@ -158,19 +159,6 @@ def _cell_columns(
         | _differs_columns(cells, tests, concepts.effects, settings)
         | _paper_columns(cells, units, pairs, null.weight, sums, concepts.sums)
     )
-
-
-def _outside_groups(cells: Cells, concepts: Disparity, null: NullModel) -> Vector:
-    """(B,) prompt groups with a discordant pair outside the cell's context."""
-    out = np.zeros(len(cells.concept))
-    for b, m in enumerate(cells.concept):
-        own = slice(int(concepts.indptr[m]), int(concepts.indptr[m + 1]))
-        rows = slice(int(cells.disparity.indptr[b]), int(cells.disparity.indptr[b + 1]))
-        pair = concepts.pair[own][(concepts.u[own] != 0) & (null.weight[concepts.pair[own]] > 0)]
-        outside = np.setdiff1d(pair, cells.disparity.pair[rows], assume_unique=True)
-        group = np.sort(null.group[outside])
-        out[b] = int((np.diff(group) > 0).sum()) + 1 if len(group) else 0
-    return out
 
 
 def _differs_columns(

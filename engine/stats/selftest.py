@@ -151,9 +151,7 @@ def random_contexts(
     ratio = length_ratio(pairs)
     index = index_contexts(sets, null, ratio)
     cells = restrict(concepts, index, null, settings.min_discordant)
-    inside = unit_sums(cells.disparity, pairs, weight).n_discordant_groups
-    # Contexts hold whole groups here, so what is not inside is outside.
-    outside = sums.n_discordant_groups[cells.concept] - inside
+    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
     tests = cell_tests(
         cells, concepts, null, index, ratio, fitted,
         unit_sums(cells.disparity, pairs, weight), outside, settings.min_discordant,

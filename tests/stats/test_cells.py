@@ -1,0 +1,123 @@
+"""Cells against dense brute force, and what they find when a context really differs."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from engine.arrays import Disparity, Readings
+from engine.progress import NullProgress
+from engine.settings import StatsSettings
+from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
+from engine.stats.design import build_design, length_ratio
+from engine.stats.effect import Effects, fit_effects
+from engine.stats.null import NullModel, fit_null
+from engine.stats.run import estimate
+from engine.stats.sums import unit_sums
+from tests.stats.inputs import dense_of, latents_of, thirds, units_of
+from tests.worlds import make_readings
+
+Vector = NDArray[np.float64]
+Built = tuple[Readings, Disparity, NullModel, Vector, ContextIndex, Effects, Cells, CellTests]
+
+
+def _build(n_pairs: int = 1500) -> Built:
+    readings = make_readings(n_pairs, 6, seed=2, effects={0: 0.8})
+    pairs, units = readings.pairs, latents_of(readings)
+    null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
+    ratio = length_ratio(pairs)
+    index = index_contexts(thirds(n_pairs), null, ratio)
+    sums = unit_sums(units, pairs, null.weight)
+    fitted = fit_effects(units, null, sums, np.ones(6, np.bool_))
+    cells = restrict(units, index, null, 15)
+    inside = unit_sums(cells.disparity, pairs, null.weight)
+    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
+    tests = cell_tests(cells, units, null, index, ratio, fitted, inside, outside, 15)
+    return readings, units, null, ratio, index, fitted, cells, tests
+
+
+def test_differs_is_the_efficient_score_of_the_extra_effect() -> None:
+    readings, units, null, ratio, index, fitted, cells, tests = _build()
+    dense = dense_of(units, readings.n_pairs)
+    for b in range(0, len(cells.concept), 4):
+        m, k = int(cells.concept[b]), int(cells.context[b])
+        inside = (np.arange(readings.n_pairs) % 3 == k) & readings.pairs.is_signed
+        u = dense[:, m]
+        eta = null.eta + null.design.z @ fitted.delta[m] + fitted.beta[m] * u
+        eta = eta + index.slope[k] * ratio * inside
+        p = expit(eta)
+        e, w = null.weight * (1 - p), null.weight * p * (1 - p)
+        nuisance = np.stack([u, ratio * inside], axis=1)
+        target = u * inside
+        h = np.linalg.solve((nuisance * w[:, None]).T @ nuisance, (nuisance * w[:, None]).T @ target)
+        own = np.bincount(readings.pairs.group, e * (target - nuisance @ h))
+        assert tests.differs_z[b] == pytest.approx(own.sum() / np.sqrt((own**2).sum()), abs=0.03)
+
+
+def test_equal_length_inside_a_context_projects_out_its_own_length_slope() -> None:
+    readings, units, null, ratio, index, _, cells, tests = _build()
+    dense = dense_of(units, readings.n_pairs)
+    for b in range(0, len(cells.concept), 5):
+        m, k = int(cells.concept[b]), int(cells.context[b])
+        inside = (np.arange(readings.n_pairs) % 3 == k) & readings.pairs.is_signed
+        length = ratio * inside
+        p = expit(null.eta + index.slope[k] * length)
+        e, w = null.weight * (1 - p) * inside, null.weight * p * (1 - p) * inside
+        assert (e * length).sum() == pytest.approx(0, abs=1e-6)  # the slope is fitted
+        u = dense[:, m] * inside
+        kappa = (w * u * length).sum() / (w * length**2).sum()
+        own = np.bincount(readings.pairs.group, e * (u - kappa * length))
+        assert tests.equal_z[b] == pytest.approx(own.sum() / np.sqrt((own**2).sum()), rel=1e-6)
+
+
+def test_groups_that_lie_wholly_inside_are_counted() -> None:
+    readings, units, null, _, _, _, cells, _ = _build(400)
+    dense = dense_of(units, readings.n_pairs)
+    group = readings.pairs.group
+    for b in range(len(cells.concept)):
+        discordant = (dense[:, cells.concept[b]] != 0) & (null.weight > 0)
+        inside = np.arange(readings.n_pairs) % 3 == cells.context[b]
+        outer = set(group[discordant & ~inside].tolist())
+        assert cells.enclosed_groups[b] == len(set(group[discordant].tolist()) - outer)
+
+
+def test_an_effect_that_turns_round_in_one_context_is_called_there_only() -> None:
+    readings = make_readings(3000, 4, seed=5, effects={1: 1.0})
+    units = units_of(readings)
+    turn = np.where(np.arange(3000) % 3 == 1, -1, 1).astype(np.float32)
+    mixed = latents_of(readings)
+    mixed = Disparity(mixed.indptr, mixed.pair, mixed.u * turn[mixed.pair])
+    rows = estimate(
+        readings, units_of(readings, mixed), StatsSettings(), NullProgress()
+    ).hypotheses.to_pylist()
+    cell = {(r["context"], r["concept"]): r for r in rows if r["context"] > 0}
+    assert cell[2, 1]["differs_call"]
+    assert cell[2, 1]["differs_z"] < -8
+    assert cell[2, 1]["win_rate"] < 0.35
+    assert not any(cell[c, m]["differs_call"] for c, m in cell if m != 1)
+    plain = estimate(readings, units, StatsSettings(), NullProgress()).hypotheses.to_pylist()
+    assert not any(r["differs_call"] for r in plain if r["context"] > 0)
+    whole = next(r for r in plain if r["context"] == 0 and r["concept"] == 1)
+    assert whole["badge"] == "both"
+
+
+def test_the_papers_numbers_are_welch_and_cohen() -> None:
+    from scipy import stats
+
+    readings = make_readings(900, 4, effects={0: 1.0})
+    rows = estimate(readings, units_of(readings), StatsSettings(), NullProgress()).hypotheses.to_pylist()
+    dense = dense_of(latents_of(readings), 900)
+    signed = readings.pairs.is_signed
+    for row in rows:
+        if row["context"] == 0:
+            assert row["paper_delta"] is None
+            continue
+        inside = (np.arange(900) % 3 == row["context"] - 1) & signed
+        a, b = dense[inside, row["concept"]], dense[signed & ~inside, row["concept"]]
+        welch = stats.ttest_ind(a, b, equal_var=False)
+        assert row["paper_delta"] == pytest.approx(a.mean() - b.mean())
+        assert row["paper_z"] == pytest.approx(float(welch.statistic))
+        pooled = np.sqrt(
+            ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / (len(a) + len(b) - 2)
+        )
+        assert row["paper_d"] == pytest.approx((a.mean() - b.mean()) / pooled)
