@@ -6,24 +6,26 @@ from engine.safe_text import one_line
 _TOP = 15
 
 
+_FRONT = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train.parquet
+task_categories:
+- reinforcement-learning
+tags:
+- preference
+- dpo
+- prosect
+---
+"""
+
+
 def card_text(plan: Plan, content_hash: str) -> str:
     """Markdown with the front matter that dataset hubs read. Independent of time and machine."""
     counts = plan.counts
     lines = [
-        "---",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-        "  - split: train",
-        "    path: train.parquet",
-        "task_categories:",
-        "- reinforcement-learning",
-        "tags:",
-        "- preference",
-        "- dpo",
-        "- prosect",
-        "---",
-        "",
         f"# Shaped preference data {content_hash[:12]}",
         "",
         "A random control plan of equal size." if plan.is_control else "Made by prosect from a rule file.",
@@ -37,36 +39,39 @@ def card_text(plan: Plan, content_hash: str) -> str:
         "The loss of a pair is −w·log σ(βΔ + m): `weight` is w (mean 1 over this file), `offset` is m.",
         "A trainer that reads neither column trains on other data than this card describes.",
         "`ledger.parquet` has the fate of every pair with its reasons.",
-        "",
-        "## Statements",
-        "",
-        "| statement | does | matches | changes |",
-        "|---|---|---:|---:|",
     ]
-    lines += [
-        f"| {_cell(rule.name)} | {_cell(rule.kind)} | {rule.n_matched} | {rule.n_effect} |"
-        for rule in sorted(plan.rules, key=lambda r: r.name)
-    ]
-    lines += [
-        "",
-        "## Concepts that move most",
-        "",
-        "| concept | mean u before | after | role |",
-        "|---|---:|---:|---|",
-    ]
-    for concept in sorted(plan.collateral, key=lambda c: (-abs(c.change), c.concept))[:_TOP]:
-        role = "target" if concept.is_target else "held" if concept.is_held else ""
-        lines.append(
-            f"| {_cell(concept.label)} | {concept.mean_before:+.4f} | {concept.mean_after:+.4f} | {role} |"
-        )
-    lines += ["", "## Make-up", "", "| | value | share before | after |", "|---|---|---:|---:|"]
-    for row in plan.drift:
-        if row.category == "source":
-            lines.append(f"| source | {_cell(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |")
+    lines += [*_statements(plan), *_concepts(plan), *_sources(plan)]
     if plan.lock["training"]:
         lines += ["", "## For the trainer", ""]
         lines += [f"- `{_cell(entry['line'])}`" for entry in plan.lock["training"]]
-    return "\n".join(lines) + "\n"
+    return _FRONT + "\n" + "\n".join(lines) + "\n"
+
+
+def _statements(plan: Plan) -> list[str]:
+    rows = [
+        f"| {_cell(rule.name)} | {_cell(rule.kind)} | {rule.n_matched} | {rule.n_effect} |"
+        for rule in sorted(plan.rules, key=lambda r: r.name)
+    ]
+    return ["", "## Statements", "", "| statement | does | matches | changes |", "|---|---|---:|---:|", *rows]
+
+
+def _concepts(plan: Plan) -> list[str]:
+    lines = ["", "## Concepts that move most", "", "| concept | mean u before | after | role |"]
+    lines.append("|---|---:|---:|---|")
+    for concept in sorted(plan.collateral, key=lambda c: (-abs(c.change), c.concept))[:_TOP]:
+        role = "target" if concept.is_target else "held" if concept.is_held else ""
+        means = f"{concept.mean_before:+.4f} | {concept.mean_after:+.4f}"
+        lines.append(f"| {_cell(concept.label)} | {means} | {role} |")
+    return lines
+
+
+def _sources(plan: Plan) -> list[str]:
+    rows = [
+        f"| {_cell(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |"
+        for row in plan.drift
+        if row.category == "source"
+    ]
+    return ["", "## Make-up", "", "| source | share before | after |", "|---|---:|---:|", *rows]
 
 
 def _cell(text: str) -> str:

@@ -188,19 +188,23 @@ def _statistics(
     disparity: Mapping[str, Floats],
     flipped: Bools,
 ) -> list[tuple[str, Floats]]:
-    """Both statistics when suppressing to zero, so that strength and frequency are balanced; else delta.
+    """What is balanced: by default strength and frequency when suppressing to zero, else strength.
 
     The u of a column is its delta in another unit, so delta alone says it all.
     """
-    chosen, rejected = (evaluation.values[t] for t in side_terms(concept))
+    wanted = shape.statistics or ("delta",)
+    if not shape.statistics and shape.amount in (None, 0.0) and concept.kind == "latents":
+        wanted = ("delta", "u")
     turn = np.where(flipped, -1.0, 1.0)
     found = []
-    if shape.statistic in (None, "delta"):
-        found.append(("delta", (chosen - rejected) * turn))
-    suppresses = shape.statistic is None and shape.amount in (None, 0.0) and concept.kind == "latents"
-    wants_u = shape.statistic == "u" or suppresses
-    if wants_u and concept.key in disparity:
-        found.append(("u", disparity[concept.key] * turn))
+    for statistic in wanted:
+        if statistic == "u":
+            value = disparity[concept.key]
+        else:
+            sides = side_terms(concept, "max" if statistic == "delta" else statistic)
+            chosen, rejected = (np.nan_to_num(evaluation.values[t]) for t in sides)
+            value = chosen - rejected
+        found.append((statistic, value * turn))
     return found
 
 

@@ -6,7 +6,7 @@ only), 6 expectations. Nothing is written; ``engine.compiler.emit`` writes a pla
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
 from engine.settings import RulesSettings
 from engine.store.connection import Store
+
+if TYPE_CHECKING:
+    from engine.rules.terms import Term
 
 Bools = NDArray[np.bool_]
 
@@ -93,7 +96,11 @@ def make_plan(
 
 def with_shapes(request: Request, checked: CheckedFile) -> Request:
     """A request with the scores that shape statements need."""
-    sides = [t for s in checked.shapes if s.concept is not None for t in side_terms(s.concept)]
+    sides: list[Term] = []
+    for shape in checked.shapes:
+        if shape.concept is not None:
+            poolings = {"max", *shape.statistics} - {"delta", "u"}
+            sides += [t for a in sorted(poolings) for t in side_terms(shape.concept, a)]
     return replace(request, values=tuple(dict.fromkeys([*request.values, *sides])))
 
 
@@ -133,9 +140,48 @@ def _shape(
     for hit in drops.values():
         alive &= ~hit
     by_offset = offsets(checked.shapes, evaluation, effects.flipped, alive)
+    weight, by_matching, matched = _match(
+        store, checked, everyone, evaluation, effects, verdicts, (alive, weight), limits
+    )
+    gone = alive & (weight <= 0)
+    removed["weight"] = removed["weight"] | gone
+    alive &= ~gone
+    offset = effects.offset + by_offset.offset
+    touched = {**effects.touched, **by_sets, **drops, **by_offset.touched, **by_matching}
+    touched |= {t.name: evaluation.truths[t.condition] & alive for t in checked.training}
+    return Draft(
+        alive=alive,
+        weight=np.where(alive, np.minimum(weight, limits.max_weight), 0.0),
+        offset=np.where(alive, rounded(np.clip(offset, -limits.max_offset, limits.max_offset)), 0.0),
+        flipped=effects.flipped & alive,
+        touched=touched,
+        dropped_by=removed,
+        tags=_tags(checked, effects),
+        matched=matched,
+        caps=Caps(
+            int((alive & (weight > limits.max_weight)).sum()),
+            int((alive & (np.abs(offset) > limits.max_offset)).sum()),
+        ),
+    )
+
+
+def _match(
+    store: Store,
+    checked: CheckedFile,
+    everyone: Population,
+    evaluation: Evaluation,
+    effects: RowEffects,
+    verdicts: Sequence[VerdictNote],
+    so_far: tuple[Bools, Floats],
+    limits: RulesSettings,
+) -> tuple[Floats, dict[str, Bools], tuple[Matched, ...]]:
+    """Weights after all matching statements; ``so_far`` holds who is alive and their weights."""
+    alive, weight = so_far
     concepts = [s.concept for s in checked.shapes if s.concept is not None and s.method == "matching"]
+    if not concepts:
+        return weight, {}, ()
     threshold = catalogue_of(store).fire_rate_threshold
-    weight, by_matching, matched = solve(
+    return solve(
         checked.shapes,
         evaluation,
         disparity=disparities(store, everyone, concepts, threshold),
@@ -146,33 +192,16 @@ def _shape(
         held=_held(everyone, verdicts, effects.flipped, {c.concept_id for c in concepts}),
         max_weight=limits.max_weight,
     )
-    gone = alive & (weight <= 0)
-    removed["weight"] = removed["weight"] | gone
-    alive &= ~gone
-    offset = effects.offset + by_offset.offset
-    caps = Caps(
-        int((alive & (weight > limits.max_weight)).sum()),
-        int((alive & (np.abs(offset) > limits.max_offset)).sum()),
-    )
-    touched = {**effects.touched, **by_sets, **drops, **by_offset.touched, **by_matching}
-    touched |= {t.name: evaluation.truths[t.condition] & alive for t in checked.training}
+
+
+def _tags(checked: CheckedFile, effects: RowEffects) -> dict[str, Bools]:
     tags: dict[str, Bools] = {}
     for rule in checked.rules:
         for action in rule.actions:
             if action.verb == "tag" and action.text is not None:
                 hit = effects.matched[rule.name]
                 tags[action.text] = tags[action.text] | hit if action.text in tags else hit
-    return Draft(
-        alive=alive,
-        weight=np.where(alive, np.minimum(weight, limits.max_weight), 0.0),
-        offset=np.where(alive, rounded(np.clip(offset, -limits.max_offset, limits.max_offset)), 0.0),
-        flipped=effects.flipped & alive,
-        touched=touched,
-        dropped_by=removed,
-        tags=tags,
-        matched=matched,
-        caps=caps,
-    )
+    return tags
 
 
 def controls_of(store: Store, everyone: Population) -> Controls:

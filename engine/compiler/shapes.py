@@ -21,9 +21,9 @@ from engine.rules.terms import Apply, Concept, Reading, Term
 Bools = NDArray[np.bool_]
 
 
-def side_terms(concept: Concept) -> tuple[Term, Term]:
+def side_terms(concept: Concept, aggregate: str = "max") -> tuple[Term, Term]:
     """Score on the chosen and the rejected response."""
-    return Reading(concept, "chosen", "max"), Reading(concept, "rejected", "max")
+    return Reading(concept, "chosen", aggregate), Reading(concept, "rejected", aggregate)
 
 
 def delta_term(concept: Concept) -> Term:

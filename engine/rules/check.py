@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from engine.rules.catalogue import AGGREGATES, COLUMNS, LONG_TEXTS, Catalogue, Type
 from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean
+from engine.rules.lexer import concept_literal
 from engine.rules.naming import Names, Unresolved, compile_pattern
 from engine.rules.outcomes import NAMES, is_count, outcome_call, outcome_name
 from engine.rules.syntax import (
@@ -115,7 +116,7 @@ class Checker:
         if self.mode == "tokens":
             return Reading(self._concept(node), "token", "max")
         self._concept(node)
-        at = f"@{node.name}" if node.name.isidentifier() else f'@"{node.name}"'
+        at = concept_literal(node.name)
         help_line = f"say where to measure it: chosen({at}), rejected({at}), delta({at}) or prompt({at})"
         raise self.fail("R301", f"`{at}` is a concept, not a number", node.place, help_line)
 

@@ -11,6 +11,7 @@ from engine.rules.checked import (
 )
 from engine.rules.diagnostics import Diagnostic, Place, Severity
 from engine.rules.naming import Unresolved
+from engine.rules.shaping_statements import STATISTICS
 from engine.rules.syntax import (
     AblateStatement,
     Action,
@@ -118,9 +119,12 @@ def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> Check
     """Suppress or amplify. Raises ``Unresolved``."""
     concept = checker.names.concept(statement.concept.name, statement.concept.place)
     within = None if statement.within is None else _key(checker, statement.within)
-    if statement.statistic == "u" and concept.kind == "built-in":
-        message = f"`@{concept.name}` has no disparity u"
-        raise Unresolved("R302", message, statement.concept.place, "write `on delta`")
+    stored = ("delta",) if concept.kind == "built-in" else ("delta", "u")
+    allowed = STATISTICS if concept.kind == "latents" else stored
+    missing = [word for word in statement.statistics if word not in allowed]
+    if missing:
+        message = f"`@{concept.name}` has no {', '.join(missing)}"
+        raise Unresolved("R302", message, statement.concept.place, "write `on " + ", ".join(allowed) + "`")
     return CheckedShape(
         name=name,
         verb=statement.verb,
@@ -130,7 +134,7 @@ def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> Check
         condition=_condition(checker, statement.condition),
         within=within,
         control=statement.control,
-        statistic=statement.statistic,
+        statistics=statement.statistics,
         is_constant=statement.is_constant,
         maximum=statement.maximum,
         place=statement.place,
@@ -144,7 +148,7 @@ def check_soften(checker: Checker, statement: SoftenStatement, name: str) -> Che
         raise Unresolved("R404", "softening needs an offset ≥ 0", statement.place, "write `by 0.5`")
     return CheckedShape(
         name, "soften", "constant", None, statement.amount, condition, None,
-        control="total", statistic=None, is_constant=True, maximum=None, place=statement.place,
+        control="total", statistics=(), is_constant=True, maximum=None, place=statement.place,
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class CheckedShape:
     within: Term | None
     control: str
     """matching: total, unique, length"""
-    statistic: str | None
+    statistics: tuple[str, ...]
     is_constant: bool
     maximum: float | None
     place: Place

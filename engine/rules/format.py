@@ -77,22 +77,12 @@ def _statement(block: Sequence[tuple[Token, bool]], text: str) -> list[str]:
     whole = _join(words)
     if len(whole) <= WIDTH:
         return [whole + trailing]
-    lines = _split(words, _CLAUSES)
     out: list[str] = []
-    for line in lines:
-        if len(_join(line)) + len(_INDENT) > WIDTH:
-            out += [_join(part) for part in _split(line, frozenset({"and", "or"}))]
-        else:
-            out.append(_join(line))
-    return (
-        [
-            out[0],
-            *(_INDENT + line for line in out[1:-1]),
-            *([_INDENT + out[-1] + trailing] if out[1:] else []),
-        ]
-        if (len(out) > 1)
-        else [out[0] + trailing]
-    )
+    for line in _split(words, _CLAUSES):
+        is_long = len(_join(line)) + len(_INDENT) > WIDTH
+        out += [_join(part) for part in _split(line, frozenset({"and", "or"}))] if is_long else [_join(line)]
+    out[-1] += trailing
+    return [out[0], *(_INDENT + line for line in out[1:])]
 
 
 def _with_comments(tokens: Sequence[tuple[Token, bool]], trailing: str, text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from engine.rules.diagnostics import did_you_mean
 from engine.rules.lexer import Kind, Token
-from engine.rules.parser import Cursor, parse_concept_name, parse_expression, parse_number
+from engine.rules.parser import Cursor, parse_concept_name, parse_expression, parse_number, unknown_word
 from engine.rules.syntax import (
     AblateStatement,
     ConceptName,
@@ -16,6 +16,8 @@ from engine.rules.syntax import (
 )
 
 METHODS = ("matching", "offset", "dropping")
+STATISTICS = ("delta", "u", "sum", "n", "rate")
+"""What matching can balance: the largest activation, the disparity, and other poolings."""
 
 
 def take_number(cursor: Cursor, what: str) -> Number:
@@ -79,7 +81,7 @@ def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept
     target: float | None = None
     maximum: float | None = None
     control = "total"
-    statistic: str | None = None
+    statistics: tuple[str, ...] = ()
     within: Expression | None = None
     while option := cursor.take("to", "max", "unique", "total", "at", "on", "within"):
         if option.text == "to":
@@ -90,10 +92,7 @@ def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept
             if maximum < 1:
                 cursor.fail("R404", "the largest weight is at least 1", number.place, "write `max 4`")
         elif option.text == "on":
-            word = cursor.expect_kind(Kind.WORD, "delta or u")
-            if word.text not in ("delta", "u"):
-                cursor.fail("R108", f"expected delta or u, found `{word.text}`", word.place)
-            statistic = word.text
+            statistics = _statistics(cursor)
         elif option.text == "within":
             within = parse_expression(cursor)
         elif option.text == "at":
@@ -107,9 +106,21 @@ def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept
     if verb == "amplify" and target is None:
         cursor.fail("R403", "amplifying by matching needs a target", place, "write `by matching to 0.2`")
     return ShapeStatement(
-        name, verb, concept, "matching", target, control=control, statistic=statistic, within=within,
+        name, verb, concept, "matching", target, control=control, statistics=statistics, within=within,
         maximum=maximum, condition=condition, place=place,
     )  # fmt: skip
+
+
+def _statistics(cursor: Cursor) -> tuple[str, ...]:
+    """``on delta, u, n``: what is balanced, in a fixed order and each once."""
+    found: set[str] = set()
+    while True:
+        word = cursor.expect_kind(Kind.WORD, "one of " + ", ".join(STATISTICS))
+        if word.text not in STATISTICS:
+            unknown_word(cursor, "R108", f"`{word.text}` cannot be matched on", word, STATISTICS)
+        found.add(word.text)
+        if not cursor.take(","):
+            return tuple(s for s in STATISTICS if s in found)
 
 
 def parse_soften(cursor: Cursor, name: str | None, first: Token) -> Statement:

@@ -289,8 +289,8 @@ class ShapeStatement:
     """λ of offset, percent of dropping, target of matching in standard deviations"""
     control: str = "total"
     """matching: total, unique (beyond all other concepts and length) or length (at equal length)"""
-    statistic: str | None = None
-    """matching: delta, u, or None for both"""
+    statistics: tuple[str, ...] = ()
+    """matching: delta, u, sum, n, rate; none: delta and u when suppressing, delta when amplifying"""
     is_constant: bool = False
     """offset: the sign of the delta only"""
     within: Expression | None = None

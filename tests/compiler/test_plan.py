@@ -382,3 +382,12 @@ def test_held_concepts_beyond_their_limit_can_fail_a_file(store: Store) -> None:
     rules = 'drop where delta(@"concept 4") > 0\nsuppress @"concept 0" by offset 0.1\nexpect beyond == 0\n'
     plan = plan_of(store, rules, verdicts=[VerdictNote(held, Verdict.KEEP)])
     assert [e.holds for e in plan.expectations] == [False]
+
+
+def test_matching_balances_the_statistics_it_is_asked_for(store: Store) -> None:
+    plan = plan_of(store, 'suppress @"concept 0" by matching on n, delta, rate max 8\n')
+    assert [m.statistic for m in plan.matched] == ["delta", "n", "rate"]
+    assert all(m.after == pytest.approx(0, abs=1e-5) for m in plan.matched)
+    assert any(abs(m.before) > 0.01 for m in plan.matched)
+    with pytest.raises(RuleFileError):
+        plan_of(store, "suppress @length by matching on n\n")
