@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.reading.pool_kernel import pool_columns
 from engine.reading.sae import Normalisation, Sae
 
 MAX_CHUNK_BYTES = 256 << 20
@@ -148,19 +149,28 @@ def normalise(x: torch.Tensor, how: Normalisation) -> torch.Tensor:
 
 
 def _pool_threshold(h: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
-    pooled = []
-    for start, end in pairwise(bounds):
-        if start == end:
-            pooled.append(EMPTY)
-            continue
-        span = h[start:end]
-        active = (span.amax(dim=0) > threshold).nonzero().flatten()
-        firing = span[:, active]  # (T_s, N)
-        is_on = firing > (threshold if threshold.ndim == 0 else threshold[active])
-        act_sum = torch.where(is_on, firing, 0.0).sum(dim=0)
-        # argmax gives the first of equals
-        pooled.append(_to_numpy(active, firing.amax(dim=0), is_on.sum(dim=0), act_sum, firing.argmax(dim=0)))
-    return pooled
+    """Pool (T, L) pre-activations over a threshold, (L,) or one for all."""
+    pool = _pool_span_cpu if h.device.type == "cpu" else _pool_span
+    return [pool(h[start:end], threshold) if start < end else EMPTY for start, end in pairwise(bounds)]
+
+
+def _pool_span(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
+    active = (span.amax(dim=0) > threshold).nonzero().flatten()
+    firing = span[:, active]  # (T, N)
+    is_on = firing > (threshold if threshold.ndim == 0 else threshold[active])
+    act_sum = torch.where(is_on, firing, 0.0).sum(dim=0)
+    # argmax gives the first of equals
+    return _to_numpy(active, firing.amax(dim=0), is_on.sum(dim=0), act_sum, firing.argmax(dim=0))
+
+
+def _pool_span_cpu(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
+    active = (span.amax(dim=0) > threshold).nonzero().flatten()
+    limit = threshold.expand(span.shape[1])[active].numpy()
+    n = len(active)
+    act_max, act_sum = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    n_fired, peak = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
+    pool_columns(span.numpy(), active.numpy(), limit, act_max, n_fired, act_sum, peak)
+    return Pooled(active.numpy().astype(np.uint32), act_max, n_fired, act_sum, peak)
 
 
 def _pool_top(top: TopTokens, bounds: Sequence[int], n_latents: int) -> list[Pooled]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import ModelError
-from engine.reading.encode import Encoder, Pooled
+from engine.reading.encode import Encoder, Pooled, _pool_span, _pool_span_cpu
 from engine.reading.sae import load_sae
 from tests.models.tiny import D_MODEL
 from tests.reading.readers import N_LATENTS, SAE_KINDS, make_sae, save_sae
@@ -68,6 +68,16 @@ def test_readings_equal_sae_lens_encode_and_dense_pooling(
     assert len(pooled) == len(BOUNDS) - 1
     for reading, start, end in zip(pooled, BOUNDS, BOUNDS[1:], strict=False):
         assert_equal(reading, acts[start:end])
+
+
+def test_the_compiled_pooling_equals_the_one_for_other_devices(tmp_path: Path) -> None:
+    encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", "jumprelu"))), CPU)
+    h, threshold = encoder.pre_activations(stream()), encoder.sae.threshold
+    assert threshold is not None
+    compiled, general = _pool_span_cpu(h, threshold), _pool_span(h, threshold)
+    for name in ("latent", "act_max", "n_fired", "peak"):
+        np.testing.assert_array_equal(getattr(compiled, name), getattr(general, name))
+    np.testing.assert_allclose(compiled.act_sum, general.act_sum, rtol=1e-5)
 
 
 def test_spans_are_the_same_however_they_are_cut_into_chunks(
