@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine import run_watch
 from engine.drafts import RuleDrafts
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
@@ -19,6 +20,7 @@ from engine.review.author import resolve_author
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.rule_views import PlanPreview, RuleText
+from engine.run_views import RunDetail, RunRow
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store import details
 from engine.store.build import Published, current_index
@@ -266,6 +268,20 @@ class Browser:
     def draft_rules(self, text: str) -> tuple[str, ...]:
         """Statements for suppress and amplify verdicts that a rule text does not mention."""
         return self.drafts.lines_for(tuple(self.verdicts().values()), text)
+
+    # -- runs -------------------------------------------------------------------------------------------
+
+    def runs(self) -> tuple[RunRow, ...]:
+        """Training runs, the latest first."""
+        return run_watch.list_runs(self.paths)
+
+    def run(self, ident: str) -> RunDetail:
+        """One run with its curves, events and outcome."""
+        return run_watch.read_run(self.paths, ident)
+
+    def stop_run(self, ident: str) -> None:
+        """Ask a run to save and stop at its next step."""
+        run_watch.ask_to_stop(self.paths, ident)
 
     def _after(self, change: JournalChange) -> JournalChange:
         if change.names_changed:

@@ -112,6 +112,10 @@ ACTIONS: tuple[Action, ...] = (
     _a("editor", "E", RULES, "$EDITOR", "the whole file in $EDITOR"),
     _a("reread-rules", "R", RULES, "", "read the file again"),
     _a("rule-file", "f", RULES, "", "open or begin another rule file", "NAME"),
+    # Runs
+    _a("smoother", "}", RUNS, "smooth", "smooth the curves more"),
+    _a("rougher", "{", RUNS, "", "smooth the curves less"),
+    _a("stop-run", "X", RUNS, "stop", "ask the run to save and stop; asks first"),
     # Going places
     _a("back", "q  escape  h  left", GLOBAL, "back", "back to where you came from"),
     _a("hypotheses", "g h", GLOBAL, "", "hypotheses: what the data teaches"),
@@ -119,6 +123,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("pairs", "g p", GLOBAL, "", "pairs"),
     _a("rules", "g r", GLOBAL, "", "rules: write them, see what they would do"),
     _a("plan", "g l", GLOBAL, "", "plan: all that the rules would do, collateral first"),
+    _a("runs", "g u", GLOBAL, "", "training runs: curves, forecast against outcome"),
     _a("last-view", "`", GLOBAL, "", "the view before this one"),
     _a("history-back", "[", GLOBAL, "", "back in history"),
     _a("history-forward", "]", GLOBAL, "", "forward in history"),

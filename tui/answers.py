@@ -51,6 +51,8 @@ def take(desk: "Desk", answer: Answer) -> None:
         desk.doing.previewed(value)
     elif purpose == "draft":
         desk.doing.drafted(value)
+    elif purpose in ("runs", "run"):
+        desk.doing.runs_read(value)
     elif purpose == "bulk":
         desk.doing.decide_bulk(*value)
     elif purpose == "verdicts":
@@ -132,6 +134,8 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
         return
     if view in ("rules", "plan"):
         desk.doing.draw_rules()
+    if view in ("runs", "run"):
+        desk.doing.draw_runs()
     if view == "coverage" and desk.coverage is not None:
         author = desk.session.project.author
         desk.set_page(

@@ -271,6 +271,8 @@ class Desk(Screen[None]):
             return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.place.about else []))
         if self.place.view == "rules":
             return (act.GLOBAL, act.PAGE, act.RULES)
+        if self.place.view in ("runs", "run"):
+            return (act.GLOBAL, act.PAGE, act.RUNS)
         return (act.GLOBAL, act.PAGE)
 
     def on_key(self, event: events.Key) -> None:

@@ -12,6 +12,7 @@ from tui.moving import Moving
 from tui.places import Place
 from tui.review import Written, target_of
 from tui.ruling import Ruling
+from tui.running import Running
 from tui.tools import Tools
 from tui.views.help import help_lines
 
@@ -22,7 +23,7 @@ MAX_BULK = 20_000
 """Rows that one key may decide on."""
 
 
-class Doing(Moving, Tools, Ruling):
+class Doing(Moving, Tools, Ruling, Running):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:

@@ -42,6 +42,9 @@ class Moving:
             desk.session.ask("page", lambda: project.pair(int(place.ident), place.about))
         elif place.view in ("rules", "plan"):
             desk.doing.ask_rules()
+        elif place.view in ("runs", "run"):
+            desk.set_page([])
+            desk.doing.ask_runs()
         elif place.view == "coverage":
             desk.set_page([])
             answers.draw_page(desk)

@@ -45,6 +45,7 @@ class Ruling:
     desk: "Desk"
 
     def __init__(self) -> None:
+        super().__init__()
         self.book = Rulebook()
         self.rule_name = ""
         self.preview: PlanPreview | None = None

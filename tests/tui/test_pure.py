@@ -1,5 +1,6 @@
 """Formatting, lines, cells and the prefix machine: pure functions."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -9,6 +10,7 @@ from engine.views import GridRow, Interval
 from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
 from tui.cells import columns_for, row_line, title_line
+from tui.charts import curve, smooth
 from tui.format import ASCII, UNICODE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
@@ -208,3 +210,27 @@ def test_pasted_line_ends_cannot_press_enter() -> None:
     typing = Typing("/")
     typing.insert("rm -rf\n/\r\nx")
     assert typing.text == "rm -rf / x"
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200),
+    width=st.integers(1, 60),
+    height=st.integers(1, 8),
+)
+def test_a_curve_fills_its_box_and_touches_top_and_bottom(
+    values: list[float], width: int, height: int
+) -> None:
+    for glyphs in (UNICODE, ASCII):
+        rows = curve(values, width, height, glyphs)
+        assert [len(row) for row in rows] == [width] * height
+        assert any(row.strip() for row in rows)
+    if width >= 40 and height > 1 and max(values[:2]) - min(values[:2]) > 1:
+        rows = curve(values[:2], width, height, UNICODE)
+        assert rows[0].strip()
+        assert rows[-1].strip()
+
+
+def test_smoothing_keeps_a_constant_and_lags_a_step() -> None:
+    assert smooth([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
+    assert smooth([0.0, 1.0], 0.75) == [0.0, 0.25]
+    assert smooth([0.0, 1.0], 0.0) == [0.0, 1.0]

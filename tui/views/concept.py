@@ -27,7 +27,7 @@ def concept_lines(
         context_id: the context whose hypothesis comes first; None: everywhere.
         is_brief: the pane beside the list.
     """
-    bar = min(BAR, max(width // 3, 9)) | 1
+    bar = min(BAR, max(width // (3 if width >= 60 else 4), 9)) | 1
     lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
     inside = next((e for e in detail.differs if e.context_id == context_id), None)
     if inside is not None:
@@ -120,7 +120,7 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
                 (fit(short if width < 60 else long, label), "dim"),
                 (fmt.interval_bar(interval, bar, glyphs), fmt.leaning(interval)),
                 (f"  {fmt.interval_text(interval)}", "text"),
-                (f"  q {fmt.q_value(q)}", "text"),
+                (f"  q {fmt.q_value(q)}" if width >= 60 else "", "text"),
                 (f"  {said}", "bold" if call else "dim"),
             )
         )

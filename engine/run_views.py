@@ -1,0 +1,75 @@
+"""Frozen view models of training runs, for front ends."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    BROKEN_OFF = "broken off"
+    """No process holds it and it never said that it ended; the same command resumes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run in a list."""
+
+    ident: str
+    state: RunState
+    step: int
+    of: int | None
+    """Steps in all, once known."""
+    n_pairs: int | None
+    started: str
+    """ISO 8601; empty before the first event."""
+    last: str
+    """Time of the last event."""
+    has_outcome: bool
+
+
+class Point(NamedTuple):
+    """One logged number."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptOutcome:
+    """Forecast and observation of one concept."""
+
+    concept_id: str
+    name: str
+    forecast: float
+    forecast_low: float
+    forecast_high: float
+    change: float
+    change_low: float
+    change_high: float
+    is_moved: bool
+    agrees: bool | None
+    """None where the forecast is not clear of zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """A run as its files say."""
+
+    row: RunRow
+    series: tuple[tuple[str, tuple[Point, ...]], ...]
+    """Metric name and its points; of a step that was logged twice the last holds."""
+    events: tuple[tuple[str, str], ...]
+    """(time, text) of the events that are no steps and no logs, newest first."""
+    n_damaged: int
+    """Lines that could not be read; an unfinished last one does not count."""
+    settings: tuple[tuple[str, str], ...]
+    outcome_lines: tuple[str, ...]
+    """The outcome in words; empty before it was measured."""
+    outcome: tuple[ConceptOutcome, ...]
+    """Largest |forecast| first."""

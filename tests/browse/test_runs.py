@@ -1,0 +1,94 @@
+"""Runs are read from their files, whatever state those are in."""
+
+import fcntl
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.errors import TrainError
+from engine.paths import ProjectPaths
+from engine.run_views import RunState
+from engine.run_watch import LOCK, ask_to_stop, list_runs, read_run
+
+
+def write_run(root: Path, *events: dict[str, object], ident: str = "r1") -> Path:
+    folder = root / "runs" / ident
+    folder.mkdir(parents=True)
+    (folder / LOCK).touch()
+    lines = [json.dumps({"time": f"2026-01-01T00:00:{n:02}+00:00"} | e) for n, e in enumerate(events)]
+    (folder / "events.jsonl").write_text("".join(line + "\n" for line in lines))
+    return folder
+
+
+START = {"event": "start", "n_used": 160, "n_pairs": 200, "n_truncated": 3, "step": 0}
+STEP = {"event": "step", "step": 4, "of": 20}
+LOG = {"event": "log", "step": 4, "loss": 0.5}
+
+
+def test_a_run_that_a_process_holds_is_running(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START, STEP)
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        row = list_runs(ProjectPaths(tmp_path))[0]
+        assert (row.state, row.step, row.of, row.n_pairs) == (RunState.RUNNING, 4, 20, 160)
+    assert list_runs(ProjectPaths(tmp_path))[0].state is RunState.BROKEN_OFF
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        ("end", RunState.FINISHED),
+        ("stop", RunState.STOPPED),
+        ("cancelled", RunState.STOPPED),
+        ("error", RunState.FAILED),
+    ],
+)
+def test_the_last_word_of_a_run_is_its_state(tmp_path: Path, event: str, state: RunState) -> None:
+    write_run(tmp_path, START, STEP, {"event": event, "message": "because"})
+    assert list_runs(ProjectPaths(tmp_path))[0].state is state
+
+
+def test_a_resumed_run_that_broke_off_again_is_not_finished(tmp_path: Path) -> None:
+    write_run(tmp_path, START, {"event": "stop", "step": 4}, {"event": "resume", "step": 4})
+    assert list_runs(ProjectPaths(tmp_path))[0].state is RunState.BROKEN_OFF
+
+
+def test_of_a_step_logged_twice_the_last_holds(tmp_path: Path) -> None:
+    write_run(tmp_path, START, LOG, {"event": "log", "step": 8, "loss": 0.4}, LOG | {"loss": 0.3})
+    assert dict(read_run(ProjectPaths(tmp_path), "r1").series)["loss"] == ((4, 0.3), (8, 0.4))
+
+
+def test_half_a_line_is_no_damage_and_rubbish_is_counted(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START)
+    with (folder / "events.jsonl").open("a") as f:
+        f.write('rubbish\n{"event": "st')
+    assert read_run(ProjectPaths(tmp_path), "r1").n_damaged == 1
+
+
+def test_an_outcome_is_read_with_its_largest_forecasts_first(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START)
+    concept = {
+        "concept_id": "c", "name": "praise", "forecast": 0.1, "forecast_low": 0.0, "forecast_high": 0.2,
+        "chang"
+        ""
+        "e": 0.05, "change_low": 0.0, "change_high": 0.1, "is_moved": False, "agrees": True, "is_scored": True,
+    }  # fmt: skip
+    rows = [concept, concept | {"name": "tea", "forecast": -0.4}, concept | {"is_scored": False}]
+    (folder / "outcome.json").write_text(json.dumps({"lines": ["it moved"], "concepts": rows}))
+    detail = read_run(ProjectPaths(tmp_path), "r1")
+    assert detail.outcome_lines == ("it moved",)
+    assert [c.name for c in detail.outcome] == ["tea", "praise"]
+
+
+def test_stopping_leaves_the_flag_that_the_trainer_looks_for(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START)
+    ask_to_stop(ProjectPaths(tmp_path), "r1")
+    assert (folder / "stop").exists()
+
+
+@pytest.mark.parametrize("ident", ["nothing", "../r1", "."])
+def test_an_unknown_run_is_said(tmp_path: Path, ident: str) -> None:
+    write_run(tmp_path, START)
+    with pytest.raises(TrainError, match="no run"):
+        read_run(ProjectPaths(tmp_path), ident)

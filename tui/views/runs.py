@@ -1,0 +1,149 @@
+"""Training runs as lines: a list, and one run with its curves, events, forecast and outcome. Pure."""
+
+from collections.abc import Sequence
+
+from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.safe_text import one_line
+from tui import format as fmt
+from tui.charts import curve, smooth
+from tui.format import Glyphs
+from tui.lines import Line, PaneLine, fit, wrap
+from tui.places import Place
+from tui.views.concept import heading
+
+_ROLES = {
+    RunState.RUNNING: "plus", RunState.FINISHED: "key", RunState.STOPPED: "warn", RunState.FAILED: "error",
+    RunState.BROKEN_OFF: "error",
+}  # fmt: skip
+CURVES = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate")
+"""Shown first, in this order; a run that logs others shows those after them."""
+
+
+def runs_lines(rows: Sequence[RunRow], width: int, glyphs: Glyphs) -> list[PaneLine]:
+    """Every run, the latest first."""
+    if not rows:
+        return [PaneLine((("no runs yet; `prosect train SHAPED` starts one", "dim"),))]
+    bar = max(min(width - 66, 30), 6)
+    return [
+        PaneLine(
+            (
+                (fit(row.ident, 14), "text"),
+                (fit(row.state.value, 11), _ROLES[row.state]),
+                (fmt.meter(row.step, row.of or 0, bar, glyphs), "key"),
+                (f" {row.step:>6,}/{fmt.count(row.of):<7}", "text"),
+                (f" {fmt.count(row.n_pairs):>8} pairs ", "dim"),
+                (row.last[:16].replace("T", " "), "dim"),
+                ("  outcome" if row.has_outcome else "", "plus"),
+            ),
+            Place("run", row.ident),
+        )
+        for row in rows
+    ]
+
+
+def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -> list[PaneLine]:
+    """One run."""
+    row = detail.row
+    head: Line = (
+        (f"run {row.ident}  ", "bold"),
+        (row.state.value, _ROLES[row.state]),
+        (f"  step {row.step:,} of {fmt.count(row.of)}  ", "text"),
+        (fmt.meter(row.step, row.of or 0, max(min(width - 60, 30), 5), glyphs), "key"),
+        (f"  {row.last[:19].replace('T', ' ')}", "dim"),
+    )
+    lines = [PaneLine(head)]
+    if row.state is RunState.BROKEN_OFF:
+        lines.append(
+            PaneLine(
+                (("it ended without a word: the same `prosect train` goes on from its last save", "warn"),)
+            )
+        )
+    if detail.n_damaged:
+        lines.append(PaneLine(((f"{detail.n_damaged} lines of events.jsonl cannot be read", "warn"),)))
+    lines += _curves(detail, width, glyphs, smoothing)
+    lines += _outcome(detail, width, glyphs)
+    lines += [PaneLine(()), heading("Events")]
+    lines += [
+        PaneLine(((f"{time[11:19]}  ", "dim"), (one_line(text, width), "text")))
+        for time, text in detail.events
+    ]
+    if detail.settings:
+        lines += [PaneLine(()), heading("Settings")]
+        lines += [
+            PaneLine(((f"{one_line(k, 22):<24}", "dim"), (one_line(v, width), "text")))
+            for k, v in detail.settings
+        ]
+    return lines
+
+
+def _curves(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -> list[PaneLine]:
+    found = dict(detail.series)
+    shown = [(name, found[name]) for name in CURVES if len(found.get(name, ())) > 1]
+    if not shown:
+        return [PaneLine((("no curve before the second log line", "dim"),))]
+    per_row = 2 if width >= 90 else 1
+    plot = width // per_row - 3
+    lines: list[PaneLine] = []
+    for at in range(0, len(shown), per_row):
+        blocks = [_curve(name, points, plot, glyphs, smoothing) for name, points in shown[at : at + per_row]]
+        lines.append(PaneLine(()))
+        lines += [
+            PaneLine(tuple(span for part in parts for span in (*part, ("   ", "text"))))
+            for parts in zip(*blocks, strict=True)
+        ]
+    return lines
+
+
+def _curve(name: str, points: Sequence[Point], width: int, glyphs: Glyphs, smoothing: float) -> list[Line]:
+    values = smooth([p.value for p in points], smoothing)
+    scale = f"  {min(values):.4g} to {max(values):.4g}, now {values[-1]:.4g}"
+    title: Line = ((fit(name + scale, width), "title"),)
+    rows = curve(values, width, 5, glyphs)
+    steps = f"step {points[0].step:,}".ljust(width - 12) + f"{points[-1].step:,}".rjust(12)
+    return [title, *(((row, "key"),) for row in rows), ((fit(steps, width), "dim"),)]
+
+
+def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    if not detail.outcome_lines:
+        return []
+    lines = [PaneLine(()), heading("Outcome", "rollouts on held-out prompts, against the forecast")]
+    for text in detail.outcome_lines:
+        lines += [PaneLine(line) for line in wrap(one_line(text), width)]
+    if not detail.outcome:
+        return lines
+    top = max((abs(v) for c in detail.outcome[:40] for v in (c.forecast, c.change)), default=1.0) or 1.0
+    bar = max(min((width - 48) // 2, 25), 9) | 1
+    name = max(width - 2 * bar - 26, 10)
+    lines += [
+        PaneLine(()),
+        PaneLine(((fit("concept", name) + "  forecast".ljust(bar + 11) + "observed", "dim"),)),
+    ]
+    return lines + [_concept(c, name, bar, top, glyphs) for c in detail.outcome[:40]]
+
+
+def _concept(found: ConceptOutcome, name: int, bar: int, top: float, glyphs: Glyphs) -> PaneLine:
+    agrees = " " if found.agrees is None else glyphs.yes if found.agrees else "!"
+    return PaneLine(
+        (
+            (fit(one_line(found.name), name), "text"),
+            (f" {agrees}", "plus" if found.agrees else "warn"),
+            (balance(found.forecast, found.forecast_low, found.forecast_high, bar, top, glyphs), "key"),
+            (f" {found.forecast:+.3f}  ", "text"),
+            (
+                balance(found.change, found.change_low, found.change_high, bar, top, glyphs),
+                "plus" if found.is_moved else "weak",
+            ),
+            (f" {found.change:+.3f}", "text"),
+        ),
+        Place("concept", found.concept_id),
+    )
+
+
+def balance(value: float, low: float, high: float, width: int, top: float, glyphs: Glyphs) -> str:
+    """A number with its interval on an axis from −top to +top, zero in the middle."""
+
+    def share(number: float) -> float:
+        place = 0.5 + number / (2 * top)
+        return fmt.AXIS_LOW + place * (fmt.AXIS_HIGH - fmt.AXIS_LOW)
+
+    return fmt.interval_bar((share(low), share(value), share(high)), width, glyphs)
