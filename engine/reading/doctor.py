@@ -1,0 +1,265 @@
+"""What reading would cost, before anyone starts: device, versions, hours, memory, disk.
+
+Hours come from FLOPs and a short matrix product measured here and now; nothing is loaded but the
+configurations of checkpoint and SAE. Numbers are estimates: the share of the matrix product's rate that
+reading reaches is taken as ``READING_SHARE``; tests/benchmarks/test_reading_speed.py measures it.
+"""
+
+import json
+import os
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import ModelError
+from engine.manifest import package_versions
+from engine.models.loading import pick_device, pick_dtype, read_config, resolve_folder
+from engine.settings import ReadingSettings
+
+READING_SHARE = {"cpu": 0.6, "cuda": 0.5, "mps": 0.4}
+"""Share of the matrix product's rate that reading reaches, tokenising and writing included."""
+_PACKAGES = (
+    "prosect", "torch", "transformers", "tokenizers", "sae-lens", "trl", "duckdb", "pyarrow", "numpy",
+    "textual",
+)  # fmt: skip
+_LATENTS_PER_SPAN = 30
+"""Different latents that fire in a response, per latent that fires at a token (k = 64: about 2,000)."""
+_BYTES_PER_READING = 7.0
+"""Of a shard: one latent of one span, compressed."""
+_BYTES_PER_INDEX_ROW = 55.0
+"""Index and arrays in both orders: one pair and latent, both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine can do."""
+
+    python: str
+    packages: dict[str, str]
+    device: str
+    device_name: str
+    dtype: str
+    """That the model would be loaded in."""
+    n_cores: int
+    memory_gb: float | None
+    """Free main memory; None where the system does not say."""
+    device_memory_gb: float | None
+    """Free memory of the GPU; None for a CPU."""
+    disk_gb: float
+    """Free space where the project lies."""
+    tflops: float
+    """Of a matrix product in that dtype, measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What a forward costs, from a config.json."""
+
+    width: int
+    n_layers: int
+    parameters_per_block: int
+    """Weights of one block that a token passes (of a mixture of experts: the active ones)."""
+    n_vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingCost:
+    """What reading n pairs costs."""
+
+    n_pairs: int
+    n_tokens: int
+    """Tokens through the model: prompt and response of both sides."""
+    flops_per_token: float
+    hours: float
+    model_gb: float
+    """Memory of the blocks that are read, and the embedding."""
+    sae_gb: float
+    shards_gb: float
+    residuals_gb: float
+    index_gb: float
+    problems: tuple[str, ...]
+    """What would go wrong, in words."""
+
+    @property
+    def disk_gb(self) -> float:
+        """All that reading and the index leave on disk."""
+        return self.shards_gb + self.residuals_gb + self.index_gb
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dict for screens."""
+        return asdict(self) | {"disk_gb": self.disk_gb}
+
+
+def inspect_machine(folder: Path, settings: ReadingSettings) -> Machine:
+    """Look at device, memory, disk and versions, and measure a matrix product for about a second.
+
+    Raises:
+        ModelError: the settings name a device that is not there.
+    """
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    is_cuda = device.type == "cuda"
+    return Machine(
+        python=platform.python_version(),
+        packages=package_versions(*_PACKAGES),
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device)
+        if is_cuda
+        else platform.processor() or platform.machine(),
+        dtype=str(dtype).removeprefix("torch."),
+        n_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gb=_free_memory_gb(),
+        device_memory_gb=torch.cuda.mem_get_info(device)[0] / 1e9 if is_cuda else None,
+        disk_gb=shutil.disk_usage(_existing(folder)).free / 1e9,
+        tflops=measure_tflops(device, dtype),
+    )
+
+
+def measure_tflops(
+    device: torch.device, dtype: torch.dtype, *, size: int = 2048, seconds: float = 0.5
+) -> float:
+    """Rate of a square matrix product in 10¹² operations per second: the best of a few repeats."""
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
+    best, left = float("inf"), seconds
+    for repeat in range(50):
+        started = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken = time.perf_counter() - started
+        if repeat:  # the first pays for set-up
+            best = min(best, taken)
+        left -= taken
+        if left <= 0 and repeat >= 2:
+            break
+    return 2 * size**3 / best / 1e12
+
+
+def shape_of(model: str, revision: str | None = None) -> ModelShape:
+    """Sizes of a checkpoint, from its configuration.
+
+    Raises:
+        ModelError: no such checkpoint, or a configuration without the usual sizes.
+    """
+    raw = read_config(resolve_folder(model, revision))
+    config = {**raw, **raw.get("text_config", {})}
+    width = config.get("hidden_size") or config.get("n_embd")
+    n_layers = config.get("num_hidden_layers") or config.get("n_layer")
+    if not width or not n_layers:
+        raise ModelError(
+            f"the configuration of {model} names no width and layers", hint="its cost is unknown"
+        )
+    heads = config.get("num_attention_heads") or config.get("n_head") or 1
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or width // heads
+    inner = config.get("intermediate_size") or config.get("n_inner") or 4 * width
+    is_gated = (
+        config.get("hidden_act") in ("silu", "gelu_pytorch_tanh", "swiglu", "geglu")
+        or "rms_norm_eps" in config
+    )
+    n_experts = config.get("num_experts_per_tok") or 1
+    if n_experts > 1:
+        inner = (config.get("moe_intermediate_size") or inner) * n_experts
+    attention = width * head_dim * 2 * (heads + kv_heads)
+    return ModelShape(
+        int(width),
+        int(n_layers),
+        int(attention + (3 if is_gated else 2) * width * inner),
+        int(config.get("vocab_size") or 0),
+    )
+
+
+def reading_cost(
+    machine: Machine,
+    shape: ModelShape,
+    *,
+    layer: int,
+    n_latents: int,
+    l0: float,
+    n_pairs: int,
+    prompt_tokens: float,
+    response_tokens: float,
+    store_residuals: bool = True,
+) -> ReadingCost:
+    """Hours, memory and disk of reading pairs and building their index.
+
+    Args:
+        machine: as ``inspect_machine`` found it.
+        shape: of the checkpoint.
+        layer: block after which is read.
+        n_latents: of the SAE.
+        l0: latents that fire per token.
+        n_pairs: pairs to read.
+        prompt_tokens: mean tokens of a prompt.
+        response_tokens: mean tokens of a response.
+        store_residuals: whether residual summaries are kept.
+    """
+    n_tokens = round(n_pairs * 2 * (prompt_tokens + response_tokens))
+    own = 2 * response_tokens + prompt_tokens
+    blocks = layer + 1
+    attention = 2 * 2 * shape.width * (prompt_tokens + response_tokens) / 2  # scores and values, half masked
+    per_token = blocks * (2 * shape.parameters_per_block + attention)
+    flops = n_tokens * per_token + n_pairs * own * 2 * shape.width * n_latents
+    share = READING_SHARE[machine.device.partition(":")[0]]
+    bytes_each = 4 if machine.dtype == "float32" else 2
+    per_span = min(l0 * _LATENTS_PER_SPAN, n_latents)
+    cost = ReadingCost(
+        n_pairs=n_pairs,
+        n_tokens=n_tokens,
+        flops_per_token=flops / max(n_tokens, 1),
+        hours=flops / (machine.tflops * 1e12 * share) / 3600,
+        model_gb=(blocks * shape.parameters_per_block + shape.width * shape.n_vocabulary) * bytes_each / 1e9,
+        sae_gb=shape.width * n_latents * 2 * 4 / 1e9,
+        shards_gb=n_pairs * 3 * per_span * _BYTES_PER_READING / 1e9,
+        residuals_gb=n_pairs * 6 * shape.width * 2 / 1e9 if store_residuals else 0.0,
+        index_gb=n_pairs * 1.45 * per_span * _BYTES_PER_INDEX_ROW / 1e9,
+        problems=(),
+    )
+    return _with_problems(cost, machine)
+
+
+def _with_problems(cost: ReadingCost, machine: Machine) -> ReadingCost:
+    problems = []
+    needed = 1.2 * (cost.model_gb + cost.sae_gb)
+    free = machine.device_memory_gb if machine.device_memory_gb is not None else machine.memory_gb
+    if free is not None and needed > free:
+        problems.append(
+            f"model and SAE need about {needed:.1f} GB, {free:.1f} GB are free on {machine.device}"
+        )
+    if cost.disk_gb > machine.disk_gb:
+        problems.append(
+            f"readings and index need about {cost.disk_gb:.1f} GB, {machine.disk_gb:.1f} GB are free"
+        )
+    return ReadingCost(**{**asdict(cost), "problems": tuple(problems)})
+
+
+def sae_shape(folder: Path) -> tuple[int, float] | None:
+    """Latents and expected L0 of an SAE folder in sae-lens format; None if it does not say."""
+    try:
+        config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+        metadata = config.get("metadata") or {}
+        return int(config["d_sae"]), float(config.get("k") or metadata.get("l0") or 64)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _free_memory_gb() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = {line.partition(":")[0]: line.partition(":")[2] for line in lines}
+        return int(found["MemAvailable"].split()[0]) * 1024 / 1e9
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
