@@ -25,6 +25,7 @@ from engine.rules.checked import (
     Definition,
 )
 from engine.rules.diagnostics import Diagnostic, Place, RuleFileError
+from engine.rules.lexer import lex
 from engine.rules.naming import Names, Unresolved
 from engine.rules.parser import MAX_NESTING
 from engine.rules.statements import Parsed, parse
@@ -108,7 +109,7 @@ class FileChecker:
         statements = parsed.file.statements
         self.pending: dict[str, LetStatement | ContextStatement] = {}
         self.under_way: list[str] = []
-        rule_names = tuple(_name_of(s) for s in statements if _is_nameable(s))
+        rule_names = tuple(self._name_of(s) for s in statements if _is_nameable(s))
         self.checker = Checker(catalogue, self.names, rule_names=rule_names)
         self.checker.definitions = self.definitions
         self.checker.look_up = self._look_up
@@ -140,7 +141,7 @@ class FileChecker:
             shapes=tuple(sorted(shapes, key=lambda s: s.name)),
             training=tuple(sorted(training, key=lambda t: t.name)),
             expects=tuple(expects),
-            meaning=meaning_of(statements),
+            meaning=meaning_of(statements, self.parsed.text),
             warnings=tuple(self.names.warnings),
         )
 
@@ -214,7 +215,7 @@ class FileChecker:
         training: list[CheckedTraining] = []
         expects: list[CheckedExpect] = []
         for statement in statements:
-            name = _name_of(statement) if _is_nameable(statement) else ""
+            name = self._name_of(statement) if _is_nameable(statement) else ""
             match statement:
                 case RuleStatement():
                     _keep(rules, self._try(partial(check_rule, self.checker, statement, name)))
@@ -238,6 +239,19 @@ class FileChecker:
         term = self.checker.typed(statement.condition, Type.TRUTH)
         return CheckedExpect(term, self._quote(statement.condition.place), statement.place)
 
+    def _name_of(self, statement: Statement) -> str:
+        """The name a person gave, or a verb with a hash of the statement: stable under reordering."""
+        given = getattr(statement, "name", None)
+        if given:
+            return str(given)
+        if isinstance(statement, RuleStatement):
+            verb = statement.actions[0].verb.replace(" ", "-").rstrip("*+=-")
+        elif isinstance(statement, ShapeStatement):
+            verb = statement.verb
+        else:
+            verb = type(statement).__name__.removesuffix("Statement").lower()
+        return f"{verb}-{hash_bytes(canonical(self.parsed.text, statement.place).encode())[:6]}"
+
     def _quote(self, place: Place) -> str:
         return " ".join(self.parsed.text[place.start : place.end].split())
 
@@ -256,7 +270,7 @@ class FileChecker:
                 if statement.name in COLUMNS or statement.name == "meta":
                     self._report("R204", f"`{statement.name}` is a column", place, "choose another name")
             elif _is_nameable(statement):
-                key = ("rule", _name_of(statement))
+                key = ("rule", self._name_of(statement))
                 place = statement.place
             else:
                 continue
@@ -277,24 +291,16 @@ def _is_nameable(statement: Statement) -> bool:
     )
 
 
-def _name_of(statement: Statement) -> str:
-    """The name a person gave, or a verb with a hash of the statement: stable under reordering."""
-    given = getattr(statement, "name", None)
-    if given:
-        return str(given)
-    if isinstance(statement, RuleStatement):
-        verb = statement.actions[0].verb.replace(" ", "-").rstrip("*+=-")
-    elif isinstance(statement, ShapeStatement):
-        verb = statement.verb
-    else:
-        verb = type(statement).__name__.removesuffix("Statement").lower()
-    return f"{verb}-{hash_bytes(repr(statement).encode('utf-8', 'replace'))[:6]}"
+def canonical(text: str, place: Place) -> str:
+    """The words and signs of a statement, without layout and comments."""
+    tokens = lex(text[place.start : place.end]).tokens
+    return " ".join(t.text for t in tokens).rstrip()
 
 
-def meaning_of(statements: tuple[Statement, ...]) -> str:
+def meaning_of(statements: tuple[Statement, ...], text: str) -> str:
     """Hash of what a file says: row rules and definitions as a set, set statements in order."""
-    ordered = [repr(s) for s in statements if isinstance(s, _ORDERED)]
-    others = sorted(repr(s) for s in statements if not isinstance(s, _ORDERED))
+    ordered = [canonical(text, s.place) for s in statements if isinstance(s, _ORDERED)]
+    others = sorted(canonical(text, s.place) for s in statements if not isinstance(s, _ORDERED))
     return hash_json([others, ordered])
 
 
