@@ -19,6 +19,12 @@ def count_row_groups(path: Path) -> int:
         return int(file.metadata.num_row_groups)
 
 
+def own_batches(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Batches of a file written here, one row group (32 MB) in memory at a time."""
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=columns).to_batches(max_chunksize=2048)
+
+
 def parquet_rows(
     path: Path, max_columns: int, part: Part | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -31,9 +37,10 @@ def parquet_rows(
         groups = range(metadata.num_row_groups) if part is None else range(part.start, part.end)
         number = sum(metadata.row_group(i).num_rows for i in range(groups.start))
         rows_at_once = max(1, min(4096, _BATCH_BYTES // per_row))
-        for batch in file.iter_batches(batch_size=rows_at_once, row_groups=list(groups)):
-            yield from enumerate(_rows(batch), number)
-            number += batch.num_rows
+        for group in groups:  # one at a time: asked for several, the reader fetches far ahead
+            for batch in file.iter_batches(batch_size=rows_at_once, row_groups=[group]):
+                yield from enumerate(_rows(batch), number)
+                number += batch.num_rows
 
 
 def arrow_rows(path: Path, max_columns: int) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from engine.ingest.columnar import own_batches
 from engine.progress import Progress
 
 N_BINS = 128
@@ -130,15 +131,19 @@ def find_near_duplicates(pairs: Path, progress: Progress) -> NearDuplicates:
 
     Memory: 0.5 kB a pair.
     """
-    blocks, contents = [], []
     with pq.ParquetFile(pairs) as file:
-        progress.start("near-duplicates", file.metadata.num_rows, "pairs")
-        for batch in file.iter_batches(batch_size=2048, columns=[*_SPANS, "content_id"]):
-            blocks.append(signatures_of(batch))
-            contents += [bytes.fromhex(c)[:8] for c in batch["content_id"].to_pylist()]
+        n_pairs = file.metadata.num_rows
+        progress.start("near-duplicates", n_pairs, "pairs")
+        signatures = np.empty((n_pairs, N_BINS), np.uint32)
+        contents = np.empty(n_pairs, np.uint64)
+        at = 0
+        for batch in own_batches(file, [*_SPANS, "content_id"]):
+            here = slice(at, at + batch.num_rows)
+            signatures[here] = signatures_of(batch)
+            contents[here] = [int(c[:16], 16) for c in batch["content_id"].to_pylist()]
+            at += batch.num_rows
             progress.advance(batch.num_rows)
-    signatures = np.concatenate(blocks) if blocks else np.zeros((0, N_BINS), np.uint32)
-    found = _partners(signatures, np.frombuffer(b"".join(contents), np.uint64))
+    found = _partners(signatures, contents)
     progress.finish()
     return found
 

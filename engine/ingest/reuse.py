@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from engine.ingest import keys as k
 from engine.ingest.collect import Collected
+from engine.ingest.columnar import own_batches
 from engine.ingest.drafts import Draft, Reason, Turns
 from engine.ingest.report import SourceCounts, entries_of, read_report
 from engine.manifest import read_manifest
 from engine.progress import Progress
 from engine.records import Label
 
-_BATCH = 2048
 _LATE_REASONS = [
     Reason.EXACT_DUPLICATE.value,
     Reason.NEAR_DUPLICATE.value,
@@ -58,7 +58,7 @@ def _take_pairs(
 ) -> None:
     wanted = pa.array(files)
     with pq.ParquetFile(path) as old:
-        for batch in old.iter_batches(batch_size=_BATCH):
+        for batch in own_batches(old):
             ours = batch.filter(pc.is_in(batch["source_file"], value_set=wanted))
             if ours.num_rows:
                 _take_batch(ours, known, into)
