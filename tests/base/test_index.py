@@ -21,7 +21,8 @@ def test_world_has_every_table_with_comments(tmp_path: Path) -> None:
         )
         assert {t.name: t.comment for t in TABLES} == comments
         undocumented = store.rows(
-            "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'store' AND comment IS NULL"
+            "SELECT table_name, column_name FROM duckdb_columns()"
+            " WHERE database_name = 'store' AND comment IS NULL"
         )
         assert undocumented == []
 

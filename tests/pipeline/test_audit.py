@@ -104,8 +104,8 @@ def test_order_of_files_and_rows_does_not_matter(audited: Path, sample_pairs: Pa
             Store(project.paths.index(project.browser.summary().index_hash)) as store,
         ):
             estimates = store.rows(
-                "SELECT c.concept_id, h.context, h.n_plus, h.n_discordant, round(h.taught_z, 9) FROM hypotheses h"
-                " JOIN concepts c USING (concept) WHERE h.context = 0 ORDER BY 1, 2"
+                "SELECT c.concept_id, h.context, h.n_plus, h.n_discordant, round(h.taught_z, 9)"
+                " FROM hypotheses h JOIN concepts c USING (concept) WHERE h.context = 0 ORDER BY 1, 2"
             )
             rows.append((store.rows(f"SELECT {columns} FROM pairs ORDER BY pair"), estimates))
     assert rows[0] == rows[1]

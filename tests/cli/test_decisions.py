@@ -1,0 +1,102 @@
+"""Deciding without the workstation: one journal, one author, nothing lost."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.main import main
+from tests.worlds import make_world
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_world(tmp_path / "audit").paths.root
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def held(project: Path) -> dict[str, str]:
+    listed = json.loads(run("verdicts", "list", project, "--json").stdout)
+    return {v["name"]: v["verdict"] for v in listed["verdicts"]}
+
+
+def test_verdict_is_set_undone_and_restored(project: Path) -> None:
+    set_ = (
+        "verdicts",
+        "set",
+        project,
+        "suppress",
+        "concept 0",
+        "concept 3",
+        "--reason",
+        "why not",
+        "--author",
+        "ann",
+    )
+    assert run(*set_).exit_code == 0
+    assert held(project) == {"concept 0": "suppress", "concept 3": "suppress"}
+    assert run("verdicts", "undo", project, "--author", "ann").exit_code == 0
+    assert held(project) == {}
+    assert run("verdicts", "redo", project, "--author", "ann").exit_code == 0
+    assert held(project) == {"concept 0": "suppress", "concept 3": "suppress"}
+
+
+def test_undo_leaves_other_authors_alone(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
+    run("verdicts", "set", project, "amplify", "concept 2", "--author", "bob")
+    run("verdicts", "undo", project, "--author", "ann")
+    assert held(project) == {"concept 2": "amplify"}
+
+
+def test_log_keeps_what_was_undone(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
+    run("verdicts", "undo", project, "--author", "ann")
+    entries = json.loads(run("verdicts", "log", project, "--json").stdout)
+    assert [e["kind"] for e in entries] == ["verdict", "undo"]
+
+
+def test_journals_merge_and_conflicts_are_shown_before_anything_is_written(
+    project: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
+    run("verdicts", "set", other, "suppress", "concept 1", "--author", "bob")
+    run("verdicts", "set", other, "ignore", "concept 4", "--author", "bob")
+    assert run("verdicts", "export", other, tmp_path / "bob.jsonl").exit_code == 0
+    asked = run("verdicts", "merge", project, tmp_path / "bob.jsonl")
+    assert asked.exit_code == 3
+    assert "concept 1" in asked.stdout
+    assert held(project) == {"concept 1": "keep"}
+    assert run("verdicts", "merge", project, tmp_path / "bob.jsonl", "--prefer", "ours").exit_code == 0
+    assert held(project) == {"concept 1": "keep", "concept 4": "ignore"}
+
+
+def test_verdicts_become_a_rule_file_that_plans(project: Path, tmp_path: Path) -> None:
+    run("verdicts", "set", project, "suppress", "concept 0", "--reason", "too much", "--author", "ann")
+    written = tmp_path / "from.rules"
+    assert run("rules", "from-verdicts", project, "-o", written).exit_code == 0
+    assert "too much" in written.read_text()
+    plan = json.loads(run("plan", project, written, "--json").stdout)
+    target = next(c for c in plan["collateral"] if c["is_target"])
+    assert abs(target["mean_after"]) < 1e-4 < abs(target["mean_before"])
+
+
+def test_a_name_given_by_a_person_is_what_lists_show(project: Path) -> None:
+    run("verdicts", "name", project, "concept 5", "opens with praise", "--author", "ann")
+    rows = json.loads(run("concepts", project, "--json", "-f", "praise").stdout)["rows"]
+    assert [row["concept"] for row in rows] == ["opens with praise"]
+    run("verdicts", "name", project, "opens with praise", "--author", "ann")
+    assert json.loads(run("concepts", project, "--json", "-f", "praise").stdout)["rows"] == []
+
+
+def test_unknown_and_ambiguous_concepts_are_refused(project: Path) -> None:
+    assert "no such" in run("verdicts", "set", project, "keep", "no such thing").stderr
+    ambiguous = run("verdicts", "set", project, "keep", "concept")
+    assert ambiguous.exit_code == 1
+    assert "more than one" in ambiguous.stderr
