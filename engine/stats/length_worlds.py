@@ -3,7 +3,7 @@
 Concepts are injected whose presence grows with length (so that length confounds all of them); half of them
 act on the labels, the other half and every real unit do not. A call on one that does not act is confounded.
 The same draws are judged by the total effect, by a linear length control, by the full null model and by an
-oracle that knows the length effect up to its size.
+oracle that knows how length acts, directly and through the injected concepts, up to its size.
 """
 
 from dataclasses import dataclass
@@ -60,15 +60,20 @@ def length_effects(
     }
 
 
-def inject(pairs: PairArrays, n: int, rng: np.random.Generator) -> NDArray[np.int8]:
-    """(P, n) disparities of concepts that are the likelier the longer a response is, and nothing else."""
+def inject(pairs: PairArrays, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int8], Vector]:
+    """Concepts that are the likelier the longer a response is, and nothing else.
+
+    Returns:
+        (P, n) disparities, and what they are on average given the two lengths.
+    """
     typical = float(np.median(np.concatenate([pairs.chosen_tokens, pairs.rejected_tokens])))
     rate = np.exp(rng.uniform(np.log(0.03), np.log(0.4), n))
-    sides = []
+    sides, chances = [], []
     for tokens in (pairs.chosen_tokens, pairs.rejected_tokens):
         chance = 1 - np.exp(-tokens[:, None] * rate / max(typical, 1.0))
+        chances.append(chance)
         sides.append(rng.random(chance.shape) < chance)
-    return sides[0].astype(np.int8) - sides[1].astype(np.int8)
+    return sides[0].astype(np.int8) - sides[1].astype(np.int8), chances[0] - chances[1]
 
 
 def length_worlds(
@@ -97,7 +102,7 @@ def length_worlds(
         progress: told about draws.
     """
     rng = np.random.default_rng(seed)
-    injected = inject(pairs, N_INJECTED, rng)
+    injected, expected = inject(pairs, N_INJECTED, rng)
     n_acting = N_INJECTED // 2
     beta = rng.choice([-1, 1], n_acting) * rng.uniform(0.3, 0.9, n_acting)
     push = injected[:, :n_acting] @ beta
@@ -109,7 +114,8 @@ def length_worlds(
     progress.start("self-test: length worlds", len(WORLDS) * draws, "draws")
     results = []
     for world, effect in length_effects(pairs, topic, rng).items():
-        oracle = Design(("true effect",), np.ascontiguousarray(effect[:, None]), ())
+        known = effect + expected[:, :n_acting] @ beta
+        oracle = Design(("true effect",), np.ascontiguousarray(known[:, None]), ())
         counts = {judge: np.zeros(2) for judge in ("taught", "linear control", "full null model", "oracle")}
         for _ in range(draws):
             flip = np.where(rng.random(pairs.n_pairs) < expit(effect + push), 1.0, -1.0)
