@@ -7,6 +7,7 @@ applies the final norm to what it reports.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -58,20 +59,56 @@ def _text_config(model: torch.nn.Module) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
-def cut_after(model: torch.nn.Module, layer: int) -> None:
+@dataclass(frozen=True, slots=True)
+class SpareBlock:
+    """The first block that a cut took away, kept so that it can be put back for a look."""
+
+    block: torch.nn.Module
+    layer_type: str | None
+    """Kind of attention, in models that mix several."""
+
+
+def cut_after(model: torch.nn.Module, layer: int) -> SpareBlock | None:
     """Forget all blocks after ``layer``: the forward ends there, and their memory is freed.
+
+    Returns:
+        The block after ``layer``; None if it was the last.
 
     Raises:
         ModelError: the model has no such block.
     """
-    name, blocks = find_blocks(model)
+    _, blocks = find_blocks(model)
     check_layer(layer, len(blocks))
+    types = getattr(_text_config(model), "layer_types", None)
+    spare = None
+    if layer + 1 < len(blocks):
+        spare = SpareBlock(blocks[layer + 1], types[layer + 1] if types else None)
+    _set_blocks(model, list(blocks)[: layer + 1], types[: layer + 1] if types else None)
+    return spare
+
+
+@contextmanager
+def one_more_block(model: torch.nn.Module, spare: SpareBlock) -> Iterator[None]:
+    """Put a spare block back behind the others while the context lasts."""
+    _, blocks = find_blocks(model)
+    kept = list(blocks)
+    types = getattr(_text_config(model), "layer_types", None)
+    longer = None if types is None or spare.layer_type is None else [*types, spare.layer_type]
+    _set_blocks(model, [*kept, spare.block], longer)
+    try:
+        yield
+    finally:
+        _set_blocks(model, kept, types)
+
+
+def _set_blocks(model: torch.nn.Module, blocks: list[torch.nn.Module], types: list[str] | None) -> None:
+    name, _ = find_blocks(model)
     parent = model.get_submodule(name.rpartition(".")[0])
-    setattr(parent, name.rpartition(".")[2], blocks[: layer + 1])
+    setattr(parent, name.rpartition(".")[2], torch.nn.ModuleList(blocks))
     config = _text_config(model)
-    config.num_hidden_layers = layer + 1
-    if getattr(config, "layer_types", None):  # mixed full and sliding attention: one entry per block
-        config.layer_types = list(config.layer_types)[: layer + 1]
+    config.num_hidden_layers = len(blocks)
+    if types is not None:
+        config.layer_types = list(types)
 
 
 def check_layer(layer: int, n_layers: int) -> None:

@@ -7,6 +7,7 @@ or many fewer latents than its authors report, or most of its latents never fire
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,18 +16,21 @@ import torch
 from engine.errors import ModelError
 from engine.manifest import hash_json, write_json
 from engine.progress import Progress
-from engine.reading.encode import normalise
+from engine.reading.encode import Encoder, normalise
 from engine.reading.jobs import PairFile, own_residuals
 from engine.reading.reader import Reader
+from engine.reading.stream import neighbour
 from engine.settings import ReadingSettings
 
-CHECK_VERSION = 1
+CHECK_VERSION = 2
 MAX_UNEXPLAINED = 0.5
 """Share of variance left unexplained beyond which an SAE is called poor here."""
 L0_RATIO = 3.0
 """How far L0 may be from the documented one, as a factor either way."""
 MAX_DEAD = 0.95
 """Share of latents that never fire, given ≥ 20 tokens per latent, beyond which an SAE is called poor."""
+NEIGHBOUR_RATIO = 0.8
+"""A layer beside this one that is left unexplained by less than this share of it: the wrong layer is read."""
 SINK_RATIO = 10.0
 """A token whose norm exceeds this many medians is an attention sink."""
 _PAIRS_AT_ONCE = 16
@@ -82,6 +86,11 @@ class SaeCheck:
     """Mean norm of the residual stream."""
     sink_share: float | None
     """Share of tokens whose norm exceeds ten medians."""
+    neighbours: dict[str, float | None]
+    """Variance left unexplained by layer, this one and the ones beside it, on a first sample."""
+    disagreement: float | None
+    """1 − Jaccard index of the active sets in the run's precision and in float32, on every hundredth token;
+    None where the run is in float32."""
     by_part: dict[str, dict[str, float | None]]
     """The same numbers per source and side: ``source/side``."""
     problems: tuple[str, ...]
@@ -153,7 +162,39 @@ def measure(
         progress.advance(min(seen, n_tokens) - min(before, n_tokens))
         at = stop
     progress.finish()
-    return _judge(reader, tallies, fired, torch.cat(norms) if norms else torch.zeros(0))
+    every_norm = torch.cat(norms) if norms else torch.zeros(0)
+    beside = _neighbours(pairs, reader, n_pairs)
+    return _judge(reader, tallies, fired, every_norm, beside, _disagreement(pairs, reader, n_pairs))
+
+
+def _neighbours(pairs: PairFile, reader: Reader, n_pairs: int) -> dict[str, float | None]:
+    """Variance left unexplained at this layer and beside it, on the first pairs."""
+    if reader.sae.decoder is None and reader.sae.fallback is None:
+        return {}
+    found: dict[str, float | None] = {}
+    fired = torch.zeros(reader.n_latents, dtype=torch.bool, device=reader.loaded.device)
+    for offset in (-1, 0, 1):
+        context = nullcontext(reader.stream) if offset == 0 else neighbour(reader.stream, offset)
+        with context as stream:
+            if stream is None:
+                continue
+            tally = _Tally()
+            for _, x in own_residuals(pairs, stream, 0, min(_PAIRS_AT_ONCE, n_pairs)):
+                _tally(x, reader, [tally], fired.clone())
+            found[str(stream.layer)] = tally.numbers(has_decoder=True)["unexplained"]
+    return found
+
+
+def _disagreement(pairs: PairFile, reader: Reader, n_pairs: int) -> float | None:
+    if reader.encoder.dtype == torch.float32:
+        return None
+    exact = Encoder(reader.sae, reader.loaded.device)
+    both = either = 0
+    for _, x in own_residuals(pairs, reader.stream, 0, min(_PAIRS_AT_ONCE * 4, n_pairs)):
+        with torch.inference_mode():
+            a, b = exact.dense(x[::100]) > 0, reader.encoder.dense(x[::100]) > 0
+        both, either = both + int((a & b).sum()), either + int((a | b).sum())
+    return 1 - both / either if either else None
 
 
 def _tally(x: torch.Tensor, reader: Reader, tallies: Sequence[_Tally], fired: torch.Tensor) -> None:
@@ -178,7 +219,14 @@ def _rebuild(reader: Reader, acts: torch.Tensor) -> torch.Tensor | None:
     return torch.addmm(sae.decoder_bias.to(acts.device), acts, sae.decoder.to(acts.device))
 
 
-def _judge(reader: Reader, tallies: dict[str, _Tally], fired: torch.Tensor, norms: torch.Tensor) -> SaeCheck:
+def _judge(
+    reader: Reader,
+    tallies: dict[str, _Tally],
+    fired: torch.Tensor,
+    norms: torch.Tensor,
+    neighbours: dict[str, float | None],
+    disagreement: float | None,
+) -> SaeCheck:
     has_decoder = reader.sae.decoder is not None or reader.sae.fallback is not None
     numbers = {part: t.numbers(has_decoder=has_decoder) for part, t in sorted(tallies.items())}
     whole = numbers.pop("all", _Tally().numbers(has_decoder=has_decoder))
@@ -196,6 +244,12 @@ def _judge(reader: Reader, tallies: dict[str, _Tally], fired: torch.Tensor, norm
         problems.append(f"{l0:.1f} latents fire per token, documented are {expected:g}")
     if dead is not None and dead > MAX_DEAD and n_tokens >= 20 * reader.n_latents:
         problems.append(f"{dead:.0%} of the latents never fire")
+    here = neighbours.get(str(reader.layer))
+    for layer, there in neighbours.items():
+        if here is not None and there is not None and here > 0.05 and there < NEIGHBOUR_RATIO * here:
+            problems.append(f"it explains layer {layer} better than layer {reader.layer}: off by one?")
+    if disagreement is not None and disagreement > 0.02:
+        notes.append(f"{disagreement:.1%} of the active latents differ from those in float32")
     if sinks:
         notes.append(f"{sinks:.2%} of the tokens have more than ten times the usual norm")
     return SaeCheck(
@@ -206,6 +260,8 @@ def _judge(reader: Reader, tallies: dict[str, _Tally], fired: torch.Tensor, norm
         dead_share=dead,
         mean_norm=whole["mean_norm"],
         sink_share=sinks,
+        neighbours=neighbours,
+        disagreement=disagreement,
         by_part=numbers,
         problems=tuple(problems),
         notes=tuple(notes),

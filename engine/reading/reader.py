@@ -139,13 +139,16 @@ class Reader:
             batch = waiting.pop(0)
             try:
                 self._read_batch([jobs[i] for i in batch], readings)
-            except torch.OutOfMemoryError as error:
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
                 if len(batch) == 1:
                     raise ModelError(
                         f"a text of {len(jobs[batch[0]].ids)} tokens does not fit into memory",
                         hint="lower reading.max_tokens",
                     ) from error
-                torch.cuda.empty_cache()
+                if self.loaded.device.type == "cuda":
+                    torch.cuda.empty_cache()
                 log.warning("out of memory with %d sequences: halving the batch", len(batch))
                 waiting[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
                 self.batch_tokens = max(self.batch_tokens // 2, 1)
@@ -174,6 +177,12 @@ class Reader:
             readings[want.key] = SpanReading(
                 pooled[i], bounds[i + 1] - bounds[i], want.is_truncated, means[i], lasts[i]
             )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """A GPU has an error of its own for it; a CPU's and MPS' allocators only say so."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "not enough memory" in text
 
 
 def summarise(x: torch.Tensor, bounds: Sequence[int]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:

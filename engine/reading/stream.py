@@ -1,13 +1,23 @@
 """A model cut off after a layer, with its chat layout: text in, residual stream out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.models.blocks import capture, check_layer, cut_after, inner_model, max_positions_of, n_layers_of
+from engine.models.blocks import (
+    SpareBlock,
+    capture,
+    check_layer,
+    cut_after,
+    inner_model,
+    max_positions_of,
+    n_layers_of,
+    one_more_block,
+)
 from engine.models.chat import ChatLayout
 from engine.models.loading import LoadedModel, load_model
 from engine.settings import ReadingSettings
@@ -26,6 +36,8 @@ class Stream:
     layout: ChatLayout
     layer: int
     max_tokens: int
+    spare: SpareBlock | None = None
+    """The block after ``layer``: only a check looks at it."""
 
     @property
     def is_causal(self) -> bool:
@@ -59,6 +71,18 @@ class Stream:
         return [stream[i, : len(s)] for i, s in enumerate(sequences)]
 
 
+@contextmanager
+def neighbour(stream: Stream, offset: int) -> Iterator[Stream | None]:
+    """The stream one layer earlier (−1) or later (+1) while the context lasts; None if there is none."""
+    if offset == -1:
+        yield replace(stream, layer=stream.layer - 1) if stream.layer > 0 else None
+    elif stream.spare is None:
+        yield None
+    else:
+        with one_more_block(inner_model(stream.loaded.model), stream.spare):
+            yield replace(stream, layer=stream.layer + 1)
+
+
 def load_stream_model(path: str, revision: str | None, settings: ReadingSettings) -> LoadedModel:
     """Load a checkpoint for reading: without its language-modelling head."""
     return load_model(path, revision=revision, device=settings.device, dtype=settings.dtype, with_head=False)
@@ -72,9 +96,10 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     """
     inner = inner_model(loaded.model)
     check_layer(layer, n_layers_of(inner))
-    cut_after(inner, layer)
+    spare = cut_after(inner, layer)
     limit = min(max_tokens, _positions(loaded), MAX_POSITION)
-    return Stream(loaded, ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal), layer, limit)
+    layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
+    return Stream(loaded, layout, layer, limit, spare)
 
 
 def _positions(loaded: LoadedModel) -> int:

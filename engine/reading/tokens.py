@@ -93,7 +93,9 @@ def token_strip(
     wrong = [latent for latent in latents if not 0 <= latent < reader.n_latents]
     if wrong:
         raise ModelError(f"there is no latent {wrong[0]}: the SAE has {reader.n_latents}")
-    encoded = reader.layout.encode(prompt, response, max_tokens=reader.max_tokens)
+    # a language model's reading cuts a long prompt to leave room for a response: so does its strip
+    after = () if response is None and reader.is_causal else response
+    encoded = reader.layout.encode(prompt, after, max_tokens=reader.max_tokens)
     own = encoded.prompt_own if response is None else encoded.response_own
     is_truncated = encoded.prompt_truncated if response is None else encoded.response_truncated
     texts = own_texts(encoded, own)

@@ -84,6 +84,35 @@ def test_the_numbers_are_those_of_a_direct_computation(folder: Path, tmp_path: P
     assert check.dead_share == pytest.approx(float((acts == 0).all(dim=0).float().mean()))
 
 
+def test_neighbouring_layers_are_looked_at_and_the_model_is_left_as_it_was(
+    folder: Path, tmp_path: Path
+) -> None:
+    reader = open_with(folder, "poor")
+    pairs = PairFile(folder / "pairs.parquet")
+    jobs = plan_work(pairs.texts(0, 3), reader.layout, reader.max_tokens).jobs
+    before = reader.read(jobs)
+    accepted = replace(CHECKED, accept_poor_sae=True)
+    check = check_sae(pairs, reader, tmp_path, accepted, NullProgress())
+    assert check is not None
+    assert list(check.neighbours) == ["0", "1", "2"]
+    later = open_reader(ReaderSpec(str(folder / "model"), 2, str(folder / "poor")), SETTINGS)
+    there = check_sae(pairs, later, tmp_path / "later", accepted, NullProgress())
+    assert there is not None
+    assert there.neighbours["2"] == pytest.approx(check.neighbours["2"], rel=1e-4)
+    assert there.neighbours["1"] == pytest.approx(check.neighbours["1"], rel=1e-4)
+    after = reader.read(jobs)
+    assert all((after[k].pooled.act_max == before[k].pooled.act_max).all() for k in before)
+
+
+def test_rough_arithmetic_is_compared_with_float32(folder: Path, tmp_path: Path) -> None:
+    rough = replace(CHECKED, sae_dtype="bfloat16", accept_poor_sae=True)
+    reader = open_reader(ReaderSpec(str(folder / "model"), 1, str(folder / "perfect")), rough)
+    check = check_sae(PairFile(folder / "pairs.parquet"), reader, tmp_path, rough, NullProgress())
+    assert check is not None
+    assert check.disagreement is not None
+    assert 0 <= check.disagreement < 0.02
+
+
 def test_a_poor_sae_stops_the_run_unless_accepted(folder: Path, tmp_path: Path) -> None:
     reader, pairs = open_with(folder, "poor"), folder / "pairs.parquet"
     with pytest.raises(ModelError, match="variance is left unexplained"):
