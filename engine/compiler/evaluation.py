@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiler.leaves import Draw, Leaf, leaves_of, wide_table
+from engine.compiler.leaves import Draw, Leaf, leaf_key, leaves_of, wide_table
 from engine.compiler.lower import Lowering
 from engine.compiler.population import Floats, category, memo, numbers
 from engine.manifest import hash_bytes
+from engine.rules.catalogue import LONG_TEXTS
 from engine.rules.checked import CheckedFile, Definition
 from engine.rules.evaluate import FrozenStatistic
-from engine.rules.terms import Reference, Statistic, Term, walk
+from engine.rules.terms import Column, Meta, Reference, Statistic, Term, walk
 from engine.store.connection import Store
 
 
@@ -32,6 +33,8 @@ class Evaluation:
     ranks: Mapping[int, NDArray[np.uint64]]
     """md5 rank of each pair by seed."""
     statistics: Mapping[str, FrozenStatistic]
+    missing: Mapping[Term, int]
+    """Column or metadata key to the number of input pairs without a value, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,9 @@ def _once(terms: list[Term]) -> tuple[Term, ...]:
 def evaluate(store: Store, definitions: Sequence[Definition], request: Request) -> Evaluation:
     """Evaluate terms over all input pairs of an index."""
     terms = [*request.truths, *request.values, *request.keys]
-    everything = _with_definitions(terms, definitions)
-    leaves: list[Leaf] = [*leaves_of(everything), *(Draw(seed) for seed in request.seeds)]
+    everything = with_definitions(terms, definitions)
+    sources = sources_of(everything)
+    leaves: list[Leaf] = [*leaves_of(everything), *(Draw(seed) for seed in request.seeds), *sources]
     wide = wide_table(store)
     with wide.lock:
         columns = wide.ensure(store, leaves)
@@ -79,6 +83,7 @@ def evaluate(store: Store, definitions: Sequence[Definition], request: Request) 
         keys = [lowering.output_value(t) for t in request.keys]
         draws = [lowering.draw(seed) for seed in request.seeds]
         result = store.arrow(lowering.statement(table), lowering.parameters)
+        missing = _missing(store, table, {t: columns[leaf_key(t)] for t in sources})
     bits: dict[Term, NDArray[np.bool_]] = {}
     for number, term in enumerate(request.truths):
         word = result.column(words[number // 63]).to_numpy().astype(np.int64)
@@ -92,10 +97,28 @@ def evaluate(store: Store, definitions: Sequence[Definition], request: Request) 
         key_names={t: c.values for t, c in categories.items()},
         ranks={s: result.column(d).to_numpy() for s, d in zip(request.seeds, draws, strict=True)},
         statistics=statistics,
+        missing=missing,
     )
 
 
-def _with_definitions(terms: Sequence[Term], definitions: Sequence[Definition]) -> list[Term]:
+def sources_of(terms: Sequence[Term]) -> list[Term]:
+    """Columns and metadata keys that terms read, whole texts left out: those are never missing in part."""
+    found = (t for term in terms for t in walk(term) if isinstance(t, Column | Meta))
+    return [t for t in dict.fromkeys(found) if not (isinstance(t, Column) and t.name in LONG_TEXTS)]
+
+
+def _missing(store: Store, table: str, columns: Mapping[Term, str]) -> dict[Term, int]:
+    """Input pairs without a value, per source; counted once per column of the wide table."""
+    kept = memo(store).values
+    unknown = [c for c in columns.values() if f"missing:{c}" not in kept]
+    if unknown:
+        counts = ", ".join(f"count(*) - count({c})" for c in unknown)
+        row = store.row(f"SELECT {counts} FROM memory.main.{table} WHERE is_input") or ()
+        kept |= {f"missing:{c}": int(n) for c, n in zip(unknown, row, strict=True)}
+    return {t: kept[f"missing:{c}"] for t, c in columns.items() if kept[f"missing:{c}"]}
+
+
+def with_definitions(terms: Sequence[Term], definitions: Sequence[Definition]) -> list[Term]:
     """The terms and the definitions they lean on, directly or not."""
     known = {d.name: d.value for d in definitions}
     out = list(terms)
@@ -119,7 +142,7 @@ def _statistics(
 ) -> dict[str, FrozenStatistic]:
     kept = memo(store).values
     identity = {
-        s: "statistic:" + hash_bytes(repr((s, _with_definitions([s.argument], definitions))).encode())
+        s: "statistic:" + hash_bytes(repr((s, with_definitions([s.argument], definitions))).encode())
         for s in wanted
     }
     missing = [s for s in wanted if identity[s] not in kept]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.compiler.evaluation import Evaluation
+from engine.compiler.evaluation import Evaluation, sources_of, with_definitions
 from engine.compiler.records import Plan
 from engine.compiler.row_effects import RowEffects
 from engine.compiler.shapes import side_terms
 from engine.rules.checked import CheckedShape
 from engine.rules.diagnostics import Diagnostic, Place, Severity
-from engine.rules.terms import Constant, Statistic, Term, walk
+from engine.rules.terms import Column, Constant, Meta, Statistic, Term, walk
 
 FEW_PAIRS = 30
 """A target that fewer input pairs carry inside the selection gets a warning."""
@@ -88,6 +88,7 @@ def _rules(plan: Plan, evaluation: Evaluation, effects: RowEffects) -> Iterator[
             "R601", message, place, "give one of them `priority 1`", n_pairs=plan.conflicts, rules=rules
         )
     yield from _statistics(plan, evaluation)
+    yield from _missing(plan, evaluation)
 
 
 def _statistics(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
@@ -100,6 +101,19 @@ def _statistics(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
             if evaluation.statistics[part.key].value == 0:
                 message = f"p{part.level:g} is 0: the concept is silent on most pairs"
                 yield _warn("R503", message, place, f"write `p{part.level:g}(…, active)`")
+
+
+def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
+    """Conditions that read a column which some pairs do not have."""
+    places = [(r.name, r.condition, r.place) for r in plan.checked.rules]
+    places += [(s.name, s.condition, s.place) for s in plan.checked.shapes]
+    for name, condition, place in places:
+        for source in sources_of(with_definitions([condition], plan.checked.definitions)):
+            n = evaluation.missing.get(source, 0)
+            if n and isinstance(source, Column | Meta):
+                written = source.name if isinstance(source, Column) else ".".join(("meta", *source.path))
+                message = f"`{written}` is missing on {n} pairs; `{name}` compares it as false there"
+                yield _warn("R504", message, place, n_pairs=n, rules=(name,))
 
 
 def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:

@@ -125,7 +125,7 @@ def solve(
         worst = int(np.argmax(np.abs(result.residual[: len(rows)])))
         names = ", ".join(sorted({f"`@{r.concept}`" for r in rows}))
         raise CompileError(
-            f"no weights up to {upper:g} meet all targets at once; the furthest is `@{rows[worst].concept}`"
+            f"R602: no weights up to {upper:g} meet all targets at once; furthest is `@{rows[worst].concept}`"
             + (f" in {rows[worst].stratum}" if rows[worst].stratum else ""),
             hint=f"raise `max`, soften a target of {names}, or hold fewer concepts",
         )
@@ -175,7 +175,7 @@ def target_rows(
                 out.append(TargetRow(shape.name, concept.name, statistic, stratum, part, value / sd, target))
     if not out:
         raise CompileError(
-            f"`@{concept.name}` does not vary on the pairs of `{shape.name}`",
+            f"R602: `@{concept.name}` does not vary on the pairs of `{shape.name}`",
             hint="there is nothing to match: widen the selection or remove the statement",
         )
     return out
@@ -231,7 +231,7 @@ def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats,
         if not low - 1e-9 <= row.target <= high + 1e-9:
             where = f" in {row.stratum}" if row.stratum else ""
             raise CompileError(
-                f"`@{row.concept}`{where} cannot reach {row.target:g} sd with weights up to {upper:g}:"
+                f"R602: `@{row.concept}`{where} cannot reach {row.target:g} sd with weights up to {upper:g}:"
                 f" the range is {low:.3g} to {high:.3g}",
                 hint="raise `max`, choose a nearer target or widen the selection",
             )

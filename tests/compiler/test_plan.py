@@ -391,3 +391,10 @@ def test_matching_balances_the_statistics_it_is_asked_for(store: Store) -> None:
     assert any(abs(m.before) > 0.01 for m in plan.matched)
     with pytest.raises(RuleFileError):
         plan_of(store, "suppress @length by matching on n\n")
+
+
+def test_a_condition_on_a_missing_column_is_reported_with_its_count(world: World, store: Store) -> None:
+    plan = plan_of(store, 'let german = language == "de"\nx: drop where german\ndrop where meta.rating > 9\n')
+    found = [w for w in plan.warnings if w.code == "R504"]
+    assert [(w.rules, w.n_pairs) for w in found] == [(("x",), len(rows_where(world)))]
+    assert "`language` is missing" in found[0].message
