@@ -3,8 +3,8 @@
     PROSECT_DATA=folder pytest -s -m benchmark tests/benchmarks/test_calibration.py
 
 The folder holds ``hh_harmless_base_test.jsonl.gz`` and ``alpaca_eval_battles.parquet``; without it the tests
-are skipped. Units are words (see ``words.py``); labels are redrawn, so the truth is known. ``PROSECT_DRAWS`` sets
-the relabellings (default 20 per world and 40 per null; the log's figures say theirs).
+are skipped. Units are words (see ``words.py``); labels are redrawn, so the truth is known. ``PROSECT_DRAWS``
+sets the relabellings (default 20 per world and 40 per null; the log's figures say theirs).
 """
 
 import dataclasses

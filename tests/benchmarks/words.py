@@ -72,8 +72,8 @@ def word_readings(rows: Iterator[Row], n_words: int, min_responses: int = 30) ->
     n = len(hashed)
     fold = np.array([int(h[0][:8], 16) % 20 for h in hashed], np.int8)
     pairs = PairArrays(
-        np.ones(n, np.bool_), group, fold, lengths[0], lengths[1], lengths[2], np.zeros(n, np.int32), who[0], who[1],
-        np.full(n, -1, np.int32),
+        np.ones(n, np.bool_), group, fold, lengths[0], lengths[1], lengths[2], np.zeros(n, np.int32),
+        who[0], who[1], np.full(n, -1, np.int32),
         ("words",), tuple(models), (),
     )  # fmt: skip
     return from_dense(pairs, *(_dense(_counts(s, words)) for s in (spans[1], spans[2], spans[0])))
