@@ -295,7 +295,14 @@ def test_unchanged_sources_are_not_read_again_and_change_nothing(tmp_path: Path)
     assert fresh.noted["evaluation_overlap"] > 0
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "several"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "jsonl",
+        pytest.param("parquet", marks=pytest.mark.slow),
+        pytest.param("several", marks=pytest.mark.slow),
+    ],
+)
 def test_several_processes_make_what_one_makes(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import IngestError
 from engine.ingest.formats.registry import FORMATS
 from engine.ingest.json_values import Part
-from engine.ingest.readers import read_rows
+from engine.ingest.readers import parts_of, read_rows
 from engine.ingest.run import IngestReport, SourceSpec, preview
 from tests.ingest.tables import Json, entries_of, pairs_of, plain_row, run, write_jsonl
 
@@ -29,7 +30,7 @@ COLUMNS = sorted({c for f in FORMATS for c in f.used} | set(SHARED))
 VALUE = JSON | MESSAGES | st.just("text") | st.just("other text")
 ODD_ROW = st.dictionaries(st.sampled_from(COLUMNS), VALUE, max_size=8)
 LINE = st.one_of(ODD_ROW.map(lambda row: json.dumps(row).encode()), st.binary(max_size=40))
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FUZZ
@@ -109,3 +110,12 @@ def test_parts_of_a_file_hold_every_line_once(cut: int, tmp_path: Path) -> None:
         row for part in parts if part.start < part.end for row in read_rows(tmp_path / "x.jsonl", 99, part)
     ]
     assert seen == list(enumerate(lines))
+
+
+def test_parts_of_parquet_hold_every_row_once(tmp_path: Path) -> None:
+    rows = [plain_row(i) for i in range(30)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=7)
+    parts = parts_of(tmp_path / "x.parquet", 3)
+    assert len(parts) == 3
+    seen = [row for part in parts for row in read_rows(tmp_path / "x.parquet", 99, part)]
+    assert seen == list(enumerate(rows))
