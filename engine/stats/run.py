@@ -16,7 +16,7 @@ from engine.records import EVERYWHERE
 from engine.settings import StatsSettings
 from engine.stats.calls import q_values
 from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
-from engine.stats.design import build_design, length_ratio, linear_design
+from engine.stats.design import Design, build_design, length_ratio, linear_design
 from engine.stats.effect import Effects, fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null, signed_weight
 from engine.stats.paper import Moments, paper_cells
@@ -26,6 +26,9 @@ from engine.stats.sums import Sums, half_of, unit_sums
 from engine.stats.taught import taught, two_sided
 
 Vector = NDArray[np.float64]
+
+MODELS_DOMINATE = 0.4
+"""Share of log-loss explained by model identity from which the audit says so first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def estimate(
     return StatsTables(
         _hypotheses(units, concepts, cells, cell_columns),
         _latents_table(units, latents, readings),
-        _facts(null, totals, cells),
+        _facts(null, linear, totals, cells),
     )
 
 
@@ -241,15 +244,49 @@ def _latents_table(units: StatsInput, family: _Family, readings: Readings) -> pa
     return pa.table(head | {name: column.take(at) for name, column in family.columns.items()})
 
 
-def _facts(null: NullModel, totals: tuple[float, float, float], cells: Cells) -> dict[str, Any]:
+def _facts(
+    null: NullModel, linear: NullModel, totals: tuple[float, float, float], cells: Cells
+) -> dict[str, Any]:
+    by_length, by_model = _explained(linear), _explained(_models_only(null))
     return {
         "n_labelled_pairs": int(totals[0]),
         "n_groups": int(totals[1]),
         "null_columns": list(null.design.names),
         "null_columns_left_out": list(null.design.left_out),
         "null_log_loss": null.log_loss,
+        "length_explains": by_length,
+        "models_explain": by_model,
+        "warning": _warning(null, by_model),
         "null_converged": null.has_converged,
         "null_separates": bool(null.separates),
         "n_cells_tested": len(cells.concept),
         "n_cells_too_few_groups": cells.n_left_out,
     }
+
+
+def _explained(null: NullModel | None) -> float | None:
+    """Share of a coin's log-loss that a null model saves; None without pairs or columns."""
+    if null is None or null.design.n_columns == 0 or not (null.weight > 0).any():
+        return None
+    return 1 - null.log_loss / float(np.log(2))
+
+
+def _models_only(null: NullModel) -> NullModel | None:
+    names = null.design.names
+    kept = [k for k, name in enumerate(names) if name.startswith("model ")]
+    if not kept:
+        return None
+    design = Design(tuple(names[k] for k in kept), np.ascontiguousarray(null.design.z[:, kept]), ())
+    return fit_null(design, null.group, null.weight)
+
+
+def _warning(null: NullModel, by_model: float | None) -> str | None:
+    """What a person should read before any row."""
+    if null.separates:
+        return "Length and origin alone separate the labels: nothing can be said at equal length."
+    if by_model is not None and by_model >= MODELS_DOMINATE:
+        return (
+            f"Which model wrote the response explains {by_model:.0%} of the labels' log-loss: what is "
+            "taught is mostly how the winning model writes. Only effects at equal length hold the models fixed."
+        )
+    return None

@@ -86,6 +86,7 @@ def test_when_models_alone_separate_the_labels_nothing_is_said_at_equal_length()
     units = units_of(one)
     tables = estimate(one, units, StatsSettings(), NullProgress())
     assert tables.facts["null_separates"]
+    assert "separate" in tables.facts["warning"]
     rows = tables.hypotheses.to_pylist()
     assert all(r["equal_z"] is None and r["equal_win_rate"] is None for r in rows)
     assert any(r["taught_z"] is not None for r in rows)
@@ -128,3 +129,16 @@ def test_groups_out_of_order_are_refused() -> None:
     readings = make_readings(100, 5)
     with pytest.raises(StatsError, match="ascend"):
         _rows(with_pairs(readings, group=readings.pairs.group[::-1].copy()))
+
+
+def test_when_one_model_mostly_wins_the_audit_says_so_first() -> None:
+    """90% of battles won by model 0: −(.9 log .9 + .1 log .1) / log 2 = .469 of a coin's loss is left."""
+    readings = make_readings(1000, 4, seed=3)
+    first = (np.arange(1000) % 10 == 0).astype(np.int32)
+    known = with_pairs(
+        readings, model_chosen=first, model_rejected=1 - first, is_signed=np.ones(1000, np.bool_)
+    )
+    facts = estimate(known, units_of(known), StatsSettings(), NullProgress()).facts
+    assert facts["models_explain"] == pytest.approx(1 - 0.469, abs=1e-3)
+    assert facts["warning"].startswith("Which model wrote the response explains 53%")
+    assert estimate(readings, units_of(readings), StatsSettings(), NullProgress()).facts["warning"] is None
