@@ -287,6 +287,6 @@ def _warning(null: NullModel, by_model: float | None) -> str | None:
     if by_model is not None and by_model >= MODELS_DOMINATE:
         return (
             f"Which model wrote the response explains {by_model:.0%} of the labels' log-loss: what is "
-            "taught is mostly how the winning model writes. Only effects at equal length hold the models fixed."
+            "taught is mostly how the winning model writes. Only effects at equal length hold models fixed."
         )
     return None
