@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.store.connection import Store
+from tests.compiler.facts import WorldFacts, facts_of, is_input
 from tests.worlds import World, make_world
 
 
@@ -20,3 +21,10 @@ def store(world: World) -> Iterator[Store]:
     """Its index."""
     with Store(world.paths.index("world"), threads=2) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def known(world: World) -> WorldFacts:
+    """What the interpreter may know of its pairs."""
+    inputs = [i for i, row in enumerate(world.pair_rows) if is_input(row)]
+    return WorldFacts(facts_of(world), inputs)

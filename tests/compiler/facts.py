@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.arrays import Readings
 from engine.rules.evaluate import Activation, PairFacts, Value
 from tests.worlds import World
+
+
+@dataclass(frozen=True, repr=False)
+class WorldFacts:
+    """Facts of every pair and the numbers of the input pairs; without a repr, since failures print it."""
+
+    facts: list[PairFacts]
+    input_pairs: list[int]
 
 
 def facts_of(world: World) -> list[PairFacts]:

@@ -16,7 +16,7 @@ from engine.rules.check_file import check
 from engine.rules.effects import combine
 from engine.rules.evaluate import Interpreter, PairFacts
 from engine.store.connection import Store
-from tests.compiler.facts import facts_of, is_input
+from tests.compiler.facts import WorldFacts, facts_of, is_input
 from tests.worlds import World
 
 HEADER = """prosect rules 1
@@ -77,8 +77,9 @@ _truth = st.recursive(
 )
 _action = st.one_of(
     st.sampled_from(["drop", "protect", "flip", "keep only", 'tag "x"', "weight *= 0.3", "weight *= 1.7"]),
-    _number.map(lambda x: f"weight *= {x}"),
-    _number.map(lambda x: f"weight = {x}"),
+    # a bare negative literal is refused; the same value as a sum is not
+    _number.map(lambda x: f"weight *= {x} + 0"),
+    _number.map(lambda x: f"weight = {x} + 0"),
     _any_number.map(lambda x: f"offset += {x}"),
 )
 _rule = st.tuples(_action, _truth, st.integers(0, 2)).map(
@@ -89,14 +90,13 @@ _rule = st.tuples(_action, _truth, st.integers(0, 2)).map(
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rules=st.lists(_rule, min_size=1, max_size=5, unique=True))
 def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
-    world: World, store: Store, rules: list[str]
+    known: WorldFacts, store: Store, rules: list[str]
 ) -> None:
     checked = check(HEADER + "\n".join(rules) + "\n", catalogue_of(store))
     evaluation = evaluate(store, checked.definitions, request_of(checked))
     effects = row_effects(checked.rules, evaluation)
     interpreter = Interpreter(checked.definitions, evaluation.statistics)
-    facts = facts_of(world)
-    pairs = [i for i, row in enumerate(world.pair_rows) if is_input(row)]
+    facts, pairs = known.facts, known.input_pairs
     assert evaluation.pair.tolist() == pairs
     for n, i in enumerate(pairs):
         expected = combine(checked.rules, interpreter, facts[i])
@@ -110,12 +110,12 @@ def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(expression=_any_number)
-def test_numbers_agree_to_the_last_bit(world: World, store: Store, expression: str) -> None:
+def test_numbers_agree_to_the_last_bit(known: WorldFacts, store: Store, expression: str) -> None:
     checked = check(HEADER + f"let x = {expression}\n", catalogue_of(store))
     term = next(d.value for d in checked.definitions if d.name == "x")
     evaluation = evaluate(store, checked.definitions, Request(values=(term,)))
     interpreter = Interpreter(checked.definitions, evaluation.statistics)
-    facts = facts_of(world)
+    facts = known.facts
     for n, i in enumerate(evaluation.pair):
         expected = interpreter.names(facts[int(i)])["x"]
         found = float(evaluation.values[term][n])
