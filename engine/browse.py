@@ -8,6 +8,7 @@ Methods may be called from any thread.
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
+from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.rule_views import PlanPreview, RuleText
@@ -24,6 +26,7 @@ from engine.run_views import RunDetail, RunRow
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store import details
 from engine.store.build import Published, current_index
+from engine.store.carry import Match, best_match, hypothesis_id
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find
@@ -71,6 +74,7 @@ class Browser:
             self._published = published
             self._slots = {name: QuerySlot(store) for name in SLOTS}
             self._is_known: dict[str, bool] = {}
+            self._matches: dict[str, tuple[Target, float] | None] = {}
             self._called: frozenset[str] | None = None
             self._n_concepts = 0
             self._mirror()
@@ -176,23 +180,50 @@ class Browser:
     # -- the journal ------------------------------------------------------------------------------------
 
     def verdicts(self, keys: Iterable[str] | None = None) -> Mapping[str, VerdictView]:
-        """Verdicts that hold, by target key, of all targets or some; vanished targets are marked."""
+        """Verdicts that hold, by target key, of all targets or some.
+
+        A verdict on a concept that this index does not have moves to the concept that shares most latents
+        with it, marked as carried, unless that one has a verdict of its own. What nothing continues is
+        orphaned.
+        """
         with self._lock:
-            state = self.journal.state
-            held = (
-                state.verdicts
-                if keys is None
-                else {k: state.verdicts[k] for k in keys if k in state.verdicts}
-            )
-            known = self._known(held)
-            return {
-                key: VerdictView(
-                    e.target, e.verdict, e.author, e.time, e.reason, e.name, state.disputed_by.get(key),
-                    is_orphaned=key not in known,
-                )
-                for key, e in held.items()
-                if e.target is not None and e.verdict is not None
-            }  # fmt: skip
+            held = self.journal.state.verdicts
+            wanted = held if keys is None else {k: held[k] for k in keys if k in held}
+            known = self._known(wanted)
+            found = {k: self._view(e) for k, e in wanted.items() if k in known}
+            for key, entry in wanted.items():
+                if key not in known:
+                    view = self._carried(key, entry)
+                    found.setdefault(view.target.key, view)
+            return found
+
+    def _view(self, entry: Entry, **changes: Any) -> VerdictView:
+        if entry.target is None or entry.verdict is None:
+            raise StoreError("a verdict without a target was replayed")
+        disputed = self.journal.state.disputed_by.get(entry.target.key)
+        view = VerdictView(
+            entry.target, entry.verdict, entry.author, entry.time, entry.reason, entry.name, disputed
+        )
+        return replace(view, **changes)
+
+    def _carried(self, key: str, entry: Entry) -> VerdictView:
+        """The verdict on what continues its target in this index, or the verdict as an orphan."""
+        if key not in self._matches:
+            evidence, target = entry.evidence or {}, entry.target
+            same_reader = evidence.get("reader") == self._published.reader_hash
+            match = best_match(self._slots["known"], evidence.get("latents") or ()) if same_reader else None
+            moved = self._moved(target, match) if match and target else None
+            self._matches[key] = (moved, match.jaccard) if moved and match else None
+        found = self._matches[key]
+        if found is None or found[0].key in self.journal.state.verdicts:
+            return self._view(entry, is_orphaned=True)
+        return self._view(entry, target=found[0], carried_from=key, match=found[1])
+
+    def _moved(self, target: Target, match: Match) -> Target | None:
+        if target.context_id is None:
+            return Target("concept", match.concept_id, match.concept_id)
+        ident = hypothesis_id(self._slots["known"], match.concept_id, target.context_id)
+        return Target("hypothesis", ident, match.concept_id, target.context_id) if ident else None
 
     def names(self) -> Mapping[str, str]:
         """Concept id → name given by a person."""
@@ -305,7 +336,8 @@ class Browser:
                 n_called=len(called),
                 n_called_decided=len(called & decided),
                 by_verdict=tuple(tally.items()),
-                n_orphaned=sum(1 for k in held if k not in known),
+                n_orphaned=sum(v.is_orphaned for v in self.verdicts().values()),
+                n_carried=sum(v.carried_from is not None for v in self.verdicts().values()),
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
             )

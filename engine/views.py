@@ -142,7 +142,11 @@ class VerdictView:
     disputed_by: str | None = None
     """Another author whose last verdict on the target differs."""
     is_orphaned: bool = False
-    """The target is not in the open index."""
+    """The target is not in the open index, and nothing in it continues the target."""
+    carried_from: str | None = None
+    """Key of the target in an older index that this verdict was about: to be confirmed by deciding again."""
+    match: float | None = None
+    """Carried: Jaccard index of the two concepts' latents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,13 @@ class Coverage:
     n_called_decided: int
     by_verdict: tuple[tuple[Verdict, int], ...]
     n_orphaned: int
-    """Verdicts whose target is not in the open index."""
+    """Verdicts whose target is not in the open index and which nothing there continues."""
     n_damaged_lines: int
     """Journal lines that could not be read, a torn last line included."""
     undo_depth: int
     """Steps that this author can undo."""
+    n_carried: int = 0
+    """Verdicts that moved to what continues their target here: to be confirmed."""
 
 
 class Interval(NamedTuple):

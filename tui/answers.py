@@ -74,7 +74,7 @@ def take(desk: "Desk", answer: Answer) -> None:
 def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
     if purpose == "open":
         desk.tables[name].failed()
-        if desk.prompt is not None:
+        if desk.keyboard.prompt is not None:
             return  # half a filter makes no sense yet; enter says so
     if purpose == "seek":
         desk.is_seeking = False
@@ -95,6 +95,8 @@ def _written(desk: "Desk", answer: Answer) -> None:
         is_single_verdict = answer.purpose.startswith("verdict") and len(change.changed) == 1
         if not is_single_verdict:
             desk.say(change.label + (", u takes it back" if answer.purpose.startswith("verdict") else ""))
+        if answer.purpose in ("undo", "redo"):
+            desk.session.ask("verdicts", desk.session.project.verdicts)
         if change.names_changed:
             desk.doing.reload_names()
     desk.table.grid.refresh_verdicts()
@@ -206,6 +208,8 @@ def status_line(desk: "Desk") -> Line:
         parts.append(f"{sum(n for _, n in c.by_verdict):,} verdicts")
         parts.append(f"concepts {c.n_decided:,}/{c.n_concepts:,}")
         parts.append(f"called {c.n_called_decided:,}/{c.n_called:,}")
+        if c.n_carried:
+            parts.append(f"{c.n_carried:,} TO CONFIRM")
         if c.n_orphaned:
             parts.append(f"orphaned {c.n_orphaned:,}")
         if c.n_damaged_lines:

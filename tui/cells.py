@@ -76,11 +76,13 @@ def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | 
 
 
 def verdict_cell(verdict: str | None, glyphs: Glyphs) -> Span:
-    """One glyph; a trailing ``…`` in the verdict means that it is not on disk yet."""
+    """One glyph; ``keep…`` is not on disk yet, ``keep~`` was carried over from an older index."""
     if verdict is None:
         return (".", "text")
     if verdict.endswith("…"):
         return (glyphs.pending, "dim")
+    if verdict.endswith("~"):
+        return ("~", verdict[:-1])
     return (
         {"keep": glyphs.keep, "suppress": glyphs.suppress, "amplify": glyphs.amplify}.get(
             verdict, glyphs.ignore

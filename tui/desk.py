@@ -11,14 +11,12 @@ from textual.screen import Screen
 from engine.errors import ProsectError
 from engine.safe_text import one_line
 from engine.views import ConceptDetail, ContextDetail, Coverage, PairDetail, ProjectSummary, TableSpec
-from tui import actions as act
 from tui import answers
 from tui.doing import Doing
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, Span
+from tui.keyboard import Keyboard
+from tui.lines import Line, PaneLine
 from tui.places import Place
-from tui.prefix import ANY, Matched, PrefixMachine, Waiting
-from tui.prompts import Prompt
 from tui.review import Reviewer
 from tui.session import Answer, ProjectLike, Session
 from tui.tables import TableControl, Wish
@@ -35,16 +33,6 @@ SIDE_DELAY_S = 0.05
 """The pane beside the list is filled when the cursor has rested this long."""
 WATCH_S = 2.0
 """How often the pointer and the journal are looked at for changes by others."""
-NEVER_WAITS = frozenset({"cancel", "quit", "back", "redraw", "suspend"})
-MOVES = frozenset(
-    {
-        "down", "up", "first", "last", "half-down", "half-up", "page-down", "page-up", "record-next",
-        "record-previous", "hypotheses", "contexts", "pairs", "coverage", "history-back", "history-forward",
-        "last-view", "help", "palette", "command", "zoom", "column-left", "column-right", "undo", "redo",
-        "reload",
-    }
-)  # fmt: skip
-"""Actions that need no row or page to be here."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
 WIDE, XWIDE = 100, 160
 
@@ -77,13 +65,12 @@ class Desk(Screen[None]):
         self.palette, self.glyphs = palette, glyphs
         self.session = Session(project, self._deliver)
         self.reviewer = Reviewer(self.session)
-        self.keys = PrefixMachine()
+        self.keyboard = Keyboard(self)
         self.doing = Doing(self)
         self.place = start
         self.past: list[Place] = []
         self.future: list[Place] = []
         self.marks: dict[str, Place] = {}
-        self.prompt: Prompt | None = None
         self.histories: dict[str, list[str]] = {}
         self.summary: ProjectSummary | None = None
         self.coverage: Coverage | None = None
@@ -93,13 +80,11 @@ class Desk(Screen[None]):
         self.list_name = "hypotheses"
         self.is_side_wanted = True
         self.is_seeking = False
-        self._ahead: list[tuple[str, str | None]] = []
-        self._blocked: Matched | None = None
         self.has_watch_failed = False
         self.tables: dict[str, TableControl] = {}
         self._side_timer: Timer | None = None
         self._which_key: Timer | None = None
-        self._message: Line = ()
+        self.message: Line = ()
 
     # -- setting up -------------------------------------------------------------------------------------
 
@@ -186,7 +171,7 @@ class Desk(Screen[None]):
     def show(self, place: Place) -> None:
         """Show a place without touching the history."""
         self.place = place
-        self.keys.reset()
+        self.keyboard.keys.reset()
         if place.is_table:
             self.list_name = place.view
             control = self.table
@@ -236,7 +221,7 @@ class Desk(Screen[None]):
         """Take an answer over, unless a newer question has overtaken it."""
         if self.session.is_current(message.answer):
             answers.take(self, message.answer)
-            self.take_keys()
+            self.keyboard.take_keys()
 
     def on_grid_view_pages_wanted(self, message: GridView.PagesWanted) -> None:
         """A grid misses rows."""
@@ -256,135 +241,19 @@ class Desk(Screen[None]):
 
     # -- keys -------------------------------------------------------------------------------------------
 
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """Scopes of the keys that work here, general first."""
-        if self.place.is_table:
-            return (
-                (act.GLOBAL, act.GRID, act.REVIEW)
-                if self.list_name == "hypotheses"
-                else (act.GLOBAL, act.GRID)
-            )
-        if self.place.view == "concept":
-            return (act.GLOBAL, act.PAGE, act.REVIEW)
-        if self.place.view == "pair":
-            return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.place.about else []))
-        if self.place.view == "rules":
-            return (act.GLOBAL, act.PAGE, act.RULES)
-        if self.place.view in ("runs", "run"):
-            return (act.GLOBAL, act.PAGE, act.RUNS)
-        return (act.GLOBAL, act.PAGE)
-
     def on_key(self, event: events.Key) -> None:
         """Every key comes here."""
-        event.stop()
-        event.prevent_default()
-        self._ahead.append((key_name(event), event.character))
-        self.take_keys()
-
-    def take_keys(self) -> None:
-        """Take the keys that were typed, as far as what they act on is here; the rest waits for answers."""
-        while self._ahead or self._blocked is not None:
-            if self._blocked is not None:
-                if self._is_waiting_for(self._blocked.action):
-                    self._skip_wait()
-                    return
-                found, self._blocked = self._blocked, None
-                self.doing.run(found.action, count=found.count, argument=found.argument)
-                continue
-            key, character = self._ahead.pop(0)
-            self._take_key(key, character)
-
-    def _skip_wait(self) -> None:
-        """Keys that never wait, typed while others do: cancel and quit."""
-        for i, (key, _) in enumerate(self._ahead):
-            if key in {"ctrl+c", "Q", "ctrl+q", "escape"}:
-                self._blocked = None
-                del self._ahead[:i]
-                self._take_key(*self._ahead.pop(0))
-                return
-
-    def _is_waiting_for(self, action: str) -> bool:
-        if action in NEVER_WAITS:
-            return False
-        if self.place.is_table:
-            control = self.table
-            if control.is_opening or self.is_seeking:
-                return True
-            return action not in MOVES and control.grid.n_rows > 0 and control.grid.current is None
-        return (
-            self.detail is None and self.place.view in ("concept", "context", "pair") and action not in MOVES
-        )
-
-    def _take_key(self, key: str, character: str | None) -> None:
-        if self.prompt is not None:
-            self._prompt_key(self.prompt, key, character)
-            return
-        had_message, self._message = bool(self._message), ()
-        found = self.keys.feed(key, act.bindings(self.scopes))
-        if isinstance(found, Matched):
-            if self._is_waiting_for(found.action):
-                self._blocked = found
-                return
-            self.doing.run(found.action, count=found.count, argument=found.argument)
-            if had_message and not self._message and self.prompt is None:
-                self.draw_bottom()
-        elif isinstance(found, Waiting):
-            self._wait(found)
-        else:
-            self.say(f"{found.keys} means nothing here; ? shows the keys", "warn")
+        self.keyboard.press(event)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Pasted text goes into the line being typed, never into keys."""
-        event.stop()
-        if self.prompt is not None:
-            self.prompt.typing.insert(event.text)
-            self._typed(self.prompt)
-
-    def _wait(self, found: Waiting) -> None:
-        self.bar("bottom").set_line(((found.keys, "key"), (" …", "dim")))
-        if self._which_key is not None:
-            self._which_key.stop()
-        self._which_key = self.set_timer(0.3, self._show_continuations)
-
-    def _show_continuations(self) -> None:
-        following = self.keys.continuations(act.bindings(self.scopes))
-        if following and self.prompt is None:
-            spans: list[Span] = [(self.keys.pending + "  ", "key")]
-            for key, ident in following:
-                spans += [(key.replace(ANY, "a–z"), "key"), (f" {ident}  ", "dim")]
-            self.bar("bottom").set_line(tuple(spans))
-
-    def _prompt_key(self, prompt: Prompt, key: str, character: str | None) -> None:
-        if key in {"escape", "ctrl+c"}:
-            self.prompt = None
-            self.draw_bottom()
-            if prompt.cancel is not None:
-                prompt.cancel()
-        elif key == "enter":
-            self.prompt = None
-            self.draw_bottom()
-            prompt.done(prompt.typing.text)
-        elif prompt.is_list and key in {"up", "down", "ctrl+p", "ctrl+n"}:
-            self.page.step(-1 if key in {"up", "ctrl+p"} else 1)
-        elif prompt.typing.key(key if key != "space" else " ", character):
-            self._typed(prompt)
-
-    def _typed(self, prompt: Prompt) -> None:
-        self.draw_bottom()
-        if prompt.change is not None:
-            prompt.change(prompt.typing.text)
-
-    def ask_line(self, prompt: Prompt) -> None:
-        """Let the person type a line."""
-        self.prompt = prompt
-        self.draw_bottom()
+        """Pasted text."""
+        self.keyboard.paste(event)
 
     # -- the lines at the edges -------------------------------------------------------------------------
 
     def say(self, text: str, role: str = "text") -> None:
         """Show a message until the next key."""
-        self._message = ((one_line(text, 400), role),)
+        self.message = ((one_line(text, 400), role),)
         self.draw_bottom()
 
     def complain(self, error: ProsectError) -> None:
@@ -395,10 +264,10 @@ class Desk(Screen[None]):
     def draw_bottom(self) -> None:
         """The line being typed, else the message, else hints."""
         width = self.size.width
-        if self.prompt is not None:
-            line = self.prompt.typing.line(width)
+        if self.keyboard.prompt is not None:
+            line = self.keyboard.prompt.typing.line(width)
         else:
-            line = self._message or answers.hint_line(self.scopes, width)
+            line = self.message or answers.hint_line(self.keyboard.scopes, width)
         self.bar("bottom").set_line(line)
 
     def draw_status(self) -> None:
@@ -408,16 +277,9 @@ class Desk(Screen[None]):
     def draw_where(self) -> None:
         """The second line."""
         self.bar("where").set_line(answers.where_line(self))
-        if self.prompt is None and not self._message:
+        if self.keyboard.prompt is None and not self.message:
             self.draw_bottom()
 
     def set_page(self, lines: list[PaneLine], *, keep_place: bool = False) -> None:
         """Fill the page."""
         self.page.set_lines(lines, keep_place=keep_place)
-
-
-def key_name(event: events.Key) -> str:
-    """Keys as the action table writes them: the character where there is one, else the key's name."""
-    if event.character is not None and event.character.isprintable():
-        return "space" if event.character == " " else event.character
-    return {"ctrl+j": "enter", "return": "enter"}.get(event.key, event.key)

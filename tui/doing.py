@@ -1,16 +1,13 @@
 """What every action of the table does. One method per action: ``next-undecided`` is ``do_next_undecided``."""
 
 import inspect
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.records import Verdict
-from engine.views import FacetCount, Target
+from engine.views import FacetCount
 from tui import actions as act
 from tui import answers
-from tui.moving import Moving
+from tui.deciding import Deciding
 from tui.places import Place
-from tui.review import Written, target_of
 from tui.ruling import Ruling
 from tui.running import Running
 from tui.tools import Tools
@@ -19,11 +16,8 @@ from tui.views.help import help_lines
 if TYPE_CHECKING:
     from tui.desk import Desk
 
-MAX_BULK = 20_000
-"""Rows that one key may decide on."""
 
-
-class Doing(Moving, Tools, Ruling, Running):
+class Doing(Deciding, Tools, Ruling, Running):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:
@@ -37,167 +31,6 @@ class Doing(Moving, Tools, Ruling, Running):
         accepted = inspect.signature(method).parameters
         given = {"count": count, "argument": argument}
         method(**{k: v for k, v in given.items() if k in accepted})
-
-    # -- verdicts ---------------------------------------------------------------------------------------
-
-    def do_keep(self) -> None:
-        """Keep."""
-        self._decide(Verdict.KEEP)
-
-    def do_suppress(self) -> None:
-        """Suppress."""
-        self._decide(Verdict.SUPPRESS)
-
-    def do_amplify(self) -> None:
-        """Amplify."""
-        self._decide(Verdict.AMPLIFY)
-
-    def do_ignore(self) -> None:
-        """Ignore."""
-        self._decide(Verdict.IGNORE)
-
-    def do_clear(self) -> None:
-        """Clear."""
-        self._decide(None)
-
-    def do_repeat(self) -> None:
-        """Repeat the last verdict, its reason included."""
-        if self.desk.reviewer.last is None:
-            self.desk.say("no verdict to repeat yet", "warn")
-        else:
-            verdict, reason = self.desk.reviewer.last
-            self._decide(verdict, reason)
-
-    def _decide(self, verdict: Verdict | None, reason: str | None = None) -> None:
-        desk = self.desk
-        if not desk.place.is_table:
-            target = self.page_target()
-            if target is None:
-                desk.say("nothing to decide on here", "warn")
-                return
-            desk.reviewer.decide([target], verdict, reason)
-            answers.draw_page(desk, keep_place=True)
-            if verdict is not None and desk.place.view == "concept" and self.came_from_list():
-                self.do_next_undecided()
-            return
-        rows = desk.table.grid.selection()
-        if rows:
-            self._decide_bulk(rows, verdict, reason)
-            return
-        row = desk.table.grid.current
-        if row is None:
-            desk.say("the row is still under way", "warn")
-            return
-        desk.reviewer.decide([target_of(row, desk.table.grid.spec)], verdict, reason)
-        desk.table.grid.refresh_rows(desk.table.grid.cursor)
-        if verdict is not None:
-            self.do_next_undecided(is_quiet=True)
-
-    def _decide_bulk(self, rows: Sequence[int], verdict: Verdict | None, reason: str | None) -> None:
-        desk = self.desk
-        cursor, spec = desk.table.cursor, desk.table.grid.spec
-        if cursor is None:
-            return
-        if len(rows) > MAX_BULK:
-            desk.say(f"{len(rows):,} rows are selected; {MAX_BULK:,} at most can be decided at once", "warn")
-            return
-        ranges = _runs(rows)
-
-        def question() -> tuple[list[Target], Verdict | None, str | None]:
-            found = [
-                r
-                for first, n in ranges
-                for k in range(0, n, 4000)
-                for r in cursor.rows(first + k, min(n - k, 4000))
-            ]
-            return [target_of(r, spec) for r in found], verdict, reason
-
-        desk.table.grid.clear_selection()
-        desk.session.ask("bulk", question)
-
-    def decide_bulk(self, targets: list[Target], verdict: Verdict | None, reason: str | None) -> None:
-        """The selected rows' targets are known: decide on all of them as one step."""
-        unique = list({t.key: t for t in targets}.values())
-        self.desk.reviewer.decide(unique, verdict, reason)
-        self.desk.table.grid.refresh()
-
-    def page_target(self) -> Target | None:
-        """What a verdict on this page is about: the row it came from, else its concept."""
-        place = self.desk.place
-        concept_id = place.ident if place.view == "concept" else place.about if place.view == "pair" else None
-        if concept_id is None:
-            return None
-        if self.desk.list_name == "hypotheses":
-            row = self.desk.table.grid.current
-            if row is not None and self.came_from_list():
-                target = target_of(row, self.desk.table.grid.spec)
-                if target.concept_id == concept_id:
-                    return target
-        return Target("concept", concept_id, concept_id)
-
-    def do_reason(self, argument: str | None = None) -> None:
-        """Ask for a reason and write the verdict again with it."""
-        desk = self.desk
-        row = desk.table.grid.current if desk.place.is_table else None
-        target = target_of(row, desk.table.grid.spec) if row else self.page_target()
-        verdict = desk.reviewer.verdict(target.key) if target else None
-        if target is None or verdict is None:
-            desk.say("decide first, then give the reason", "warn")
-            return
-        view = desk.reviewer.held.get(target.key)
-
-        def done(text: str) -> None:
-            desk.reviewer.decide([target], verdict, text.strip() or None)
-
-        if argument is not None:
-            done(argument)
-        else:
-            self.ask_line(
-                "reason", f"reason for {verdict.value}: ", done, text=(view.reason or "") if view else ""
-            )
-
-    def do_name(self, argument: str | None = None) -> None:
-        """Ask for a name of the concept."""
-        desk = self.desk
-        row = desk.table.grid.current if desk.place.is_table else None
-        target = target_of(row, desk.table.grid.spec) if row else self.page_target()
-        if target is None:
-            desk.say("no concept here to name", "warn")
-            return
-        project = desk.session.project
-
-        def done(text: str) -> None:
-            desk.session.write("name", lambda: Written(project.set_name(target.concept_id, text), {}), ())
-
-        if argument is not None:
-            done(argument)
-        else:
-            self.ask_line("name", "name: ", done)
-
-    def do_undo(self, count: int | None = None) -> None:
-        """Take back."""
-        for _ in range(min(count or 1, 1000)):
-            self.desk.reviewer.undo()
-
-    def do_redo(self, count: int | None = None) -> None:
-        """Restore."""
-        for _ in range(min(count or 1, 1000)):
-            self.desk.reviewer.undo(is_redo=True)
-
-    def reload_names(self) -> None:
-        """A name changed: fetch what shows names again."""
-        for control in self.desk.tables.values():
-            control.grid.drop_pages()
-        if not self.desk.place.is_table:
-            self.ask_page()
-
-    def reload_tables(self) -> None:
-        """The index changed: open what is open again, at the same record."""
-        for control in self.desk.tables.values():
-            if control.cursor is not None:
-                control.open(control.wish, ident=control.current_ident())
-        if not self.desk.place.is_table:
-            self.ask_page()
 
     # -- tables -----------------------------------------------------------------------------------------
 
@@ -354,7 +187,7 @@ class Doing(Moving, Tools, Ruling, Running):
     def do_help(self) -> None:
         """Every action that works here; enter runs."""
         desk = self.desk
-        scopes = desk.scopes
+        scopes = desk.keyboard.scopes
         here = [a for a in act.ACTIONS if a.scope in scopes]
         here.sort(key=lambda a: -scopes.index(a.scope))
 
@@ -393,7 +226,7 @@ class Doing(Moving, Tools, Ruling, Running):
             self.desk.say(f"no command {word}" + (f"; {', '.join(names[:6])}" if names else ""), "warn")
             return
         ident = alias if alias in names else names[0]
-        if act.BY_ID[ident].scope not in self.desk.scopes:
+        if act.BY_ID[ident].scope not in self.desk.keyboard.scopes:
             self.desk.say(f"{ident} does not work here", "warn")
             return
         self.run(ident, argument=rest or None)
@@ -410,14 +243,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
-    """Sorted row numbers as (first, length) of their unbroken stretches."""
-    runs: list[tuple[int, int]] = []
-    for row in rows:
-        if runs and runs[-1][0] + runs[-1][1] == row:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((row, 1))
-    return runs

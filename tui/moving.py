@@ -100,7 +100,7 @@ class Moving:
                 history.append(value)
             done(value)
 
-        self.desk.ask_line(
+        self.desk.keyboard.ask_line(
             prompts.make(
                 label, remember, text=text, history=history, change=change, cancel=cancel, complete=complete
             )
@@ -114,7 +114,7 @@ class Moving:
         self.is_listing = True
         desk.show(place)
         lines("")
-        desk.ask_line(prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True))
+        desk.keyboard.ask_line(prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True))
 
     def _end_list(self) -> None:
         self.is_listing = False
@@ -189,7 +189,7 @@ class Moving:
         if control.name != "hypotheses" or control.cursor is None:
             desk.say("only hypotheses have verdicts", "warn")
             return
-        found = control.next_undecided(desk.reviewer.shown, step=step)
+        found = control.next_undecided(desk.reviewer.is_open, step=step)
         if found is not None and found >= 0:
             self.move_list(found)
         elif found is None:
@@ -330,8 +330,8 @@ class Moving:
     def do_back(self) -> None:
         """Back; on the first list: take the filter off, then say how to quit."""
         desk = self.desk
-        if desk.keys.pending:
-            desk.keys.reset()
+        if desk.keyboard.keys.pending:
+            desk.keyboard.keys.reset()
         elif desk.place.is_table and self.grid.selection():
             self.grid.clear_selection()
             desk.draw_where()

@@ -26,16 +26,25 @@ class Reviewer:
         self.last: tuple[Verdict, str | None] | None = None
 
     def shown(self, key: str) -> str | None:
-        """Verdict of a target; ``keep…`` while it is not on disk yet, None when undecided."""
+        """Verdict of a target; ``keep…`` while it is not on disk yet, ``keep~`` when it was
+        carried over from an older index, None when undecided.
+        """
         if key in self._pending:
             return self._pending[key][-1] or None
         view = self.held.get(key)
-        return view.verdict.value if view is not None else None
+        if view is None:
+            return None
+        return f"{view.verdict.value}~" if view.carried_from is not None else view.verdict.value
+
+    def is_open(self, key: str) -> bool:
+        """Nothing was decided here, or only carried over from an older index."""
+        shown = self.shown(key)
+        return shown is None or shown.endswith("~")
 
     def verdict(self, key: str) -> Verdict | None:
         """Verdict of a target, on disk or on its way there."""
         shown = self.shown(key)
-        return Verdict(shown.removesuffix("…")) if shown else None
+        return Verdict(shown.rstrip("…~")) if shown else None
 
     def decide(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None) -> None:
         """Write a verdict (None: clear) for some targets."""

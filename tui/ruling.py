@@ -1,10 +1,12 @@
 """Writing rules: every edit is saved and planned at once; undo takes edits back."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from engine.errors import ProsectError
 from engine.rule_views import PlanPreview, RuleText
+from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Rulebook
 from tui.tools import edit_outside
@@ -39,7 +41,7 @@ class RulesLike(Protocol):
         """Statements for verdicts that the text does not mention."""
 
 
-class Ruling:
+class Ruling(Moving):
     """Actions of the rules view."""
 
     desk: "Desk"
@@ -75,7 +77,7 @@ class Ruling:
     def do_rule_file(self, argument: str | None = None) -> None:
         """Open or begin another file."""
         if argument is None:
-            self.ask_line("rule-file", "rule file: ", lambda text: self.do_rule_file(text.strip()))  # type: ignore[attr-defined]  # of Moving
+            self.ask_line("rule-file", "rule file: ", lambda text: self.do_rule_file(text.strip()))
         elif argument:
             self.rule_name, self.preview = argument, None
             self.desk.go(Place("rules", argument))
@@ -173,19 +175,17 @@ class Ruling:
         line = self.book.statement(self._line()).stop
         self._type(line, "", lambda text: self.book.insert(line, text) if text.strip() else self.book)
 
-    def _type(self, line: int, text: str, change: "object") -> None:
-        assert callable(change)  # noqa: S101 - for the type checker
-
+    def _type(self, line: int, text: str, change: Callable[[str], Rulebook]) -> None:
         def done(typed: str) -> None:
             self._put(change(typed), line)
 
         def cancelled() -> None:
-            self.not_later()  # type: ignore[attr-defined]  # of Moving
+            self.not_later()
             self.ask_preview()
 
-        self.ask_line(  # type: ignore[attr-defined]  # of Moving
+        self.ask_line(
             "rule", f"{line + 1}: ", done, text=text, cancel=cancelled,
-            change=lambda typed: self.later(lambda: self.ask_preview(change(typed).text)),  # type: ignore[attr-defined]
+            change=lambda typed: self.later(lambda: self.ask_preview(change(typed).text)),
         )  # fmt: skip
 
     def do_switch_rule(self) -> None:

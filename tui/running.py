@@ -106,4 +106,4 @@ class Running:
             else:
                 desk.say("nothing was stopped")
 
-        desk.ask_line(prompts.make(f"stop run {ident} after saving? y/N ", done))
+        desk.keyboard.ask_line(prompts.make(f"stop run {ident} after saving? y/N ", done))

@@ -123,7 +123,7 @@ class TableControl:
         """Show the rows that a filter text matches."""
         self.open(Wish(text, self.wish.sort, self.wish.context_id), ident=self.current_ident())
 
-    def next_undecided(self, shown: Callable[[str], str | None], *, step: int = 1) -> int | None:
+    def next_undecided(self, is_open: Callable[[str], bool], *, step: int = 1) -> int | None:
         """The next loaded row without a verdict, −1 where missing rows come first, None at the end."""
         target = self.grid.spec.index("target")
         at = self.grid.cursor + step
@@ -132,7 +132,7 @@ class TableControl:
             if row is None:
                 self._edge = at - step
                 return -1
-            if shown(str(row.values[target])) is None:
+            if is_open(str(row.values[target])):
                 return at
             at += step
         return None

@@ -119,7 +119,7 @@ class Tools:
                 control.cursor.interrupt()
             control.failed()
         desk.is_seeking = False
-        desk.keys.reset()
+        desk.keyboard.keys.reset()
         desk.say("cancelled; ctrl+c again quits")
 
     def do_suspend(self) -> None:

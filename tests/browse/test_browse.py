@@ -248,3 +248,31 @@ def test_a_newer_index_is_followed(tmp_path: Path) -> None:
     assert browser.summary().index_hash == "next"
     assert len(old.rows(0, 10)) == 10
     browser.close()
+
+
+def test_a_verdict_follows_its_concept_into_a_new_index(tmp_path: Path) -> None:
+    """Latents 0–5 become 0–4 and 47: five are shared of seven in all."""
+    world = make_world(tmp_path, 60, 48)  # 8 concepts of 6 latents
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    rows = {r.values[cursor.spec.index("concept")]: r for r in cursor.rows(0, 8)}
+    kept, lost = (target_of(cursor, rows[name]) for name in ("concept 0", "concept 5"))
+    browser.set_verdict([kept], Verdict.SUPPRESS)
+    browser.set_verdict([lost], Verdict.KEEP)
+    browser.close()
+    with duckdb.connect(str(world.paths.index("world"))) as connection:
+        connection.execute("UPDATE concepts SET concept_id = 'new' || concept_id WHERE concept IN (0, 5)")
+        connection.execute("DELETE FROM concept_members WHERE concept = 0 AND latent = 5")
+        connection.execute("INSERT INTO concept_members VALUES (0, 47, 0.1)")
+        connection.execute("UPDATE concept_members SET latent = latent + 100 WHERE concept = 5")
+    again = Browser(world.paths, ReviewSettings(author="ana"))
+    views = again.verdicts()
+    carried = views["concept:new" + kept.ident]
+    assert (carried.verdict, carried.carried_from) == (Verdict.SUPPRESS, kept.key)
+    assert carried.match == pytest.approx(5 / 7)  # five shared, six and six latents
+    assert views[lost.key].is_orphaned
+    coverage = again.coverage()
+    assert (coverage.n_carried, coverage.n_orphaned) == (1, 1)
+    again.set_verdict([carried.target], Verdict.KEEP)
+    assert again.verdicts()[carried.target.key].carried_from is None
+    again.close()

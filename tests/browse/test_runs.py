@@ -70,9 +70,8 @@ def test_an_outcome_is_read_with_its_largest_forecasts_first(tmp_path: Path) -> 
     folder = write_run(tmp_path, START)
     concept = {
         "concept_id": "c", "name": "praise", "forecast": 0.1, "forecast_low": 0.0, "forecast_high": 0.2,
-        "chang"
-        ""
-        "e": 0.05, "change_low": 0.0, "change_high": 0.1, "is_moved": False, "agrees": True, "is_scored": True,
+        "change": 0.05, "change_low": 0.0, "change_high": 0.1, "is_moved": False, "agrees": True,
+        "is_scored": True,
     }  # fmt: skip
     rows = [concept, concept | {"name": "tea", "forecast": -0.4}, concept | {"is_scored": False}]
     (folder / "outcome.json").write_text(json.dumps({"lines": ["it moved"], "concepts": rows}))

@@ -99,6 +99,10 @@ def verdict_line(verdict: VerdictView | None, glyphs: Glyphs) -> Line:
         (f" by {one_line(verdict.author, 40)}", "dim"),
     ]
     spans.append((f" {verdict.time[:16].replace('T', ' ')}", "dim"))
+    if verdict.carried_from is not None:
+        spans.append(
+            (f"  ~ carried from an older index ({verdict.match or 0:.0%} alike): decide to confirm", "warn")
+        )
     if verdict.reason:
         spans.append((f"  {one_line(verdict.reason, 200)}", "text"))
     if verdict.disputed_by:

@@ -1,0 +1,173 @@
+"""From key events to actions: prompts, prefixes, and keys typed ahead of what they act on."""
+
+from typing import TYPE_CHECKING
+
+from textual import events
+
+from tui import actions as act
+from tui.prefix import ANY, Matched, PrefixMachine, Waiting
+from tui.prompts import Prompt
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from tui.desk import Desk
+    from tui.lines import Span
+
+NEVER_WAITS = frozenset({"cancel", "quit", "back", "redraw", "suspend"})
+MOVES = frozenset(
+    {
+        "down", "up", "first", "last", "half-down", "half-up", "page-down", "page-up", "record-next",
+        "record-previous", "hypotheses", "contexts", "pairs", "coverage", "history-back", "history-forward",
+        "last-view", "help", "palette", "command", "zoom", "column-left", "column-right", "undo", "redo",
+        "reload",
+    }
+)  # fmt: skip
+"""Actions that need no row or page to be here."""
+
+
+class Keyboard:
+    """Keys of one desk."""
+
+    def __init__(self, desk: "Desk") -> None:
+        self.desk = desk
+        self.keys = PrefixMachine()
+        self.prompt: Prompt | None = None
+        self._ahead: list[tuple[str, str | None]] = []
+        self._blocked: Matched | None = None
+        self._which_key: Timer | None = None
+
+    # -- keys -------------------------------------------------------------------------------------------
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Scopes of the keys that work here, general first."""
+        if self.desk.place.is_table:
+            return (
+                (act.GLOBAL, act.GRID, act.REVIEW)
+                if self.desk.list_name == "hypotheses"
+                else (act.GLOBAL, act.GRID)
+            )
+        if self.desk.place.view == "concept":
+            return (act.GLOBAL, act.PAGE, act.REVIEW)
+        if self.desk.place.view == "pair":
+            return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.desk.place.about else []))
+        if self.desk.place.view == "rules":
+            return (act.GLOBAL, act.PAGE, act.RULES)
+        if self.desk.place.view in ("runs", "run"):
+            return (act.GLOBAL, act.PAGE, act.RUNS)
+        return (act.GLOBAL, act.PAGE)
+
+    def press(self, event: events.Key) -> None:
+        """Every key comes here."""
+        event.stop()
+        event.prevent_default()
+        self._ahead.append((key_name(event), event.character))
+        self.take_keys()
+
+    def take_keys(self) -> None:
+        """Take the keys that were typed, as far as what they act on is here; the rest waits for answers."""
+        while self._ahead or self._blocked is not None:
+            if self._blocked is not None:
+                if self._is_waiting_for(self._blocked.action):
+                    self._skip_wait()
+                    return
+                found, self._blocked = self._blocked, None
+                self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+                continue
+            key, character = self._ahead.pop(0)
+            self._take_key(key, character)
+
+    def _skip_wait(self) -> None:
+        """Keys that never wait, typed while others do: cancel and quit."""
+        for i, (key, _) in enumerate(self._ahead):
+            if key in {"ctrl+c", "Q", "ctrl+q", "escape"}:
+                self._blocked = None
+                del self._ahead[:i]
+                self._take_key(*self._ahead.pop(0))
+                return
+
+    def _is_waiting_for(self, action: str) -> bool:
+        if action in NEVER_WAITS:
+            return False
+        if self.desk.place.is_table:
+            control = self.desk.table
+            if control.is_opening or self.desk.is_seeking:
+                return True
+            return action not in MOVES and control.grid.n_rows > 0 and control.grid.current is None
+        return (
+            self.desk.detail is None
+            and self.desk.place.view in ("concept", "context", "pair")
+            and action not in MOVES
+        )
+
+    def _take_key(self, key: str, character: str | None) -> None:
+        if self.prompt is not None:
+            self._prompt_key(self.prompt, key, character)
+            return
+        had_message, self.desk.message = bool(self.desk.message), ()
+        found = self.keys.feed(key, act.bindings(self.scopes))
+        if isinstance(found, Matched):
+            if self._is_waiting_for(found.action):
+                self._blocked = found
+                return
+            self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+            if had_message and not self.desk.message and self.prompt is None:
+                self.desk.draw_bottom()
+        elif isinstance(found, Waiting):
+            self._wait(found)
+        else:
+            self.desk.say(f"{found.keys} means nothing here; ? shows the keys", "warn")
+
+    def paste(self, event: events.Paste) -> None:
+        """Pasted text goes into the line being typed, never into keys."""
+        event.stop()
+        if self.prompt is not None:
+            self.prompt.typing.insert(event.text)
+            self._typed(self.prompt)
+
+    def _wait(self, found: Waiting) -> None:
+        self.desk.bar("bottom").set_line(((found.keys, "key"), (" …", "dim")))
+        if self._which_key is not None:
+            self._which_key.stop()
+        self._which_key = self.desk.set_timer(0.3, self._show_continuations)
+
+    def _show_continuations(self) -> None:
+        following = self.keys.continuations(act.bindings(self.scopes))
+        if following and self.prompt is None:
+            spans: list[Span] = [(self.keys.pending + "  ", "key")]
+            for key, ident in following:
+                spans += [(key.replace(ANY, "a–z"), "key"), (f" {ident}  ", "dim")]
+            self.desk.bar("bottom").set_line(tuple(spans))
+
+    def _prompt_key(self, prompt: Prompt, key: str, character: str | None) -> None:
+        if key in {"escape", "ctrl+c"}:
+            self.prompt = None
+            self.desk.draw_bottom()
+            if prompt.cancel is not None:
+                prompt.cancel()
+        elif key == "enter":
+            self.prompt = None
+            self.desk.draw_bottom()
+            prompt.done(prompt.typing.text)
+        elif prompt.is_list and key in {"up", "down", "ctrl+p", "ctrl+n"}:
+            self.desk.page.step(-1 if key in {"up", "ctrl+p"} else 1)
+        elif prompt.typing.key(key if key != "space" else " ", character):
+            self._typed(prompt)
+
+    def _typed(self, prompt: Prompt) -> None:
+        self.desk.draw_bottom()
+        if prompt.change is not None:
+            prompt.change(prompt.typing.text)
+
+    def ask_line(self, prompt: Prompt) -> None:
+        """Let the person type a line."""
+        self.prompt = prompt
+        self.desk.draw_bottom()
+
+
+def key_name(event: events.Key) -> str:
+    """Keys as the action table writes them: the character where there is one, else the key's name."""
+    if event.character is not None and event.character.isprintable():
+        return "space" if event.character == " " else event.character
+    return {"ctrl+j": "enter", "return": "enter"}.get(event.key, event.key)
