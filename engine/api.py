@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from engine.compiler.export import ExportReport
     from engine.compiler.records import Plan
     from engine.compiler.verbs import CompileResult
-    from engine.ingest.run import SourceSpec
-    from engine.pipeline.audit import AuditReport
+    from engine.ingest.run import SourcePreview, SourceSpec
+    from engine.pipeline.audit import AuditReport, ReportLine
     from engine.pipeline.checks import NamedDecomposition
+    from engine.pipeline.garbage import Garbage
     from engine.pipeline.outcome import NamedOutcome
+    from engine.pipeline.prepare import Examined
     from engine.pipeline.shape import CompileOptions, Decisions
     from engine.pipeline.train import Started
+    from engine.reading.run import ReadingReport
     from engine.rules.diagnostics import Diagnostic
     from engine.stats.auc import ArmResult
     from engine.stats.selftest import ContextsResult, NullResult, PlantResult
@@ -72,6 +75,31 @@ def sample_folder() -> Path:
     raise StoreError(
         "this installation carries no sample data", hint="install prosect from its wheel or checkout"
     )
+
+
+def preview_source(source: "SourceSpec", n: int = 10) -> "SourcePreview":
+    """What a source looks like: guessed format, columns, the first pairs."""
+    from engine.ingest.run import preview
+
+    return preview(source, n)
+
+
+def examine(
+    project: Path | None,
+    reader: str | None,
+    *,
+    layer: int | None = None,
+    sae: str | None = None,
+    n_pairs: int | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> "Examined":
+    """This machine, and what reading with a reader would cost on it."""
+    from engine.pipeline.audit import ReaderChoice
+    from engine.pipeline.prepare import examine as look
+
+    paths = ProjectPaths(project) if project is not None else None
+    settings = load_settings(paths.settings if paths is not None else None, overrides)
+    return look(paths, ReaderChoice(reader, layer, sae) if reader else None, n_pairs, settings)
 
 
 def format_rules(path: Path, *, check_only: bool = False) -> bool:
@@ -157,6 +185,51 @@ class Project:
         return audit(
             self.paths, sources, ReaderChoice(reader, layer, sae), self.settings, progress or NullProgress()
         )
+
+    def ingest(
+        self, sources: "Sequence[SourceSpec]", *, progress: Progress | None = None
+    ) -> "tuple[tuple[ReportLine, ...], dict[str, Any]]":
+        """Files to pairs only; the report in lines and whole."""
+        from engine.ingest.run import ingest
+        from engine.pipeline.audit import ingest_lines
+
+        self.paths.root.mkdir(parents=True, exist_ok=True)
+        report = ingest(sources, self.paths.pairs_dir, self.settings.ingest, progress or NullProgress())
+        return ingest_lines(report), report.as_dict()
+
+    def read(
+        self,
+        reader: str,
+        *,
+        layer: int | None = None,
+        sae: str | None = None,
+        progress: Progress | None = None,
+    ) -> "ReadingReport":
+        """Read the pairs without building an index; processes share the shards by RANK and WORLD_SIZE."""
+        from engine.pipeline.audit import ReaderChoice
+        from engine.pipeline.prepare import read_only
+
+        return read_only(
+            self.paths, ReaderChoice(reader, layer, sae), self.settings, progress or NullProgress()
+        )
+
+    def train_sae(self, model: str, layer: int, *, progress: Progress | None = None) -> dict[str, Any]:
+        """Train an SAE on the pairs' own activations; the same settings give the same one back."""
+        from engine.pipeline.prepare import train_sae
+
+        return train_sae(self.paths, model, layer, self.settings, progress or NullProgress())
+
+    def garbage(self, *, with_cache: bool = False) -> "list[Garbage]":
+        """What nothing points to any more."""
+        from engine.pipeline.garbage import find_garbage
+
+        return find_garbage(self.paths, with_cache=with_cache)
+
+    def remove(self, garbage: "list[Garbage]") -> int:
+        """Remove garbage; bytes freed."""
+        from engine.pipeline.garbage import remove_garbage
+
+        return remove_garbage(garbage)
 
     def listing(self, table: str, filter_text: str = "", sort: str = "", limit: int = 40) -> Listing:
         """The first rows of a table.

@@ -1,14 +1,18 @@
 """Commands that make a project: ``demo``, ``audit``."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import progress_for
+
+if TYPE_CHECKING:
+    from engine.pipeline.audit import ReportLine
 
 
 @click.command("audit")
@@ -49,14 +53,14 @@ def audit_command(
     """
     from engine.api import Project, source_specs
 
-    specs = source_specs(sources, names=names, format_=format_, mapping=_mapping(mapping))
+    specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))
     with progress_for(plain=plain, as_json=as_json) as progress:
         report = project.audit(specs, reader, layer=layer, sae=sae, progress=progress)
     if as_json:
         write_json(report)
         return
-    show_report(report, plain=plain)
+    show_report(report.lines, plain=plain)
     click.echo(f"\nopen it: prosect open {output}")
 
 
@@ -88,7 +92,7 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
     if as_json:
         write_json(report)
         return
-    show_report(report, plain=plain)
+    show_report(report.lines, plain=plain)
     if sys.stdout.isatty() and sys.stdin.isatty() and not plain:
         from engine.cli.workstation import open_workstation
 
@@ -98,9 +102,9 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
     click.echo(f"\nopen it in a terminal: prosect open {output}")
 
 
-def show_report(report: Any, *, plain: bool) -> None:
+def show_report(lines: "Sequence[ReportLine]", *, plain: bool) -> None:
     """What was read, dropped and found, in a few lines."""
-    rows = [(line.what, line.n, line.remark) for line in report.lines]
+    rows = [(line.what, line.n, line.remark) for line in lines]
     write_table(("what", "n", ""), rows, plain=plain, flexible=2)
 
 
@@ -112,7 +116,8 @@ def _top_hypotheses(project: Any, *, plain: bool, limit: int = 15) -> None:
     show_rows(listing.spec, listing.rows, plain=plain)
 
 
-def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+def parse_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``("prompt=question",)`` → ``{"prompt": "question"}``."""
     mapping = {}
     for text in pairs:
         field, separator, column = text.partition("=")

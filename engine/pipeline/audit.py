@@ -278,27 +278,31 @@ def _facts(
     }
 
 
-def _lines(
-    ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
-) -> tuple[ReportLine, ...]:
+def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
+    """What ingest read, dropped, repaired and noted."""
     lines = [ReportLine("rows read", ingested.rows_read, f"from {len(ingested.sources)} sources")]
-    lines += [
-        ReportLine(f"  dropped: {reason}", n, "see pairs/report.parquet")
-        for reason, n in ingested.dropped.items()
-        if n
-    ]
+    for reason, n in ingested.dropped.items():
+        lines.append(ReportLine(f"  dropped: {reason}", n, "listed in pairs/report.parquet"))
     lines.append(ReportLine("pairs", ingested.pairs, f"in {ingested.groups:,} prompt groups"))
     lines += [ReportLine(f"  label {label}", n, "") for label, n in ingested.labels.items() if n]
     lines += [ReportLine(f"  repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
     lines += [ReportLine(f"  noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]
-    lines.append(
-        ReportLine("pairs with readings", read.n_pairs_done, f"{read.n_tokens:,} tokens read just now")
-    )
-    lines.append(ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"))
+    if ingested.evaluation_pairs:
+        lines.append(ReportLine("  of an evaluation set", ingested.evaluation_pairs, "refused for training"))
+    lines += [ReportLine("  remark", 1, remark) for remark in ingested.remarks]
+    return tuple(lines)
+
+
+def _lines(
+    ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
+) -> tuple[ReportLine, ...]:
     coverage = facts["coverage"]
     share = f"cover {coverage['share_pairs']:.0%} of pairs, {coverage['share_activation']:.0%} of activation"
-    lines.append(ReportLine("concepts", facts["n_concepts"], share))
-    lines.append(
-        ReportLine("hypotheses", facts["n_hypotheses"], f"in {facts['n_contexts']:,} contexts and everywhere")
+    contexts = f"in {facts['n_contexts']:,} contexts and everywhere"
+    return (
+        *ingest_lines(ingested),
+        ReportLine("pairs with readings", read.n_pairs_done, f"{read.n_tokens:,} tokens read just now"),
+        ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),
+        ReportLine("concepts", facts["n_concepts"], share),
+        ReportLine("hypotheses", facts["n_hypotheses"], contexts),
     )
-    return tuple(lines)

@@ -24,6 +24,24 @@ def save_spec(reader_dir: Path, spec: "ReaderSpec") -> None:
     )
 
 
+def read_spec(paths: ProjectPaths, reader_hash: str) -> "ReaderSpec":
+    """What the reader of an index was made of.
+
+    Raises:
+        ModelError: the record is missing or damaged.
+    """
+    from engine.reading.spec import ReaderSpec
+
+    path = paths.reader_dir(reader_hash) / _SPEC
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return ReaderSpec(**{f.name: raw[f.name] for f in fields(ReaderSpec)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} is missing or damaged", hint="run the same `prosect audit` again"
+        ) from error
+
+
 def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> "Reader":
     """The reader of an index, loaded again.
 
@@ -31,16 +49,8 @@ def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> 
         ModelError: its checkpoint or SAE is gone or has changed.
     """
     from engine.reading.reader import open_reader
-    from engine.reading.spec import ReaderSpec
 
-    path = paths.reader_dir(reader_hash) / _SPEC
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        spec = ReaderSpec(**{f.name: raw[f.name] for f in fields(ReaderSpec)})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path} is missing or damaged", hint="run the same `prosect audit` again"
-        ) from error
+    spec = read_spec(paths, reader_hash)
     reader = open_reader(spec, settings)
     if reader.reader_hash != reader_hash:
         raise ModelError(

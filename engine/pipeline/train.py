@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import TrainError
 from engine.manifest import hash_json, read_manifest, write_json
 from engine.paths import ProjectPaths
+from engine.pipeline.interventions import prepare_interventions
 from engine.progress import Progress
 from engine.settings import TrainingSettings
 from engine.store.concepts import load_concepts, load_pairs
@@ -56,7 +57,9 @@ def start_run(
     from engine.training.run import train
 
     shaped = shaped_facts(shaped_dir)
-    settings = replace(settings, model=settings.model or _reader_model(paths, shaped["index"]))
+    reader = _reader_of(paths, shaped["index"])
+    settings = replace(settings, model=settings.model or _trainable(reader))
+    prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     run_dir = run_dir or paths.runs_dir / hash_json([shaped["hash"], asdict(settings)])[:12]
     forecast_path, forecast = write_forecast(paths, shaped_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -176,10 +179,15 @@ def read_ledger(shaped_dir: Path, pair_ids: tuple[str, ...]) -> Ledger:
     )
 
 
-def _reader_model(paths: ProjectPaths, index_hash: str) -> str:
-    """The checkpoint that read the pairs: by default the one that training starts from."""
+def _reader_of(paths: ProjectPaths, index_hash: str) -> dict[str, Any]:
+    """Facts about the reader of an index."""
     with Store(paths.index(index_hash)) as store:
-        reader: Mapping[str, Any] = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))
+        facts: dict[str, Any] = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))
+    return facts
+
+
+def _trainable(reader: Mapping[str, Any]) -> str:
+    """The checkpoint that read the pairs: by default the one that training starts from."""
     if not reader["is_causal"]:
         raise TrainError(
             f"the reader {reader['model']} is an encoder and cannot be trained",

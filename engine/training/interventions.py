@@ -112,19 +112,24 @@ def refuse_unknown_methods(shaped_dir: Path, found: Sequence[Intervention]) -> N
     """Refuse a dataset whose rules ask the trainer for something that nobody prepared.
 
     Raises:
-        TrainError: the lock lists more training statements than there are interventions.
+        TrainError: the lock names a training statement without an intervention.
     """
     lock = shaped_dir / "lock.json"
     if not lock.exists():
         return
     try:
-        asked = list(json.loads(lock.read_text(encoding="utf-8")).get("training", []))
-    except (OSError, ValueError, AttributeError) as error:
+        entries = json.loads(lock.read_text(encoding="utf-8")).get("training", [])
+        # An inoculation is a column of the data; everything else has to be prepared.
+        missing = [
+            str(entry["line"])
+            for entry in entries
+            if entry["kind"] != "inoculate" and entry["name"] not in {item.name for item in found}
+        ]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise TrainError(f"{lock} is damaged", hint="compile the dataset again") from error
-    if len(asked) != len(found):
+    if missing:
         raise TrainError(
-            f"the rules ask for {len(asked)} things to be done while training, {len(found)} are prepared: "
-            + "; ".join(asked),
+            "the rules ask for what nobody prepared: " + "; ".join(missing),
             hint="remove these statements, or use `suppress … by matching` or an offset instead",
         )
 

@@ -190,9 +190,8 @@ def test_a_run_with_interventions_finishes_differs_and_is_another_run(llama: Pat
     plain = write_shaped(tmp_path / "plain", rows)
     shaped = write_shaped(tmp_path / "shaped", rows)
     write_interventions(shaped, (STEER, ABLATE))
-    (shaped / "lock.json").write_text(
-        json.dumps({"training": ["steer @x by 0.5 at layer 0", "ablate @y at layer 0"]})
-    )
+    asked = [{"name": i.name, "kind": i.kind, "line": f"{i.kind} @x at layer 0"} for i in (STEER, ABLATE)]
+    (shaped / "lock.json").write_text(json.dumps({"training": asked}))
     assert [item.content_hash for item in read_interventions(shaped)] == [
         STEER.content_hash,
         ABLATE.content_hash,
@@ -208,9 +207,14 @@ def test_a_run_with_interventions_finishes_differs_and_is_another_run(llama: Pat
 
 def test_statements_that_nobody_prepared_are_refused(llama: Path, tmp_path: Path) -> None:
     shaped = write_shaped(tmp_path / "shaped", make_rows())
-    (shaped / "lock.json").write_text(json.dumps({"training": ["mask tokens where @x > 0.3"]}))
-    with pytest.raises(TrainError, match="1 things to be done while training, 0 are prepared: mask tokens"):
+    asked = [
+        {"name": "m", "kind": "mask", "line": "m: mask tokens where @x > 0.3", "tokens": []},
+        {"name": "i", "kind": "inoculate", "line": "i: inoculate …", "text": "…"},
+    ]
+    (shaped / "lock.json").write_text(json.dumps({"training": asked}))
+    with pytest.raises(TrainError, match="nobody prepared: m: mask tokens"):
         train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    (shaped / "lock.json").unlink()
     write_interventions(shaped, (replace(ABLATE, layer=7),))
     with pytest.raises(ModelError, match="no layer 7"):
         train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())

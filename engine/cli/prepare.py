@@ -1,0 +1,200 @@
+"""Single steps and housekeeping: ``ingest``, ``read``, ``sae``, ``doctor``, ``gc``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.audit import parse_mapping, show_report
+from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.output import write_json, write_table
+from engine.cli.progress import progress_for
+from engine.safe_text import one_line
+
+if TYPE_CHECKING:
+    from engine.ingest.run import SourcePreview
+    from engine.records import Message
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_LAYER = click.option("--layer", type=int, help="Block after which the residual stream is read.")
+_SAE = click.option("--sae", metavar="SAE", help="SAE folder or release:id, when the reader names none.")
+
+
+@click.command("ingest")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", type=_FOLDER, metavar="DIR", help="Project folder; needed unless --preview.")
+@click.option("--preview", is_flag=True, help="Show the guessed format and ten pairs, write nothing.")
+@click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order.")
+@click.option("--format", "format_", help="Format of the files when it is guessed wrongly.")
+@click.option(
+    "--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Map a generic table; may be repeated."
+)
+@set_option
+@output_options
+def ingest_command(
+    sources: tuple[str, ...], output: Path | None, preview: bool, names: tuple[str, ...], format_: str | None,
+    mapping: tuple[str, ...], assignments: tuple[str, ...], plain: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Turn dataset files into pairs, groups and folds, with a report of every row dropped or repaired."""
+    from engine.api import Project, preview_source, source_specs
+
+    specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
+    if preview:
+        for spec in specs:
+            _show_preview(preview_source(spec), plain=plain, as_json=as_json)
+        return
+    if output is None:
+        raise click.UsageError("name a project folder with -o DIR, or look first with --preview")
+    project = Project(output, overrides=parse_assignments(assignments))
+    with progress_for(plain=plain, as_json=as_json) as progress:
+        lines, report = project.ingest(specs, progress=progress)
+    if as_json:
+        write_json(report)
+    else:
+        show_report(lines, plain=plain)
+
+
+def _show_preview(seen: "SourcePreview", *, plain: bool, as_json: bool) -> None:
+    if as_json:
+        write_json(seen)
+        return
+    described = " (known from descriptions only)" if seen.from_description else ""
+    click.echo(f"{one_line(seen.path)}: {seen.format_title}{described}")
+    rows = [(p.label, *(_start(m) for m in (p.prompt, p.chosen, p.rejected))) for p in seen.pairs]
+    write_table(("label", "prompt", "chosen", "rejected"), rows, plain=plain)
+
+
+def _start(messages: "tuple[Message, ...]") -> str:
+    return one_line(" ".join(m.content for m in messages), 60)
+
+
+@click.command("read")
+@project_argument
+@click.option(
+    "--reader", required=True, metavar="R", help="Folder with reader.toml, a preset, or a checkpoint."
+)
+@_LAYER
+@_SAE
+@set_option
+@output_options
+def read_command(
+    project: Path,
+    reader: str,
+    layer: int | None,
+    sae: str | None,
+    assignments: tuple[str, ...],
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Read a project's pairs only; for many processes at once.
+
+    torchrun --no-python --nproc-per-node N prosect read DIR --reader R; then `prosect audit` builds
+    the index.
+    """
+    from engine.api import Project
+
+    opened = Project(project, overrides=parse_assignments(assignments))
+    with progress_for(plain=plain, as_json=as_json) as progress:
+        report = opened.read(reader, layer=layer, sae=sae, progress=progress)
+    if as_json:
+        write_json(report.as_dict())
+    else:
+        write_table(("what", "n"), list(report.as_dict().items()), plain=plain)
+
+
+@click.command("sae")
+@project_argument
+@click.option("--model", required=True, metavar="CHECKPOINT", help="Folder or hub id.")
+@click.option("--layer", type=int, required=True, help="Block after which the SAE reads.")
+@click.option(
+    "--latents", "n_latents", type=click.IntRange(2), help="Default: eight times the model's width."
+)
+@click.option("--k", type=click.IntRange(1), help="Latents that fire per token.")
+@click.option("--tokens", "n_tokens", type=click.IntRange(1000), help="Tokens that training sees.")
+@set_option
+@output_options
+def sae_command(
+    project: Path,
+    model: str,
+    layer: int,
+    assignments: tuple[str, ...],
+    plain: bool,
+    as_json: bool,
+    **options: int | None,
+) -> None:
+    """Train a TopK SAE on the pairs' own activations, for a model that has none."""
+    from engine.api import Project
+
+    overrides = parse_assignments(assignments)
+    given = {key: value for key, value in options.items() if value is not None}
+    overrides["sae"] = overrides.get("sae", {}) | given
+    opened = Project(project, overrides=overrides)
+    with progress_for(plain=plain, as_json=as_json) as progress:
+        report = opened.train_sae(model, layer, progress=progress)
+    if as_json:
+        write_json(report)
+        return
+    checked = [(key, value) for key, value in report["check"].items() if isinstance(value, int | float)]
+    rows = [*((key, value) for key, value in report.items() if key != "check"), *checked]
+    write_table(("what", ""), rows, plain=plain)
+    reader = f"--reader {model} --layer {layer} --sae {report['folder']}"
+    click.echo(f"\nread with it: prosect audit FILE {reader} -o {project}")
+
+
+@click.command("doctor")
+@click.option(
+    "--project", type=_FOLDER, metavar="DIR", help="Take number and lengths of pairs from this project."
+)
+@click.option("--reader", metavar="R", help="Estimate what reading with it costs.")
+@_LAYER
+@_SAE
+@click.option("-n", "--pairs", "n_pairs", type=click.IntRange(1), help="Pairs to plan for.")
+@set_option
+@output_options
+def doctor_command(
+    project: Path | None, reader: str | None, layer: int | None, sae: str | None, n_pairs: int | None,
+    assignments: tuple[str, ...], plain: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """This machine, and the hours, memory and disk that a reading would take on it."""
+    from engine.api import examine
+
+    found = examine(
+        project, reader, layer=layer, sae=sae, n_pairs=n_pairs, overrides=parse_assignments(assignments)
+    )
+    if as_json:
+        write_json(found)
+        return
+    machine = found.machine
+    rows = [(name, getattr(machine, name)) for name in machine.__slots__ if name != "packages"]
+    write_table(("machine", ""), [*rows, *machine.packages.items()], plain=plain)
+    if found.cost is None:
+        return
+    write_table(("assumed", ""), list(found.assumed.items()), plain=plain)
+    cost = found.cost.as_dict()
+    problems = cost.pop("problems")
+    write_table(("reading", ""), list(cost.items()), plain=plain)
+    for problem in problems:
+        click.echo(f"problem: {problem}")
+
+
+@click.command("gc")
+@project_argument
+@click.option("--remove", is_flag=True, help="Remove what is listed.")
+@click.option("--cache", "with_cache", is_flag=True, help="Also what can be computed again.")
+@output_options
+def gc_command(project: Path, remove: bool, with_cache: bool, plain: bool, as_json: bool) -> None:
+    """List what nothing points to: old indexes, arrays and readings, leftovers of killed processes."""
+    from engine.api import Project
+
+    opened = Project(project)
+    found = opened.garbage(with_cache=with_cache)
+    if as_json:
+        write_json(found)
+    else:
+        rows = [(str(g.path.relative_to(project)), round(g.n_bytes / 1e6, 3), g.why) for g in found]
+        write_table(("path", "MB", "why"), rows, plain=plain)
+    if remove:
+        freed = opened.remove(found)
+        click.echo(f"{freed / 1e6:,.1f} MB removed", err=as_json)
+    elif found and not as_json:
+        click.echo("\nnothing was removed; --remove does it")

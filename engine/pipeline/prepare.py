@@ -1,0 +1,144 @@
+"""Single steps before an audit: ingest only, read only, train an SAE, look what a reading would cost."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import StoreError
+from engine.manifest import hash_file, hash_json, read_manifest
+from engine.paths import ProjectPaths
+from engine.pipeline.readers import save_spec
+from engine.progress import Progress
+from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.pipeline.audit import ReaderChoice
+    from engine.reading.doctor import Machine, ReadingCost
+    from engine.reading.run import ReadingReport
+
+
+def require_pairs(paths: ProjectPaths) -> None:
+    """Raises ``StoreError`` where nothing has been ingested."""
+    if read_manifest(paths.pairs_dir) is None:
+        raise StoreError(
+            f"{paths.root} has no pairs", hint="`prosect ingest FILE -o DIR` or `prosect audit FILE …`"
+        )
+
+
+def read_only(
+    paths: ProjectPaths, choice: "ReaderChoice", settings: Settings, progress: Progress
+) -> "ReadingReport":
+    """Read a project's pairs without building an index: one of several processes, or before a long night.
+
+    Shards are shared by ``RANK`` and ``WORLD_SIZE`` as torchrun sets them.
+    """
+    from engine.reading.reader import open_reader
+    from engine.reading.run import read_pairs
+    from engine.reading.spec import load_reader_spec
+
+    require_pairs(paths)
+    spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    reader = open_reader(spec, settings.reading)
+    reader_dir = paths.reader_dir(reader.reader_hash)
+    save_spec(reader_dir, reader.spec)
+    return read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
+
+
+def train_sae(
+    paths: ProjectPaths, model: str, layer: int, settings: Settings, progress: Progress
+) -> dict[str, Any]:
+    """Train an SAE on the pairs' own activations into sae/<hash>; one that is there is returned as it is.
+
+    Returns:
+        the report: folder, size, tokens, seconds and the check on pairs it has not seen.
+    """
+    require_pairs(paths)
+    asked = [hash_file(paths.pairs), model, layer, asdict(settings.sae), settings.reading.max_tokens]
+    folder = paths.root / "sae" / hash_json(asked)[:16]
+    report = folder / "report.json"
+    if report.exists():  # written last
+        kept: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        return kept
+    from engine.reading.sae_training import train_sae
+    from engine.reading.spec import ReaderSpec
+
+    spec = ReaderSpec(model=model, layer=layer)
+    return train_sae(paths.pairs, spec, folder, settings.sae, settings.reading, progress).as_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What this machine is, and what a reading would cost on it."""
+
+    machine: "Machine"
+    cost: "ReadingCost | None"
+    """None where no reader was named."""
+    assumed: dict[str, Any]
+    """What was taken for granted: tokens per text, latents per token."""
+
+
+def examine(
+    paths: ProjectPaths | None, choice: "ReaderChoice | None", n_pairs: int | None, settings: Settings
+) -> Examined:
+    """Look at the machine and, for a reader, estimate hours, memory and disk before anyone starts.
+
+    Args:
+        paths: a project whose pairs are counted and measured; None: assumed lengths.
+        choice: the reader; None: only the machine.
+        n_pairs: pairs to plan for; None: those of the project.
+        settings: device and dtype.
+    """
+    from engine.reading.doctor import inspect_machine, reading_cost, sae_shape, shape_of
+    from engine.reading.spec import load_reader_spec
+
+    machine = inspect_machine(paths.root if paths is not None else Path.cwd(), settings.reading)
+    if choice is None:
+        return Examined(machine, None, {})
+    spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    shape = shape_of(spec.model, spec.revision)
+    n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
+    lengths = _mean_lengths(paths) if paths is not None else None
+    n_known, prompt, response = lengths or (0, 250.0, 300.0)
+    assumed = {
+        "pairs": n_pairs or n_known or 10_000,
+        "prompt tokens": round(prompt, 1),
+        "response tokens": round(response, 1),
+        "latents": n_latents,
+        "latents per token": spec.expected_l0 or l0,
+        "lengths are": "measured on this project (4 characters a token)" if lengths else "assumed",
+    }
+    cost = reading_cost(
+        machine,
+        shape,
+        layer=spec.layer if spec.layer is not None else shape.n_layers // 2,
+        n_latents=n_latents,
+        l0=spec.expected_l0 or l0,
+        n_pairs=n_pairs or n_known or 10_000,
+        prompt_tokens=prompt,
+        response_tokens=response,
+        store_residuals=settings.reading.store_residuals,
+    )
+    return Examined(machine, cost, assumed)
+
+
+_CHARACTERS_PER_TOKEN = 4.0
+_SAMPLED = 2000
+
+
+def _mean_lengths(paths: ProjectPaths) -> tuple[int, float, float] | None:
+    """Pairs, and mean tokens of prompts and responses by their characters; None before ingest."""
+    if not paths.pairs.exists():
+        return None
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(paths.pairs, columns=["prompt", "chosen", "rejected"])
+    rows = table.slice(0, _SAMPLED).to_pylist()
+    if not rows:
+        return None
+
+    def mean(*columns: str) -> float:
+        texts = [sum(len(m["content"] or "") for m in row[c]) for row in rows for c in columns]
+        return sum(texts) / len(texts) / _CHARACTERS_PER_TOKEN
+
+    return table.num_rows, mean("prompt"), mean("chosen", "rejected")
