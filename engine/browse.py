@@ -298,7 +298,8 @@ class Browser:
 
     def draft_rules(self, text: str) -> tuple[str, ...]:
         """Statements for suppress and amplify verdicts that a rule text does not mention."""
-        return self.drafts.lines_for(tuple(self.verdicts().values()), text)
+        targets = {s.concept_id for s in self.plan_preview(text).shifts if s.is_target}
+        return self.drafts.lines_for(tuple(self.verdicts().values()), text, targets)
 
     # -- runs -------------------------------------------------------------------------------------------
 

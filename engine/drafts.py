@@ -6,7 +6,7 @@ The compiler is imported with the first preview, not when a project is opened.
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,10 +87,13 @@ class RuleDrafts:
             raise RuleError(f"{name!r} is no name for a rule file", hint="letters, digits, space, dot, dash")
         return self._paths.rules_dir / f"{name}.rules"
 
-    def lines_for(self, verdicts: Sequence[VerdictView], text: str) -> tuple[str, ...]:
+    def lines_for(
+        self, verdicts: Sequence[VerdictView], text: str, targets: Collection[str] = ()
+    ) -> tuple[str, ...]:
         """Statements for suppress and amplify verdicts that a text does not mention yet.
 
-        Concepts are named by id, which survives a new index; the label stands in a comment.
+        Concepts are named by id, which survives a new index; the label stands in a comment. ``targets``
+        are the ids of concepts that the text shapes already, under whatever name.
         """
         lines: list[str] = []
         for view in verdicts:
@@ -100,6 +103,8 @@ class RuleDrafts:
                 or ident[:12] in text
                 or view.is_orphaned
             ):
+                continue
+            if ident in targets and view.target.context_id is None:
                 continue
             label = " ".join(view.name.split())[:80]
             alias = f"c_{ident[:8]}"
@@ -158,7 +163,8 @@ def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
 def _finding(found: "Diagnostic", text: str) -> RuleFinding:
     from engine.rules.diagnostics import Severity, line_and_column
 
-    line, column = line_and_column(text, min(found.place.start, len(text)))
+    is_about_all = found.place.end <= found.place.start
+    line, column = (0, 1) if is_about_all else line_and_column(text, min(found.place.start, len(text)))
     width = max(found.place.end - found.place.start, 1)
     is_error = found.severity is Severity.ERROR
     return RuleFinding(is_error, found.code, found.message, found.help, line, column, width)

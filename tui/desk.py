@@ -145,6 +145,11 @@ class Desk(Screen[None]):
         return min(max((self.size.width or self.app.size.width) * 2 // 5, 45), 90)
 
     @property
+    def is_idle(self) -> bool:
+        """Nothing that was asked is still under way."""
+        return self.is_attached and self.session.n_waiting == 0
+
+    @property
     def root(self) -> str:
         """The project's folder."""
         return self.summary.root if self.summary is not None else "."

@@ -7,6 +7,7 @@ order of the keys.
 
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -159,6 +160,8 @@ class Session:
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
         self._is_closed = False
+        self._n_begun = self._n_done = 0
+        self._count = threading.Lock()
 
     def ask(self, purpose: str, question: Callable[[], Any], *, is_slow: bool = False) -> int:
         """Answer a question in the background; older questions of this purpose no longer matter.
@@ -169,13 +172,20 @@ class Session:
         if self._is_closed:
             return generation
         self._latest[purpose] = generation
+        self._n_begun += 1
         (self._slow if is_slow else self._readers).submit(self._run, purpose, generation, question)
         return generation
 
     def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> None:
         """Run a write after all writes before it; every one of them is answered."""
         if not self._is_closed:
+            self._n_begun += 1
             self._writer.submit(self._run, purpose, 0, command, keys)
+
+    @property
+    def n_waiting(self) -> int:
+        """Questions and writes that were not answered yet."""
+        return self._n_begun - self._n_done
 
     def is_current(self, answer: Answer) -> bool:
         """False for an answer that a newer question has overtaken."""
@@ -186,31 +196,34 @@ class Session:
         self._latest.pop(purpose, None)
 
     def _run(
-        self,
-        purpose: str,
-        generation: int,
-        question: Callable[[], Any],
-        keys: tuple[str, ...] = (),
-        n_tries: int = 1,
+        self, purpose: str, generation: int, question: Callable[[], Any], keys: tuple[str, ...] = ()
     ) -> None:
-        if generation and self._latest.get(purpose) != generation:
-            return
+        answer = None
+        for _ in range(MAX_TRIES):
+            if generation and self._latest.get(purpose) != generation:
+                break
+            answer = self._answer(purpose, generation, question, keys)
+            if answer is not None:
+                break  # else interrupted for another purpose's sake: ask again while somebody waits for it
+        with self._count:
+            self._n_done += 1
+        if answer is not None:
+            self._deliver(answer)
+
+    def _answer(
+        self, purpose: str, generation: int, question: Callable[[], Any], keys: tuple[str, ...]
+    ) -> Answer | None:
+        """The answer; None where a question was cancelled. Writes are always answered."""
         try:
-            answer = Answer(purpose, generation, question(), None, keys)
+            return Answer(purpose, generation, question(), None, keys)
         except Cancelled as error:
-            if generation:
-                # Interrupted for another purpose's sake: ask again while somebody still waits for it.
-                if self._latest.get(purpose) == generation and n_tries < MAX_TRIES:
-                    self._run(purpose, generation, question, keys, n_tries + 1)
-                return
-            answer = Answer(purpose, generation, None, error, keys)
+            return None if generation else Answer(purpose, generation, None, error, keys)
         except ProsectError as error:
-            answer = Answer(purpose, generation, None, error, keys)
+            return Answer(purpose, generation, None, error, keys)
         except Exception as error:  # noqa: BLE001 - see below
             # Where a worker meets the engine: a defect in one answer must not take the review down.
             _log.exception("%s failed", purpose)
-            answer = Answer(purpose, generation, None, _defect(error), keys)
-        self._deliver(answer)
+            return Answer(purpose, generation, None, _defect(error), keys)
 
     def close(self) -> None:
         """Finish the writes, drop the questions, let go of the project."""

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from engine.rule_views import ConceptShift, PlanPreview
+from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
 from engine.safe_text import one_line, sanitise
 from tui import format as fmt
 from tui.format import Glyphs
-from tui.lines import PaneLine, Span, fit
+from tui.lines import PaneLine, Span, fit, wrap_plain
 from tui.places import Place
 from tui.rulebook import OFF, Rulebook
 from tui.views.concept import heading
@@ -48,13 +48,19 @@ def _findings_under(preview: PlanPreview | None, line: int, text: str, room: int
             before = len(sanitise(text[: found.column - 1], tab=" "))
             caret = "^" * max(min(found.width, room - before), 1)
             lines.append(PaneLine(((" " * (14 + min(before, room - 1)), "dim"), (caret, role))))
-            help_text = f"  {one_line(found.help, 200)}" if found.help else ""
-            lines.append(
-                PaneLine(
-                    ((" " * 14 + f"{found.code}: {one_line(found.message, 300)}", role), (help_text, "dim"))
-                )
-            )
+            lines += _said(found, room, " " * 14)
     return lines
+
+
+def _said(found: RuleFinding, room: int, indent: str) -> list[PaneLine]:
+    """A finding in words, folded."""
+    role = "error" if found.is_error else "warn"
+    lines = [
+        PaneLine(((indent + part, role),))
+        for part in wrap_plain(f"{found.code}: {one_line(found.message)}", room)
+    ]
+    helped = wrap_plain(one_line(found.help), room) if found.help else []
+    return lines + [PaneLine(((indent + part, "dim"),)) for part in helped]
 
 
 def plan_lines(
@@ -76,8 +82,10 @@ def plan_lines(
     lines += _shifts(preview, width, glyphs, n_shifts)
     lines += _overlaps(preview, width)
     lines += _drift(preview, width)
-    warnings = [f for f in preview.findings if not f.is_error and f.line == 0]
-    return lines + [PaneLine(((f"{w.code}: {one_line(w.message, 300)}", "warn"),)) for w in warnings]
+    for found in preview.findings:
+        if found.line == 0:
+            lines += _said(found, width, "")
+    return lines
 
 
 def _counts(preview: PlanPreview, width: int, glyphs: Glyphs) -> list[PaneLine]:
