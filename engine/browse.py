@@ -21,7 +21,7 @@ from engine.review.author import resolve_author
 from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
-from engine.rule_views import PlanPreview, RuleText
+from engine.rule_views import PairFate, PlanPreview, RuleText
 from engine.run_views import RunDetail, RunRow
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store import details
@@ -296,6 +296,10 @@ class Browser:
         """What a rule text would do, with the verdicts and names as they stand."""
         return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
 
+    def pair_fate(self, text: str, pair: int) -> PairFate | None:
+        """What a rule text does to one pair; None while the text has errors."""
+        return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair)
+
     def draft_rules(self, text: str) -> tuple[str, ...]:
         """Statements for suppress and amplify verdicts that a rule text does not mention."""
         targets = {s.concept_id for s in self.plan_preview(text).shifts if s.is_target}
@@ -330,6 +334,7 @@ class Browser:
             held = self.journal.state.verdicts
             known, called = self._known(held), self._called_concepts()
             decided = {k for k in held if k.startswith("concept:") and k in known}
+            gone = self.verdicts([k for k in held if k not in known]).values()
             tally = {v: sum(1 for e in held.values() if e.verdict is v) for v in Verdict}
             return Coverage(
                 n_concepts=self._n_concepts,
@@ -337,8 +342,8 @@ class Browser:
                 n_called=len(called),
                 n_called_decided=len(called & decided),
                 by_verdict=tuple(tally.items()),
-                n_orphaned=sum(v.is_orphaned for v in self.verdicts().values()),
-                n_carried=sum(v.carried_from is not None for v in self.verdicts().values()),
+                n_orphaned=sum(v.is_orphaned for v in gone),
+                n_carried=sum(v.carried_from is not None for v in gone),
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
             )

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import CompileError, ProsectError, RuleError
+from engine.errors import ProsectError, RuleError
 from engine.manifest import hash_bytes, write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
-from engine.rule_views import ConceptShift, PlanPreview, RuleEffect, RuleFinding, RuleText, Shift
+from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleEffect, RuleFinding, RuleText, Shift
 from engine.settings import RulesSettings
 from engine.store.build import current_index
 from engine.store.connection import Store
@@ -36,6 +36,7 @@ class RuleDrafts:
         self._settings = settings or RulesSettings()
         self._lock = threading.Lock()
         self._store: tuple[str, Store] | None = None
+        self._last: tuple[object, Plan] | None = None
 
     def names(self) -> tuple[str, ...]:
         """Names of the rule files, sorted."""
@@ -116,20 +117,50 @@ class RuleDrafts:
 
     def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
         """What a text would do, errors included as findings."""
-        from engine.compiler.plan import make_plan
         from engine.rules.diagnostics import RuleFileError
 
         start = time.perf_counter()
-        with self._lock:
-            try:
-                plan = make_plan(
-                    self._open(), text, verdicts=_notes(verdicts), settings=self._settings, names=dict(names)
-                )
-            except RuleFileError as error:
-                return _failed([_finding(d, text) for d in error.diagnostics], None, start)
-            except (CompileError, ProsectError) as error:
-                return _failed([], str(error), start)
+        try:
+            plan = self._plan(text, verdicts, names)
+        except RuleFileError as error:
+            return _failed([_finding(d, text) for d in error.diagnostics], None, start)
+        except ProsectError as error:
+            return _failed([], str(error), start)
         return _preview(plan, text, start)
+
+    def fate(
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], pair: int
+    ) -> PairFate | None:
+        """What a text does to one pair; None while the text has errors or cannot be planned."""
+        from engine.compiler.population import BASE_FATES
+
+        try:
+            fates = self._plan(text, verdicts, names).fates
+        except ProsectError:
+            return None  # the rules view shows why; a pair has no fate without a plan
+        return PairFate(
+            fate=str(BASE_FATES[int(fates.fate[pair])]),
+            weight=float(fates.weight[pair]),
+            offset=float(fates.offset[pair]),
+            is_flipped=bool(fates.flipped[pair]),
+            touched_by=tuple(name for name, at in fates.touched.items() if at[pair]),
+            dropped_by=tuple(name for name, at in fates.reason.items() if at[pair]),
+            tags=tuple(name for name, at in fates.tags.items() if at[pair]),
+        )
+
+    def _plan(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> "Plan":
+        """The plan of a text; the last one is kept, since pairs ask for it one after another."""
+        from engine.compiler.plan import make_plan
+
+        with self._lock:
+            store = self._open()
+            key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path)
+            if self._last is None or self._last[0] != key:
+                plan = make_plan(
+                    store, text, verdicts=_notes(verdicts), settings=self._settings, names=dict(names)
+                )
+                self._last = (key, plan)
+            return self._last[1]
 
     def _open(self) -> Store:
         index = current_index(self._paths).index_hash

@@ -105,3 +105,19 @@ class PlanPreview:
     def has_plan(self) -> bool:
         """False when the text has errors or cannot be planned."""
         return self.problem is None and not any(f.is_error for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFate:
+    """What a plan does to one pair."""
+
+    fate: str
+    """kept, dropped, held_out, unlabelled or refused"""
+    weight: float
+    """Mean 1 over the kept pairs; 0 unless kept."""
+    offset: float
+    is_flipped: bool
+    touched_by: tuple[str, ...]
+    """Statements."""
+    dropped_by: tuple[str, ...]
+    tags: tuple[str, ...]

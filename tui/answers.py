@@ -37,6 +37,8 @@ def take(desk: "Desk", answer: Answer) -> None:
     elif purpose == "page":
         desk.detail = value
         draw_page(desk)
+        if isinstance(value, PairDetail):
+            desk.doing.ask_fate(value.pair)
         desk.draw_where()
     elif purpose == "side":
         desk.side_detail = value
@@ -53,6 +55,8 @@ def take(desk: "Desk", answer: Answer) -> None:
         desk.doing.drafted(value)
     elif purpose in ("runs", "run"):
         desk.doing.runs_read(value)
+    elif purpose == "fate":
+        desk.doing.fated(value)
     elif purpose == "bulk":
         desk.doing.decide_bulk(*value)
     elif purpose == "verdicts":
@@ -149,7 +153,9 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
     elif isinstance(detail, ContextDetail):
         desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
-        desk.set_page(pair_lines(detail, desk.pair_options, width, desk.glyphs), keep_place=keep_place)
+        fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
+        lines = pair_lines(detail, desk.pair_options, width, desk.glyphs, fate=fate)
+        desk.set_page(lines, keep_place=keep_place)
 
 
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:

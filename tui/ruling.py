@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from engine.errors import ProsectError
-from engine.rule_views import PlanPreview, RuleText
+from engine.rule_views import PairFate, PlanPreview, RuleText
+from engine.views import PairDetail
+from tui import answers
 from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Rulebook
@@ -40,6 +42,9 @@ class RulesLike(Protocol):
     def draft_rules(self, text: str) -> tuple[str, ...]:
         """Statements for verdicts that the text does not mention."""
 
+    def pair_fate(self, text: str, pair: int) -> PairFate | None:
+        """What a text does to one pair."""
+
 
 class Ruling(Moving):
     """Actions of the rules view."""
@@ -50,6 +55,7 @@ class Ruling(Moving):
         super().__init__()
         self.book = Rulebook()
         self.rule_name = ""
+        self.fate: tuple[int, str, PairFate | None] | None = None
         self.preview: PlanPreview | None = None
         self._stamps: dict[str, str] = {}
 
@@ -133,6 +139,29 @@ class Ruling(Moving):
                 desk.side.set_lines(plan, keep_place=True)
                 desk.side.cursor = -1
         desk.draw_where()
+
+    def ask_fate(self, pair: int) -> None:
+        """What the rules do to a pair: those being edited, else the first file there is."""
+        rules, name, text = self._rules, self.rule_name, self.book.text
+        if rules is None:
+            return
+
+        def question() -> tuple[int, str, PairFate | None] | None:
+            names = rules.rule_files()
+            if not name and not names:
+                return None
+            known = name or names[0]
+            fate = rules.pair_fate(text if name else rules.read_rules(known).text, pair)
+            return pair, known, fate
+
+        self.desk.session.ask("fate", question, is_slow=True)
+
+    def fated(self, found: tuple[int, str, PairFate | None] | None) -> None:
+        """The fate is here."""
+        detail = self.desk.detail
+        if found is not None and isinstance(detail, PairDetail) and detail.pair == found[0]:
+            self.fate = found
+            answers.draw_page(self.desk, keep_place=True)
 
     # -- editing ----------------------------------------------------------------------------------------
 

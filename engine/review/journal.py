@@ -106,9 +106,15 @@ class Journal:
             data += chunk
         self._offset += len(data) - len(self._torn)
         *lines, self._torn = data.split(b"\n")
+        known = len(self._entries)
         for line in lines:
             self._take(line)
-        self.state = replay(self._entries)
+        new = self._entries[known:]
+        if self.state.can_take(new):
+            for entry in new:  # a step on top: nothing before it changes
+                self.state.take(entry)
+        else:
+            self.state = replay(self._entries)
         return True
 
     def _take(self, line: bytes) -> None:
@@ -206,7 +212,7 @@ class Journal:
     def _stamp(self, entries: Sequence[Entry]) -> list[Entry]:
         """One batch and one time, later than every entry before: order in time is order in the file."""
         now = self._clock()
-        last = max((e.time for e in self._entries), default="")
+        last = self.state.last_time
         if last and now.isoformat(timespec="microseconds") <= last:
             now = datetime.fromisoformat(last) + timedelta(microseconds=1)
         batch = secrets.token_hex(6)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from engine.review.entries import Entry, EntryKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
     """What a journal says now."""
 
@@ -23,6 +23,42 @@ class State:
     """Concept id → name given by a person."""
     undone: frozenset[str] = frozenset()
     """Batches that do not hold."""
+    last_time: str = ""
+    """Time of the latest entry."""
+    words: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    """Target key → author → that author's last word, None for cleared."""
+
+    def can_take(self, step: Sequence[Entry]) -> bool:
+        """True for entries of one step that is no undo or redo and later than everything known."""
+        return all(e.of is None and e.time == step[0].time > self.last_time for e in step)
+
+    def take(self, entry: Entry) -> None:
+        """Add one entry that is later than all before it and holds."""
+        self.last_time = max(self.last_time, entry.time)
+        if entry.target is None:
+            return
+        key, concept_id = entry.target.key, entry.target.concept_id
+        if entry.kind is EntryKind.NAME:
+            self.names[concept_id] = entry.name
+            if not entry.name:
+                del self.names[concept_id]
+            return
+        self.words.setdefault(key, {})[entry.author] = entry.verdict.value if entry.verdict else None
+        if entry.verdict is not None:
+            self.verdicts[key] = entry
+        else:
+            self.verdicts.pop(key, None)
+        self._settle(key)
+
+    def _settle(self, key: str) -> None:
+        held = self.verdicts.get(key)
+        other = None
+        if held is not None and held.verdict is not None:
+            other = _dissenter(self.words[key], held.author, held.verdict.value)
+        if other is None:
+            self.disputed_by.pop(key, None)
+        else:
+            self.disputed_by[key] = other
 
 
 def in_time(entries: Iterable[Entry]) -> list[Entry]:
@@ -46,28 +82,12 @@ def undone_batches(entries: Iterable[Entry]) -> frozenset[str]:
 
 def replay(entries: Sequence[Entry]) -> State:
     """The state after all entries, in whatever order the file has them."""
-    undone = undone_batches(entries)
-    verdicts: dict[str, Entry] = {}
-    names: dict[str, str] = {}
-    last_word: dict[str, dict[str, str | None]] = {}
+    state = State(undone=undone_batches(entries))
     for entry in in_time(entries):
-        if entry.target is None or entry.batch in undone:
-            continue
-        key = entry.target.key
-        if entry.kind is EntryKind.NAME:
-            names[entry.target.concept_id] = entry.name
-            continue
-        last_word.setdefault(key, {})[entry.author] = entry.verdict.value if entry.verdict else None
-        if entry.kind is EntryKind.VERDICT:
-            verdicts[key] = entry
-        else:
-            verdicts.pop(key, None)
-    disputed = {
-        key: other
-        for key, held in verdicts.items()
-        if held.verdict is not None and (other := _dissenter(last_word[key], held.author, held.verdict.value))
-    }
-    return State(verdicts, disputed, {k: n for k, n in names.items() if n}, undone)
+        if entry.batch not in state.undone:
+            state.take(entry)
+        state.last_time = max(state.last_time, entry.time)
+    return state
 
 
 def _dissenter(words: dict[str, str | None], author: str, verdict: str) -> str | None:

@@ -6,4 +6,5 @@ from tui.actions import key_card
 
 def test_the_key_card_is_current() -> None:
     """Make it again with ``python -c 'from tui.actions import key_card; print(key_card())'``."""
-    assert (REPOSITORY / "engine" / "docs" / "keys.md").read_text(encoding="utf-8").strip() == key_card().strip()
+    written = REPOSITORY / "engine" / "docs" / "keys.md"
+    assert written.read_text(encoding="utf-8").strip() == key_card().strip()

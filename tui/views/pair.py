@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rich.cells import cell_len
 
+from engine.rule_views import PairFate
 from engine.safe_text import one_line, sanitise
 from engine.views import PairDetail, Peak
 from tui import format as fmt
@@ -46,9 +47,14 @@ class PairOptions:
         return self.layout or (Layout.SPLIT if width >= MIN_SPLIT else Layout.INLINE)
 
 
-def pair_lines(detail: PairDetail, options: PairOptions, width: int, glyphs: Glyphs) -> list[PaneLine]:
-    """The page of a pair."""
+def pair_lines(
+    detail: PairDetail, options: PairOptions, width: int, glyphs: Glyphs, *,
+    fate: tuple[int, str, PairFate | None] | None = None,
+) -> list[PaneLine]:  # fmt: skip
+    """The page of a pair; ``fate`` is (pair, rule file, what that does to it)."""
     lines = _head(detail, width, glyphs)
+    if fate is not None:
+        lines.append(_fate(fate[1], fate[2]))
     lines += _prompt(detail, options, width)
     chosen, rejected, note = _diffed(detail, options)
     layout = options.layout_for(width)
@@ -88,6 +94,26 @@ def _head(detail: PairDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
         lines.append(PaneLine((("the concept is silent on this pair", "dim"),)))
     lines += _peak_lines(detail, width, glyphs)
     return lines
+
+
+def _fate(name: str, fate: PairFate | None) -> PaneLine:
+    """What the rules do to the pair."""
+    head = (f"{one_line(name, 30)}.rules  ", "dim")
+    if fate is None:
+        return PaneLine((head, ("no plan: the rules have errors", "warn")))
+    facts = [fate.fate.replace("_", " ")]
+    if fate.fate == "kept":
+        facts.append(f"weight {fate.weight:.2f}")
+    if fate.offset:
+        facts.append(f"offset {fate.offset:+.3f}")
+    if fate.is_flipped:
+        facts.append("FLIPPED")
+    by = fate.dropped_by or fate.touched_by
+    if by:
+        facts.append("by " + ", ".join(one_line(b, 40) for b in by[:8]))
+    if fate.tags:
+        facts.append("tags " + ", ".join(one_line(t, 30) for t in fate.tags[:8]))
+    return PaneLine((head, (", ".join(facts), "text" if fate.fate == "kept" else "warn")))
 
 
 def _peak_lines(detail: PairDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
