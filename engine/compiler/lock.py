@@ -34,9 +34,9 @@ def make_lock(
     verdicts: Sequence[VerdictNote],
     settings: RulesSettings,
     *,
-    control: bool,
+    control_seed: int | None,
 ) -> dict[str, Any]:
-    """Everything that determines the plan, as plain JSON."""
+    """Everything that determines the plan, as plain JSON. ``control_seed`` is None for the plan itself."""
     return {
         "lock_version": LOCK_VERSION,
         "language": LANGUAGE_VERSION,
@@ -53,8 +53,8 @@ def make_lock(
         "settings": asdict(settings),
         "held": sorted({v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}),
         "journal": sorted({v.entry for v in verdicts if v.entry}),
-        "training": [] if control else training_entries(checked),
-        "control": control,
+        "training": [] if control_seed is not None else training_entries(checked),
+        "control_seed": control_seed,
     }
 
 

@@ -91,7 +91,17 @@ def make_plan(
     draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
     if control:
         draft = randomised(draft, everyone.pair_ids[everyone.input_pairs], control_seed)
-    return _finish(store, checked, everyone, evaluation, effects, draft, verdicts, limits, control)
+    return _finish(
+        store,
+        checked,
+        everyone,
+        evaluation,
+        effects,
+        draft,
+        verdicts,
+        limits,
+        control_seed if control else None,
+    )
 
 
 def with_shapes(request: Request, checked: CheckedFile) -> Request:
@@ -242,7 +252,7 @@ def _finish(
     draft: Draft,
     verdicts: Sequence[VerdictNote],
     limits: RulesSettings,
-    control: bool,
+    control_seed: int | None,
 ) -> Plan:
     fates = _fates(everyone, draft)
     counts = _counts(everyone, fates)
@@ -270,8 +280,8 @@ def _finish(
         conflicts=int(effects.conflict.sum()),
         warnings=(),
         expectations=(),
-        lock=make_lock(checked, evaluation, index_hash(store), verdicts, limits, control=control),
-        is_control=control,
+        lock=make_lock(checked, evaluation, index_hash(store), verdicts, limits, control_seed=control_seed),
+        is_control=control_seed is not None,
     )
     plan = replace(plan, warnings=plan_warnings(plan, evaluation, effects, draft.caps))
     return replace(plan, expectations=check_expectations(plan, everyone))
