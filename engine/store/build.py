@@ -7,7 +7,7 @@ changes.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,11 +83,35 @@ def _write_table(connection: duckdb.DuckDBPyConnection, table: Table, data: "pa.
             f"CAST({_q(c.name)} AS {c.sql_type})" if c.name in present else f"CAST(NULL AS {c.sql_type})"
             for c in table.columns
         )
-        order = ", ".join(_q(name) for name in table.order_by)
+        order = "" if is_sorted(data, table.order_by) else _order(table)
         connection.register("incoming", data)
-        connection.execute(f"INSERT INTO {_q(table.name)} SELECT {selected} FROM incoming ORDER BY {order}")
+        connection.execute(f"INSERT INTO {_q(table.name)} SELECT {selected} FROM incoming{order}")
         connection.unregister("incoming")
     _comment(connection, table)
+
+
+def is_sorted(data: "pa.Table", keys: Sequence[str]) -> bool:
+    """True when the rows are in lexicographic order of some integer columns, nulls excluded.
+
+    Arrays arrive in order already: looking is cheaper than sorting, and insertion keeps the order of rows.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    tied: Any = True
+    for key in keys:
+        column = data[key] if key in data.column_names else None
+        if column is None or column.null_count or not pa.types.is_integer(column.type):
+            return False
+        values = column.to_numpy()
+        if bool(np.any((values[1:] < values[:-1]) & tied)):
+            return False
+        tied = (values[1:] == values[:-1]) & tied
+    return True
+
+
+def _order(table: Table) -> str:
+    return " ORDER BY " + ", ".join(_q(name) for name in table.order_by)
 
 
 def _create(table: Table) -> str:

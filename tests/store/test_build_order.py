@@ -1,0 +1,42 @@
+"""Rows lie in the declared order in an index, however they arrive."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.store.build import build_index, is_sorted
+from engine.store.connection import Store
+
+KEYS = ("latent", "pair")
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_looking_agrees_with_sorting(rows: list[tuple[int, int]]) -> None:
+    columns = [pa.array([row[k] for row in rows], pa.uint32()) for k in (0, 1)]
+    table = pa.table(columns, names=KEYS)
+    assert is_sorted(table, KEYS) is (rows == sorted(rows))
+
+
+def test_what_cannot_be_looked_at_is_sorted() -> None:
+    assert not is_sorted(pa.table({"latent": [1, 2]}), KEYS)
+    assert not is_sorted(pa.table({"latent": [1, None], "pair": [1, 2]}), KEYS)
+    assert not is_sorted(pa.table({"latent": ["1", "2"], "pair": [1, 2]}), KEYS)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_rows_lie_in_order(tmp_path: Path, shuffled: bool) -> None:
+    """Over several row groups and threads, so that insertion has a chance to mix them up."""
+    n = 300_000
+    latent, pair = np.divmod(np.arange(n, dtype=np.uint32), 1000)
+    order = np.random.default_rng(0).permutation(n) if shuffled else np.arange(n)
+    table = pa.table({"latent": latent[order], "pair": pair[order], "chosen_max": order.astype(np.float32)})
+    build_index(tmp_path / "i.duckdb", {"acts": table}, {})
+    with Store(tmp_path / "i.duckdb") as store:
+        found = store.columns("SELECT latent, pair, chosen_max FROM acts ORDER BY rowid")
+    np.testing.assert_array_equal(found["latent"], latent)
+    np.testing.assert_array_equal(found["pair"], pair)
+    np.testing.assert_array_equal(found["chosen_max"], np.arange(n, dtype=np.float32))
