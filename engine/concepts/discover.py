@@ -16,7 +16,7 @@ from sknetwork.clustering import Leiden
 from engine.arrays import Disparity, Readings
 from engine.concepts.cofiring import sample_spans, strongest_edges
 from engine.concepts.identity import concept_id
-from engine.concepts.labels import label_of, peaks_of, telling_tokens
+from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, label_of, peaks_of, telling_tokens
 from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
 from engine.concepts.surface import Column, column_scores, stack_scores, surface_columns
@@ -188,7 +188,12 @@ def _split(
 def _latent_concepts(
     readings: Readings, groups: Sequence[Group], token_text: TokenText, reader_hash: str
 ) -> list[Concept]:
-    peaks = [p for number, (latents, _) in enumerate(groups) for p in peaks_of(readings, number, latents)]
+    n_peaks = int(np.clip(MAX_PEAKS // max(len(groups), 1), 6, PAIRS_PER_CONCEPT))
+    peaks = [
+        peak
+        for number, (latents, _) in enumerate(groups)
+        for peak in peaks_of(readings, number, latents, n_peaks)
+    ]
     tokens = telling_tokens(peaks, token_text, len(groups))
     concepts = []
     for (latents, centrality), telling in zip(groups, tokens, strict=True):

@@ -20,6 +20,8 @@ from engine.records import Span
 from engine.safe_text import one_line
 
 PAIRS_PER_CONCEPT = 24
+MAX_PEAKS = 60_000
+"""Most tokens fetched for all labels together: with many concepts each gets fewer, at least six."""
 LATENTS_PER_CONCEPT = 3
 _WORD = re.compile(r"[^\W\d_][\w'’-]+")
 
@@ -35,13 +37,16 @@ class Peak:
     position: int
 
 
-def peaks_of(readings: Readings, owner: int, latents: Sequence[int]) -> list[Peak]:
+def peaks_of(
+    readings: Readings, owner: int, latents: Sequence[int], n_peaks: int = PAIRS_PER_CONCEPT
+) -> list[Peak]:
     """The strongest places of a concept's most central latents, chosen without looking at labels.
 
     Args:
         readings: all readings.
         owner: number of the concept.
         latents: its latents, most central first; the first ``LATENTS_PER_CONCEPT`` are used.
+        n_peaks: places wanted, shared out over those latents.
     """
     central = list(latents[:LATENTS_PER_CONCEPT])
     peaks = []
@@ -50,7 +55,7 @@ def peaks_of(readings: Readings, owner: int, latents: Sequence[int]) -> list[Pea
         chosen, rejected = readings.by_latent.chosen, readings.by_latent.rejected
         top = np.maximum(chosen.act_max[at], rejected.act_max[at])
         pair = readings.by_latent.pair[at]
-        for k in np.lexsort((pair, -top))[: PAIRS_PER_CONCEPT // len(central)]:
+        for k in np.lexsort((pair, -top))[: n_peaks // len(central)]:
             is_chosen = chosen.act_max[at][k] >= rejected.act_max[at][k]
             side = chosen if is_chosen else rejected
             span = Span.CHOSEN if is_chosen else Span.REJECTED
