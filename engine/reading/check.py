@@ -34,6 +34,7 @@ NEIGHBOUR_RATIO = 0.8
 SINK_RATIO = 10.0
 """A token whose norm exceeds this many medians is an attention sink."""
 _PAIRS_AT_ONCE = 16
+_PAIRS_MIN = 64
 _ROWS_AT_ONCE = 1024
 
 
@@ -118,7 +119,9 @@ def check_sae(
     file = reader_dir / "sae_check.json"
     check = _stored(file, print_)
     if check is None:
-        check = replace(measure(pairs, reader, settings.check_tokens, progress), fingerprint=print_)
+        at_most = max(len(pairs) // 10, _PAIRS_MIN)  # a small project is not read twice for its check
+        measured = measure(pairs, reader, settings.check_tokens, progress, max_pairs=at_most)
+        check = replace(measured, fingerprint=print_)
         write_json(file, asdict(check))
     for problem in (*check.problems, *check.notes):
         progress.note(problem)

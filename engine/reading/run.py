@@ -68,6 +68,8 @@ class ReadingReport:
     """Pairs from the start without a gap: what an index can be built from."""
     n_tokens: int
     """Tokens that went through the model in this call."""
+    n_truncated: int
+    """Spans that were cut to ``max_tokens`` (this call)."""
     n_lost: int
     """Message contents that the template changed beyond recognition (this call)."""
     n_plain: int
@@ -121,6 +123,13 @@ def read_pairs(
     progress.start("read", sum(plan.stop - plan.start for plan in todo), "pairs")
     session.run(todo)
     progress.finish()
+    for n, what in (
+        (session.n_truncated, f"texts were cut to {reader.max_tokens} tokens"),
+        (session.n_lost, "messages were changed by the chat template beyond recognition"),
+        (session.n_plain, "conversations were refused by the chat template and read in the plain layout"),
+    ):
+        if n:
+            progress.note(f"{n:,} {what}")
     done = _done(plans, reader, reader_dir, settings)  # looked up again: other processes work, too
     prefix = 0
     while prefix < len(plans) and plans[prefix].number in done:
@@ -134,6 +143,7 @@ def read_pairs(
         n_shards_done=len(done),
         n_prefix_pairs=plans[prefix - 1].stop if prefix else 0,
         n_tokens=session.n_tokens,
+        n_truncated=session.n_truncated,
         n_lost=session.n_lost,
         n_plain=session.n_plain,
         seconds=time.perf_counter() - started,
@@ -208,7 +218,7 @@ class _Session:
         self._pairs, self._reader, self._dir = pairs, reader, reader_dir
         self._settings, self._progress = settings, progress
         self._plans = plans
-        self.n_read = self.n_reused = self.n_tokens = self.n_lost = self.n_plain = 0
+        self.n_read = self.n_reused = self.n_tokens = self.n_truncated = self.n_lost = self.n_plain = 0
 
     def run(self, todo: Sequence[ShardPlan]) -> None:
         """Read the shards in order."""
@@ -246,8 +256,8 @@ class _Session:
             self._progress.advance(reached - reported)
             reported = reached
 
-        readings = self._reader.read(work.jobs, on_batch)
-        spans = {span: [readings[key[span]] for key in work.keys] for span in Span}
+        found = self._reader.read(work.jobs, on_batch)
+        spans = {span: [found[key[span]] for key in work.keys] for span in Span}
         ids = [self._pairs.pair_ids[i] for i in range(plan.start, plan.stop)]
         fresh_ids = [self._pairs.pair_ids[i] for i in fresh]
         rows = rows_table(fresh_ids, spans)
@@ -265,6 +275,7 @@ class _Session:
         self.n_read += len(fresh)
         self.n_reused += n_pairs - len(fresh)
         self.n_tokens += sum(len(job.ids) for job in work.jobs)
+        self.n_truncated += sum(r.is_truncated for readings in spans.values() for r in readings)
         self.n_lost += work.n_lost
         self.n_plain += work.n_plain
         self._progress.advance(n_pairs - reported)

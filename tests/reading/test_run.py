@@ -166,7 +166,8 @@ def test_truncation_is_stored_per_span(folders: Path, tmp_path: Path) -> None:
     rows = [pair_row(0, "tea", "short", "bread " * 100), pair_row(1, "music " * 200, "short", "list")]
     settings = replace(SETTINGS, max_tokens=64)
     reader = open_reader(ReaderSpec(str(folders / "llama"), LAYER, str(folders / "topk")), settings)
-    read_pairs(write_pairs(tmp_path / "p.parquet", rows), reader, tmp_path / "r", settings, NullProgress())
+    path = write_pairs(tmp_path / "p.parquet", rows)
+    assert read_pairs(path, reader, tmp_path / "r", settings, NullProgress()).n_truncated == 2
     cut = {
         row["pair_id"]: tuple(row[f"{span}_truncated"] for span in Span) for row in rows_of(tmp_path / "r")
     }
