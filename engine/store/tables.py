@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.arrays import PairArrays, Readings
 from engine.errors import StoreError
 from engine.records import Span
+from engine.store.transpose import transpose_column, transpose_pairs
 
 _COPIED = (
     "pair_id",
@@ -55,19 +56,26 @@ def acts_table(readings: Readings) -> pa.Table:
 
 
 def prompt_acts_table(readings: Readings) -> pa.Table:
-    """Rows of ``schema.PROMPT_ACTS``, sorted by (latent, pair)."""
-    prompts = readings.prompts
-    pair = np.repeat(np.arange(len(prompts.indptr) - 1, dtype=np.uint32), np.diff(prompts.indptr))
-    order = np.argsort(prompts.latent, kind="stable")  # pairs ascend already
-    columns = {
-        "latent": prompts.latent,
+    """Rows of ``schema.PROMPT_ACTS`` in its order (latent, pair), by one counting sort."""
+    prompts, n_latents = readings.prompts, readings.n_latents
+    latent = np.asarray(prompts.latent)
+    counts = np.bincount(latent, minlength=n_latents)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    pair = np.empty(len(latent), np.uint32)
+    transpose_pairs(np.asarray(prompts.indptr), latent, starts.copy(), pair)
+    columns: dict[str, NDArray[Any]] = {
+        "latent": np.repeat(np.arange(n_latents, dtype=np.uint32), counts),
         "pair": pair,
-        "prompt_max": prompts.values.act_max,
-        "prompt_n": prompts.values.n_fired,
-        "prompt_sum": prompts.values.act_sum,
-        "prompt_peak": prompts.values.peak,
     }
-    return pa.table({name: pa.array(np.asarray(column)[order]) for name, column in columns.items()})
+    for name, values in (
+        ("prompt_max", prompts.values.act_max),
+        ("prompt_n", prompts.values.n_fired),
+        ("prompt_sum", prompts.values.act_sum),
+        ("prompt_peak", prompts.values.peak),
+    ):
+        columns[name] = np.empty(len(latent), values.dtype)
+        transpose_column(latent, starts.copy(), np.asarray(values), columns[name])
+    return pa.table({name: pa.array(column) for name, column in columns.items()})
 
 
 def pairs_table(pairs_path: Path, pairs: PairArrays, truncated: Mapping[Span, NDArray[np.bool_]]) -> pa.Table:
