@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import Disparity, PairArrays
+from engine.arrays import Disparity, PairArrays, PairSets
 from engine.settings import StatsSettings
 from engine.stats.calls import calls, q_values
-from engine.stats.design import Design
+from engine.stats.cells import cell_tests, index_contexts, restrict
+from engine.stats.design import Design, length_ratio
+from engine.stats.differs import differs
 from engine.stats.effect import Effects, fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null
 from engine.stats.score import score_tests
@@ -88,3 +90,19 @@ def equal_calls(bench: Bench, flip: Vector, design: Design | None = None) -> Equ
     _, low, high = win_rates(effects, sums)
     called = calls(q, scores.z, low, high, bench.settings) == 1
     return EqualCalls(np.where(bench.tested, scores.z, np.nan), called, effects)
+
+
+def differs_calls(bench: Bench, flip: Vector, sets: PairSets) -> Vector:
+    """(B,) 1 for every cell called as differing under the relabelling, 0 for tested cells that are not."""
+    null, turned = refit(bench, flip), turn(bench.disparity, flip)
+    sums = unit_sums(turned, bench.pairs, bench.weight)
+    fitted = fit_effects(turned, null, sums, bench.tested & np.isfinite(score_tests(turned, null).z))
+    ratio = length_ratio(bench.pairs) * flip
+    index = index_contexts(sets, null, ratio)
+    cells = restrict(turned, index, null, bench.settings.min_discordant)
+    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
+    inside = unit_sums(cells.disparity, bench.pairs, bench.weight)
+    tests = cell_tests(
+        cells, turned, null, index, ratio, fitted, inside, outside, bench.settings.min_discordant
+    )
+    return differs(cells, tests, fitted, bench.settings).call

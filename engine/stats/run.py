@@ -14,16 +14,16 @@ from engine.manifest import hash_json
 from engine.progress import Progress
 from engine.records import EVERYWHERE
 from engine.settings import StatsSettings
-from engine.stats.calls import q_values
 from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
 from engine.stats.design import Design, build_design, length_ratio, linear_design
+from engine.stats.differs import differs
 from engine.stats.effect import Effects, fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null, signed_weight
 from engine.stats.paper import Moments, paper_cells
 from engine.stats.rows import EqualLength, estimate_columns, nullable, nullable_flag, testable
 from engine.stats.score import score_tests
 from engine.stats.sums import Sums, half_of, unit_sums
-from engine.stats.taught import taught, two_sided
+from engine.stats.taught import taught
 
 Vector = NDArray[np.float64]
 
@@ -167,19 +167,12 @@ def _cell_columns(
 def _differs_columns(
     cells: Cells, tests: CellTests, effects: Effects, settings: StatsSettings
 ) -> dict[str, Any]:
-    z = tests.differs_z
-    p = two_sided(z)
-    q = q_values(p, np.isfinite(z))
-    near = tests.theta - np.sign(tests.theta) * 1.96 * tests.theta_se
-    beta, typical = effects.beta[cells.concept], effects.typical[cells.concept]
-    shift = 1 / (1 + np.exp(-(beta + near) * typical)) - 1 / (1 + np.exp(-beta * typical))
-    clears = (np.sign(near) == np.sign(tests.theta)) & (np.abs(shift) >= settings.effect_floor)
-    call = np.where(np.isfinite(q), ((q <= settings.q) & clears).astype(np.float64), np.nan)
+    found = differs(cells, tests, effects, settings)
     return {
-        "differs_z": nullable(z),
-        "differs_p": nullable(p),
-        "differs_q": nullable(q),
-        "differs_call": nullable_flag(call),
+        "differs_z": nullable(found.z),
+        "differs_p": nullable(found.p),
+        "differs_q": nullable(found.q),
+        "differs_call": nullable_flag(found.call),
     }
 
 

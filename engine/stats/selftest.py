@@ -26,7 +26,7 @@ from engine.stats.cells import cell_tests, index_contexts, restrict
 from engine.stats.design import Design, length_ratio
 from engine.stats.effect import fit_effects
 from engine.stats.null import fit_null
-from engine.stats.redraw import Bench, equal_calls, make_bench, taught_calls
+from engine.stats.redraw import Bench, differs_calls, equal_calls, make_bench, taught_calls
 from engine.stats.score import score_tests
 from engine.stats.sums import unit_sums
 
@@ -64,6 +64,7 @@ def null_test(
     *,
     draws: int = 400,
     seed: int = 0,
+    cells: tuple[Disparity, PairSets] | None = None,
     progress: Progress,
 ) -> list[NullResult]:
     """P(any call) per family under both nulls.
@@ -76,6 +77,7 @@ def null_test(
         settings: levels and floors.
         draws: relabellings of each kind.
         seed: of the draws.
+        cells: concepts and contexts: their *differs* calls are judged too, under null (b).
         progress: told about draws.
     """
     rng = np.random.default_rng(seed)
@@ -90,6 +92,8 @@ def null_test(
         for test in ("null (a) taught", "null (a) equal", "null (b) equal")
         for name in benches
     }
+    inner = make_bench(cells[0], pairs, design, weight, settings) if cells else None
+    differing = 0
     n_groups = int(pairs.group.max()) + 1
     progress.start("self-test: nulls", draws, "draws")
     for _ in range(draws):
@@ -99,9 +103,12 @@ def null_test(
             hits["null (a) taught", name] += bool(taught_calls(bench, whole).any())
             hits["null (a) equal", name] += bool(equal_calls(bench, whole).called.any())
             hits["null (b) equal", name] += bool(equal_calls(bench, redrawn).called.any())
+        if cells and inner:
+            differing += bool((differs_calls(inner, redrawn, cells[1]) == 1).any())
         progress.advance()
     progress.finish()
-    return [_null_result(test, name, draws, n) for (test, name), n in hits.items()]
+    found = [_null_result(test, name, draws, n) for (test, name), n in hits.items()]
+    return [*found, _null_result("null (b) differs", "cells", draws, differing)] if cells else found
 
 
 def _null_result(test: str, family: str, draws: int, hits: int) -> NullResult:

@@ -12,7 +12,7 @@ from engine.stats.design import build_design
 from engine.stats.length_worlds import length_effects, length_worlds
 from engine.stats.redraw import make_bench
 from engine.stats.selftest import null_test, planted_concept, random_contexts
-from tests.stats.inputs import latents_of
+from tests.stats.inputs import latents_of, thirds
 from tests.worlds import make_readings
 
 
@@ -25,8 +25,12 @@ def _parts(n_pairs: int, n_latents: int, seed: int = 0):  # type: ignore[no-unty
 def test_nulls_call_nothing_although_the_real_labels_teach_something() -> None:
     units, pairs, design, weight = _parts(400, 30)
     results = null_test(
-        {"latents": units}, pairs, design, weight, StatsSettings(), draws=40, progress=NullProgress()
-    )
+        {"latents": units}, pairs, design, weight, StatsSettings(), draws=40,
+        cells=(units, thirds(400)), progress=NullProgress(),
+    )  # fmt: skip
+    assert results[-1].draws_with_call <= 6
+    assert results[-1].family == "cells"
+    results = results[:-1]
     assert [r.test for r in results] == ["null (a) taught", "null (a) equal", "null (b) equal"]
     assert all(r.low <= r.share <= r.high for r in results)
     assert sum(r.draws_with_call for r in results) <= 12  # 6 expected of 120 at 5%
