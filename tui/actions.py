@@ -139,6 +139,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("help", "?", GLOBAL, "keys", "keys and commands; type to filter, enter runs"),
     _a("palette", "ctrl+p", GLOBAL, "", "the same list as help"),
     _a("command", ":", GLOBAL, "", "type a command by name"),
+    _a("tour", "g t", GLOBAL, "", "a short tour of what is here"),
     _a("coverage", "g v", GLOBAL, "", "how far the review is"),
     _a("reload", "R", GLOBAL, "", "look for a newer index and other people's verdicts now"),
     _a("redraw", "ctrl+l", GLOBAL, "", "draw the screen again"),

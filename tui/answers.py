@@ -12,7 +12,7 @@ from tui.review import Written
 from tui.session import Answer
 from tui.views.concept import concept_lines
 from tui.views.context import context_lines
-from tui.views.help import coverage_lines
+from tui.views.help import coverage_lines, tour_lines
 from tui.views.pair import pair_lines
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def take(desk: "Desk", answer: Answer) -> None:
             control.grid.refresh()
     elif purpose == "summary":
         desk.summary = value
+        if desk.place.view == "tour":
+            draw_page(desk, keep_place=True)
         desk.draw_status()
     elif purpose == "coverage":
         desk.coverage = value
@@ -142,13 +144,22 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
         desk.doing.draw_rules()
     if view in ("runs", "run"):
         desk.doing.draw_runs()
-    if view == "coverage" and desk.coverage is not None:
+    if view == "tour":
+        desk.set_page(tour_lines(desk.summary, width), keep_place=keep_place)
+    elif view == "coverage" and desk.coverage is not None:
         author = desk.session.project.author
         desk.set_page(
             coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
         )
     elif isinstance(detail, ConceptDetail):
-        lines = concept_lines(detail, desk.reviewer.held, width, desk.glyphs, context_id=desk.place.about)
+        lines = concept_lines(
+            detail,
+            desk.reviewer.held,
+            width,
+            desk.glyphs,
+            context_id=desk.place.about,
+            shift=desk.doing.shift_of(detail.concept_id),
+        )
         desk.set_page(lines, keep_place=keep_place)
     elif isinstance(detail, ContextDetail):
         desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)

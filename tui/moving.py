@@ -45,7 +45,7 @@ class Moving:
         elif place.view in ("runs", "run"):
             desk.set_page([])
             desk.doing.ask_runs()
-        elif place.view == "coverage":
+        elif place.view in ("coverage", "tour"):
             desk.set_page([])
             answers.draw_page(desk)
 
@@ -338,6 +338,8 @@ class Moving:
         elif desk.past:
             desk.future.append(desk.place)
             desk.show(desk.past.pop())
+        elif not desk.place.is_table:
+            desk.show(Place("hypotheses"))
         elif desk.place.ident:
             desk.show(replace(desk.place, ident=""))
         else:
@@ -375,6 +377,10 @@ class Moving:
     def _go_table(self, name: str) -> None:
         wish = self.desk.tables[name].wish
         self.desk.go(Place(name, wish.filter_text, wish.context_id))
+
+    def do_tour(self) -> None:
+        """Tour."""
+        self.desk.go(Place("tour"))
 
     def do_coverage(self) -> None:
         """Coverage."""

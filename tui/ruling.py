@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from engine.errors import ProsectError
-from engine.rule_views import PairFate, PlanPreview, RuleText
+from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText
 from engine.views import PairDetail
 from tui import answers
 from tui.moving import Moving
@@ -120,7 +120,10 @@ class Ruling(Moving):
     def previewed(self, preview: PlanPreview) -> None:
         """The plan is here."""
         self.preview = preview
-        self.draw_rules()
+        if self.desk.place.view in ("rules", "plan"):
+            self.draw_rules()
+        else:
+            answers.draw_page(self.desk, keep_place=True)
 
     def draw_rules(self) -> None:
         """Lay the file and its plan out."""
@@ -162,6 +165,11 @@ class Ruling(Moving):
         if found is not None and isinstance(detail, PairDetail) and detail.pair == found[0]:
             self.fate = found
             answers.draw_page(self.desk, keep_place=True)
+
+    def shift_of(self, concept_id: str) -> ConceptShift | None:
+        """What the rules do to a concept, as last planned."""
+        shifts = self.preview.shifts if self.preview is not None else ()
+        return next((s for s in shifts if s.concept_id == concept_id), None)
 
     # -- editing ----------------------------------------------------------------------------------------
 

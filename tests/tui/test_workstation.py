@@ -337,3 +337,31 @@ def test_rules_are_drafted_from_verdicts_edited_and_saved(world: World) -> None:
         await driver.shows("Plan")
 
     drive(world, scenario)
+
+
+def test_rules_show_on_the_pages_of_what_they_touch(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("/")
+        await driver.type("family:concepts")
+        await driver.keys("enter")
+        await driver.until(lambda: driver.desk.table.grid.n_rows == 8)
+        await driver.keys("-", "g", "r", "A")
+        await driver.shows("Targets")
+        await driver.keys("g", "h", "g", "g", "enter")
+        await driver.shows("target of the rules")
+        await driver.keys("j", "enter")
+        await driver.shows("main.rules  kept")
+
+    drive(world, scenario)
+
+
+def test_the_tour_leads_somewhere_and_can_be_closed(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "t")
+        await driver.shows("A short tour")
+        await driver.keys("G", "enter")
+        await driver.shows("concepts decided")
+        await driver.keys("q", "q")
+        await driver.shows("Hypotheses")
+
+    drive(world, scenario)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from engine.rule_views import ConceptShift
 from engine.safe_text import one_line, sanitise
 from engine.views import ConceptDetail, Evidence, Snippet, TopPair, VerdictView
 from tui import format as fmt
@@ -15,7 +16,7 @@ BAR = 25
 
 def concept_lines(
     detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
-    context_id: str | None = None, is_brief: bool = False,
+    context_id: str | None = None, is_brief: bool = False, shift: ConceptShift | None = None,
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a concept.
 
@@ -26,6 +27,7 @@ def concept_lines(
         glyphs: characters to draw with.
         context_id: the context whose hypothesis comes first; None: everywhere.
         is_brief: the pane beside the list.
+        shift: what the rules do to it, as last planned.
     """
     bar = min(BAR, max(width // (3 if width >= 60 else 4), 9)) | 1
     lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
@@ -37,6 +39,8 @@ def concept_lines(
         lines += [PaneLine(line) for line in evidence_lines(detail.everywhere, bar, width, glyphs)]
     else:
         lines.append(PaneLine((("no estimate everywhere", "dim"),)))
+    if shift is not None:
+        lines.append(PaneLine(shift_line(shift, glyphs)))
     lines += _dose(detail, width, glyphs)
     if is_brief:
         return [
@@ -54,6 +58,20 @@ def concept_lines(
 def heading(text: str, note: str = "") -> PaneLine:
     """A section's title with what its numbers mean."""
     return PaneLine(((text, "title"), ("  " + note if note else "", "dim")))
+
+
+def shift_line(shift: ConceptShift, glyphs: Glyphs) -> Line:
+    """What the rules do to a concept, in a line."""
+    what = "target of the rules" if shift.is_target else "held" if shift.is_held else "moved by the rules"
+    return (
+        (f"{what}  ", "dim"),
+        (
+            f"mean disparity {shift.mean_before:+.3f} {glyphs.arrow} {round(shift.mean_after, 3) + 0.0:+.3f}",
+            "text",
+        ),
+        (f"  win rate {fmt.share(shift.rate_before)}% {glyphs.arrow} {fmt.share(shift.rate_after)}%", "text"),
+        ("  BEYOND ITS LIMIT" if shift.is_beyond else "", "error"),
+    )
 
 
 def _inside(

@@ -6,7 +6,8 @@ from engine.views import Coverage, ProjectSummary
 from tui import format as fmt
 from tui.actions import Action, shown_keys
 from tui.format import Glyphs
-from tui.lines import PaneLine, fit
+from tui.lines import PaneLine, fit, wrap_plain
+from tui.places import Place
 from tui.views.concept import heading
 
 
@@ -88,4 +89,46 @@ def _summary_lines(summary: ProjectSummary) -> list[PaneLine]:
         PaneLine(((f"source {f.value}"[:19].ljust(20), "dim"), (f"{f.n:,} pairs", "text")))
         for f in summary.sources
     ]
+    return lines
+
+
+_TOUR = (
+    ("The question", "Which of these would the data teach your model, and which of them do you want?", None),
+    ("j k", "move; a number before a key is a count; enter opens, q goes back", Place("hypotheses")),
+    (
+        "= - + i",
+        "keep, suppress, amplify, ignore: one key decides and goes on; u takes it back",
+        Place("hypotheses"),
+    ),
+    (
+        "the bars",
+        "win rate from ¼ to ¾ with its interval: a filled point leaves one half out",
+        Place("hypotheses"),
+    ),
+    (
+        "length",
+        "len only: it rides on longer answers; masked: length hides it; both: with length and without",
+        None,
+    ),
+    ("/", "filters: verdict:none win>.6 context:tea; s sorts by the column that < and > choose", None),
+    ("enter", "evidence of a concept, then its pairs; J goes on to the next without leaving the page", None),
+    (
+        "g r",
+        "rules: A writes a first draft from your verdicts, every edit shows what would move",
+        Place("rules"),
+    ),
+    ("g u", "training runs: what was forecast, what came of it", Place("runs")),
+    ("?", "every key; type to find one, enter runs it", Place("coverage")),
+)
+
+
+def tour_lines(summary: ProjectSummary | None, width: int) -> list[PaneLine]:
+    """A short tour; every stop can be opened."""
+    size = f"{summary.n_pairs:,} pairs, {summary.n_concepts:,} concepts" if summary is not None else ""
+    lines = [heading("A short tour", f"{size}; q closes it, g t brings it back"), PaneLine(())]
+    for key, text, place in _TOUR:
+        first, *rest = wrap_plain(text, max(width - 16, 20))
+        lines.append(PaneLine(((f"{key:<14}", "key"), (first, "text")), place))
+        lines += [PaneLine(((" " * 14 + part, "text"),)) for part in rest]
+        lines.append(PaneLine(()))
     return lines
