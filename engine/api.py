@@ -365,4 +365,6 @@ class Project:
         """Verdicts and names as they stand."""
         from engine.pipeline.shape import Decisions
 
-        return Decisions(tuple(self.browser.verdicts().values()), self.browser.names())
+        held = self.browser.journal.state.verdicts
+        entries = {key: entry.ident for key, entry in held.items()}
+        return Decisions(tuple(self.browser.verdicts().values()), self.browser.names(), entries)

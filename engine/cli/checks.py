@@ -10,7 +10,7 @@ from engine.cli.output import write_json, write_table
 from engine.cli.progress import progress_for
 
 _FAILED = 3
-_SEED = click.option("--seed", type=int, default=0, show_default=True)
+_SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws.")
 
 
 @click.group("selftest")
@@ -51,7 +51,9 @@ def null_command(
 
 @selftest_group.command("contexts")
 @project_argument
-@click.option("--contexts", "n_contexts", type=click.IntRange(2), default=8, show_default=True)
+@click.option(
+    "--contexts", "n_contexts", type=click.IntRange(2), default=8, show_default=True, help="How many."
+)
 @_SEED
 @set_option
 @output_options
@@ -134,7 +136,12 @@ def auc_command(project: Path, assignments: tuple[str, ...], plain: bool, as_jso
 @click.command("sources")
 @project_argument
 @click.option(
-    "--by", "facet", type=click.Choice(["source", "model", "annotator"]), default="source", show_default=True
+    "--by",
+    "facet",
+    type=click.Choice(["source", "model", "annotator"]),
+    default="source",
+    show_default=True,
+    help="What to decompose by.",
 )
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Concepts to show."

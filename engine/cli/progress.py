@@ -55,7 +55,7 @@ class _Base(ABC):
         """Count and show; raises ``Cancelled`` on request."""
         self._done += n
         self._cancel.check()
-        if time.monotonic() - self._shown >= self._interval():
+        if self._stage and time.monotonic() - self._shown >= self._interval():
             self._show(final=False)
 
     def finish(self) -> None:

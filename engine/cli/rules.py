@@ -92,7 +92,11 @@ def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: b
 @rules_group.command("from-verdicts")
 @project_argument
 @click.option(
-    "--method", type=click.Choice(["matching", "offset", "dropping"]), default="matching", show_default=True
+    "--method",
+    type=click.Choice(["matching", "offset", "dropping"]),
+    default="matching",
+    show_default=True,
+    help="How to suppress and amplify.",
 )
 @click.option("--strength", type=float, default=0.5, show_default=True, help="λ of offsets.")
 @click.option("-o", "--output", type=_FILE, metavar="FILE", help="Write here instead of to stdout.")

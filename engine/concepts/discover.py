@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sknetwork.clustering import Leiden
 
 from engine.arrays import Disparity, Readings
 from engine.concepts.cofiring import sample_spans, strongest_edges
 from engine.concepts.identity import concept_id
 from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, label_of, peaks_of, telling_tokens
+from engine.concepts.leiden import leiden_communities
 from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
 from engine.concepts.surface import Column, column_scores, stack_scores, surface_columns
@@ -172,8 +172,7 @@ def _split(
     inside = edges[members][:, members].tocsr()
     if inside.nnz == 0:
         return [members[[k]] for k in range(len(members))]
-    leiden = Leiden(resolution=settings.resolution, modularity="newman", random_state=settings.seed)
-    community = np.asarray(leiden.fit_predict(inside))
+    community = leiden_communities(inside, settings.resolution, settings.seed)
     order = np.argsort(community, kind="stable")
     parts = np.split(members[order], np.nonzero(np.diff(community[order]))[0] + 1)
     if len(parts) == 1:

@@ -1,8 +1,8 @@
 """From a rule file to a plan and to a shaped dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ class Decisions:
     verdicts: tuple[VerdictView, ...]
     names: Mapping[str, str]
     """Concept id to the name a person gave it."""
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """Target key to the id of the journal entry that holds: locks name what they were made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def plan_rules(
         store,
         rules.text,
         file_name=rules.file_name,
-        verdicts=_notes(decisions.verdicts),
+        verdicts=_notes(decisions),
         settings=settings,
         names=decisions.names,
         control=control,
@@ -95,7 +97,7 @@ def compile_rules(
         rules=rules,
         pairs=paths.pairs,
         out_root=paths.shaped_dir,
-        verdicts=tuple(_notes(decisions.verdicts)),
+        verdicts=tuple(_notes(decisions)),
         settings=settings,
         names=decisions.names,
         **asdict(options),
@@ -111,7 +113,7 @@ def draft_rules(paths: ProjectPaths, decisions: Decisions, *, method: str, stren
 
     with open_index(paths) as store:
         catalogue = catalogue_of(store, decisions.names)
-        return rules_from_verdicts(_notes(decisions.verdicts), catalogue, method=method, strength=strength)
+        return rules_from_verdicts(_notes(decisions), catalogue, method=method, strength=strength)
 
 
 def diagnose(paths: ProjectPaths, rules: Path, decisions: Decisions) -> "tuple[str, tuple[Diagnostic, ...]]":
@@ -145,7 +147,7 @@ def open_index(paths: ProjectPaths) -> "Iterator[Store]":
         yield store
 
 
-def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
+def _notes(decisions: Decisions) -> "list[VerdictNote]":
     from engine.compiler.records import VerdictNote
 
     return [
@@ -156,7 +158,8 @@ def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
             context_id=v.target.context_id,
             reason=v.reason or "",
             author=v.author,
+            entry=decisions.entries.get(v.target.key, ""),
         )
-        for v in verdicts
+        for v in decisions.verdicts
         if not v.is_orphaned
     ]
