@@ -1,6 +1,7 @@
 """The workstation: ``run(project)`` opens it. Wiring only."""
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar
 
 from textual.app import App
@@ -10,6 +11,7 @@ from tui.desk import Desk
 from tui.format import ASCII, UNICODE
 from tui.places import Place
 from tui.session import ProjectLike
+from tui.tables import Opened, Wish, open_rows
 from tui.theme import choose_palette
 
 
@@ -27,13 +29,14 @@ class Workstation(App[None]):
         theme: str | None = None,
         is_ascii: bool = False,
         start: Place | None = None,
+        warm: "Future[Opened] | None" = None,
     ) -> None:
         super().__init__()
         palette = choose_palette(theme, os.environ)
         self.theme = palette.textual_theme
         self.animation_level = "none"
         glyphs = ASCII if is_ascii or os.environ.get("PROSECT_ASCII") else UNICODE
-        self.desk = Desk(project, palette, glyphs, start or Place("hypotheses"))
+        self.desk = Desk(project, palette, glyphs, start or Place("hypotheses"), warm)
 
     def on_mount(self) -> None:
         """Show the desk."""
@@ -53,4 +56,8 @@ def run(
         has_mouse: let the terminal report the mouse.
         start: where to begin; None: the hypotheses.
     """
-    Workstation(project, theme=theme, is_ascii=is_ascii, start=start).run(mouse=has_mouse)
+    with ThreadPoolExecutor(1, thread_name_prefix="prosect-warm") as pool:
+        # The database works without the interpreter's lock: the first rows come while the screen is made.
+        warm = pool.submit(open_rows, project, "hypotheses", Wish(), is_first=True)
+        app = Workstation(project, theme=theme, is_ascii=is_ascii, start=start, warm=warm)
+        app.run(mouse=has_mouse)

@@ -1,5 +1,6 @@
 """The one screen: places, history, answers. Keys become actions here; ``tui/doing.py`` carries them out."""
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -19,7 +20,7 @@ from tui.lines import Line, PaneLine
 from tui.places import Place
 from tui.review import Reviewer
 from tui.session import Answer, ProjectLike, Session
-from tui.tables import TableControl, Wish
+from tui.tables import Opened, TableControl, Wish
 from tui.theme import Palette
 from tui.views.pair import PairOptions
 from tui.widgets.bars import LineBar
@@ -60,10 +61,13 @@ class Desk(Screen[None]):
     """
     BINDINGS = []  # noqa: RUF012 - the framework's declaration; every key goes through the one action table
 
-    def __init__(self, project: ProjectLike, palette: Palette, glyphs: Glyphs, start: Place) -> None:
+    def __init__(
+        self, project: ProjectLike, palette: Palette, glyphs: Glyphs, start: Place,
+        warm: "Future[Opened] | None" = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.palette, self.glyphs = palette, glyphs
-        self.session = Session(project, self._deliver)
+        self.session = Session(project, self._deliver, warm=warm)
         self.reviewer = Reviewer(self.session)
         self.keyboard = Keyboard(self)
         self.doing = Doing(self)

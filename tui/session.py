@@ -9,7 +9,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,10 +149,14 @@ class Session:
     Args:
         project: the façade.
         deliver: called from a worker thread with every answer; must be thread-safe and quick.
+        warm: the first rows of the hypotheses, asked for while the screen was still being made.
     """
 
-    def __init__(self, project: ProjectLike, deliver: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, project: ProjectLike, deliver: Callable[[Answer], None], *, warm: "Future[Any] | None" = None
+    ) -> None:
         self.project = project
+        self.warm = warm
         self._deliver = deliver
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="prosect-read")
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="prosect-plan")
@@ -194,6 +198,11 @@ class Session:
     def forget(self, purpose: str) -> None:
         """Whatever is still asked under this purpose no longer matters."""
         self._latest.pop(purpose, None)
+
+    def cancel(self) -> None:
+        """Stop every question; writes go on."""
+        self._latest.clear()
+        self.project.interrupt()
 
     def _run(
         self, purpose: str, generation: int, question: Callable[[], Any], keys: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.views import GridRow, SortKey
-from tui.session import CursorLike, Session
+from tui.session import CursorLike, ProjectLike, Session
 from tui.widgets.grid import PAGE_ROWS, GridView
 
 
@@ -29,6 +29,20 @@ class Wish:
     context_id: str | None = None
 
 
+def open_rows(
+    project: ProjectLike, name: str, wish: Wish, *, ident: str | None = None, is_first: bool = False
+) -> Opened:
+    """Open a table and fetch the page that its cursor is on; a review goes on where it ended."""
+    cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
+    if ident is not None:
+        row = cursor.position(ident) or 0
+    else:
+        row = (cursor.next_undecided(-1) or 0) if is_first else 0
+    page = row // PAGE_ROWS
+    pages = {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)}
+    return Opened(cursor, wish.filter_text, wish.context_id, row, pages)
+
+
 class TableControl:
     """Asks for rows; answers come back through the desk."""
 
@@ -44,23 +58,14 @@ class TableControl:
     def open(self, wish: Wish, *, ident: str | None = None) -> None:
         """Show rows under another filter or sort; the cursor stays on the record ``ident`` if it is there."""
         self.is_opening = True
-        is_first = self.cursor is None  # a review goes on where it ended
-        project, name = self._session.project, self.name
+        is_first = self.cursor is None
+        project, name, warm = self._session.project, self.name, self._session.warm
 
         def question() -> Opened:
-            cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
-            if ident is not None:
-                row = cursor.position(ident) or 0
-            else:
-                row = (cursor.next_undecided(-1) or 0) if is_first else 0
-            page = row // PAGE_ROWS
-            return Opened(
-                cursor,
-                wish.filter_text,
-                wish.context_id,
-                row,
-                {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)},
-            )
+            if warm is not None and is_first and name == "hypotheses" and wish == Wish():
+                opened: Opened = warm.result()
+                return opened
+            return open_rows(project, name, wish, ident=ident, is_first=is_first)
 
         self._wanted = wish
         self._session.forget(f"pages {name}")

@@ -114,9 +114,8 @@ class Tools:
             self.do_quit()
             return
         self._last_cancel = now
+        desk.session.cancel()
         for control in desk.tables.values():
-            if control.cursor is not None:
-                control.cursor.interrupt()
             control.failed()
         desk.is_seeking = False
         desk.keyboard.keys.reset()

@@ -365,3 +365,18 @@ def test_the_tour_leads_somewhere_and_can_be_closed(world: World) -> None:
         await driver.shows("Hypotheses")
 
     drive(world, scenario)
+
+
+def test_cancelling_stops_what_runs_and_leaves_the_rows(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("/")
+        await driver.type("win>.5")
+        await driver.keys("enter", "ctrl+c")
+        await driver.shows("cancelled")
+        assert not driver.desk.table.is_opening
+        assert driver.desk.table.grid.n_rows > 0
+        await driver.keys("j", "s")
+        await driver.until(lambda: driver.desk.is_idle)
+        assert driver.desk.table.grid.current is not None
+
+    drive(world, scenario)
