@@ -61,6 +61,7 @@ class Browser:
     ) -> None:
         self.paths = paths
         self._lock = threading.RLock()
+        self._stores: list[Store] = []
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
@@ -70,6 +71,7 @@ class Browser:
     def _open(self, published: Published) -> None:
         store = Store(self.paths.index(published.index_hash))
         with self._lock:
+            self._stores.append(store)
             self._store = store
             self._published = published
             self._slots = {name: QuerySlot(store) for name in SLOTS}
@@ -100,7 +102,9 @@ class Browser:
         """Let go of the index. Nothing may be asked any more."""
         self.interrupt()
         self.drafts.close()
-        self._store.close()
+        for store in self._stores:  # those of older indexes stayed open for their cursors
+            store.close()
+        self._stores.clear()
 
     def reopen_if_changed(self) -> bool:
         """Follow ``current`` to a newer index; True when it moved. The old one stays open for its cursors."""

@@ -7,6 +7,7 @@ from engine.views import FacetCount
 from tui import actions as act
 from tui import answers
 from tui.deciding import Deciding
+from tui.pairing import Pairing
 from tui.places import Place
 from tui.ruling import Ruling
 from tui.running import Running
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
-class Doing(Deciding, Tools, Ruling, Running):
+class Doing(Deciding, Tools, Pairing, Ruling, Running):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:
