@@ -155,8 +155,18 @@ def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kern
     if not has_converged:
         return out
     final = eta + shift + beta * u
-    residual = weight / (1 + np.exp(final))
-    change = residual / (1 + np.exp(-final)) - w0
+    return _errors(u, z, final, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta)
+
+
+@nb.njit(cache=True, nogil=True)
+def _errors(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    u, z, eta, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta
+):
+    """The kernel's row once β has converged: variances from the final Hessian."""
+    n, q = z.shape
+    out = np.full(3 + q, np.nan)
+    residual = weight / (1 + np.exp(eta))
+    change = residual / (1 + np.exp(-eta)) - w0
     hessian = information + z.T @ (z * change.reshape(n, 1))
     # The ridge is for columns without information (a source left out); it is far below rounding elsewhere.
     kappa = np.linalg.solve(hessian + 1e-13 * max(np.trace(hessian), 1e-300) * np.eye(q), b)

@@ -59,14 +59,6 @@ def estimate_columns(
     with np.errstate(invalid="ignore"):
         lean = (taught.half_a - 0.5) * (taught.half_b - 0.5)
     stable = np.where(np.isfinite(lean), (lean > 0).astype(np.float64), np.nan)
-    counts = {
-        "n_pairs": n_pairs,
-        "n_groups": n_groups,
-        "n_carry": sums.n_carry,
-        "n_discordant": sums.n_discordant,
-        "n_plus": sums.n_plus,
-        "n_discordant_groups": sums.n_discordant_groups,
-    }
     numbers = {
         "prevalence": _ratio(sums.n_carry, n_pairs),
         "mean_u": _ratio(sums.wu, total_weight),
@@ -95,11 +87,23 @@ def estimate_columns(
         ),
     }
     return (
-        {name: pa.array(v.astype(np.uint32)) for name, v in counts.items()}
+        _counts(sums, n_pairs, n_groups)
         | {name: nullable(v) for name, v in numbers.items()}
         | {name: nullable_flag(v) for name, v in flags.items()}
         | {name: pa.array(v, pa.string()) for name, v in words.items()}
     )
+
+
+def _counts(sums: Sums, n_pairs: Vector, n_groups: Vector) -> dict[str, Any]:
+    counts = {
+        "n_pairs": n_pairs,
+        "n_groups": n_groups,
+        "n_carry": sums.n_carry,
+        "n_discordant": sums.n_discordant,
+        "n_plus": sums.n_plus,
+        "n_discordant_groups": sums.n_discordant_groups,
+    }
+    return {name: pa.array(values.astype(np.uint32)) for name, values in counts.items()}
 
 
 def nullable(values: Vector) -> pa.Array:
