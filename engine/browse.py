@@ -118,9 +118,9 @@ class Browser:
 
     def summary(self) -> ProjectSummary:
         """Counts of the open index."""
-        return details.summary(
-            self._slots["summary"], self._store, self.paths.root.name or str(self.paths.root)
-        )
+        root = self.paths.root
+        found = details.summary(self._slots["summary"], self._store, root.name or str(root))
+        return replace(found, folder=str(root))
 
     def tables(self) -> tuple[TableSpec, ...]:
         """What ``open_table`` can open."""

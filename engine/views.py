@@ -108,6 +108,8 @@ class ProjectSummary:
     n_called: int
     """Hypotheses everywhere that were called, taught or at equal length."""
     sources: tuple[FacetCount, ...]
+    folder: str = ""
+    """Where the project lies, for commands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ class Desk(Screen[None]):
     @property
     def root(self) -> str:
         """The project's folder."""
-        return self.summary.root if self.summary is not None else "."
+        return self.summary.folder if self.summary is not None else "."
 
     @property
     def table(self) -> TableControl:

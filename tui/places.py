@@ -23,12 +23,20 @@ class Place:
         return self.view in TABLES
 
     def shell(self, root: str) -> str:
-        """The headless twin of this place."""
-        words = ["prosect", "show", root, self.view]
+        """The headless twin of this place; of the plan: the command that writes it."""
+        return shlex.join(["prosect", *self._words(root)])
+
+    def _words(self, root: str) -> list[str]:
+        rules = f"{root}/rules/{self.ident or 'main'}.rules"
         if self.is_table:
-            words += ["--filter", self.ident] if self.ident else []
-        elif self.ident:
-            words.append(self.ident)
-        if self.about:
-            words += ["--concept" if self.view == "pair" else "--context", self.about]
-        return shlex.join(words)
+            return [self.view, root, *(["-f", self.ident] if self.ident else [])]
+        if self.view in ("concept", "pair"):
+            return ["show", root, self.ident]
+        words = {
+            "context": ["hypotheses", root, "-f", f"context_id={self.ident}"],
+            "rules": ["plan", root, rules],
+            "plan": ["compile", root, rules],
+            "run": ["outcome", f"{root}/runs/{self.ident}"],
+            "coverage": ["verdicts", "list", root],
+        }
+        return words.get(self.view, ["open", root])

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,15 @@ class Tools:
         desk = self.desk
         self._yank(desk.side.plain_text() if desk.place.is_table else desk.page.plain_text(), "page")
 
+    def _shell(self) -> str:
+        place, name = self.desk.place, self.desk.doing.rule_name
+        if place.view in ("rules", "plan") and not place.ident:
+            place = replace(place, ident=name)
+        return place.shell(self.desk.root)
+
     def do_yank_shell(self) -> None:
         """Copy the shell command."""
-        self._yank(self.desk.place.shell(self.desk.root), "command")
+        self._yank(self._shell(), "command")
 
     def _yank(self, text: str, what: str) -> None:
         if not text:
@@ -93,7 +100,7 @@ class Tools:
 
     def do_shell_command(self) -> None:
         """Show the shell command."""
-        self.desk.say(self.desk.place.shell(self.desk.root), "key")
+        self.desk.say(self._shell(), "key")
 
     def do_reload(self) -> None:
         """Look for changes now."""

@@ -1,6 +1,7 @@
 """The workstation by keys alone, on a real index."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -380,3 +381,38 @@ def test_cancelling_stops_what_runs_and_leaves_the_rows(world: World) -> None:
         assert driver.desk.table.grid.current is not None
 
     drive(world, scenario)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ((), ["hypotheses"]),
+        (("enter",), ["show"]),
+        (("g", "p", "enter"), ["show"]),
+        (("g", "x", "j", "enter"), ["hypotheses"]),
+        (("g", "v"), ["verdicts", "list"]),
+        (("g", "r"), ["plan"]),
+    ],
+)
+def test_the_shell_command_of_a_place_exists_and_runs(
+    world: World, keys: tuple[str, ...], words: list[str]
+) -> None:
+    from click.testing import CliRunner
+
+    from engine.cli.main import main
+
+    commands: list[str] = []
+    world.paths.rules_dir.mkdir()
+    (world.paths.rules_dir / "main.rules").write_text("prosect rules 1\ndrop where chosen.tokens > 60\n")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys(*keys)
+        await driver.until(lambda: driver.desk.is_idle and driver.desk.summary is not None)
+        commands.append(driver.desk.doing._shell())
+
+    drive(world, scenario)
+    program, *arguments = shlex.split(commands[0])
+    assert program == "prosect"
+    assert arguments[: len(words)] == words
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
