@@ -304,10 +304,9 @@ class Browser:
         """What a rule text does to one pair; None while the text has errors."""
         return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair)
 
-    def draft_rules(self, text: str) -> tuple[str, ...]:
-        """Statements for suppress and amplify verdicts that a rule text does not mention."""
-        targets = {s.concept_id for s in self.plan_preview(text).shifts if s.is_target}
-        return self.drafts.lines_for(tuple(self.verdicts().values()), text, targets)
+    def missing_rules(self, text: str) -> tuple[str, ...]:
+        """Statements for suppress and amplify verdicts that a rule text does not carry out."""
+        return self.drafts.missing(text, tuple(self.verdicts().values()), self.names())
 
     # -- runs -------------------------------------------------------------------------------------------
 

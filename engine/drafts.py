@@ -88,32 +88,34 @@ class RuleDrafts:
             raise RuleError(f"{name!r} is no name for a rule file", hint="letters, digits, space, dot, dash")
         return self._paths.rules_dir / f"{name}.rules"
 
-    def lines_for(
-        self, verdicts: Sequence[VerdictView], text: str, targets: Collection[str] = ()
+    def missing(
+        self,
+        text: str,
+        verdicts: Sequence[VerdictView],
+        names: Mapping[str, str],
     ) -> tuple[str, ...]:
-        """Statements for suppress and amplify verdicts that a text does not mention yet.
+        """Statements for suppress and amplify verdicts that a text does not carry out yet.
 
-        Concepts are named by id, which survives a new index; the label stands in a comment. ``targets``
-        are the ids of concepts that the text shapes already, under whatever name.
+        They are those of ``rules from-verdicts``: concepts by id, which survives a new index, with a readable
+        name. A verdict counts as carried out when the text has its concept's id (and its context's), or
+        shapes the concept under another name.
         """
-        lines: list[str] = []
-        for view in verdicts:
-            ident = view.target.concept_id
-            if (
-                view.verdict not in (Verdict.SUPPRESS, Verdict.AMPLIFY)
-                or ident[:12] in text
-                or view.is_orphaned
-            ):
-                continue
-            if ident in targets and view.target.context_id is None:
-                continue
-            label = " ".join(view.name.split())[:80]
-            alias = f"c_{ident[:8]}"
-            where = f' where context("{view.target.context_id}")' if view.target.context_id else ""
-            lines.append(f'concept {alias} = id "{ident[:12]}"  # {label}')
-            target = "to 0.1 on delta" if view.verdict is Verdict.AMPLIFY else ""
-            lines.append(f"{view.verdict.value} @{alias} by matching {target}".rstrip() + where)
-        return tuple(dict.fromkeys(lines))
+        from engine.compiler.from_verdicts import rules_from_verdicts
+        from engine.compiler.plan import catalogue_of
+
+        shaped = {s.concept_id for s in self.preview(text, verdicts, names).shifts if s.is_target}
+        open_ones = [
+            v
+            for v in verdicts
+            if v.verdict in (Verdict.SUPPRESS, Verdict.AMPLIFY)
+            and not v.is_orphaned
+            and not _is_carried_out(v, text, shaped)
+        ]
+        if not open_ones:
+            return ()
+        with self._lock:
+            catalogue = catalogue_of(self._open(), names)
+        return tuple(rules_from_verdicts(_notes(open_ones), catalogue).splitlines()[2:])
 
     def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
         """What a text would do, errors included as findings."""
@@ -176,6 +178,13 @@ class RuleDrafts:
             if self._store is not None:
                 self._store[1].close()
                 self._store = None
+
+
+def _is_carried_out(view: VerdictView, text: str, shaped: Collection[str]) -> bool:
+    has_concept = view.target.concept_id[:12] in text
+    if view.target.context_id is None:
+        return has_concept or view.target.concept_id in shaped
+    return has_concept and view.target.context_id[:12] in text
 
 
 def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":

@@ -39,7 +39,7 @@ class RulesLike(Protocol):
     def plan_preview(self, text: str) -> PlanPreview:
         """What a text would do."""
 
-    def draft_rules(self, text: str) -> tuple[str, ...]:
+    def missing_rules(self, text: str) -> tuple[str, ...]:
         """Statements for verdicts that the text does not mention."""
 
     def pair_fate(self, text: str, pair: int) -> PairFate | None:
@@ -258,7 +258,7 @@ class Ruling(Moving):
         """Statements for verdicts without any."""
         rules, text = self._rules, self.book.text
         if rules is not None:
-            self.desk.session.ask("draft", lambda: rules.draft_rules(text))
+            self.desk.session.ask("draft", lambda: rules.missing_rules(text))
 
     def drafted(self, lines: tuple[str, ...]) -> None:
         """The statements are here."""

@@ -72,11 +72,11 @@ def test_drafted_rules_name_concepts_by_id_and_plan(browser: Browser) -> None:
     cursor = browser.open_table("hypotheses", "family:concepts")
     concept_id = cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")]
     browser.set_verdict([Target("concept", concept_id, concept_id)], Verdict.SUPPRESS)
-    lines = browser.draft_rules("prosect rules 1\n")
+    lines = browser.missing_rules("prosect rules 1\n")
     text = "prosect rules 1\n" + "\n".join(lines) + "\n"
     preview = browser.plan_preview(text)
     assert preview.has_plan, preview
     target = next(s for s in preview.shifts if s.is_target)
     assert target.concept_id == concept_id
     assert target.mean_after == pytest.approx(0, abs=1e-6)
-    assert browser.draft_rules(text) == ()
+    assert browser.missing_rules(text) == ()
