@@ -252,6 +252,12 @@ class Project:
                 break
         return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total)
 
+    def warning(self) -> str | None:
+        """What to know before any row is read: whether authorship or length alone explain the labels."""
+        from engine.pipeline.audit import stored_warning
+
+        return stored_warning(self.paths)
+
     def find(self, what: str) -> PairDetail | ConceptDetail:
         """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
 

@@ -36,9 +36,13 @@ def _list(
 
     with Project(project) as opened:
         spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit)
+        warning = opened.warning() if table == "hypotheses" else None
     if as_json:
-        write_json({"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total})
+        listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
+        write_json(listed | {"warning": warning})
         return
+    if warning:
+        click.echo(f"warning: {warning}", err=plain)
     show_rows(spec, rows, every=every, plain=plain)
     if not plain:
         click.echo(

@@ -12,7 +12,7 @@ from engine.manifest import fingerprint, hash_file, read_manifest
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import Settings
-from engine.store.build import Published, build_index, publish, read_current
+from engine.store.build import Published, build_index, current_index, publish, read_current
 
 if TYPE_CHECKING:
     from engine.arrays import Readings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.reading.run import ReadingReport
     from engine.stats.run import StatsTables
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Raised when the same readings would give another index."""
 EARLY_SHARES = (0.02, 0.1)
 """Shares of the shards after which an audit publishes an early index …"""
@@ -186,6 +186,13 @@ def _stored_facts(index: Path) -> dict[str, Any]:
         }
 
 
+def stored_warning(paths: ProjectPaths) -> str | None:
+    """The statistics' own warning about the published index, None if there is none."""
+    facts = _stored_facts(paths.index(current_index(paths).index_hash))
+    warning = facts.get("stats", {}).get("warning")
+    return str(warning) if warning else None
+
+
 def _build_new(
     paths: ProjectPaths,
     reader: "Reader",
@@ -299,7 +306,9 @@ def _lines(
     coverage = facts["coverage"]
     share = f"cover {coverage['share_pairs']:.0%} of pairs, {coverage['share_activation']:.0%} of activation"
     contexts = f"in {facts['n_contexts']:,} contexts and everywhere"
+    warning = facts["stats"].get("warning")
     return (
+        *((ReportLine("warning", 1, str(warning)),) if warning else ()),
         *ingest_lines(ingested),
         ReportLine("pairs with readings", read.n_pairs_done, f"{read.n_tokens:,} tokens read just now"),
         ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import Disparity, Readings
+from engine.arrays import Disparity, PairSets, Readings
 from engine.concepts.scores import latent_disparity
 from engine.errors import StatsError
 from engine.manifest import hash_json, write_json
@@ -31,7 +31,13 @@ from engine.stats.selftest import (
 from engine.stats.sources import Decomposition, decompose
 from engine.store.arrays import open_arrays
 from engine.store.build import current_index
-from engine.store.concepts import IndexConcepts, load_column_deltas, load_concepts, load_topics
+from engine.store.concepts import (
+    IndexConcepts,
+    load_column_deltas,
+    load_concepts,
+    load_contexts,
+    load_topics,
+)
 from engine.store.connection import Store
 
 
@@ -42,6 +48,7 @@ class Audited:
     index_hash: str
     readings: Readings
     concepts: IndexConcepts
+    contexts: PairSets
     columns: Mapping[str, NDArray[np.float64]]
     """Delta of each column concept, (P,)."""
     design: Design
@@ -62,9 +69,10 @@ def open_audit(paths: ProjectPaths, settings: Settings) -> Audited:
         concepts = load_concepts(store)
         columns = load_column_deltas(store, readings.n_pairs)
         topic = load_topics(store, readings.n_pairs)
+        contexts = load_contexts(store)
     design = build_design(readings.pairs, covariates=settings.stats.covariates, columns=columns, topic=topic)
     weight = signed_weight(readings.pairs.is_signed, None)
-    return Audited(index_hash, readings, concepts, columns, design, weight)
+    return Audited(index_hash, readings, concepts, contexts, columns, design, weight)
 
 
 def families(audited: Audited, settings: Settings) -> dict[str, Disparity]:
@@ -87,6 +95,7 @@ def selftest_null(
         draws=draws,
         seed=seed,
         progress=progress,
+        cells=(audited.concepts.disparity, audited.contexts),
     )
     _keep(paths, "null", audited, {"draws": draws, "seed": seed}, results)
     return results

@@ -141,7 +141,11 @@ class _Buffer:
         self._width = width_of(stream.loaded.model)
         self._capacity = max(settings.buffer_bytes // (4 * self._width), settings.batch_tokens)
         self.n_served = 0
+        self._is_counted = True
+        progress.start("activations", len(pairs) - from_pair, "pairs")
         first, self._is_whole = self._fill(self._vectors())
+        self._is_counted = False
+        progress.finish()
         if not len(first):
             raise ModelError("the pairs hold no text to train an SAE on", hint="ingest more pairs")
         self.n_distinct = len(first)
@@ -155,6 +159,8 @@ class _Buffer:
             for _, x in own_residuals(self._pairs, self._stream, at, stop):
                 self._progress.advance(0)
                 yield x.cpu()
+            if self._is_counted:  # later passes are part of the training's own stage
+                self._progress.advance(stop - at)
 
     def _fill(self, vectors: Iterator[torch.Tensor]) -> tuple[torch.Tensor, bool]:
         """Up to ``capacity`` vectors, and whether that was the last of them."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import Disparity
+from engine.arrays import Disparity, PairSets
 from engine.store.connection import Store
 
 
@@ -91,3 +91,18 @@ def load_topics(store: Store, n_pairs: int) -> NDArray[np.int32] | None:
     topic = np.full(n_pairs, -1, np.int32)
     topic[np.asarray(found["pair"]).astype(np.int64)] = np.asarray(found["topic"])
     return topic
+
+
+def load_contexts(store: Store) -> PairSets:
+    """Every context but everywhere."""
+    rows = store.rows("SELECT context, context_id, kind FROM contexts WHERE context > 0 ORDER BY context")
+    found = store.columns("SELECT context, pair FROM context_pairs ORDER BY context, pair")
+    numbers = np.array([int(row[0]) for row in rows], np.int64)
+    context = np.asarray(found["context"]).astype(np.int64)
+    bounds = np.append(np.searchsorted(context, numbers), len(context)).astype(np.int64)
+    return PairSets(
+        tuple(str(row[1]) for row in rows),
+        tuple(str(row[2]) for row in rows),
+        bounds,
+        np.asarray(found["pair"]).astype(np.uint32),
+    )

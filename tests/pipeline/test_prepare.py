@@ -1,0 +1,129 @@
+"""Single steps: ingest and read alone, several processes, the cost of a reading, garbage."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.api import Project, sample_folder, source_specs
+from engine.cli.main import main
+from tests.pipeline.conftest import OVERRIDES
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def test_preview_shows_pairs_and_writes_nothing(sample_pairs: Path, tmp_path: Path) -> None:
+    path = sorted(sample_pairs.glob("*.jsonl"))[0]
+    result = run("ingest", "--preview", path, "--json")
+    assert result.exit_code == 0
+    seen = json.loads(result.stdout)
+    assert seen["format"]
+    assert len(seen["pairs"]) == 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ingest_alone_leaves_pairs_whose_counts_add_up(sample_pairs: Path, tmp_path: Path) -> None:
+    report = json.loads(run("ingest", sample_pairs, "-o", tmp_path / "p", "--json").stdout)
+    assert report["adds_up"]
+    assert pq.read_metadata(tmp_path / "p" / "pairs" / "pairs.parquet").num_rows == report["pairs"]
+
+
+def test_two_processes_share_the_shards_and_give_the_index_of_one(
+    audited: Path, sample_pairs: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "audit"
+    run("ingest", sample_pairs, "-o", root)
+    command = [sys.executable, "-m", "engine.cli.main", "read", str(root), "--plain"]
+    command += ["--reader", str(sample_folder() / "reader"), "--set", "reading.shard_pairs=64"]
+    workers = [
+        subprocess.Popen(
+            command,
+            env=os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
+    with Project(root, overrides=OVERRIDES) as project:
+        report = project.audit(source_specs([str(sample_pairs)]), str(sample_folder() / "reader"))
+    assert report.reading["n_pairs_read"] == 0
+    pointer = json.loads((audited / "current").read_text())
+    assert report.index_hash == pointer["readers"][report.reader_hash]["index"]
+
+
+def test_doctor_says_what_a_reading_costs_before_it_starts() -> None:
+    result = run("doctor", "--reader", sample_folder() / "reader", "-n", "1000", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["machine"]["tflops"] > 0
+    assert found["cost"]["n_pairs"] == 1000
+    assert found["cost"]["hours"] > 0
+    twice = json.loads(run("doctor", "--reader", sample_folder() / "reader", "-n", "2000", "--json").stdout)
+    assert twice["cost"]["n_tokens"] == 2 * found["cost"]["n_tokens"]
+
+
+def test_garbage_is_what_nothing_points_to_and_never_a_decision(
+    own_project: Callable[[], Path], sample_pairs: Path
+) -> None:
+    root = own_project()
+    assert json.loads(run("gc", root, "--json").stdout) == []
+    with Project(root, overrides={**OVERRIDES, "stats": {"min_discordant": 6}}) as project:
+        project.audit(source_specs([str(sample_pairs)]), str(sample_folder() / "reader"))
+    (root / "journal.jsonl").write_text("")
+    left = root / ".index-x.duckdb.123.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 7200, time.time() - 7200))
+    listed = json.loads(run("gc", root, "--json").stdout)
+    assert {Path(g["path"]).name.split("-")[0] for g in listed} == {"index", "arrays", ".index"}
+    pointed = json.loads((root / "current").read_text())
+    index = next(iter(pointed["readers"].values()))["index"]
+    assert not any(index in g["path"] for g in listed)
+    assert run("gc", root, "--remove").exit_code == 0
+    assert json.loads(run("gc", root, "--json").stdout) == []
+    assert (root / "journal.jsonl").exists()
+    assert (root / f"index-{index}.duckdb").exists()
+
+
+def test_index_that_a_shaped_dataset_was_made_from_is_kept(
+    own_project: Callable[[], Path], sample_pairs: Path, tmp_path: Path
+) -> None:
+    root = own_project()
+    rules = tmp_path / "r.rules"
+    rules.write_text("prosect rules 1\ndrop where chosen.tokens > 400\n")
+    assert run("compile", root, rules).exit_code == 0
+    with Project(root, overrides={**OVERRIDES, "stats": {"min_discordant": 6}}) as project:
+        project.audit(source_specs([str(sample_pairs)]), str(sample_folder() / "reader"))
+    assert json.loads(run("gc", root, "--json").stdout) == []
+
+
+@pytest.mark.parametrize("command", ["gc", "hypotheses"])
+def test_a_folder_that_is_no_project_is_left_alone(tmp_path: Path, command: str) -> None:
+    (tmp_path / "precious.txt").write_text("x")
+    assert run(command, tmp_path).exit_code == 1
+    assert (tmp_path / "precious.txt").exists()
+
+
+@pytest.mark.slow
+def test_an_sae_trained_on_the_pairs_reads_them(sample_pairs: Path, tmp_path: Path) -> None:
+    root, model = tmp_path / "audit", sample_folder() / "reader" / "model"
+    run("ingest", sample_pairs, "-o", root)
+    size = ("--latents", "256", "--k", "16", "--tokens", "60000")
+    asked: list[str | Path] = ["--model", model, "--layer", "1", *size, "--json"]
+    made = run("sae", root, *asked)
+    assert made.exit_code == 0, made.stderr
+    report = json.loads(made.stdout)
+    assert json.loads(run("sae", root, *asked).stdout) == report
+    reader = ("--reader", model, "--layer", "1", "--sae", report["folder"])
+    accept = ("--set", "concepts.min_pairs=5", "--set", "reading.accept_poor_sae=true")
+    audited = run("audit", sample_pairs, "-o", root, *reader, *accept, "--json")
+    assert audited.exit_code == 0, audited.stderr
