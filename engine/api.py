@@ -167,7 +167,7 @@ class Project:
                 raise StoreError(
                     f"there is no project at {self.paths.root}", hint="`prosect audit` makes one"
                 )
-            self._browser = Browser(self.paths, self.settings.review)
+            self._browser = Browser(self.paths, self.settings.review, self.settings.rules)
         return self._browser
 
     def audit(

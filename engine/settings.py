@@ -146,7 +146,7 @@ class TrainingSettings:
     micro_batch_pairs: int | None = None
     """Pairs per forward pass, a divisor of batch_pairs; None: all of them."""
     max_length: int = 4096
-    """Prompt and response together lose what comes after this many tokens; cuts are counted before the run."""
+    """Prompt and response together lose what comes after this many tokens; cuts are counted first."""
     device: str = "auto"
     """auto, cpu, cuda"""
     seed: int = 0

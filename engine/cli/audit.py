@@ -96,7 +96,7 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
     if sys.stdout.isatty() and sys.stdin.isatty() and not plain:
         from engine.cli.workstation import open_workstation
 
-        open_workstation(output)
+        open_workstation(output, tour=True)
         return
     _top_hypotheses(project, plain=plain)
     click.echo(f"\nopen it in a terminal: prosect open {output}")

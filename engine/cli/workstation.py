@@ -27,11 +27,14 @@ def open_workstation(
     author: str | None = None,
     ascii_only: bool = False,
     mouse: bool = True,
+    tour: bool = False,
 ) -> None:
-    """Run the app until the user quits."""
+    """Run the app until the user quits; with ``tour`` it begins with a page about what is here."""
     from engine.api import Project
     from tui.app import run
+    from tui.places import Place
 
     overrides = {"review": {"author": author}} if author else None
     with Project(project, overrides=overrides) as opened:
-        run(opened.browser, is_ascii=ascii_only, has_mouse=mouse)
+        start = Place("tour") if tour else None
+        run(opened.browser, is_ascii=ascii_only, has_mouse=mouse, start=start)
