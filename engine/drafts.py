@@ -115,7 +115,7 @@ class RuleDrafts:
             return ()
         with self._lock:
             catalogue = catalogue_of(self._open(), names)
-        return tuple(rules_from_verdicts(_notes(open_ones), catalogue).splitlines()[2:])
+        return tuple(rules_from_verdicts(notes_of(open_ones), catalogue).splitlines()[2:])
 
     def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
         """What a text would do, errors included as findings."""
@@ -159,7 +159,7 @@ class RuleDrafts:
             key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path)
             if self._last is None or self._last[0] != key:
                 plan = make_plan(
-                    store, text, verdicts=_notes(verdicts), settings=self._settings, names=dict(names)
+                    store, text, verdicts=notes_of(verdicts), settings=self._settings, names=dict(names)
                 )
                 self._last = (key, plan)
             return self._last[1]
@@ -187,13 +187,22 @@ def _is_carried_out(view: VerdictView, text: str, shaped: Collection[str]) -> bo
     return has_concept and view.target.context_id[:12] in text
 
 
-def _notes(verdicts: Sequence[VerdictView]) -> "list[VerdictNote]":
+def notes_of(
+    verdicts: Sequence[VerdictView], entries: Mapping[str, str] | None = None
+) -> "list[VerdictNote]":
+    """Verdicts as plans need them; those of vanished concepts are left out.
+
+    Args:
+        verdicts: what holds.
+        entries: target key to the id of its journal entry, for locks.
+    """
     from engine.compiler.records import VerdictNote
 
+    known = entries or {}
     return [
         VerdictNote(
             concept_id=v.target.concept_id, verdict=v.verdict, name=v.name, context_id=v.target.context_id,
-            reason=v.reason or "", author=v.author,
+            reason=v.reason or "", author=v.author, entry=known.get(v.target.key, ""),
         )
         for v in verdicts
         if not v.is_orphaned

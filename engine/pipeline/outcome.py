@@ -15,7 +15,14 @@ from engine.pipeline.train import read_ledger, shaped_facts
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.stats.forecast import shuffled_labels
-from engine.stats.outcome import ResponseReadings, concept_presence, measure_movement, prompt_changes
+from engine.stats.outcome import (
+    Changes,
+    Movement,
+    ResponseReadings,
+    concept_presence,
+    measure_movement,
+    prompt_changes,
+)
 from engine.stats.outcome_score import Outcome, report_lines, score_outcome
 from engine.store.concepts import IndexConcepts, load_concepts, load_pairs
 from engine.store.connection import Store
@@ -50,6 +57,16 @@ class NamedOutcome:
         return report | {"n_without_latents": self.n_without_latents, "lines": list(self.lines)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Rolled:
+    """A finished run with rollouts from before and after it."""
+
+    shaped_dir: Path
+    before: Rollouts
+    after: Rollouts
+    movement: Movement
+
+
 def measure_outcome(
     paths: ProjectPaths, run_dir: Path, settings: Settings, progress: Progress
 ) -> NamedOutcome:
@@ -59,38 +76,18 @@ def measure_outcome(
         TrainError: the run is not finished, or has no held-out prompts.
         ModelError: the reader or a checkpoint is gone.
     """
-    request = read_request(run_dir / REQUEST)
-    status = read_status(run_dir)
-    if status["status"] != "finished":
-        raise TrainError(
-            f"{run_dir} is {status['status']}", hint="run the same `prosect train` again to finish it"
-        )
-    start, tuned = status["model_path"], status["report"]["model_dir"]
-    training = request.settings
-    before = sample_rollouts(start, paths.pairs, run_dir / "rollouts" / "start.parquet", training, progress)
-    after = sample_rollouts(tuned, paths.pairs, run_dir / "rollouts" / "tuned.parquet", training, progress)
-    movement = measure_movement(
-        _columns(score_held_out(start, tuned, paths.pairs, training, progress)),
-        _columns(score_rollouts(start, tuned, after, training, progress)),
-    )
-    facts = shaped_facts(request.shaped_dir)
+    rolled = _roll(paths, run_dir, progress)
+    facts = shaped_facts(rolled.shaped_dir)
     with Store(paths.index(facts["index"])) as store:
         concepts, pairs = load_concepts(store), load_pairs(store)
         reader_hash = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))["reader_hash"]
-    reader = reopen(paths, reader_hash, settings.reading)
     used = [i for i, members in enumerate(concepts.members) if len(members)]
     if not used:
         raise StatsError("this index has no concept made of latents", hint="audit with an SAE")
-    threshold = settings.concepts.fire_rate_threshold
-    changes = prompt_changes(
-        _presence(reader, before, concepts, used, threshold, progress),
-        _prompts(before),
-        _presence(reader, after, concepts, used, threshold, progress),
-        _prompts(after),
-        {int(p): g for r in (before, after) for p, g in zip(_prompts(r), _groups(r), strict=True)},
-    )
+    reader = reopen(paths, reader_hash, settings.reading)
+    changes = _changes(reader, rolled, concepts, used, settings.concepts.fire_rate_threshold, progress)
     forecast = _forecast(run_dir, concepts, used)
-    ledger = read_ledger(request.shaped_dir, pairs.pair_ids)
+    ledger = read_ledger(rolled.shaped_dir, pairs.pair_ids)
     rng = np.random.default_rng(_SEED)
     nulls = shuffled_labels(concepts.disparity, pairs.group, ledger.weight, ledger.turn, rng, _N_NULLS)
     outcome = score_outcome(
@@ -98,7 +95,7 @@ def measure_outcome(
         forecast["forecast"],
         forecast["se"],
         rng,
-        movement=movement,
+        movement=rolled.movement,
         length_forecast=forecast["length_only"],
         null_forecasts={"shuffled labels": nulls[:, used]},
     )
@@ -111,6 +108,41 @@ def measure_outcome(
     )
     write_json(run_dir / "outcome.json", found.as_dict())
     return found
+
+
+def _roll(paths: ProjectPaths, run_dir: Path, progress: Progress) -> _Rolled:
+    request = read_request(run_dir / REQUEST)
+    status = read_status(run_dir)
+    if status["status"] != "finished":
+        raise TrainError(
+            f"{run_dir} is {status['status']}", hint="run the same `prosect train` again to finish it"
+        )
+    start, tuned, training = status["model_path"], status["report"]["model_dir"], request.settings
+    before = sample_rollouts(start, paths.pairs, run_dir / "rollouts" / "start.parquet", training, progress)
+    after = sample_rollouts(tuned, paths.pairs, run_dir / "rollouts" / "tuned.parquet", training, progress)
+    movement = measure_movement(
+        _columns(score_held_out(start, tuned, paths.pairs, training, progress)),
+        _columns(score_rollouts(start, tuned, after, training, progress)),
+    )
+    return _Rolled(request.shaped_dir, before, after, movement)
+
+
+def _changes(
+    reader: "Reader",
+    rolled: _Rolled,
+    concepts: IndexConcepts,
+    used: list[int],
+    threshold: float,
+    progress: Progress,
+) -> Changes:
+    both = (rolled.before, rolled.after)
+    return prompt_changes(
+        _presence(reader, rolled.before, concepts, used, threshold, progress),
+        _prompts(rolled.before),
+        _presence(reader, rolled.after, concepts, used, threshold, progress),
+        _prompts(rolled.after),
+        {int(p): g for r in both for p, g in zip(_prompts(r), _groups(r), strict=True)},
+    )
 
 
 def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.drafts import notes_of
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import RulesSettings
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine.compiler.compare import PlanDifference
-    from engine.compiler.records import Plan, VerdictNote
+    from engine.compiler.records import Plan
     from engine.compiler.verbs import CompileResult
     from engine.rules.diagnostics import Diagnostic
 
@@ -64,7 +65,7 @@ def plan_rules(
         store,
         rules.text,
         file_name=rules.file_name,
-        verdicts=_notes(decisions),
+        verdicts=notes_of(decisions.verdicts, decisions.entries),
         settings=settings,
         names=decisions.names,
         control=control,
@@ -97,7 +98,7 @@ def compile_rules(
         rules=rules,
         pairs=paths.pairs,
         out_root=paths.shaped_dir,
-        verdicts=tuple(_notes(decisions)),
+        verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
         settings=settings,
         names=decisions.names,
         **asdict(options),
@@ -113,7 +114,9 @@ def draft_rules(paths: ProjectPaths, decisions: Decisions, *, method: str, stren
 
     with open_index(paths) as store:
         catalogue = catalogue_of(store, decisions.names)
-        return rules_from_verdicts(_notes(decisions), catalogue, method=method, strength=strength)
+        return rules_from_verdicts(
+            notes_of(decisions.verdicts, decisions.entries), catalogue, method=method, strength=strength
+        )
 
 
 def diagnose(paths: ProjectPaths, rules: Path, decisions: Decisions) -> "tuple[str, tuple[Diagnostic, ...]]":
@@ -145,21 +148,3 @@ def open_index(paths: ProjectPaths) -> "Iterator[Store]":
     """The published index of the default reader."""
     with Store(paths.index(current_index(paths).index_hash)) as store:
         yield store
-
-
-def _notes(decisions: Decisions) -> "list[VerdictNote]":
-    from engine.compiler.records import VerdictNote
-
-    return [
-        VerdictNote(
-            concept_id=v.target.concept_id,
-            verdict=v.verdict,
-            name=v.name,
-            context_id=v.target.context_id,
-            reason=v.reason or "",
-            author=v.author,
-            entry=decisions.entries.get(v.target.key, ""),
-        )
-        for v in decisions.verdicts
-        if not v.is_orphaned
-    ]
