@@ -17,7 +17,10 @@ def reference() -> str:
 
 
 def _sections(command: click.Command, path: str) -> list[str]:
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    # A command keeps the help option of the first context it meets: the names must be those of a real call.
+    context = click.Context(
+        command, info_name=path, max_content_width=100, terminal_width=100, help_option_names=["-h", "--help"]
+    )
     parts = [f"## `{path}`\n\n```\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
         for name in sorted(command.commands):
