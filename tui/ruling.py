@@ -255,10 +255,10 @@ class Ruling(Moving):
         self._put(self.book.redo())
 
     def do_rules_from_verdicts(self) -> None:
-        """Statements for verdicts without any."""
+        """Statements for verdicts without any; verdicts that are being written are waited for."""
         rules, text = self._rules, self.book.text
         if rules is not None:
-            self.desk.session.ask("draft", lambda: rules.missing_rules(text))
+            self.desk.session.write("draft", lambda: rules.missing_rules(text), ())
 
     def drafted(self, lines: tuple[str, ...]) -> None:
         """The statements are here."""
