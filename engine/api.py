@@ -197,6 +197,14 @@ class Project:
         report = ingest(sources, self.paths.pairs_dir, self.settings.ingest, progress or NullProgress())
         return ingest_lines(report), report.as_dict()
 
+    def ingest_entries(
+        self, *, reason: str | None = None, kind: str | None = None, limit: int = 40
+    ) -> tuple[list[dict[str, Any]], int, Mapping[str, str]]:
+        """Rows that ingest dropped, repaired or noted: the first ones, how many, what reasons mean."""
+        from engine.pipeline.prepare import ingest_entries
+
+        return ingest_entries(self.paths, reason, kind, limit)
+
     def read(
         self,
         reader: str,

@@ -21,7 +21,14 @@ from engine.cli.browse import (
     show_command,
 )
 from engine.cli.checks import auc_command, selftest_group, sources_command
-from engine.cli.prepare import doctor_command, gc_command, ingest_command, read_command, sae_command
+from engine.cli.prepare import (
+    doctor_command,
+    gc_command,
+    ingest_command,
+    read_command,
+    report_command,
+    sae_command,
+)
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.shape import compile_command, plan_command
 from engine.cli.train import outcome_command, train_command
@@ -100,6 +107,7 @@ COMMANDS: tuple[click.Command, ...] = (
     auc_command,
     sources_command,
     ingest_command,
+    report_command,
     read_command,
     sae_command,
     doctor_command,

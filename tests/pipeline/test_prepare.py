@@ -37,6 +37,23 @@ def test_ingest_alone_leaves_pairs_whose_counts_add_up(sample_pairs: Path, tmp_p
     assert pq.read_metadata(tmp_path / "p" / "pairs" / "pairs.parquet").num_rows == report["pairs"]
 
 
+def test_every_dropped_and_repaired_row_can_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    good = '{"prompt": "p%d", "chosen": "yes", "rejected": "no"}'
+    rows = [good % 1, "broken", '{"prompt": "p", "chosen": "", "rejected": "b"}', good % 2, good % 2]
+    path.write_text("\n".join(rows) + "\n")
+    report = json.loads(run("ingest", path, "-o", tmp_path / "p", "--json").stdout)
+    entries = json.loads(run("report", tmp_path / "p", "--json").stdout)["entries"]
+    assert {(e["row"], e["kind"]) for e in entries if e["kind"] == "dropped"} == {
+        (1, "dropped"),
+        (2, "dropped"),
+    }
+    assert sum(report["dropped"].values()) == 2
+    one = json.loads(run("report", tmp_path / "p", "--reason", "empty_side", "--json").stdout)
+    assert [(e["file"].split("/")[-1], e["row"]) for e in one["entries"]] == [("x.jsonl", 2)]
+    assert "known:" in run("report", tmp_path / "p", "--reason", "nonsense").stderr
+
+
 def test_two_processes_share_the_shards_and_give_the_index_of_one(
     audited: Path, sample_pairs: Path, tmp_path: Path
 ) -> None:
