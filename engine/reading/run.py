@@ -123,17 +123,9 @@ def read_pairs(
     progress.start("read", sum(plan.stop - plan.start for plan in todo), "pairs")
     session.run(todo)
     progress.finish()
-    for n, what in (
-        (session.n_truncated, f"texts were cut to {reader.max_tokens} tokens"),
-        (session.n_lost, "messages were changed by the chat template beyond recognition"),
-        (session.n_plain, "conversations were refused by the chat template and read in the plain layout"),
-    ):
-        if n:
-            progress.note(f"{n:,} {what}")
+    _note_losses(session, reader.max_tokens, progress)
     done = _done(plans, reader, reader_dir, settings)  # looked up again: other processes work, too
-    prefix = 0
-    while prefix < len(plans) and plans[prefix].number in done:
-        prefix += 1
+    prefix = next((i for i, plan in enumerate(plans) if plan.number not in done), len(plans))
     report = ReadingReport(
         n_pairs=len(pairs),
         n_pairs_done=sum(plan.stop - plan.start for plan in plans if plan.number in done),
@@ -152,6 +144,16 @@ def read_pairs(
     if report.is_complete:
         _finish(pairs, plans, reader, reader_dir, settings, report)
     return report
+
+
+def _note_losses(session: "_Session", max_tokens: int, progress: Progress) -> None:
+    for n, what in (
+        (session.n_truncated, f"texts were cut to {max_tokens} tokens"),
+        (session.n_lost, "messages were changed by the chat template beyond recognition"),
+        (session.n_plain, "conversations were refused by the chat template and read in the plain layout"),
+    ):
+        if n:
+            progress.note(f"{n:,} {what}")
 
 
 def _done(
