@@ -14,9 +14,8 @@ from engine.compiler.evaluation import Evaluation
 from engine.compiler.population import Floats
 from engine.compiler.row_effects import rounded
 from engine.errors import CompileError
-from engine.rules.catalogue import Type
 from engine.rules.checked import CheckedShape
-from engine.rules.terms import Apply, Concept, Reading, Term
+from engine.rules.terms import Concept, Reading, Term
 
 Bools = NDArray[np.bool_]
 
@@ -24,11 +23,6 @@ Bools = NDArray[np.bool_]
 def side_terms(concept: Concept, aggregate: str = "max") -> tuple[Term, Term]:
     """Score on the chosen and the rejected response."""
     return Reading(concept, "chosen", aggregate), Reading(concept, "rejected", aggregate)
-
-
-def delta_term(concept: Concept) -> Term:
-    """Chosen minus rejected."""
-    return Apply("-", side_terms(concept), Type.NUMBER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ conflict is a target on which both sides hold a verdict, the verdicts differ, an
 other's: the later one would win silently, so it is shown and has to be resolved.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -136,17 +135,3 @@ def _conflicts(ours: Sequence[Entry], theirs: Sequence[Entry]) -> tuple[Conflict
                 )
             )  # fmt: skip
     return tuple(found)
-
-
-def as_table(journal: Journal) -> str:
-    """Every verdict that holds, one JSON object a line."""
-    rows = [
-        {
-            "target": key, "verdict": entry.verdict.value, "author": entry.author, "time": entry.time,
-            "reason": entry.reason, "name": journal.state.names.get(entry.target.concept_id, entry.name),
-            "disputed_by": journal.state.disputed_by.get(key),
-        }
-        for key, entry in journal.state.verdicts.items()
-        if entry.verdict is not None and entry.target is not None
-    ]  # fmt: skip
-    return "".join(json.dumps(row) + "\n" for row in rows)
