@@ -147,9 +147,8 @@ def build(
     index_hash = print_[:16]
     if _is_published(paths, reader.reader_hash, index_hash):
         return index_hash, _stored_facts(paths.index(index_hash))
-    facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs)
-    share = facts["n_pairs"] / n_pairs if n_pairs else 1.0
-    publish(paths, Published(reader.reader_hash, index_hash, share))
+    facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs, n_pairs)
+    publish(paths, Published(reader.reader_hash, index_hash, facts["share_read"]))
     return index_hash, facts
 
 
@@ -200,6 +199,7 @@ def _build_new(
     progress: Progress,
     index_hash: str,
     max_pairs: int | None,
+    n_pairs: int,
 ) -> dict[str, Any]:
     from engine.concepts.contexts import find_contexts
     from engine.concepts.discover import discover
@@ -232,6 +232,7 @@ def _build_new(
     )
     tables = estimate(readings, units, settings.stats, progress)
     facts = _facts(reader, readings, concepts, contexts, tables)
+    facts["share_read"] = readings.n_pairs / n_pairs if n_pairs else 1.0
     progress.start("index", None, "tables")
     build_index(paths.index(index_hash), _tables(readings, pairs, concepts, contexts, tables), facts)
     progress.finish()

@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from engine.api import Project, sample_folder, source_specs
 from engine.cli.main import main
 from engine.errors import ProsectError
+from engine.pipeline import audit as audit_stage
+from engine.progress import NullProgress
 from engine.store.connection import Store
 from tests.pipeline.conftest import OVERRIDES
 
@@ -183,3 +185,30 @@ def test_damaged_pointer_is_explained(own_project: Callable[[], Path]) -> None:
     (root / "current").write_text("nonsense")
     with pytest.raises(ProsectError, match="damaged"):
         _ = Project(root).browser
+
+
+def test_large_audit_publishes_an_early_index_over_its_first_pairs(
+    sample_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_stage, "EARLY_FROM_PAIRS", 100)
+    monkeypatch.setattr(audit_stage, "EARLY_SHARES", (0.5,))
+    root = tmp_path / "audit"
+    seen: list[tuple[float, int]] = []
+
+    class Watching(NullProgress):
+        def note(self, text: str) -> None:
+            if "ready to open" in text:
+                with Project(root) as early:
+                    summary = early.browser.summary()
+                    seen.append((summary.share_read, summary.n_pairs))
+
+    with Project(root, overrides=OVERRIDES) as project:
+        report = project.audit(
+            source_specs([str(sample_pairs)]), str(sample_folder() / "reader"), progress=Watching()
+        )
+        summary = project.browser.summary()
+    assert len(seen) == 1
+    share, n_early = seen[0]
+    assert 0.3 < share < 0.8
+    assert share == pytest.approx(n_early / summary.n_pairs)
+    assert (summary.share_read, summary.n_pairs) == (1.0, report.ingest["pairs"])
