@@ -82,6 +82,8 @@ class Badge(StrEnum):
     BOTH = "both"
     ONLY_WITH_LENGTH = "only with length"
     MASKED_BY_LENGTH = "masked by length"
+    LENGTH_UNCLEAR = "length unclear"
+    """One question was called; the other leans the same way, but not firmly enough for a call of its own."""
     NEITHER = "neither"
     UNTESTED = "untested"
 

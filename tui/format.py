@@ -102,8 +102,8 @@ def flag(value: bool | None, glyphs: Glyphs) -> str:
 
 
 _BADGES = {
-    "both": "both", "only with length": "len only", "masked by length": "masked", "neither": "neither",
-    "untested": "untested",
+    "both": "both", "only with length": "len only", "masked by length": "masked", "length unclear": "unclear",
+    "neither": "neither", "untested": "untested",
 }  # fmt: skip
 
 

@@ -54,30 +54,51 @@ def skip_reasons(
     return reasons
 
 
+def lean(low: Vector, high: Vector) -> Vector:
+    """+1 where an interval of a win rate lies above one half, −1 below, 0 where it holds one half."""
+    return (low > 0.5).astype(np.float64) - (high < 0.5)
+
+
 def badges(
-    tested: NDArray[np.bool_], taught_call: Vector, equal_call: Vector, taught_z: Vector, equal_z: Vector
+    tested: NDArray[np.bool_],
+    taught: tuple[Vector, Vector, Vector],
+    equal: tuple[Vector, Vector, Vector],
 ) -> list[str]:
     """Which of the two effects was called.
 
-    Where both are called with opposite signs, length hides what is taught: *masked by length*. Where the test
-    at equal length is undefined (the unit is itself a length), only the taught call counts.
+    Where both are called with opposite signs, length hides what is taught: *masked by length*. Where one is
+    called and the other's own interval leaves out one half on the same side, nobody can say what length does:
+    *length unclear*, for a missing call is not an absent effect. Where the test at equal length is undefined
+    (the unit is itself a length), only the taught call counts.
+
+    Args:
+        tested: (M,) whether the unit was tested.
+        taught: (M,) call, z and lean of the interval, total effect.
+        equal: the same at equal length.
     """
-    out: list[str] = []
-    for k in range(len(tested)):
-        is_taught, is_equal = taught_call[k] == 1, equal_call[k] == 1
-        if not tested[k]:
-            badge = Badge.UNTESTED
-        elif is_taught and is_equal:
-            agree = taught_z[k] * equal_z[k] > 0
-            badge = Badge.BOTH if agree else Badge.MASKED_BY_LENGTH
-        elif is_taught:
-            badge = Badge.ONLY_WITH_LENGTH
-        elif is_equal:
-            badge = Badge.MASKED_BY_LENGTH
-        else:
-            badge = Badge.NEITHER
-        out.append(badge.value)
-    return out
+    columns = (tested, *taught, *equal)
+    return [_badge(*row).value for row in zip(*columns, strict=True)]
+
+
+def _badge(
+    is_tested: bool,
+    taught_call: float,
+    taught_z: float,
+    taught_lean: float,
+    equal_call: float,
+    equal_z: float,
+    equal_lean: float,
+) -> Badge:
+    is_taught, is_equal = taught_call == 1, equal_call == 1
+    if not is_tested:
+        return Badge.UNTESTED
+    if is_taught and is_equal:
+        return Badge.BOTH if taught_z * equal_z > 0 else Badge.MASKED_BY_LENGTH
+    if is_taught:
+        return Badge.LENGTH_UNCLEAR if taught_z * equal_lean > 0 else Badge.ONLY_WITH_LENGTH
+    if is_equal:
+        return Badge.LENGTH_UNCLEAR if equal_z * taught_lean > 0 else Badge.MASKED_BY_LENGTH
+    return Badge.NEITHER
 
 
 def min_effects(n_groups: Vector, threshold_p: float) -> Vector:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.settings import StatsSettings
-from engine.stats.calls import badges, calls, min_effects, q_values, skip_reasons, threshold
+from engine.stats.calls import badges, calls, lean, min_effects, q_values, skip_reasons, threshold
 from engine.stats.sums import Sums
 from engine.stats.taught import Taught, two_sided
 
@@ -57,8 +57,8 @@ def estimate_columns(
     equal_q = q_values(equal_p, tested)
     equal_call = calls(equal_q, equal_z, equal.low, equal.high, settings)
     with np.errstate(invalid="ignore"):
-        lean = (taught.half_a - 0.5) * (taught.half_b - 0.5)
-    stable = np.where(np.isfinite(lean), (lean > 0).astype(np.float64), np.nan)
+        same_half = (taught.half_a - 0.5) * (taught.half_b - 0.5)
+    stable = np.where(np.isfinite(same_half), (same_half > 0).astype(np.float64), np.nan)
     numbers = {
         "prevalence": _ratio(sums.n_carry, n_pairs),
         "mean_u": _ratio(sums.wu, total_weight),
@@ -81,7 +81,11 @@ def estimate_columns(
     }
     flags = {"taught_call": taught_call, "equal_call": equal_call, "is_stable": stable}
     words = {
-        "badge": badges(tested, taught_call, equal_call, taught_z, equal_z),
+        "badge": badges(
+            tested,
+            (taught_call, taught_z, lean(taught.win_low, taught.win_high)),
+            (equal_call, equal_z, lean(equal.low, equal.high)),
+        ),
         "skip_reason": skip_reasons(
             sums.n_carry, sums.n_discordant, sums.n_discordant_groups, settings.min_discordant
         ),

@@ -107,7 +107,7 @@ HYPOTHESES = Grid(
            "win rate at equal length"),
         _c("equal_win", "eq%", K.SHARE, 5, 9, "t.equal_win_rate", "win rate at equal length as a number"),
         _c("badge", "length", K.TEXT, 8, 4, "t.badge",
-           "which of the two effects was called: both, only with length, masked by length, neither"),
+           "which effect was called: both, only with length, masked by length, length unclear, neither"),
         _c("discordant", "discord", K.COUNT, 7, 5, "t.n_discordant",
            "labelled pairs with non-zero disparity"),
         _c("carry", "carry%", K.SHARE, 6, 8, "t.prevalence",

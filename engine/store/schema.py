@@ -230,7 +230,7 @@ ESTIMATES = _columns(
     ("equal_q", "DOUBLE", "Benjamini–Hochberg q inside its family"),
     ("equal_call", "BOOLEAN", "q ≤ 0.05 and the interval clears the effect floor; NULL if untested"),
     ("linear_z", "DOUBLE", "the same score with a linear log length ratio only, for comparison"),
-    ("badge", "VARCHAR", "both, only with length, masked by length, neither, untested"),
+    ("badge", "VARCHAR", "both, only with length, masked by length, length unclear, neither, untested"),
     ("skip_reason", "VARCHAR", "why untested; NULL if tested"),
     ("half_a", "DOUBLE", "win rate in the groups of half A"),
     ("half_b", "DOUBLE", "win rate in the groups of half B"),
