@@ -54,9 +54,14 @@ def skip_reasons(
     return reasons
 
 
-def lean(low: Vector, high: Vector) -> Vector:
-    """+1 where an interval of a win rate lies above one half, −1 below, 0 where it holds one half."""
-    return (low > 0.5).astype(np.float64) - (high < 0.5)
+def lean(low: Vector, high: Vector, floor: float) -> Vector:
+    """+1 where an interval of a win rate lies above one half and reaches beyond the floor, −1 likewise below.
+
+    0 where it holds one half, and where all of it is nearer to one half than the floor: too small to matter.
+    """
+    above = (low > 0.5) & (high > 0.5 + floor)
+    below = (high < 0.5) & (low < 0.5 - floor)
+    return above.astype(np.float64) - below
 
 
 def badges(
@@ -67,8 +72,7 @@ def badges(
     """Which of the two effects was called.
 
     Where both are called with opposite signs, length hides what is taught: *masked by length*. Where one is
-    called and the other's own interval leaves out one half on the same side, nobody can say what length does:
-    *length unclear*, for a missing call is not an absent effect. Where the test at equal length is undefined
+    called and the other leans the same way (``lean``), nobody can say what length does: *length unclear*, for a missing call is not an absent effect. Where the test at equal length is undefined
     (the unit is itself a length), only the taught call counts.
 
     Args:

@@ -83,8 +83,8 @@ def estimate_columns(
     words = {
         "badge": badges(
             tested,
-            (taught_call, taught_z, lean(taught.win_low, taught.win_high)),
-            (equal_call, equal_z, lean(equal.low, equal.high)),
+            (taught_call, taught_z, lean(taught.win_low, taught.win_high, settings.effect_floor)),
+            (equal_call, equal_z, lean(equal.low, equal.high, settings.effect_floor)),
         ),
         "skip_reason": skip_reasons(
             sums.n_carry, sums.n_discordant, sums.n_discordant_groups, settings.min_discordant

@@ -5,6 +5,7 @@ import pytest
 
 from engine.stats.calls import badges, lean
 
+FLOOR = 0.02
 CALLED, NOT_CALLED, UNTESTED = 1.0, 0.0, np.nan
 
 
@@ -16,7 +17,7 @@ def badge(
     """The badge of one unit from (call, z, interval) of both questions."""
     columns = []
     for call, z, (low, high) in (taught, equal):
-        columns.append((np.array([call]), np.array([z]), lean(np.array([low]), np.array([high]))))
+        columns.append((np.array([call]), np.array([z]), lean(np.array([low]), np.array([high]), FLOOR)))
     return badges(np.array([is_tested]), columns[0], columns[1])[0]
 
 
@@ -27,6 +28,7 @@ def badge(
         ((CALLED, 5.0, (0.58, 0.66)), (CALLED, -4.0, (0.37, 0.45)), "masked by length"),
         ((CALLED, 5.0, (0.58, 0.66)), (NOT_CALLED, 0.4, (0.47, 0.54)), "only with length"),
         ((CALLED, 5.0, (0.58, 0.66)), (NOT_CALLED, 2.2, (0.51, 0.69)), "length unclear"),
+        ((CALLED, 9.0, (0.53, 0.54)), (NOT_CALLED, 6.0, (0.51, 0.515)), "only with length"),
         ((CALLED, 5.0, (0.58, 0.66)), (NOT_CALLED, -2.2, (0.31, 0.49)), "only with length"),
         ((NOT_CALLED, 0.4, (0.47, 0.54)), (CALLED, 4.0, (0.55, 0.63)), "masked by length"),
         ((NOT_CALLED, -2.3, (0.40, 0.49)), (CALLED, -4.0, (0.37, 0.45)), "length unclear"),
