@@ -72,8 +72,9 @@ def badges(
     """Which of the two effects was called.
 
     Where both are called with opposite signs, length hides what is taught: *masked by length*. Where one is
-    called and the other leans the same way (``lean``), nobody can say what length does: *length unclear*, for a missing call is not an absent effect. Where the test at equal length is undefined
-    (the unit is itself a length), only the taught call counts.
+    called and the other leans the same way (``lean``), nobody can say what length does: *length unclear*, for
+    a missing call is not an absent effect. Where the test at equal length is undefined (the unit is itself a
+    length), only the taught call counts.
 
     Args:
         tested: (M,) whether the unit was tested.
