@@ -88,6 +88,21 @@ class PromptMajor:
 
 
 @dataclass(frozen=True, slots=True)
+class LastTokens:
+    """Activations at the last own token of the responses: "last" pooling of statistics.md.
+
+    CSC like ``LatentMajor``, but only of the M places where the latent fires on the last token of either
+    response: the rows of latent j are ``indptr[j]:indptr[j+1]``, pairs ascending; absent rows are zeros on
+    both sides.
+    """
+
+    indptr: NDArray[np.int64]  # (L+1,)
+    pair: NDArray[np.uint32]  # (M,)
+    chosen: NDArray[np.float32]  # (M,) 0 where silent on that side's last token
+    rejected: NDArray[np.float32]  # (M,)
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """All readings of one reader."""
 
@@ -95,6 +110,8 @@ class Readings:
     by_latent: LatentMajor
     by_pair: PairMajor
     prompts: PromptMajor
+    last: LastTokens | None = None
+    """None where only the other poolings are at hand."""
 
     @property
     def n_pairs(self) -> int:

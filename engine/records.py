@@ -147,6 +147,10 @@ class Pair:
     conversation_id: str | None = None
     tools: str | None = None
     """JSON of the tool definitions."""
+    row_weight: float | None = None
+    """The weight that the file gives the pair, > 0; None where it gives none."""
+    base_weight: float = 1.0
+    """The row's weight (1 where there is none) times the weight of its source in the mix."""
     is_evaluation: bool = False
     """From a known evaluation set, or overlapping one: refused for training."""
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -188,6 +192,8 @@ def pair_schema() -> "pa.Schema":
             ("language", pa.string()),
             ("conversation_id", pa.string()),
             ("tools", pa.string()),
+            ("row_weight", pa.float64()),
+            ("base_weight", pa.float64()),
             ("is_evaluation", pa.bool_()),
             ("meta", pa.string()),
         ]
@@ -198,8 +204,9 @@ def reading_schema() -> "pa.Schema":
     """Columns of readings/<reader>/shards/*.parquet: one row per pair, latents as lists.
 
     Per span the token count, whether it was cut, and per latent that fired: its number, ``act_max``,
-    ``n_fired``, ``act_sum`` and the position of the peak, counted in the span's own tokens from 0. Latents
-    ascend within a list; zeros are not stored.
+    ``n_fired``, ``act_sum``, the position of the peak, counted in the span's own tokens from 0, and the
+    activation at the span's last own token, 0 where the latent is silent there. Latents ascend within a
+    list; latents that are silent on the whole span are not stored.
     """
     import pyarrow as pa
 
@@ -213,5 +220,6 @@ def reading_schema() -> "pa.Schema":
             (f"{span}_n", pa.list_(pa.uint16())),
             (f"{span}_sum", pa.list_(pa.float32())),
             (f"{span}_peak", pa.list_(pa.uint16())),
+            (f"{span}_last", pa.list_(pa.float32())),
         ]
     return pa.schema(columns)

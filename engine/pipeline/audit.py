@@ -249,12 +249,13 @@ def _tables(
         members_table,
         scores_table,
     )
-    from engine.store.tables import acts_table, prompt_acts_table
+    from engine.store.tables import acts_table, last_acts_table, prompt_acts_table
 
     return {
         "pairs": pairs,
         "acts": acts_table(readings),
         "prompt_acts": prompt_acts_table(readings),
+        "last_acts": last_acts_table(readings),
         "latents": tables.latents,
         "concepts": concepts_table(concepts),
         "concept_members": members_table(concepts),

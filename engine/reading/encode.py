@@ -32,6 +32,8 @@ class Pooled:
     act_sum: NDArray[np.float32]
     peak: NDArray[np.uint16]
     """Position of act_max in the span's own tokens, the first of equals."""
+    act_last: NDArray[np.float32]
+    """Activation at the last own token, 0 where the latent is silent there."""
 
 
 EMPTY = Pooled(
@@ -40,6 +42,7 @@ EMPTY = Pooled(
     np.zeros(0, np.uint16),
     np.zeros(0, np.float32),
     np.zeros(0, np.uint16),
+    np.zeros(0, np.float32),
 )
 """Reading of a span without tokens."""
 
@@ -160,7 +163,8 @@ def _pool_span(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
     is_on = firing > (threshold if threshold.ndim == 0 else threshold[active])
     act_sum = torch.where(is_on, firing, 0.0).sum(dim=0)
     # argmax gives the first of equals
-    return _to_numpy(active, firing.amax(dim=0), is_on.sum(dim=0), act_sum, firing.argmax(dim=0))
+    act_last = torch.where(is_on[-1], firing[-1], 0.0)
+    return _to_numpy(active, firing.amax(dim=0), is_on.sum(dim=0), act_sum, firing.argmax(dim=0), act_last)
 
 
 def _pool_span_cpu(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
@@ -170,7 +174,9 @@ def _pool_span_cpu(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
     act_max, act_sum = np.zeros(n, np.float32), np.zeros(n, np.float32)
     n_fired, peak = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
     pool_columns(span.numpy(), active.numpy(), limit, act_max, n_fired, act_sum, peak)
-    return Pooled(active.numpy().astype(np.uint32), act_max, n_fired, act_sum, peak)
+    last = span[-1].numpy()[active.numpy()]
+    act_last = np.where(last > limit, last, np.float32(0))
+    return Pooled(active.numpy().astype(np.uint32), act_max, n_fired, act_sum, peak, act_last)
 
 
 def _pool_top(top: TopTokens, bounds: Sequence[int], n_latents: int) -> list[Pooled]:
@@ -192,12 +198,20 @@ def _pool_top(top: TopTokens, bounds: Sequence[int], n_latents: int) -> list[Poo
             0, latent, at_peak, "amin"
         )
         active = count.nonzero().flatten()
-        pooled.append(_to_numpy(active, largest[active], count[active], total[active], peak[active]))
+        last = torch.zeros(n_latents, device=device).scatter_(0, top.latents[end - 1], top.values[end - 1])
+        pooled.append(
+            _to_numpy(active, largest[active], count[active], total[active], peak[active], last[active])
+        )
     return pooled
 
 
 def _to_numpy(
-    latent: torch.Tensor, act_max: torch.Tensor, n: torch.Tensor, total: torch.Tensor, peak: torch.Tensor
+    latent: torch.Tensor,
+    act_max: torch.Tensor,
+    n: torch.Tensor,
+    total: torch.Tensor,
+    peak: torch.Tensor,
+    last: torch.Tensor,
 ) -> Pooled:
     return Pooled(
         latent.cpu().numpy().astype(np.uint32),
@@ -205,4 +219,5 @@ def _to_numpy(
         n.cpu().numpy().astype(np.uint16),
         total.cpu().numpy().astype(np.float32),
         peak.cpu().numpy().astype(np.uint16),
+        last.cpu().numpy().astype(np.float32),
     )

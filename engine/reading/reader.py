@@ -23,7 +23,7 @@ from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised when the same model, SAE and text would give other readings."""
 _HALF_MAX = 65_504.0
 
@@ -112,7 +112,7 @@ class Reader:
             "has_template": self.layout.has_template,
             "layout": self.layout.fingerprint,
             "max_tokens": self.max_tokens,
-            "pooling": "act_max, n_fired, act_sum, peak",
+            "pooling": "act_max, n_fired, act_sum, peak, last token",
             "reader_hash": self.reader_hash,
         }
 

@@ -88,6 +88,7 @@ def rows_table(pair_ids: Sequence[str], spans: Mapping[Span, Sequence[SpanReadin
             ("n", "n_fired"),
             ("sum", "act_sum"),
             ("peak", "peak"),
+            ("last", "act_last"),
         ):
             values = [getattr(r.pooled, attribute) for r in readings]
             flat = np.concatenate(values) if values else np.zeros(0)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import (
     UNKNOWN,
+    LastTokens,
     LatentMajor,
     PairArrays,
     PairMajor,
@@ -30,7 +31,7 @@ from engine.errors import StoreError
 from engine.manifest import sync_folder, write_json
 from engine.progress import Progress
 from engine.records import Label, Span
-from engine.store.shard_files import ShardRows, check_latents, locate_shards
+from engine.store.shard_files import Lists, ShardRows, check_latents, locate_shards
 from engine.store.transpose import (
     count_rows,
     merge_sides,
@@ -86,6 +87,7 @@ def build_arrays(
         _write_pairs(temporary, known.slice(0, n_pairs))
         _write_responses(temporary, located, n_pairs, n_latents, progress)
         _write_prompts(temporary, located, n_pairs)
+        _write_last(temporary, located, n_pairs, n_latents)
         write_json(
             temporary / "arrays.json", {"version": ARRAYS_VERSION, "n_pairs": n_pairs, "n_latents": n_latents}
         )
@@ -189,6 +191,40 @@ def _write_prompts(folder: Path, located: Sequence[ShardRows], n_pairs: int) -> 
             column[int(indptr[shard.start]) : int(indptr[shard.stop])] = shard.lists(f"prompt_{kind}").values
 
 
+def _write_last(folder: Path, located: Sequence[ShardRows], n_pairs: int, n_latents: int) -> None:
+    """CSC of what fires on the last token of either response: few places, so the CSR fits into memory."""
+    counts = np.zeros(n_pairs, np.int64)
+    per_latent = np.zeros(n_latents + 1, np.int64)
+    for shard in located:
+        (chosen, _), (rejected, _) = (_last_of(shard, side) for side in _SIDES)
+        count_rows(*chosen, *rejected, counts[shard.start : shard.stop], per_latent)
+    by_pair = np.concatenate([[0], np.cumsum(counts)])
+    by_latent = np.cumsum(per_latent)
+    latent = np.empty(int(by_pair[-1]), np.uint32)
+    columns = {side: np.empty(len(latent), np.float32) for side in _SIDES}
+    for shard in located:
+        at = slice(int(by_pair[shard.start]), int(by_pair[shard.stop]))
+        rows = by_pair[shard.start : shard.stop + 1] - by_pair[shard.start]
+        sides = {side: _last_of(shard, side) for side in _SIDES}
+        merge_sides(*sides[Span.CHOSEN][0], *sides[Span.REJECTED][0], latent[at])
+        for side, (lists, values) in sides.items():
+            scatter_column(rows, latent[at], *lists, values, columns[side][at])
+    np.save(folder / "last_indptr.npy", by_latent)
+    pair = _create(folder / "last_pair.npy", len(latent), np.uint32)
+    transpose_pairs(by_pair, latent, by_latent.copy(), pair)
+    for side, column in columns.items():
+        out = _create(folder / f"last_{side}.npy", len(latent), np.float32)
+        transpose_column(latent, by_latent.copy(), column, out)
+
+
+def _last_of(shard: ShardRows, side: Span) -> tuple[Lists, NDArray[Any]]:
+    """Latents that fire on the last token of one side, and their activations there."""
+    latents, values = shard.lists(f"{side}_latent"), shard.lists(f"{side}_last").values
+    fires = values > 0
+    kept = np.concatenate([[0], np.cumsum(fires)])
+    return Lists(kept[latents.indptr], latents.values[fires]), values[fires]
+
+
 def _create(path: Path, n: int, dtype: Any) -> NDArray[Any]:
     if n == 0:  # a file of no bytes cannot be mapped
         np.save(path, np.zeros(0, dtype))
@@ -225,11 +261,18 @@ def open_arrays(folder: Path) -> Readings:
             prompts=PromptMajor(
                 _load(folder, "prompt_indptr"), _load(folder, "prompt_latent"), _values(folder, "prompt")
             ),
+            last=_open_last(folder),
         )
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"{folder} holds no readable arrays: {error}", hint="rebuild it with `prosect audit`"
         ) from error
+
+
+def _open_last(folder: Path) -> LastTokens | None:
+    if not (folder / "last_indptr.npy").exists():  # arrays made before they were kept
+        return None
+    return LastTokens(*(_load(folder, f"last_{name}") for name in ("indptr", "pair", *_SIDES)))
 
 
 def _open_pairs(folder: Path, names: dict[str, list[str]]) -> PairArrays:

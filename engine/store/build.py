@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from engine.errors import StoreError
 from engine.manifest import sync_folder, write_json
 from engine.paths import ProjectPaths
+from engine.store import database
 from engine.store.connection import first_line
 from engine.store.schema import META, SCHEMA_VERSION, TABLES, Table
 
@@ -44,7 +43,7 @@ def build_index(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
-        with duckdb.connect(str(temporary)) as connection:
+        with database.connect(str(temporary)) as connection:
             if memory_limit:
                 connection.execute("SET memory_limit = ?", [memory_limit])
             _write_meta(connection, facts)
@@ -54,7 +53,7 @@ def build_index(
             connection.execute("CHECKPOINT")
         temporary.replace(path)
         sync_folder(path.parent)
-    except (duckdb.Error, OSError) as error:
+    except (database.Error, OSError) as error:
         raise StoreError(
             f"cannot build {path.name}: {first_line(error)}", hint="check free space and permissions"
         ) from error
@@ -62,7 +61,7 @@ def build_index(
         temporary.unlink(missing_ok=True)
 
 
-def _write_meta(connection: duckdb.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
+def _write_meta(connection: database.DuckDBPyConnection, facts: Mapping[str, Any]) -> None:
     connection.execute(_create(META))
     rows = {"schema_version": SCHEMA_VERSION, **facts}
     connection.executemany(
@@ -72,7 +71,7 @@ def _write_meta(connection: duckdb.DuckDBPyConnection, facts: Mapping[str, Any])
     _comment(connection, META)
 
 
-def _write_table(connection: duckdb.DuckDBPyConnection, table: Table, data: "pa.Table | None") -> None:
+def _write_table(connection: database.DuckDBPyConnection, table: Table, data: "pa.Table | None") -> None:
     connection.execute(_create(table))
     if data is not None and data.num_rows:
         present = set(data.column_names)
@@ -122,7 +121,7 @@ def _create(table: Table) -> str:
     )
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+def _comment(connection: database.DuckDBPyConnection, table: Table) -> None:
     connection.execute(f"COMMENT ON TABLE {_q(table.name)} IS {_literal(table.comment)}")
     for column in table.columns:
         connection.execute(

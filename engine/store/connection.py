@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import duckdb
-
 from engine.errors import StoreError
+from engine.store import database
 from engine.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ class Store:
             raise StoreError(f"there is no index at {path}", hint="run `prosect audit` first")
         config: dict[str, Any] = {"threads": threads} if threads else {}
         try:
-            self._connection = duckdb.connect(":memory:", config=config)
+            self._connection = database.connect(":memory:", config=config)
             quoted = str(path).replace("'", "''")
             self._connection.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
-        except duckdb.Error as error:
+        except database.Error as error:
             raise StoreError(
                 f"{path} cannot be opened: {first_line(error)}", hint="rebuild it with `prosect audit`"
             ) from error
@@ -45,7 +44,7 @@ class Store:
     def _check_version(self) -> None:
         try:
             found = int(self.value("SELECT value FROM meta WHERE key = 'schema_version'"))
-        except (duckdb.Error, TypeError, ValueError) as error:
+        except (database.Error, TypeError, ValueError) as error:
             raise StoreError(
                 f"{self.path} is not a prosect index", hint="rebuild it with `prosect audit`"
             ) from error
@@ -57,7 +56,7 @@ class Store:
                 hint="update prosect" if found > SCHEMA_VERSION else "rebuild it with `prosect audit`",
             )
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
+    def cursor(self) -> database.DuckDBPyConnection:
         """A cursor of its own for one thread; call ``interrupt()`` on it from another to cancel."""
         cursor = self._connection.cursor()
         cursor.execute("USE store")  # a cursor is a session of its own: the schema it looks in is, too
@@ -83,6 +82,8 @@ class Store:
 
     def arrow(self, sql: str, parameters: Parameters = ()) -> "pa.Table":
         """A query's result as an Arrow table."""
+        import duckdb  # noqa: F401 - puts relations on the connection
+
         cursor = self.cursor()
         try:
             return cursor.sql(sql, params=parameters).to_arrow_table()

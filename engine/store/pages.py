@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-
 from engine.errors import Cancelled, StoreError
+from engine.store import database
 from engine.store.connection import Parameters, Store, first_line
 from engine.store.filters import Condition, parse_filter
 from engine.store.grids import Grid, GridColumn
@@ -30,7 +29,7 @@ class QuerySlot:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._running: duckdb.DuckDBPyConnection | None = None
+        self._running: database.DuckDBPyConnection | None = None
         self._generation = 0
 
     def interrupt(self) -> None:
@@ -57,9 +56,9 @@ class QuerySlot:
         try:
             cursor.execute("SET enable_progress_bar = false")  # it would draw over the screen
             rows = cursor.execute(sql, parameters).fetchall()
-        except duckdb.InterruptException as error:
+        except database.InterruptException as error:
             raise Cancelled("a newer query took over") from error
-        except duckdb.Error as error:
+        except database.Error as error:
             raise StoreError(f"the index cannot answer: {first_line(error)}") from error
         finally:
             with self._lock:
@@ -200,7 +199,7 @@ class TableCursor:
         self.interrupt()
         try:
             self._store.execute(f"DROP TABLE IF EXISTS {self._order}")
-        except duckdb.Error:
+        except database.Error:
             return  # the store was closed before its cursors: nothing is left to free
 
 
@@ -232,7 +231,7 @@ def update_mirror(store: Store, verdicts: Iterable[tuple[str, str | None]]) -> N
         cursor.close()
 
 
-def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: list[tuple[str, str]]) -> None:
+def _insert(cursor: database.DuckDBPyConnection, table: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         cursor.execute(
             f"INSERT INTO memory.main.{table} SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",

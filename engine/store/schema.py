@@ -124,6 +124,18 @@ PROMPT_ACTS = Table(
     ),
 )
 
+LAST_ACTS = Table(
+    "last_acts",
+    "activations at the last own token of the two responses: one row per pair and latent that fires there",
+    ("latent", "pair"),
+    _columns(
+        ("latent", "UINTEGER", "number of the latent"),
+        ("pair", "UINTEGER", "number of the pair"),
+        ("chosen", "FLOAT", "activation at the last token of the chosen response, 0 where silent"),
+        ("rejected", "FLOAT", "activation at the last token of the rejected response, 0 where silent"),
+    ),
+)
+
 CONCEPTS = Table(
     "concepts",
     "what a person can say yes or no to",
@@ -279,7 +291,7 @@ LATENTS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    META, PAIRS, ACTS, PROMPT_ACTS, LATENTS, CONCEPTS, CONCEPT_MEMBERS, CONCEPT_SCORES, CONTEXTS,
+    META, PAIRS, ACTS, PROMPT_ACTS, LAST_ACTS, LATENTS, CONCEPTS, CONCEPT_MEMBERS, CONCEPT_SCORES, CONTEXTS,
     CONTEXT_PAIRS, HYPOTHESES,
 )  # fmt: skip
 BY_NAME = {table.name: table for table in TABLES}

@@ -1,4 +1,4 @@
-"""Arrow tables of the index's ``pairs``, ``acts`` and ``prompt_acts`` from arrays and pairs.parquet."""
+"""Arrow tables of an index from arrays and pairs.parquet: ``pairs``, ``acts``, ``prompt_acts``, ``last_acts``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +52,16 @@ def acts_table(readings: Readings) -> pa.Table:
             f"{span}_sum": values.act_sum,
             f"{span}_peak": values.peak,
         }
+    return pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
+
+
+def last_acts_table(readings: Readings) -> pa.Table:
+    """Rows of ``schema.LAST_ACTS`` in its order (latent, pair)."""
+    last = readings.last
+    if last is None:
+        raise StoreError("these readings have no last-token activations", hint="run `prosect audit` again")
+    latents = np.repeat(np.arange(readings.n_latents, dtype=np.uint32), np.diff(last.indptr))
+    columns = {"latent": latents, "pair": last.pair, "chosen": last.chosen, "rejected": last.rejected}
     return pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
 
 

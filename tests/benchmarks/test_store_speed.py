@@ -27,7 +27,7 @@ from engine.records import Span, pair_schema, reading_schema
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
-from engine.store.tables import acts_table, pairs_table, prompt_acts_table
+from engine.store.tables import acts_table, last_acts_table, pairs_table, prompt_acts_table
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
@@ -69,6 +69,7 @@ def shard(rng: np.random.Generator, start: int, n: int) -> pa.Table:
             "n": rng.integers(1, 30, size).astype(np.uint16),
             "sum": rng.gamma(3.0, 4.0, size).astype(np.float32),
             "peak": rng.integers(0, 400, size).astype(np.uint16),
+            "last": np.where(rng.random(size) < 0.1, rng.gamma(2.0, 2.0, size), 0).astype(np.float32),
         }
         columns[f"{span}_tokens"] = pa.array(rng.integers(20, 700, n), pa.int32())
         columns[f"{span}_truncated"] = pa.array(np.zeros(n, bool))
@@ -129,6 +130,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     tables = {
         "acts": acts_table(readings),
         "prompt_acts": prompt_acts_table(readings),
+        "last_acts": last_acts_table(readings),
         "pairs": pairs_table(folder / "pairs.parquet", readings.pairs, load_truncated(folder / "arrays")),
     }
     seconds["tables"] = time.perf_counter() - started

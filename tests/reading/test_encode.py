@@ -36,6 +36,7 @@ def dense_pool(acts: torch.Tensor) -> dict[str, np.ndarray[Any, Any]]:
         "n_fired": (a > 0).sum(axis=0)[fires],
         "act_sum": a.sum(axis=0)[fires],
         "peak": a.argmax(axis=0)[fires],
+        "act_last": a[-1, fires],
     }
 
 
@@ -46,7 +47,7 @@ def assert_equal(pooled: Pooled, acts: torch.Tensor) -> None:
     expected = dense_pool(acts)
     for name in ("latent", "n_fired", "peak"):
         np.testing.assert_array_equal(getattr(pooled, name), expected[name], err_msg=name)
-    for name in ("act_max", "act_sum"):
+    for name in ("act_max", "act_sum", "act_last"):
         np.testing.assert_allclose(getattr(pooled, name), expected[name], rtol=1e-4, atol=1e-5)
 
 
@@ -75,7 +76,7 @@ def test_the_compiled_pooling_equals_the_one_for_other_devices(tmp_path: Path) -
     h, threshold = encoder.pre_activations(stream()), encoder.sae.threshold
     assert threshold is not None
     compiled, general = _pool_span_cpu(h, threshold), _pool_span(h, threshold)
-    for name in ("latent", "act_max", "n_fired", "peak"):
+    for name in ("latent", "act_max", "n_fired", "peak", "act_last"):
         np.testing.assert_array_equal(getattr(compiled, name), getattr(general, name))
     np.testing.assert_allclose(compiled.act_sum, general.act_sum, rtol=1e-5)
 

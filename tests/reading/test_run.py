@@ -90,6 +90,7 @@ def assert_row(row: dict[str, Any], span: str, acts: NDArray[np.float64]) -> Non
     np.testing.assert_allclose(row[f"{span}_sum"], acts.sum(axis=0)[fires], rtol=2e-3, atol=1e-3)
     assert row[f"{span}_n"] == (acts > 0).sum(axis=0)[fires].tolist()
     assert row[f"{span}_peak"] == acts.argmax(axis=0)[fires].tolist()
+    np.testing.assert_allclose(row[f"{span}_last"], acts[-1, fires], rtol=2e-3, atol=2e-3)
 
 
 def messages(raw: Sequence[dict[str, str]]) -> list[Message]:

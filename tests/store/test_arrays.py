@@ -17,7 +17,7 @@ from engine.records import Span, pair_schema, reading_schema
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
-from engine.store.tables import acts_table, pairs_table, plain_text, prompt_acts_table
+from engine.store.tables import acts_table, last_acts_table, pairs_table, plain_text, prompt_acts_table
 
 N_LATENTS = 23
 Dense = dict[str, NDArray[Any]]
@@ -33,6 +33,7 @@ def make_dense(n_pairs: int, seed: int, density: float = 0.2) -> Dense:
         dense[f"{span}_max"] = (fires * rng.random(fires.shape)).astype(np.float32)
         dense[f"{span}_sum"] = (dense[f"{span}_max"] * 2).astype(np.float32)
         dense[f"{span}_peak"] = (fires * rng.integers(0, 50, fires.shape)).astype(np.uint16)
+        dense[f"{span}_last"] = (dense[f"{span}_max"] * (rng.random(fires.shape) < 0.3)).astype(np.float32)
     return dense
 
 
@@ -73,7 +74,7 @@ def _record(dense: Dense, i: int) -> dict[str, Any]:
     for span in Span:
         at = np.flatnonzero(dense[f"{span}_n"][i])
         record |= {f"{span}_tokens": 10 + i, f"{span}_truncated": i % 4 == 0, f"{span}_latent": at.tolist()}
-        record |= {f"{span}_{k}": dense[f"{span}_{k}"][i][at].tolist() for k in ("max", "n", "sum", "peak")}
+        record |= {f"{span}_{k}": dense[f"{span}_{k}"][i][at].tolist() for k in (*FIELDS, "last")}
     return record
 
 
@@ -117,6 +118,13 @@ def test_both_orders_hold_exactly_the_dense_matrices(
             np.testing.assert_array_equal(getattr(by_latent, field), expected[p_csc, l_csc])
         prompt = getattr(readings.prompts.values, field)
         np.testing.assert_array_equal(prompt, dense[f"prompt_{kind}"][p_prompt, l_prompt])
+    last = readings.last
+    assert last is not None
+    l_last, p_last = np.nonzero(((dense["chosen_last"] > 0) | (dense["rejected_last"] > 0)).T)
+    np.testing.assert_array_equal(np.repeat(np.arange(N_LATENTS), np.diff(last.indptr)), l_last)
+    np.testing.assert_array_equal(last.pair, p_last)
+    np.testing.assert_array_equal(last.chosen, dense["chosen_last"][p_last, l_last])
+    np.testing.assert_array_equal(last.rejected, dense["rejected_last"][p_last, l_last])
 
 
 def test_pairs_are_coded_in_their_own_order(tmp_path: Path) -> None:
@@ -174,6 +182,7 @@ def test_the_index_answers_what_the_arrays_hold(tmp_path: Path) -> None:
     tables = {
         "acts": acts_table(readings),
         "prompt_acts": prompt_acts_table(readings),
+        "last_acts": last_acts_table(readings),
         "pairs": pairs_table(pairs, readings.pairs, load_truncated(tmp_path / "a")),
     }
     build_index(tmp_path / "index.duckdb", tables, {})
@@ -183,6 +192,11 @@ def test_the_index_answers_what_the_arrays_hold(tmp_path: Path) -> None:
         assert store.value("SELECT count(*) FROM prompt_acts") == (dense["prompt_n"] > 0).sum()
         for pair, latent, peak in store.rows("SELECT pair, latent, prompt_peak FROM prompt_acts"):
             assert peak == dense["prompt_peak"][pair, latent]
+        found = store.rows("SELECT pair, latent, chosen, rejected FROM last_acts")
+        assert len(found) == ((dense["chosen_last"] > 0) | (dense["rejected_last"] > 0)).sum()
+        for pair, latent, chosen, rejected in found:
+            assert chosen == dense["chosen_last"][pair, latent]
+            assert rejected == dense["rejected_last"][pair, latent]
         row = store.row(
             "SELECT pair_id, prompt_text, chosen_text, group_index, chosen_tokens, prompt_turns,"
             " prompt_truncated, fold FROM pairs WHERE pair = 8"
