@@ -1,4 +1,4 @@
-"""Arrow tables of an index from arrays and pairs.parquet: ``pairs``, ``acts``, ``prompt_acts``, ``last_acts``."""
+"""Arrow tables of an index from arrays and pairs.parquet: pairs, activations of responses and prompts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
