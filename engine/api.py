@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.compiler.compare import PlanDifference
     from engine.compiler.export import ExportReport
     from engine.compiler.records import Plan
+    from engine.compiler.transferred import TransferReport
     from engine.compiler.verbs import CompileResult
     from engine.ingest.run import SourcePreview, SourceSpec
     from engine.pipeline.audit import AuditReport, ReportLine
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from engine.pipeline.prepare import Examined
     from engine.pipeline.shape import CompileOptions, Decisions
     from engine.pipeline.train import Started
+    from engine.pipeline.transfer import TransferOptions
     from engine.reading.run import ReadingReport
     from engine.rules.diagnostics import Diagnostic
     from engine.stats.auc import ArmResult
@@ -355,6 +357,12 @@ class Project:
         return selftest_plant(
             self.paths, self.settings, reporter, concept_id=ident, odds=odds, draws=draws, seed=seed
         )
+
+    def selftest_transfer(self, rules: Path, options: "TransferOptions") -> "TransferReport":
+        """Does the matching of a rule file hold on prompt groups that it was not solved on?"""
+        from engine.pipeline.transfer import check_transfer
+
+        return check_transfer(self.paths, rules, self.decisions(), self.settings.rules, options)
 
     def auc(self, *, progress: Progress | None = None) -> "list[ArmResult]":
         """How well each arm predicts held-out labels, baselines first."""

@@ -32,6 +32,7 @@ from engine.cli.prepare import (
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.shape import compile_command, plan_command
 from engine.cli.train import outcome_command, train_command
+from engine.cli.transfer import transfer_command
 from engine.cli.verdicts import verdicts_group
 from engine.cli.workstation import open_command
 from engine.errors import Cancelled, ProsectError
@@ -113,6 +114,7 @@ COMMANDS: tuple[click.Command, ...] = (
     doctor_command,
     gc_command,
 )
+selftest_group.add_command(transfer_command)
 for command in COMMANDS:
     main.add_command(command)
 

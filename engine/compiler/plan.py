@@ -199,7 +199,7 @@ def _match(
         flipped=effects.flipped,
         alive=alive,
         weight=weight,
-        held=_held(everyone, verdicts, effects.flipped, {c.concept_id for c in concepts}),
+        held=held_concepts(everyone, verdicts, effects.flipped, {c.concept_id for c in concepts}),
         max_weight=limits.max_weight,
     )
 
@@ -230,9 +230,10 @@ def controls_of(store: Store, everyone: Population) -> Controls:
     return found
 
 
-def _held(
+def held_concepts(
     everyone: Population, verdicts: Sequence[VerdictNote], flipped: Bools, targets: set[str | None]
 ) -> list[Held]:
+    """Concepts with the verdict keep that are no targets, u after flips over the input pairs."""
     wanted = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP} - targets
     turn = np.where(flipped, -1.0, 1.0)
     out = []
