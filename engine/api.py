@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.compiler.transferred import TransferReport
     from engine.compiler.verbs import CompileResult
     from engine.ingest.run import SourcePreview, SourceSpec
+    from engine.job_watch import Work
     from engine.pipeline.audit import AuditReport, ReportLine
     from engine.pipeline.checks import NamedDecomposition
     from engine.pipeline.garbage import Garbage
@@ -171,6 +172,13 @@ class Project:
                 )
             self._browser = Browser(self.paths, self.settings.review, self.settings.rules)
         return self._browser
+
+    @property
+    def work(self) -> "Work":
+        """Long jobs of this project, also those of other processes."""
+        from engine.job_watch import Work
+
+        return Work(self.paths)
 
     def audit(
         self,

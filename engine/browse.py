@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import run_watch
 from engine.drafts import RuleDrafts
@@ -45,6 +45,9 @@ from engine.views import (
     VerdictView,
 )
 
+if TYPE_CHECKING:
+    from engine.job_watch import Work
+
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
     "summary", "snapshot", "known", *_KINDS, *(f"{k} brief" for k in _KINDS),
@@ -66,6 +69,7 @@ class Browser:
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self.drafts = RuleDrafts(paths, rules)
+        self._work: Work | None = None
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:
@@ -321,6 +325,15 @@ class Browser:
     def stop_run(self, ident: str) -> None:
         """Ask a run to save and stop at its next step."""
         run_watch.ask_to_stop(self.paths, ident)
+
+    @property
+    def work(self) -> "Work":
+        """Long jobs of the project: audits, compilations, training; starting and stopping them."""
+        if self._work is None:
+            from engine.job_watch import Work
+
+            self._work = Work(self.paths)
+        return self._work
 
     def _after(self, change: JournalChange) -> JournalChange:
         if change.names_changed:

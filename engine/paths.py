@@ -69,6 +69,11 @@ class ProjectPaths:
         return self.root / "runs"
 
     @property
+    def jobs_dir(self) -> Path:
+        """What long work says of itself: one small folder per job."""
+        return self.root / "jobs"
+
+    @property
     def cache_dir(self) -> Path:
         """What can be computed again: reference log-probabilities, token strips."""
         return self.root / "cache"

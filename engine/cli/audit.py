@@ -9,7 +9,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import progress_for
+from engine.cli.progress import job_progress
 
 if TYPE_CHECKING:
     from engine.pipeline.audit import ReportLine
@@ -55,8 +55,10 @@ def audit_command(
 
     specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))
-    with progress_for(plain=plain, as_json=as_json) as progress:
+    title = f"audit {' '.join(Path(source).name for source in sources)}"
+    with job_progress(output, "audit", title, plain=plain, as_json=as_json) as progress:
         report = project.audit(specs, reader, layer=layer, sae=sae, progress=progress)
+        progress.result("index", report.index_hash)
     if as_json:
         write_json(report)
         return
@@ -81,7 +83,7 @@ def demo_command(output: Path, plain: bool, as_json: bool) -> None:  # fmt: skip
 
     sample = sample_folder()
     project = Project(output)
-    with progress_for(plain=plain, as_json=as_json) as progress:
+    with job_progress(output, "audit", "audit of the sample", plain=plain, as_json=as_json) as progress:
         report = project.audit(
             source_specs([str(sample / "pairs"), str(sample / "votes")]),
             str(sample / "reader"),

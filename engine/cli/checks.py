@@ -7,7 +7,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import progress_for
+from engine.cli.progress import job_progress
 
 _FAILED = 3
 _SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws.")
@@ -34,7 +34,7 @@ def null_command(
 
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        job_progress(project, "selftest", "selftest null", plain=plain, as_json=as_json) as progress,
     ):
         results = opened.selftest_null(draws=draws, seed=seed, progress=progress)
     if as_json:
@@ -99,7 +99,9 @@ def plant_command(
         raise click.UsageError(f"--odds {odds}: numbers such as 1,1.5,2") from None
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        job_progress(
+            project, "selftest", f"selftest plant {concept}", plain=plain, as_json=as_json
+        ) as progress,
     ):
         results = opened.selftest_plant(concept, strengths, draws=draws, seed=seed, progress=progress)
     if as_json:
@@ -123,14 +125,18 @@ def auc_command(project: Path, assignments: tuple[str, ...], plain: bool, as_jso
 
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        job_progress(project, "auc", plain=plain, as_json=as_json) as progress,
     ):
         results = opened.auc(progress=progress)
     if as_json:
         write_json(results)
         return
-    rows = [(r.name, r.n_columns, r.auc, r.low, r.high, r.accuracy, r.log_loss) for r in results]
-    write_table(("arm", "columns", "AUC", "low", "high", "accuracy", "log-loss"), rows, plain=plain)
+    header = ["arm", "columns", "AUC", "low", "high", "accuracy", "log-loss"]
+    rows = [[r.name, r.n_columns, r.auc, r.low, r.high, r.accuracy, r.log_loss] for r in results]
+    if any(r.within is not None for r in results):
+        header += ["within two models", "low", "high"]
+        rows = [[*row, r.within, r.within_low, r.within_high] for row, r in zip(rows, results, strict=True)]
+    write_table(header, rows, plain=plain)
 
 
 @click.command("sources")

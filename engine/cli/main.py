@@ -21,6 +21,7 @@ from engine.cli.browse import (
     show_command,
 )
 from engine.cli.checks import auc_command, selftest_group, sources_command
+from engine.cli.jobs import jobs_command
 from engine.cli.prepare import (
     doctor_command,
     gc_command,
@@ -99,6 +100,7 @@ COMMANDS: tuple[click.Command, ...] = (
     compile_command,
     train_command,
     outcome_command,
+    jobs_command,
     rules_group,
     explain_command,
     diff_command,

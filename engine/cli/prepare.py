@@ -8,7 +8,7 @@ import click
 from engine.cli.audit import parse_mapping, show_report
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import progress_for
+from engine.cli.progress import job_progress
 from engine.safe_text import one_line
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def ingest_command(
     if output is None:
         raise click.UsageError("name a project folder with -o DIR, or look first with --preview")
     project = Project(output, overrides=parse_assignments(assignments))
-    with progress_for(plain=plain, as_json=as_json) as progress:
+    with job_progress(output, "ingest", plain=plain, as_json=as_json) as progress:
         lines, report = project.ingest(specs, progress=progress)
     if as_json:
         write_json(report)
@@ -122,7 +122,7 @@ def read_command(
     from engine.api import Project
 
     opened = Project(project, overrides=parse_assignments(assignments))
-    with progress_for(plain=plain, as_json=as_json) as progress:
+    with job_progress(project, "read", f"read with {reader}", plain=plain, as_json=as_json) as progress:
         report = opened.read(reader, layer=layer, sae=sae, progress=progress)
     if as_json:
         write_json(report.as_dict())
@@ -157,7 +157,9 @@ def sae_command(
     given = {key: value for key, value in options.items() if value is not None}
     overrides["sae"] = overrides.get("sae", {}) | given
     opened = Project(project, overrides=overrides)
-    with progress_for(plain=plain, as_json=as_json) as progress:
+    with job_progress(
+        project, "sae", f"SAE for {model} at {layer}", plain=plain, as_json=as_json
+    ) as progress:
         report = opened.train_sae(model, layer, progress=progress)
     if as_json:
         write_json(report)

@@ -8,9 +8,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from engine.jobs import Tracked, tracked
 from engine.progress import CancelToken, Progress
 
 _REDRAW_S = 0.1
@@ -162,6 +164,18 @@ class JsonProgress(_Base):
     def _write(self, value: dict[str, object]) -> None:
         self._out.write(json.dumps(value) + "\n")
         self._out.flush()
+
+
+@contextmanager
+def job_progress(
+    project: Path, kind: str, title: str = "", *, plain: bool, as_json: bool
+) -> Iterator[Tracked]:
+    """The fitting display of a job that other processes can see (`prosect jobs`) and ask to stop."""
+    with (
+        progress_for(plain=plain, as_json=as_json) as display,
+        tracked(display, project, kind, title or kind) as job,
+    ):
+        yield job
 
 
 @contextmanager

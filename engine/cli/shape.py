@@ -8,7 +8,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import progress_for
+from engine.cli.progress import job_progress
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Plan
@@ -67,9 +67,12 @@ def compile_command(
 
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        job_progress(project, "compile", f"compile {rules.name}", plain=plain, as_json=as_json) as progress,
     ):
         done = opened.compile(rules, CompileOptions(**options), progress=progress)
+        progress.result("rules", rules.stem)
+        progress.result("shaped", done.dataset.folder.name)
+        progress.result("kept", done.dataset.counts["kept"])
     dataset = done.dataset
     if as_json:
         facts = {"folder": dataset.folder, "counts": dataset.counts, "was_there": dataset.was_there}

@@ -7,7 +7,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import progress_for
+from engine.cli.progress import job_progress
 
 if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome
@@ -45,11 +45,13 @@ def train_command(
     overrides = parse_assignments(assignments)
     given = {key: value for key, value in options.items() if value is not None}
     overrides["training"] = overrides.get("training", {}) | given
+    root, title = project_of(shaped).root, f"train on {shaped.resolve().name[:12]}"
     with (
-        Project(project_of(shaped).root, overrides=overrides) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        Project(root, overrides=overrides) as opened,
+        job_progress(root, "train", title, plain=plain, as_json=as_json) as progress,
     ):
         started = opened.train(shaped, run_dir=output, progress=progress)
+        progress.result("run", Path(str(started.report.as_dict()["run_dir"])).name)
     report = started.report.as_dict()
     if as_json:
         write_json(report | {"forecast": started.forecast_path})
@@ -72,9 +74,10 @@ def outcome_command(
     """What a finished run changed, concept by concept, beside what was forecast."""
     from engine.api import Project, project_of
 
+    root, title = project_of(run).root, f"outcome of {run.resolve().name}"
     with (
-        Project(project_of(run).root, overrides=parse_assignments(assignments)) as opened,
-        progress_for(plain=plain, as_json=as_json) as progress,
+        Project(root, overrides=parse_assignments(assignments)) as opened,
+        job_progress(root, "outcome", title, plain=plain, as_json=as_json) as progress,
     ):
         found = opened.outcome(run, progress=progress)
     if as_json:
