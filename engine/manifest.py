@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +79,8 @@ def fingerprint(
 
 def package_versions(*names: str) -> dict[str, str]:
     """Installed versions of the named distributions; absent ones are left out."""
+    from importlib import metadata  # reads mail headers: slow to import
+
     found = {}
     for name in names:
         try:
