@@ -13,12 +13,23 @@ from engine.concepts.scores import latent_disparity
 from engine.errors import StatsError
 from engine.manifest import hash_json, write_json
 from engine.paths import ProjectPaths
+from engine.pipeline.residuals import mean_residual_deltas
 from engine.progress import Progress
 from engine.settings import Settings
-from engine.stats.arms import Arm, format_arm, length_arm, model_arm, reading_arm, unit_arm
+from engine.stats.arms import (
+    Arm,
+    difference_arm,
+    embedding_arm,
+    format_arm,
+    joined,
+    length_arm,
+    model_arm,
+    reading_arm,
+    unit_arm,
+)
 from engine.stats.auc import ArmResult, held_out
 from engine.stats.design import Design, build_design
-from engine.stats.null import signed_weight
+from engine.stats.null import mix_weights, signed_weight
 from engine.stats.redraw import make_bench
 from engine.stats.selftest import (
     ContextsResult,
@@ -54,7 +65,7 @@ class Audited:
     design: Design
     """Of the null model."""
     weight: NDArray[np.float64]
-    """(P,) 1 for labelled pairs, else 0."""
+    """(P,) weight in the mix of labelled pairs (1 unless the mix is weighted), else 0."""
 
 
 def open_audit(paths: ProjectPaths, settings: Settings) -> Audited:
@@ -71,7 +82,7 @@ def open_audit(paths: ProjectPaths, settings: Settings) -> Audited:
         topic = load_topics(store, readings.n_pairs)
         contexts = load_contexts(store)
     design = build_design(readings.pairs, covariates=settings.stats.covariates, columns=columns, topic=topic)
-    weight = signed_weight(readings.pairs.is_signed, None)
+    weight = signed_weight(readings.pairs.is_signed, mix_weights(readings.pairs))
     return Audited(index_hash, readings, concepts, contexts, columns, design, weight)
 
 
@@ -154,18 +165,31 @@ def selftest_plant(
 
 
 def auc(paths: ProjectPaths, settings: Settings, progress: Progress) -> list[ArmResult]:
-    """Held-out AUC of every arm, baselines first."""
+    """Held-out AUC of every arm, baselines first, what reads the responses alone and then beside them all."""
     audited = open_audit(paths, settings)
     pairs = audited.readings.pairs
-    models = model_arm(pairs)
-    arms: list[Arm] = [
-        length_arm(pairs),
-        *([models] if models is not None else []),
-        format_arm(pairs, audited.columns),
-        unit_arm("concepts", audited.concepts.disparity, pairs.n_pairs),
-        reading_arm(audited.readings),
+    length, models = length_arm(pairs), model_arm(pairs)
+    formatting = format_arm(pairs, audited.columns)
+    baselines = [length, formatting]
+    known = formatting
+    if models is not None:
+        known = joined("model + length + formatting", models, formatting)
+        baselines = [models, length, formatting, known]
+    concepts = unit_arm("concepts", audited.concepts.disparity, pairs.n_pairs)
+    reading = reading_arm(audited.readings)
+    beside = [
+        joined(f"{known.name} + {arm.name}", known, arm, penalty=arm.penalty) for arm in (concepts, reading)
     ]
-    return held_out(arms, pairs, progress=progress)
+    readers = [*_embedding_arms(paths, pairs.n_pairs, progress), concepts, reading]
+    return held_out([*baselines, *readers, *beside], pairs, progress=progress)
+
+
+def _embedding_arms(paths: ProjectPaths, n_pairs: int, progress: Progress) -> list[Arm]:
+    delta = mean_residual_deltas(paths, n_pairs)
+    if delta is None:
+        progress.note("no residuals were kept (reading.store_residuals): no arm reads an embedding")
+        return []
+    return [difference_arm(delta), embedding_arm(delta)]
 
 
 @dataclass(frozen=True, slots=True)
