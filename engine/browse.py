@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import run_watch
-from engine.drafts import RuleDrafts
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.records import Verdict
@@ -21,8 +19,6 @@ from engine.review.author import resolve_author
 from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
-from engine.rule_views import PairFate, PlanPreview, RuleText
-from engine.run_views import RunDetail, RunRow
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store import details
 from engine.store.build import Published, current_index
@@ -46,7 +42,10 @@ from engine.views import (
 )
 
 if TYPE_CHECKING:
+    from engine.drafts import RuleDrafts
     from engine.job_watch import Work
+    from engine.rule_views import PairFate, PlanPreview, RuleText
+    from engine.run_views import RunDetail, RunRow
 
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
@@ -68,7 +67,8 @@ class Browser:
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
-        self.drafts = RuleDrafts(paths, rules)
+        self._rules = rules
+        self._drafts: RuleDrafts | None = None
         self._work: Work | None = None
         self._open(current_index(paths))
 
@@ -105,7 +105,8 @@ class Browser:
     def close(self) -> None:
         """Let go of the index. Nothing may be asked any more."""
         self.interrupt()
-        self.drafts.close()
+        if self._drafts is not None:
+            self._drafts.close()
         for store in self._stores:  # those of older indexes stayed open for their cursors
             store.close()
         self._stores.clear()
@@ -284,15 +285,25 @@ class Browser:
 
     # -- rules ------------------------------------------------------------------------------------------
 
+    @property
+    def drafts(self) -> "RuleDrafts":
+        """Rule files; nobody waits for their module who only looks."""
+        with self._lock:
+            if self._drafts is None:
+                from engine.drafts import RuleDrafts
+
+                self._drafts = RuleDrafts(self.paths, self._rules)
+            return self._drafts
+
     def rule_files(self) -> tuple[str, ...]:
         """Names of the rule files."""
         return self.drafts.names()
 
-    def read_rules(self, name: str) -> RuleText:
+    def read_rules(self, name: str) -> "RuleText":
         """A rule file, or the beginnings of a new one."""
         return self.drafts.read(name)
 
-    def save_rules(self, name: str, text: str, stamp: str) -> RuleText:
+    def save_rules(self, name: str, text: str, stamp: str) -> "RuleText":
         """Save a rule file unless it changed elsewhere."""
         return self.drafts.save(name, text, stamp)
 
@@ -300,11 +311,11 @@ class Browser:
         """Where a rule file lies."""
         return self.drafts.path(name)
 
-    def plan_preview(self, text: str) -> PlanPreview:
+    def plan_preview(self, text: str) -> "PlanPreview":
         """What a rule text would do, with the verdicts and names as they stand."""
         return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
 
-    def pair_fate(self, text: str, pair: int) -> PairFate | None:
+    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
         """What a rule text does to one pair; None while the text has errors."""
         return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair)
 
@@ -314,17 +325,23 @@ class Browser:
 
     # -- runs -------------------------------------------------------------------------------------------
 
-    def runs(self) -> tuple[RunRow, ...]:
+    def runs(self) -> "tuple[RunRow, ...]":
         """Training runs, the latest first."""
-        return run_watch.list_runs(self.paths)
+        from engine.run_watch import list_runs
 
-    def run(self, ident: str) -> RunDetail:
+        return list_runs(self.paths)
+
+    def run(self, ident: str) -> "RunDetail":
         """One run with its curves, events and outcome."""
-        return run_watch.read_run(self.paths, ident)
+        from engine.run_watch import read_run
+
+        return read_run(self.paths, ident)
 
     def stop_run(self, ident: str) -> None:
         """Ask a run to save and stop at its next step."""
-        run_watch.ask_to_stop(self.paths, ident)
+        from engine.run_watch import ask_to_stop
+
+        ask_to_stop(self.paths, ident)
 
     @property
     def work(self) -> "Work":
