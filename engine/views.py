@@ -110,6 +110,14 @@ class ProjectSummary:
     sources: tuple[FacetCount, ...]
     folder: str = ""
     """Where the project lies, for commands."""
+    reader: str = ""
+    """Model, layer and SAE that read the pairs."""
+    warning: str | None = None
+    """What to know before any row is read: whether authorship or length alone explain the labels."""
+    length_explains: float | None = None
+    """Share of the labels' log-loss that length and origin save, 0–1."""
+    models_explain: float | None = None
+    """Share that knowing who wrote the responses saves; None where models are unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-GLOBAL, GRID, REVIEW, PAGE, PAIR, RULES, PLAN, RUNS = (
-    "global", "grid", "review", "page", "pair", "rules", "plan", "runs",
+GLOBAL, GRID, REVIEW, PAGE, RECORD, PAIR, RULES, PLAN, TRAIN, RUNS, JOBS = (
+    "global", "grid", "review", "page", "record", "pair", "rules", "plan", "train", "runs", "jobs",
 )  # fmt: skip
 
 
@@ -89,8 +89,8 @@ ACTIONS: tuple[Action, ...] = (
     _a("scroll-down", "ctrl+f  pagedown  space", PAGE, "", "a screen down"),
     _a("scroll-up", "ctrl+b  pageup", PAGE, "", "a screen up"),
     _a("open-item", "enter  l  right", PAGE, "open", "open what the cursor is on"),
-    _a("record-next", "J", PAGE, "next", "next record of the list this page came from"),
-    _a("record-previous", "K", PAGE, "", "previous record of that list"),
+    _a("record-next", "J", RECORD, "next", "next record of the list this page came from"),
+    _a("record-previous", "K", RECORD, "", "previous record of that list"),
     _a("search", "/", PAGE, "search", "search the text of this page", "TEXT"),
     _a("search-next", "n", PAGE, "", "next match"),
     _a("search-previous", "N", PAGE, "", "previous match"),
@@ -112,10 +112,21 @@ ACTIONS: tuple[Action, ...] = (
     _a("editor", "E", RULES, "$EDITOR", "the whole file in $EDITOR"),
     _a("reread-rules", "R", RULES, "", "read the file again"),
     _a("rule-file", "f", RULES, "", "open or begin another rule file", "NAME"),
+    # Plan
+    _a("compile", "C", PLAN, "compile", "write the shaped dataset of these rules; asks first"),
+    _a(
+        "train",
+        "T",
+        TRAIN,
+        "train",
+        "train on a shaped dataset in a process of its own; says what it takes and asks first",
+        "OPTIONS",
+    ),
     # Runs
     _a("smoother", "}", RUNS, "smooth", "smooth the curves more"),
     _a("rougher", "{", RUNS, "", "smooth the curves less"),
     _a("stop-run", "X", RUNS, "stop", "ask the run to save and stop; asks first"),
+    _a("stop-job", "X", JOBS, "stop", "ask the job to stop at a safe place; again ends its process"),
     # Going places
     _a("back", "q  escape  h  left", GLOBAL, "back", "back to where you came from"),
     _a("hypotheses", "g h", GLOBAL, "", "hypotheses: what the data teaches"),
@@ -124,6 +135,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("rules", "g r", GLOBAL, "", "rules: write them, see what they would do"),
     _a("plan", "g l", GLOBAL, "", "plan: all that the rules would do, collateral first"),
     _a("runs", "g u", GLOBAL, "", "training runs: curves, forecast against outcome"),
+    _a("jobs", "g j", GLOBAL, "", "long work: audits, compilations, training; progress and output"),
     _a("last-view", "`", GLOBAL, "", "the view before this one"),
     _a("history-back", "[", GLOBAL, "", "back in history"),
     _a("history-forward", "]", GLOBAL, "", "forward in history"),
@@ -173,8 +185,9 @@ def shown_keys(action: Action) -> str:
 def key_card() -> str:
     """Every action as a Markdown table: the generated key reference."""
     titles = {
-        REVIEW: "Verdicts", GRID: "Lists", PAGE: "Pages", PAIR: "Pair", RULES: "Rules", PLAN: "Plan",
-        RUNS: "Runs", GLOBAL: "Everywhere",
+        REVIEW: "Verdicts", GRID: "Lists", PAGE: "Pages", RECORD: "Concept, context, pair", PAIR: "Pair",
+        RULES: "Rules", PLAN: "Rules and plan", TRAIN: "Rules, plan, runs and jobs", RUNS: "Runs",
+        JOBS: "Jobs", GLOBAL: "Everywhere",
     }  # fmt: skip
     lines = ["# Keys", "", "Made from `tui/actions.py`. A number before a key is a count.", ""]
     for scope, title in titles.items():

@@ -13,6 +13,7 @@ from tui.session import Answer
 from tui.views.concept import concept_lines
 from tui.views.context import context_lines
 from tui.views.help import coverage_lines, tour_lines
+from tui.views.jobs import short_text
 from tui.views.pair import pair_lines
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def take(desk: "Desk", answer: Answer) -> None:
         desk.doing.drafted(value)
     elif purpose in ("runs", "run"):
         desk.doing.runs_read(value)
+    elif purpose == "work":
+        desk.doing.work_read(value)
+    elif purpose == "job":
+        desk.doing.job_read(value)
+    elif purpose == "cost":
+        desk.doing.costed(*value)
+    elif purpose == "started":
+        desk.doing.started(name, value)
+    elif purpose == "stopped":
+        if value:
+            desk.say(value)
+        desk.doing.ask_work()
     elif purpose == "fate":
         desk.doing.fated(value)
     elif purpose == "bulk":
@@ -64,8 +77,11 @@ def take(desk: "Desk", answer: Answer) -> None:
         for control in desk.tables.values():
             control.grid.refresh()
     elif purpose == "summary":
+        is_new = value.warning and (desk.summary is None or desk.summary.warning != value.warning)
         desk.summary = value
-        if desk.place.view == "tour":
+        if is_new and not desk.message:
+            desk.say(value.warning, "warn")
+        if desk.place.view in ("tour", "coverage"):
             draw_page(desk, keep_place=True)
         desk.draw_status()
     elif purpose == "coverage":
@@ -144,6 +160,8 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
         desk.doing.draw_rules()
     if view in ("runs", "run"):
         desk.doing.draw_runs()
+    if view in ("jobs", "job"):
+        desk.doing.draw_jobs()
     if view == "tour":
         desk.set_page(tour_lines(desk.summary, width), keep_place=keep_place)
     elif view == "coverage" and desk.coverage is not None:
@@ -220,11 +238,15 @@ def status_line(desk: "Desk") -> Line:
         parts += [one_line(s.root, 30), f"{s.n_pairs:,} pairs"]
         if s.share_read < 1:
             parts.append(f"READ {s.share_read * 100:.0f}%")
+        if s.warning:
+            parts.append("! WARNING: g v")
+    parts += [short_text(job) for job in desk.doing.running[:3]]
     if desk.coverage is not None:
         c = desk.coverage
-        parts.append(f"{sum(n for _, n in c.by_verdict):,} verdicts")
-        parts.append(f"concepts {c.n_decided:,}/{c.n_concepts:,}")
-        parts.append(f"called {c.n_called_decided:,}/{c.n_called:,}")
+        n = sum(n for _, n in c.by_verdict)
+        parts.append(f"{n:,} verdict{'s' if n != 1 else ''}")
+        parts.append(f"decided {c.n_decided:,}/{c.n_concepts:,} concepts")
+        parts.append(f"{c.n_called_decided:,}/{c.n_called:,} called")
         if c.n_carried:
             parts.append(f"{c.n_carried:,} TO CONFIRM")
         if c.n_orphaned:

@@ -1,8 +1,9 @@
 """The workstation: ``run(project)`` opens it. Wiring only."""
 
+import gc
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
@@ -11,8 +12,10 @@ from tui.desk import Desk
 from tui.format import ASCII, UNICODE
 from tui.places import Place
 from tui.session import ProjectLike
-from tui.tables import Opened, Wish, open_rows
 from tui.theme import choose_palette
+
+if TYPE_CHECKING:
+    from tui.rows import Opened
 
 
 class Workstation(App[None]):
@@ -42,10 +45,15 @@ class Workstation(App[None]):
         """Show the desk."""
         self.push_screen(self.desk)
 
+    def on_ready(self) -> None:
+        """Collect garbage again: what is here by now stays, and is no longer looked through."""
+        gc.freeze()
+        gc.enable()
+
 
 def run(
     project: ProjectLike, *, theme: str | None = None, is_ascii: bool = False, has_mouse: bool = True,
-    start: Place | None = None,
+    start: Place | None = None, warm: "Future[Opened] | None" = None,
 ) -> None:  # fmt: skip
     """Open the workstation on a project and return when the person quits.
 
@@ -55,9 +63,7 @@ def run(
         is_ascii: draw with ASCII only.
         has_mouse: let the terminal report the mouse.
         start: where to begin; None: the hypotheses.
+        warm: the first rows, where they were asked for already.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="prosect-warm") as pool:
-        # The database works without the interpreter's lock: the first rows come while the screen is made.
-        warm = pool.submit(open_rows, project, "hypotheses", Wish(), is_first=True)
-        app = Workstation(project, theme=theme, is_ascii=is_ascii, start=start, warm=warm)
-        app.run(mouse=has_mouse)
+    app = Workstation(project, theme=theme, is_ascii=is_ascii, start=start, warm=warm)
+    app.run(mouse=has_mouse)

@@ -19,8 +19,9 @@ from tui.keyboard import Keyboard
 from tui.lines import Line, PaneLine
 from tui.places import Place
 from tui.review import Reviewer
+from tui.rows import Opened, Wish
 from tui.session import Answer, ProjectLike, Session
-from tui.tables import Opened, TableControl, Wish
+from tui.tables import TableControl
 from tui.theme import Palette
 from tui.views.pair import PairOptions
 from tui.widgets.bars import LineBar
@@ -116,11 +117,13 @@ class Desk(Screen[None]):
         self.session.ask("verdicts", self.session.project.verdicts)
         self.session.ask("summary", self.session.project.summary)
         self.ask_coverage()
+        self.doing.ask_work()
         self.set_interval(WATCH_S, self._watch)
 
     def _watch(self) -> None:
         project = self.session.project
         self.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
+        self.doing.ask_work()
 
     def ask_coverage(self) -> None:
         """Count again how far the review is."""

@@ -7,6 +7,7 @@ from engine.views import FacetCount
 from tui import actions as act
 from tui import answers
 from tui.deciding import Deciding
+from tui.jobbing import Jobbing
 from tui.pairing import Pairing
 from tui.places import Place
 from tui.ruling import Ruling
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
-class Doing(Deciding, Tools, Pairing, Ruling, Running):
+class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:

@@ -165,6 +165,12 @@ def sparkline(values: list[float], glyphs: Glyphs) -> str:
     return "".join(glyphs.blocks[max(round(v / top * steps), 1) if v > 0 else 0] for v in values)
 
 
+def clock(seconds: float) -> str:
+    """``0:05:12``"""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
 def meter(part: float, whole: float, width: int, glyphs: Glyphs) -> str:
     """A filled bar of ``width`` cells."""
     filled = round(width * part / whole) if whole else 0

@@ -49,13 +49,25 @@ class Keyboard:
                 else (act.GLOBAL, act.GRID)
             )
         if self.desk.place.view == "concept":
-            return (act.GLOBAL, act.PAGE, act.REVIEW)
+            return (act.GLOBAL, act.PAGE, act.RECORD, act.REVIEW)
         if self.desk.place.view == "pair":
-            return (act.GLOBAL, act.PAGE, act.PAIR, *([act.REVIEW] if self.desk.place.about else []))
+            return (
+                act.GLOBAL,
+                act.PAGE,
+                act.RECORD,
+                act.PAIR,
+                *([act.REVIEW] if self.desk.place.about else []),
+            )
         if self.desk.place.view == "rules":
-            return (act.GLOBAL, act.PAGE, act.RULES)
+            return (act.GLOBAL, act.PAGE, act.PLAN, act.TRAIN, act.RULES)
+        if self.desk.place.view == "plan":
+            return (act.GLOBAL, act.PAGE, act.TRAIN, act.PLAN)
         if self.desk.place.view in ("runs", "run"):
-            return (act.GLOBAL, act.PAGE, act.RUNS)
+            return (act.GLOBAL, act.PAGE, act.TRAIN, act.RUNS)
+        if self.desk.place.view in ("jobs", "job"):
+            return (act.GLOBAL, act.PAGE, act.TRAIN, act.JOBS)
+        if self.desk.place.view == "context":
+            return (act.GLOBAL, act.PAGE, act.RECORD)
         return (act.GLOBAL, act.PAGE)
 
     def press(self, event: events.Key) -> None:

@@ -40,9 +40,14 @@ class Moving:
             desk.session.ask("page", lambda: project.pair(int(place.ident), place.about))
         elif place.view in ("rules", "plan"):
             desk.doing.ask_rules()
+            desk.doing.ask_work()
+        elif place.view in ("jobs", "job"):
+            desk.set_page([])
+            desk.doing.ask_work()
         elif place.view in ("runs", "run"):
             desk.set_page([])
             desk.doing.ask_runs()
+            desk.doing.ask_work()
         elif place.view in ("coverage", "tour"):
             desk.set_page([])
             answers.draw_page(desk)

@@ -37,6 +37,9 @@ class Place:
             "rules": ["plan", root, rules],
             "plan": ["compile", root, rules],
             "run": ["outcome", f"{root}/runs/{self.ident}"],
+            "runs": ["jobs", root],
+            "jobs": ["jobs", root],
+            "job": ["jobs", root, "--log", self.ident],
             "coverage": ["verdicts", "list", root],
         }
         return words.get(self.view, ["open", root])

@@ -12,6 +12,7 @@ from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Rulebook
 from tui.tools import edit_outside
+from tui.views.jobs import shaped_lines
 from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ class Ruling(Moving):
         width = desk.page_width - (desk.side_width if has_side else 0)
         plan = plan_lines(self.preview, desk.side_width - 2 if has_side else width, desk.glyphs)
         if desk.place.view == "plan":
-            desk.set_page(
-                plan_lines(self.preview, desk.page_width, desk.glyphs, n_shifts=500), keep_place=True
-            )
+            made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
+            lines = plan_lines(self.preview, desk.page_width, desk.glyphs, n_shifts=500, made=made)
+            desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
         elif desk.place.view == "rules":
             lines = rule_lines(self.book, self.preview, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)

@@ -75,7 +75,8 @@ class Running:
         """Lay the runs or the run out."""
         desk = self.desk
         if desk.place.view == "runs":
-            desk.set_page(runs_lines(self._rows, desk.page_width, desk.glyphs), keep_place=True)
+            lines = runs_lines(self._rows, desk.page_width, desk.glyphs)
+            desk.set_page([*desk.doing.work_lines("train", "outcome"), *lines], keep_place=True)
         elif self._run is not None and self._run.row.ident == desk.place.ident:
             lines = run_lines(self._run, desk.page_width, desk.glyphs, SMOOTHINGS[self._smoothing])
             desk.set_page(lines, keep_place=True)

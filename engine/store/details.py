@@ -55,9 +55,11 @@ def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:
         " (SELECT count(*) FROM hypotheses WHERE context = 0 AND (taught_call OR equal_call))"
     )[0]
     sources = slot.run("SELECT source, count(*) n FROM pairs GROUP BY 1 ORDER BY n DESC, 1")
+    reader, stats = facts.get("reader") or {}, facts.get("stats") or {}
+    model = str(reader.get("model", "")).rstrip("/").rpartition("/")[2]
     return ProjectSummary(
         root,
-        str(facts.get("reader_hash", "")),
+        str(facts.get("reader_hash") or reader.get("reader_hash", "")),
         store.path.stem.removeprefix("index-"),
         float(facts.get("share_read", 1.0)),
         n_pairs=int(counts[0]),
@@ -67,6 +69,10 @@ def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:
         n_hypotheses=int(counts[4]),
         n_called=int(counts[5]),
         sources=tuple(FacetCount(s, int(n)) for s, n in sources),
+        reader=f"{model}, layer {reader.get('layer')}, {reader.get('sae')}" if model else "",
+        warning=stats.get("warning") or None,
+        length_explains=stats.get("length_explains"),
+        models_explain=stats.get("models_explain"),
     )
 
 

@@ -178,7 +178,7 @@ def test_no_color_starts_in_every_theme_and_sends_no_colour(root: Path, theme: s
         terminal.wait_for("Hypotheses  1/120")
         terminal.key("j")
         terminal.key("=")
-        terminal.wait_for("1 verdicts")
+        terminal.wait_for("1 verdict ")
         assert not SGR_COLOUR.search(terminal.output)
         terminal.send("Q")
         assert terminal.wait() == 0

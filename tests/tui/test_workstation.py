@@ -36,7 +36,7 @@ def test_a_verdict_key_writes_the_journal_and_moves_to_the_next_undecided(world:
     async def scenario(driver: Driver) -> None:
         assert "concept 0" in driver.screen()
         await driver.keys("-")
-        await driver.shows("1 verdicts")
+        await driver.shows("1 verdict ")
         assert driver.desk.table.grid.cursor == 1
         await driver.keys("k", "=")
         assert driver.desk.table.grid.cursor == 1
@@ -222,7 +222,7 @@ def test_the_next_session_goes_on_where_this_one_ended(world: World) -> None:
     async def second(driver: Driver) -> None:
         await driver.shows("2 verdicts")
         await driver.keys("u")
-        await driver.shows("1 verdicts")
+        await driver.shows("1 verdict ")
 
     drive(world, first)
     drive(world, second)
@@ -232,7 +232,7 @@ def test_another_persons_verdicts_appear(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         other = Browser(world.paths, ReviewSettings(author="bo"))
         await driver.keys("=")
-        await driver.shows("1 verdicts")
+        await driver.shows("1 verdict ")
         target = next(iter(driver.desk.reviewer.held.values())).target
         from engine.records import Verdict
 

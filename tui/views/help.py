@@ -6,7 +6,7 @@ from engine.views import Coverage, ProjectSummary
 from tui import format as fmt
 from tui.actions import Action, shown_keys
 from tui.format import Glyphs
-from tui.lines import PaneLine, fit, wrap_plain
+from tui.lines import PaneLine, fit, wrap, wrap_plain
 from tui.places import Place
 from tui.views.concept import heading
 
@@ -69,11 +69,11 @@ def coverage_lines(
     if coverage.n_damaged_lines:
         lines.append(PaneLine(((f"{coverage.n_damaged_lines:,} journal lines cannot be read", "warn"),)))
     if summary is not None:
-        lines += [PaneLine(()), *_summary_lines(summary)]
+        lines += [PaneLine(()), *_summary_lines(summary, width)]
     return lines
 
 
-def _summary_lines(summary: ProjectSummary) -> list[PaneLine]:
+def _summary_lines(summary: ProjectSummary, width: int) -> list[PaneLine]:
     rows: Sequence[tuple[str, str]] = (
         ("pairs", f"{summary.n_pairs:,}, {summary.n_signed:,} labelled"),
         ("read", f"{summary.share_read * 100:.0f}% of the pairs"),
@@ -81,15 +81,23 @@ def _summary_lines(summary: ProjectSummary) -> list[PaneLine]:
         ("contexts", f"{summary.n_contexts:,}"),
         ("hypotheses", f"{summary.n_hypotheses:,}, {summary.n_called:,} of those everywhere were called"),
         ("index", summary.index_hash),
-        ("reader", summary.reader_hash),
+        ("reader", f"{summary.reader}  {summary.reader_hash[:12]}".strip()),
+        ("length explains", _explained(summary.length_explains)),
+        ("authorship explains", _explained(summary.models_explain)),
     )
     lines = [heading("Index")]
+    if summary.warning:
+        lines += [PaneLine(line) for line in wrap(summary.warning, width, "warn")]
     lines += [PaneLine(((f"{name:<20}", "dim"), (value, "text"))) for name, value in rows]
     lines += [
         PaneLine(((f"source {f.value}"[:19].ljust(20), "dim"), (f"{f.n:,} pairs", "text")))
         for f in summary.sources
     ]
     return lines
+
+
+def _explained(share: float | None) -> str:
+    return fmt.UNDEFINED if share is None else f"{share:.1%} of the labels' log-loss"
 
 
 _TOUR = (
@@ -126,6 +134,8 @@ def tour_lines(summary: ProjectSummary | None, width: int) -> list[PaneLine]:
     """A short tour; every stop can be opened."""
     size = f"{summary.n_pairs:,} pairs, {summary.n_concepts:,} concepts" if summary is not None else ""
     lines = [heading("A short tour", f"{size}; q closes it, g t brings it back"), PaneLine(())]
+    if summary is not None and summary.warning:
+        lines += [*(PaneLine(line) for line in wrap(summary.warning, width, "warn")), PaneLine(())]
     for key, text, place in _TOUR:
         first, *rest = wrap_plain(text, max(width - 16, 20))
         lines.append(PaneLine(((f"{key:<14}", "key"), (first, "text")), place))

@@ -1,5 +1,6 @@
 """A rule file with what every statement does, and the plan it amounts to. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
@@ -64,9 +65,10 @@ def _said(found: RuleFinding, room: int, indent: str) -> list[PaneLine]:
 
 
 def plan_lines(
-    preview: PlanPreview | None, width: int, glyphs: Glyphs, *, n_shifts: int = 30
-) -> list[PaneLine]:
-    """What the file would do to the data and to every concept."""
+    preview: PlanPreview | None, width: int, glyphs: Glyphs, *, n_shifts: int = 30,
+    made: Sequence[PaneLine] = (),
+) -> list[PaneLine]:  # fmt: skip
+    """What the file would do to the data and to every concept; ``made`` is shown before the concepts."""
     if preview is None:
         return [PaneLine((("planning…", "warn"),))]
     if not preview.has_plan:
@@ -79,6 +81,7 @@ def plan_lines(
     lines = [heading("Effect", f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms")]
     lines += _counts(preview, width, glyphs)
     lines += _expectations(preview)
+    lines += made
     lines += _shifts(preview, width, glyphs, n_shifts)
     lines += _overlaps(preview, width)
     lines += _drift(preview, width)

@@ -12,9 +12,9 @@ from engine.views import ColumnKind, ColumnSpec, GridRow, SortKey, TableSpec
 from tui.cells import cell, columns_for, row_line, title_line
 from tui.format import Glyphs
 from tui.lines import to_strip
+from tui.rows import PAGE_ROWS
 from tui.theme import Palette
 
-PAGE_ROWS = 128
 MAX_PAGES = 64
 
 

@@ -35,6 +35,7 @@ class TextPane(Widget):
         self.lines = list(lines)
         if keep_place:
             self.top = min(self.top, max(len(self.lines) - self.size.height, 0))
+            self._follow(old[self.cursor].item if 0 <= self.cursor < len(old) else None)
             if not (0 <= self.cursor < len(self.lines) and self.lines[self.cursor].item is not None):
                 self.cursor = self._stop(-1, 1)
             self._refresh_changed(old)
@@ -44,6 +45,14 @@ class TextPane(Widget):
         if self.cursor >= max(self.size.height, 1):
             self.cursor = -1
         self._refresh_changed(old)
+
+    def _follow(self, item: object | None) -> None:
+        """Keep the cursor on what it was on when lines came or went above it."""
+        if item is None or (self.cursor < len(self.lines) and self.lines[self.cursor].item == item):
+            return
+        at = next((i for i, line in enumerate(self.lines) if line.item == item), None)
+        if at is not None:
+            self.cursor = at
 
     def _refresh_changed(self, old: Sequence[PaneLine]) -> None:
         for y in range(self.size.height):

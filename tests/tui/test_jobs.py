@@ -1,0 +1,103 @@
+"""Long work in the workstation: compiling, training, watching and stopping, by keys alone."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.job_watch import Work
+from engine.jobs import tracked
+from engine.paths import ProjectPaths
+from engine.progress import NullProgress
+from tests.tui.driving import Driver, drive
+from tests.worlds import World, make_world
+
+RULES = "prosect rules 1\ndrop where chosen.tokens > 60\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = make_world(tmp_path_factory.mktemp("jobs") / "p", 90, 24)
+    world.paths.rules_dir.mkdir()
+    (world.paths.rules_dir / "main.rules").write_text(RULES)
+    return world
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    shutil.copytree(template.paths.root, tmp_path / "p")
+    return replace(template, paths=ProjectPaths(tmp_path / "p"))
+
+
+def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, list[str]]] = []
+
+    def start_training(_work: Work, ident: str, options: Sequence[str] = ()) -> str:
+        started.append((ident, list(options)))
+        return "train-1"
+
+    monkeypatch.setattr(Work, "start_training", start_training)
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "l")
+        await driver.shows("nothing is written")
+        await driver.keys("T")
+        await driver.shows("C compiles the rules")
+        await driver.keys("C")
+        await driver.shows("y/N")
+        await driver.keys("enter")
+        await driver.shows("nothing was done")
+        assert Work(world.paths).jobs() == ()
+        await driver.keys("C", "y", "enter")
+        await driver.shows("runs by itself")
+        await driver.until(lambda: bool(driver.desk.doing.overview.shaped))
+        await driver.shows("Shaped datasets")
+        await driver.keys("g", "j")
+        await driver.shows("finished   compile main.rules")
+        await driver.keys("enter")
+        await driver.shows("written: ")
+        await driver.keys("T")
+        await driver.type("--steps 7")
+        await driver.keys("enter")
+        await driver.shows("7 steps of 8")
+        await driver.keys("y", "enter")
+        await driver.until(lambda: bool(started))
+        await driver.until(lambda: driver.desk.place.view == "runs")
+
+    drive(world, scenario)
+    (shaped,) = world.paths.shaped_dir.iterdir()
+    assert started == [(shaped.name, ["--steps", "7"])]
+
+
+def test_another_process_is_seen_at_work_and_stops_when_asked(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        with tracked(NullProgress(), world.paths.root, "audit", "audit more.jsonl") as job:
+            job.start("read", 200, "pairs")
+            job.advance(50)
+            job.beat(is_forced=True)
+            await driver.keys("g", "j")
+            await driver.shows("50/200 pairs")
+            assert "audit 25%" in driver.screen().splitlines()[0]
+            await driver.keys("X", "y", "enter")
+            await driver.shows("asked to stop")
+            (row,) = Work(world.paths).jobs()
+            assert row.is_asked_to_stop
+        await driver.shows("audit more.jsonl: finished")
+        await driver.keys("X")
+        await driver.shows("has ended already")
+
+    drive(world, scenario)
+
+
+def test_rules_with_errors_are_not_compiled(world: World) -> None:
+    (world.paths.rules_dir / "main.rules").write_text("prosect rules 1\ndrop wher\n")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "r")
+        await driver.shows("1 error")
+        await driver.keys("C")
+        await driver.shows("nothing to compile")
+
+    drive(world, scenario)

@@ -1,0 +1,262 @@
+"""Long work: watching jobs, asking them to stop, compiling rules and training on what came of it.
+
+A job started here is a process of its own: quitting, a lost connection or a killed terminal leave it alone.
+"""
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from engine.job_views import JobDetail, JobRow, JobState, ShapedRow, TrainingCost
+from tui import answers, prompts
+from tui.lines import PaneLine
+from tui.places import Place
+from tui.views.jobs import ShapedItem, job_lines, jobs_lines
+
+if TYPE_CHECKING:
+    from tui.desk import Desk
+
+TICK_S = 0.5
+"""How often a page about work that goes on is read again."""
+
+
+class WorkLike(Protocol):
+    """The jobs of a project."""
+
+    def jobs(self) -> tuple[JobRow, ...]:
+        """All of them."""
+
+    def job(self, ident: str) -> JobDetail:
+        """One of them."""
+
+    def cancel_job(self, ident: str) -> str:
+        """Ask it to stop."""
+
+    def start_compile(self, name: str) -> str:
+        """Compile a rule file."""
+
+    def start_training(self, ident: str, options: Sequence[str] = ()) -> str:
+        """Train on a shaped dataset."""
+
+    def shaped(self) -> tuple[ShapedRow, ...]:
+        """Shaped datasets."""
+
+    def training_cost(self, ident: str) -> TrainingCost:
+        """What training takes."""
+
+
+@runtime_checkable
+class HasWork(Protocol):
+    """What a project needs to offer for jobs to exist."""
+
+    @property
+    def work(self) -> WorkLike:
+        """Its jobs."""
+
+
+class Overview(NamedTuple):
+    """What goes on and what was made."""
+
+    jobs: tuple[JobRow, ...]
+    shaped: tuple[ShapedRow, ...]
+
+
+class Jobbing:
+    """Actions of jobs, and those that start them."""
+
+    desk: "Desk"
+    overview = Overview((), ())
+    _job: JobDetail | None = None
+    _is_ticking = False
+
+    @property
+    def _work(self) -> WorkLike | None:
+        project = self.desk.session.project
+        return project.work if isinstance(project, HasWork) else None
+
+    # -- looking ----------------------------------------------------------------------------------------
+
+    def do_jobs(self) -> None:
+        """Open the jobs."""
+        if self._work is None:
+            self.desk.say("this project offers no jobs here", "warn")
+        else:
+            self.desk.go(Place("jobs"))
+
+    def ask_work(self) -> None:
+        """Read what goes on."""
+        work, place = self._work, self.desk.place
+        if work is None:
+            return
+        self.desk.session.ask("work", lambda: Overview(work.jobs(), work.shaped()))
+        if place.view == "job":
+            self.desk.session.ask("job", lambda: work.job(place.ident))
+
+    def work_read(self, found: Overview) -> None:
+        """The files were read: draw what shows them; say what ended."""
+        before, self.overview = self.overview, found
+        self._say_ended(before.jobs)
+        self._draw_work()
+        if before.jobs != found.jobs:
+            self.desk.draw_status()
+        if self._is_shown and self.running and not self._is_ticking:
+            self._is_ticking = True
+            self.desk.set_timer(TICK_S, self._tick)
+
+    def job_read(self, found: JobDetail) -> None:
+        """The job's files were read."""
+        self._job = found
+        self._draw_work()
+
+    @property
+    def running(self) -> tuple[JobRow, ...]:
+        """Jobs that go on."""
+        return tuple(j for j in self.overview.jobs if j.state.is_alive)
+
+    @property
+    def _is_shown(self) -> bool:
+        return self.desk.place.view in ("jobs", "job", "plan", "runs")
+
+    def _tick(self) -> None:
+        self._is_ticking = False
+        if self._is_shown:
+            self.ask_work()
+
+    def _say_ended(self, before: Sequence[JobRow]) -> None:
+        alive = {j.ident for j in before if j.state.is_alive}
+        for job in self.overview.jobs:
+            if job.ident in alive and not job.state.is_alive:
+                results = dict(job.results)
+                if "shaped" in results:
+                    ident, kept = results["shaped"], int(results.get("kept", 0))
+                    self.desk.say(f"compiled: shaped/{ident[:12]} with {kept:,} pairs; T trains on it")
+                elif job.state is JobState.FINISHED:
+                    self.desk.say(f"{job.title}: finished")
+                else:
+                    self.desk.say(f"{job.title}: {job.state.value}: {job.message}", "error")
+
+    def _draw_work(self) -> None:
+        desk = self.desk
+        view = desk.place.view
+        if view == "jobs":
+            desk.set_page(jobs_lines(self.overview.jobs, desk.page_width, desk.glyphs), keep_place=True)
+        elif view == "job" and self._job is not None and self._job.row.ident == desk.place.ident:
+            desk.set_page(job_lines(self._job, desk.page_width, desk.glyphs), keep_place=True)
+        elif view in ("plan", "runs"):
+            answers.draw_page(desk, keep_place=True)
+
+    def draw_jobs(self) -> None:
+        """Lay the jobs out again."""
+        self._draw_work()
+
+    def work_lines(self, *kinds: str) -> list[PaneLine]:
+        """Work of some kinds that goes on, and the last of it if it failed."""
+        jobs = [j for j in self.overview.jobs if j.kind in kinds]
+        shown = [j for j in jobs if j.state.is_alive]
+        if not shown and jobs and jobs[0].state is JobState.FAILED:
+            shown = jobs[:1]
+        lines = jobs_lines(shown, self.desk.page_width, self.desk.glyphs) if shown else []
+        return [*lines, PaneLine(())] if lines else []
+
+    # -- stopping ---------------------------------------------------------------------------------------
+
+    def do_stop_job(self) -> None:
+        """Ask, then tell the job."""
+        desk, work = self.desk, self._work
+        item = desk.page.item if desk.place.view == "jobs" else desk.place
+        if work is None or not isinstance(item, Place) or item.view != "job":
+            desk.say("no job here", "warn")
+            return
+        ident = item.ident
+        job = next((j for j in self.overview.jobs if j.ident == ident), None)
+        if job is not None and not job.state.is_alive:
+            desk.say(f"{job.title} has ended already", "warn")
+            return
+        what = "end its process now" if job is not None and job.is_asked_to_stop else "stop at a safe place"
+        self.confirm(
+            f"{job.title if job else ident}: {what}?",
+            lambda: desk.session.write("stopped", lambda: work.cancel_job(ident), ()),
+        )
+
+    def confirm(self, question: str, then: Callable[[], None]) -> None:
+        """Ask for a ``y``; enter alone means no."""
+        desk = self.desk
+
+        def done(text: str) -> None:
+            if text.strip().lower() in {"y", "yes"}:
+                then()
+            else:
+                desk.say("nothing was done")
+
+        desk.keyboard.ask_line(prompts.make(f"{question} y/N ", done))
+
+    # -- starting ---------------------------------------------------------------------------------------
+
+    def do_compile(self) -> None:
+        """Ask, then write the shaped dataset of the rules that are shown."""
+        desk, work = self.desk, self._work
+        name, preview = desk.doing.rule_name, desk.doing.preview
+        if work is None or not name:
+            desk.say("no rule file is open", "warn")
+        elif preview is None:
+            desk.say("the plan is still under way", "warn")
+        elif not preview.has_plan:
+            desk.say("the rules have errors: nothing to compile", "warn")
+        elif not all(holds for holds, _, _ in preview.expectations):
+            desk.say(
+                "an expect line does not hold; `prosect compile --allow-failing` writes it anyway", "warn"
+            )
+        else:
+            counts = dict(preview.counts)
+            self.confirm(
+                f"compile {name}.rules: {counts.get('kept', 0):,} of {counts.get('total', 0):,} pairs"
+                f" to shaped/, lock to rules/{name}.lock?",
+                lambda: desk.session.write("started compile", lambda: work.start_compile(name), ()),
+            )
+
+    def do_train(self, argument: str | None = None) -> None:
+        """Ask how, say what it takes, ask again, start."""
+        desk, work = self.desk, self._work
+        item = desk.page.item
+        shaped = self.overview.shaped
+        ident = item.ident if isinstance(item, ShapedItem) else shaped[0].ident if shaped else None
+        if work is None or ident is None:
+            desk.say("nothing to train on yet: C compiles the rules", "warn")
+            return
+
+        def done(text: str) -> None:
+            try:
+                options = shlex.split(text)
+            except ValueError as error:
+                desk.say(f"{text!r} cannot be read: {error}", "warn")
+                return
+            desk.session.ask("cost", lambda: (ident, options, work.training_cost(ident)))
+
+        if argument is not None:
+            done(argument)
+        else:
+            label = f"train on {ident[:12]}: options (--steps 200 --lora 8 …), enter for the project's: "
+            desk.doing.ask_line("train", label, done)
+
+    def costed(self, ident: str, options: Sequence[str], cost: TrainingCost) -> None:
+        """What the run would take is known: ask whether to start it."""
+        desk, work = self.desk, self._work
+        if work is None:
+            return
+        steps = f"{cost.n_steps:,} steps"
+        for word, following in zip(options, [*options[1:], ""], strict=True):
+            if word == "--steps" and following.isdigit():
+                steps = f"{int(following):,} steps"
+        model = options[options.index("--model") + 1] if "--model" in options[:-1] else cost.model
+        self.confirm(
+            f"train {model} on {cost.n_pairs:,} pairs, {steps} of {cost.batch_pairs}, to runs/?",
+            lambda: desk.session.write("started train", lambda: work.start_training(ident, options), ()),
+        )
+
+    def started(self, kind: str, ident: str) -> None:
+        """The process is there."""
+        desk = self.desk
+        desk.say(f"{ident} runs by itself, also after quitting; g j shows it")
+        if kind == "train":
+            desk.go(Place("runs"))
+        self.ask_work()

@@ -1,0 +1,48 @@
+"""The first rows of a table, asked for without the framework: they come while it is still being read."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.views import GridRow, SortKey
+from tui.session import CursorLike, ProjectLike
+
+PAGE_ROWS = 128
+
+
+class Opened(NamedTuple):
+    """A table under a new filter or sort."""
+
+    cursor: CursorLike
+    filter_text: str
+    context_id: str | None
+    row: int
+    """Where the record that the cursor was on is now."""
+    pages: dict[int, tuple[GridRow, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to show."""
+
+    filter_text: str = ""
+    sort: tuple[SortKey, ...] = ()
+    context_id: str | None = None
+
+
+def open_rows(
+    project: ProjectLike, name: str, wish: Wish, *, ident: str | None = None, is_first: bool = False
+) -> Opened:
+    """Open a table and fetch the page that its cursor is on; a review goes on where it ended."""
+    cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
+    if ident is not None:
+        row = cursor.position(ident) or 0
+    else:
+        row = (cursor.next_undecided(-1) or 0) if is_first else 0
+    page = row // PAGE_ROWS
+    pages = {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)}
+    return Opened(cursor, wish.filter_text, wish.context_id, row, pages)
+
+
+def first_rows(project: ProjectLike) -> Opened:
+    """The hypotheses where the review goes on."""
+    return open_rows(project, "hypotheses", Wish(), is_first=True)
