@@ -42,6 +42,8 @@ def build_index(
         raise StoreError(f"the index has no table {', '.join(sorted(unknown))}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
+    import duckdb  # noqa: F401 - lets a connection read Arrow tables
+
     try:
         with database.connect(str(temporary)) as connection:
             if memory_limit:
