@@ -5,8 +5,6 @@ and errors to stderr. Exit codes: 0 done, 1 an expected failure, 2 wrong usage, 
 that does not hold, 130 stopped by the user.
 """
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from engine.cli.browse import (
 )
 from engine.cli.checks import auc_command, selftest_group, sources_command
 from engine.cli.jobs import jobs_command
+from engine.cli.opening import open_command
 from engine.cli.prepare import (
     doctor_command,
     gc_command,
@@ -32,12 +31,10 @@ from engine.cli.prepare import (
 )
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.shape import compile_command, plan_command
+from engine.cli.start import errors_told
 from engine.cli.train import outcome_command, train_command
 from engine.cli.transfer import transfer_command
 from engine.cli.verdicts import verdicts_group
-from engine.cli.workstation import open_command
-from engine.errors import Cancelled, ProsectError
-from engine.safe_text import sanitise
 
 _SUBCOMMAND_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -53,26 +50,8 @@ class Prosect(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        # Threads that spin while they wait starve each other on a shared machine: a reader of small matrices
-        # became ten times slower beside other jobs. The setting must precede the first import of torch.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
+        with errors_told():
             return super().invoke(ctx)
-        except Cancelled as stopped:
-            _say("stopped", stopped)
-            sys.exit(130)
-        except ProsectError as error:
-            _say("error", error)
-            sys.exit(1)
-        except BrokenPipeError:  # `prosect pairs DIR | head`
-            sys.stderr.close()
-            sys.exit(0)
-
-
-def _say(kind: str, error: ProsectError) -> None:
-    click.echo(sanitise(f"{kind}: {error.message}"), err=True)
-    if error.hint:
-        click.echo(sanitise(f"  hint: {error.hint}"), err=True)
 
 
 @click.group(cls=Prosect, context_settings=_SUBCOMMAND_HELP)

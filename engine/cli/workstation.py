@@ -1,24 +1,19 @@
-"""``open``: start the workstation."""
+"""Starting the workstation: the first rows come while the framework is still being read."""
 
+import gc
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+from engine.api import Project
 
-from engine.cli.options import project_argument
-from engine.errors import ProsectError
+if TYPE_CHECKING:
+    from engine.browse import Browser
+    from tui.rows import Opened
 
-
-@click.command("open")
-@project_argument
-@click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
-@click.option("--ascii", "ascii_only", is_flag=True, help="Only ASCII characters on screen.")
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
-def open_command(project: Path, author: str | None, ascii_only: bool, no_mouse: bool) -> None:
-    """Review concepts by keyboard: hypotheses, evidence, pairs, verdicts, rules."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise ProsectError("the workstation needs a terminal", hint=f"try `prosect hypotheses {project}`")
-    open_workstation(project, author=author, ascii_only=ascii_only, mouse=not no_mouse)
+SWITCH_S = 0.001
+"""How long a thread may keep another waiting: the event loop and the readers take turns all the time."""
 
 
 def open_workstation(
@@ -30,11 +25,24 @@ def open_workstation(
     tour: bool = False,
 ) -> None:
     """Run the app until the user quits; with ``tour`` it begins with a page about what is here."""
-    from engine.api import Project
-    from tui.app import run
-    from tui.places import Place
-
+    gc.disable()  # what is made while starting stays; the app collects again from its first rows on
+    sys.setswitchinterval(SWITCH_S)
     overrides = {"review": {"author": author}} if author else None
-    with Project(project, overrides=overrides) as opened:
+    with ThreadPoolExecutor(1, "prosect-first") as first, Project(project, overrides=overrides) as opened:
+        browser = first.submit(_open, opened)
+        rows = first.submit(_first_rows, opened)
+        from tui.app import run
+        from tui.places import Place
+
         start = Place("tour") if tour else None
-        run(opened.browser, is_ascii=ascii_only, has_mouse=mouse, start=start)
+        run(browser.result(), is_ascii=ascii_only, has_mouse=mouse, start=start, warm=rows)
+
+
+def _open(project: Project) -> "Browser":
+    return project.browser
+
+
+def _first_rows(project: Project) -> "Opened":
+    from tui.rows import first_rows
+
+    return first_rows(project.browser)

@@ -1,0 +1,69 @@
+"""The console script: ``prosect open DIR`` goes straight to the workstation, all else to the commands.
+
+Reading a command line with every command known takes longer than the framework's first paint; the one command
+that people wait for with their hands on the keys does without when it has no options.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import Cancelled, ProsectError
+from engine.safe_text import sanitise
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    folder = folder_to_open(sys.argv[1:])
+    if folder is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        from engine.cli.workstation import open_workstation
+
+        with errors_told():
+            open_workstation(folder)
+        return
+    from engine.cli.main import main as commands
+
+    commands()
+
+
+def folder_to_open(arguments: Sequence[str]) -> Path | None:
+    """The folder of ``open FOLDER``, or of ``FOLDER`` alone where no command can be meant."""
+    match arguments:
+        case ["open", folder] if not folder.startswith("-"):
+            pass
+        case [folder] if os.sep in folder and not folder.startswith("-"):
+            pass
+        case _:
+            return None
+    return Path(folder) if Path(folder).is_dir() else None
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn expected failures into a message and an exit code: 1, or 130 where the user stopped it."""
+    # Threads that spin while they wait starve each other on a shared machine: a reader of small matrices
+    # became ten times slower beside other jobs. The setting must precede the first import of torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        yield
+    except Cancelled as stopped:
+        _say("stopped", stopped)
+        sys.exit(130)
+    except ProsectError as error:
+        _say("error", error)
+        sys.exit(1)
+    except BrokenPipeError:  # `prosect pairs DIR | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _say(kind: str, error: ProsectError) -> None:
+    sys.stderr.write(sanitise(f"{kind}: {error.message}") + "\n")
+    if error.hint:
+        sys.stderr.write(sanitise(f"  hint: {error.hint}") + "\n")
+
+
+if __name__ == "__main__":
+    main()
