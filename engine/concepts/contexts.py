@@ -18,8 +18,8 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from engine.arrays import PairSets, Readings
+from engine.concepts.context_words import telling_words
 from engine.concepts.discover import ConceptSet
-from engine.concepts.labels import telling_words
 from engine.concepts.texts import PairTexts
 from engine.manifest import hash_json
 from engine.progress import Progress

@@ -6,7 +6,7 @@ rejected, so that the tests that follow are not circular.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from engine.arrays import Disparity, Readings
 from engine.concepts.cofiring import sample_spans, strongest_edges
 from engine.concepts.identity import concept_id
-from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, label_of, peaks_of, telling_tokens
+from engine.concepts.label_check import LabelCheck, check_labels
+from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, Label, label_of, peaks_of, telling_labels
 from engine.concepts.leiden import leiden_communities
 from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
@@ -37,12 +38,14 @@ class Concept:
     """Working label."""
     name_source: str
     """tokens or builtin"""
-    tokens: tuple[str, ...]
+    label: Label
     latents: tuple[int, ...]
     """Most central first, so the first is the medoid; empty for columns."""
     centrality: tuple[float, ...]
     """Weighted degree inside the concept's own cluster, as ``latents``."""
     redundancy_id: int | None = None
+    check: LabelCheck = field(default_factory=LabelCheck)
+    """Where the label's words stand and where they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,10 @@ def discover(
         *(_column_concept(c.name) for c in columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
-    concepts = [_with_redundancy(c, r) for c, r in zip(concepts, redundant, strict=True)]
+    checks = check_labels([c.label.tokens for c in concepts], every, texts, rng)
+    concepts = [
+        replace(c, redundancy_id=r, check=k) for c, r, k in zip(concepts, redundant, checks, strict=True)
+    ]
     return ConceptSet(
         tuple(concepts),
         every,
@@ -193,26 +199,19 @@ def _latent_concepts(
         for number, (latents, _) in enumerate(groups)
         for peak in peaks_of(readings, number, latents, n_peaks)
     ]
-    tokens = telling_tokens(peaks, token_text, len(groups))
+    labels = telling_labels(peaks, token_text, len(groups))
     concepts = []
-    for (latents, centrality), telling in zip(groups, tokens, strict=True):
+    for (latents, centrality), label in zip(groups, labels, strict=True):
         kind = ConceptKind.CLUSTER if len(latents) > 1 else ConceptKind.LATENT
-        name = label_of(telling, f"latent {latents[0]}")
+        name = label_of(label.tokens, f"latent {latents[0]}")
         identity = concept_id(reader_hash, kind, latents)
-        concepts.append(Concept(identity, kind, name, "tokens", telling, latents, centrality))
+        concepts.append(Concept(identity, kind, name, "tokens", label, latents, centrality))
     return concepts
 
 
 def _column_concept(name: str) -> Concept:
     kind = ConceptKind.COLUMN
-    return Concept(concept_id("", kind, [name]), kind, name, "builtin", (), (), ())
-
-
-def _with_redundancy(concept: Concept, group: int | None) -> Concept:
-    return Concept(
-        concept.concept_id, concept.kind, concept.name, concept.name_source, concept.tokens,
-        concept.latents, concept.centrality, group,
-    )  # fmt: skip
+    return Concept(concept_id("", kind, [name]), kind, name, "builtin", Label(), (), ())
 
 
 def _coverage(

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from engine.arrays import Readings
 from engine.concepts.contexts import ContextSet
-from engine.concepts.discover import ConceptSet
+from engine.concepts.discover import Concept, ConceptSet
 
 
 def concepts_table(concepts: ConceptSet) -> pa.Table:
@@ -30,12 +30,26 @@ def concepts_table(concepts: ConceptSet) -> pa.Table:
             "kind": [c.kind.value for c in every],
             "name": [c.name for c in every],
             "name_source": [c.name_source for c in every],
-            "tokens": [json.dumps(list(c.tokens), ensure_ascii=False) for c in every],
+            "tokens": [json.dumps(list(c.label.tokens), ensure_ascii=False) for c in every],
+            "label_evidence": pa.array([_evidence(c) for c in every], pa.string()),
             "n_latents": [len(c.latents) for c in every],
             "redundancy_id": pa.array([c.redundancy_id for c in every], pa.uint32()),
             **counts,
         }
     )
+
+
+def _evidence(concept: Concept) -> str | None:
+    if not concept.label.tokens:
+        return None
+    check = concept.check
+    held = {
+        "fires": list(concept.label.snippets),
+        "silent": list(check.silent),
+        "inside": check.inside,
+        "outside": check.outside,
+    }
+    return json.dumps(held, ensure_ascii=False)
 
 
 def members_table(concepts: ConceptSet) -> pa.Table:

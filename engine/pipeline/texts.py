@@ -1,14 +1,16 @@
 """Texts of the ingested pairs for the rooms that need them: conversations and single tokens by number."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from engine.concepts.texts import TokenPlace, place
 from engine.records import Message, Span
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from engine.models.chat import ChatLayout
 
@@ -36,7 +38,7 @@ class PairMessages:
 
 
 class TokenReader:
-    """Text of single response tokens, as the reader's own layout cuts them.
+    """Single tokens of responses in their place, as the reader's own layout cuts them.
 
     Working labels ask for a few tokens of many responses, often several of one response in a row, so the
     last few thousand tokenised responses are kept.
@@ -46,14 +48,16 @@ class TokenReader:
         self._messages = messages
         self._layout = layout
         self._max_tokens = max_tokens
-        self._cache: OrderedDict[tuple[int, Span], Sequence[str]] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, Span], _Located] = OrderedDict()
 
-    def __call__(self, pair: int, span: Span, position: int) -> str:
+    def __call__(self, pair: int, span: Span, position: int) -> TokenPlace:
         """One token; empty where the position does not exist."""
-        tokens = self._tokens(pair, span)
-        return tokens[position] if 0 <= position < len(tokens) else ""
+        located = self._located(pair, span)
+        if not 0 <= position < len(located.offsets):
+            return TokenPlace("", "", "")
+        return place(located.text, *(int(c) for c in located.offsets[position]))
 
-    def _tokens(self, pair: int, span: Span) -> Sequence[str]:
+    def _located(self, pair: int, span: Span) -> "_Located":
         key = (pair, span)
         found = self._cache.get(key)
         if found is not None:
@@ -63,8 +67,18 @@ class TokenReader:
         response = None if span is Span.PROMPT else self._messages.of(pair, span)
         encoded = self._layout.encode(prompt, response, max_tokens=self._max_tokens)
         own = encoded.prompt_own if response is None else encoded.response_own
-        tokens = tuple(encoded.token_text(int(i)) for i in own)
-        self._cache[key] = tokens
+        offsets = encoded.offsets[own]
+        start = int(offsets[0, 0]) if len(offsets) else 0
+        stop = int(offsets[-1, 1]) if len(offsets) else 0
+        located = _Located(encoded.text[start:stop], offsets - start)
+        self._cache[key] = located
         if len(self._cache) > _CACHED_RESPONSES:
             self._cache.popitem(last=False)
-        return tokens
+        return located
+
+
+class _Located(NamedTuple):
+    text: str
+    """Of one span."""
+    offsets: "NDArray[np.int64]"
+    """(T, 2) character range of each of its tokens."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.concepts.texts import PairTexts
+from engine.concepts.texts import PairTexts, TokenPlace
 from engine.records import Span
 from tests.worlds import WORDS
 
@@ -14,6 +14,6 @@ def texts_for(n_pairs: int, seed: int = 0) -> PairTexts:
     return PairTexts(*rows)
 
 
-def token(pair: int, span: Span, position: int) -> str:
+def token(pair: int, span: Span, position: int) -> TokenPlace:
     """A token that depends on its place only."""
-    return WORDS[(pair + position) % len(WORDS)]
+    return TokenPlace(WORDS[(pair + position) % len(WORDS)], "", "")

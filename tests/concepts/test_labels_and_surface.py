@@ -4,23 +4,105 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engine.concepts.context_words import telling_words
 from engine.concepts.identity import carry
-from engine.concepts.labels import Peak, label_of, show_token, telling_tokens, telling_words
+from engine.concepts.label_check import check_labels
+from engine.concepts.labels import Peak, label_of, peaks_of, show_token, snippet, telling_labels
+from engine.concepts.scores import ConceptScores
 from engine.concepts.surface import column_scores, surface_columns
-from engine.concepts.texts import PairTexts
+from engine.concepts.texts import PairTexts, TokenPlace, place
 from engine.records import Span
+from tests.stats.inputs import with_pairs
 from tests.worlds import make_readings
 
 
-def test_a_token_tells_when_it_is_frequent_here_and_rare_elsewhere() -> None:
-    text = {0: "the", 1: "sorry", 2: "sorry", 3: "the", 4: "cake", 5: "the"}
-    peaks = [Peak(0 if i < 3 else 1, i, Span.CHOSEN, 0) for i in range(6)]
-    tokens = telling_tokens(peaks, lambda pair, _span, _position: text[pair], 2)
-    assert tokens[0][0] == "sorry"
-    assert tokens[1][0] == "cake"
-    assert label_of(tokens[0], "latent 7") == '"sorry" · "the"'
+def _at(text: str, word: str) -> TokenPlace:
+    start = text.index(word)
+    return place(text, start, start + len(word))
+
+
+def test_a_word_tells_when_it_is_frequent_here_and_rare_elsewhere() -> None:
+    text = {0: "the", 1: "sorry", 2: "Sorry", 3: "the", 4: "cake", 5: "the", 6: "cake", 7: "sorry"}
+    peaks = [Peak(0 if i < 3 or i == 7 else 1, i, Span.CHOSEN, 0) for i in range(8)]
+    labels = telling_labels(peaks, lambda pair, _span, _position: TokenPlace(text[pair], "", ""), 2)
+    assert labels[0].tokens == ("sorry",)  # counted without case; "the" was seen there only once
+    assert labels[1].tokens == ("cake", "the")
+    assert label_of(labels[1].tokens, "latent 7") == '"cake" · "the"'
     assert label_of((), "latent 7") == "latent 7"
+
+
+def test_a_piece_of_a_word_is_read_as_the_word() -> None:
+    text = "I’m afraid I can't help with explosives, **sorry**."
+    assert _at(text, "plos").word == "explosives"
+    assert _at(text, "t help"[:1]).word == "can't"
+    assert _at(text, "**").word == "**"
+    assert _at(text, " sorry"[1:]) == TokenPlace("sorry", text[: text.index("sorry")], "**.")
+    assert _at(text, ",").word == ","
+    unparted = "我不能帮助你做这件事因为它可能会伤害别人而且这是违法的行为"
+    assert _at(unparted, "帮助").word == "帮助"  # growing would take in the sentence
+
+
+@given(st.text(max_size=60), st.data())
+def test_places_are_parts_of_their_text(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    found = place(text, start, end)
+    assert text[start:end].strip() in found.word
+    assert found.before + found.word + found.after in text
+
+
+def test_two_words_are_shown_where_they_nearly_always_stand_together() -> None:
+    texts = ["I am not sure about the cake", "she was not sure of the way", "they were not sure at all"]
+    others = [f"he put the {w} into the box" for w in ("cup", "hat", "pen", "key", "map")] * 8
+    every = texts + others
+    word = ["sure"] * 3 + [t.split()[3] for t in others]
+    peaks = [Peak(0 if i < 3 else 1, i, Span.CHOSEN, 0) for i in range(len(every))]
+    labels = telling_labels(peaks, lambda i, _s, _p: _at(every[i], word[i]), 2)
+    assert labels[0].tokens == ("not sure",)
+    assert set(labels[1].tokens) == {"cup", "hat", "pen", "key", "map"}  # "the" stands beside everything
+    assert labels[0].snippets[0] == "I am not «sure» about the cake"
+
+
+def test_snippets_are_cut_at_words_and_made_safe() -> None:
+    text = "one two three four five six seven eight nine ten sorry\x1b[31m " + "eleven twelve " * 5
+    shown = snippet(_at(text, "sorry"))
+    assert shown.startswith("…four five")
+    assert "«sorry»<ESC>[31m eleven" in shown
+    assert shown.endswith("…")
+
+
+def test_peaks_come_from_different_prompts_where_they_can() -> None:
+    readings = make_readings(60, 3)
+    busy = with_pairs(readings, group=(np.arange(60) // 10).astype(np.int32))
+    peaks = peaks_of(busy, 0, [0], 6)
+    groups = {int(busy.pairs.group[p.pair]) for p in peaks}
+    assert len(peaks) == 6
+    at = slice(int(busy.by_latent.indptr[0]), int(busy.by_latent.indptr[1]))
+    assert groups == {int(busy.pairs.group[i]) for i in busy.by_latent.pair[at]}
+
+
+def test_a_label_is_checked_on_responses_that_carry_it_and_on_others() -> None:
+    """Concept 0 is carried by every chosen side; "sorry" stands on 3 of 4 of these and on 1 of 4 others."""
+    n = 40
+    chosen = ["I am sorry" if i % 4 else "no way" for i in range(n)]
+    rejected = ["sorry not sorry" if i % 4 == 0 else "sure thing" for i in range(n)]
+    ones, none = np.ones(n, np.float32), np.zeros(n, np.float32)
+    scores = ConceptScores(
+        np.array([0, n]), np.arange(n, dtype=np.uint32), ones, none, none, ones, ones,
+        np.ones(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.bool_),
+    )  # fmt: skip
+    texts = PairTexts(["p"] * n, chosen, rejected)
+    [check] = check_labels([("sorry",)], scores, texts, np.random.default_rng(0))
+    assert check.inside == pytest.approx(0.75)
+    assert check.outside == pytest.approx(0.25)
+    assert check.silent == ("«sorry» not sorry",)
+    [phrase] = check_labels([("am sorry", "way")], scores, texts, np.random.default_rng(0))
+    assert (phrase.inside, phrase.outside, phrase.silent) == (1.0, 0.0, ())
+    [nothing] = check_labels([()], scores, texts, np.random.default_rng(0))
+    assert nothing.inside is None
 
 
 def test_tokens_are_shown_safely() -> None:
@@ -30,11 +112,24 @@ def test_tokens_are_shown_safely() -> None:
 
 
 def test_words_of_a_context_are_those_it_has_more_of() -> None:
-    prompts = ["bake some bread today", "bake a cake today"] * 10 + ["write a python loop today"] * 20
+    prompts = [f"bake some bread {i} today" for i in range(20)] + [
+        f"write a python loop {i} today" for i in range(20)
+    ]
     words = telling_words(prompts, [np.arange(20), np.arange(20, 40)])
-    assert "bake" in words[0]
+    assert "bread" in words[0]
     assert "python" in words[1]
     assert all("today" not in w for w in words)
+
+
+def test_long_prompts_do_not_name_a_context_after_common_words() -> None:
+    """Every prompt holds "and"; the long ones of the context also hold many other words, one of them all."""
+    rng = np.random.default_rng(0)
+    rare = [f"w{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(300)]
+    short = [f"and the of {rng.choice(rare)}" for _ in range(200)]
+    long = ["and the of zebra " + " ".join(rng.choice(rare, 25)) for _ in range(40)]
+    [words] = telling_words(short + long, [np.arange(200, 240)])
+    assert words[0] == "zebra"
+    assert not {"and", "the", "of"} & set(words)
 
 
 def _column(name: str, chosen: str, rejected: str) -> tuple[float, float]:
