@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.rules.diagnostics import Diagnostic
     from engine.stats.auc import ArmResult
     from engine.stats.selftest import ContextsResult, NullResult, PlantResult
+    from engine.strip_views import PairStrip
 
 
 class Listing(NamedTuple):
@@ -307,6 +308,12 @@ class Project:
         from engine.pipeline.shape import draft_rules
 
         return draft_rules(self.paths, self.decisions(), method=method, strength=strength)
+
+    def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
+        """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""
+        from engine.pipeline.strips import read_strip
+
+        return read_strip(self.paths, self.settings, pair, latents)
 
     def diagnose(self, rules: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
         """A rule file's text and every error and warning in it, names included."""

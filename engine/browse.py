@@ -28,6 +28,7 @@ from engine.store.grids import GRIDS
 from engine.store.lookup import find
 from engine.store.pages import QuerySlot, Selection, TableCursor, mirror, update_mirror
 from engine.store.snapshots import called_concepts, known_targets, snapshots
+from engine.strips import Strips
 from engine.views import (
     ConceptDetail,
     ContextDetail,
@@ -70,6 +71,7 @@ class Browser:
         self._rules = rules
         self._drafts: RuleDrafts | None = None
         self._work: Work | None = None
+        self.strips = Strips(paths)  # texts token by token, asked for without waiting
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:
@@ -83,6 +85,7 @@ class Browser:
             self._matches: dict[str, tuple[Target, float] | None] = {}
             self._called: frozenset[str] | None = None
             self._n_concepts = 0
+            self.strips.follow(published.reader_hash, published.index_hash)
             self._mirror()
 
     def _mirror(self) -> None:
@@ -107,6 +110,7 @@ class Browser:
         self.interrupt()
         if self._drafts is not None:
             self._drafts.close()
+        self.strips.close()
         for store in self._stores:  # those of older indexes stayed open for their cursors
             store.close()
         self._stores.clear()

@@ -32,6 +32,7 @@ from engine.cli.prepare import (
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.shape import compile_command, plan_command
 from engine.cli.start import errors_told
+from engine.cli.strip import strip_command
 from engine.cli.train import outcome_command, train_command
 from engine.cli.transfer import transfer_command
 from engine.cli.verdicts import verdicts_group
@@ -74,6 +75,7 @@ COMMANDS: tuple[click.Command, ...] = (
     contexts_command,
     pairs_command,
     show_command,
+    strip_command,
     open_command,
     plan_command,
     compile_command,

@@ -17,7 +17,8 @@ from engine.errors import ModelError
 from engine.manifest import hash_json, write_json
 from engine.progress import Progress
 from engine.reading.encode import Encoder, normalise
-from engine.reading.jobs import PairFile, own_residuals
+from engine.reading.jobs import own_residuals
+from engine.reading.pair_file import PairFile
 from engine.reading.reader import Reader
 from engine.reading.stream import neighbour
 from engine.settings import ReadingSettings

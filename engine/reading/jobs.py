@@ -8,29 +8,15 @@ and response.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from engine.errors import StoreError
 from engine.models.chat import ChatLayout
+from engine.reading.pair_file import Messages, PairFile, PairTexts
 from engine.reading.stream import Stream
-from engine.records import Message, Span
-
-Messages = tuple[Message, ...]
-
-
-class PairTexts(NamedTuple):
-    """The three texts of a pair."""
-
-    prompt: Messages
-    chosen: Messages
-    rejected: Messages
+from engine.records import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,46 +78,6 @@ def plan_work(pairs: Sequence[PairTexts], layout: ChatLayout, max_tokens: int) -
         n_lost += text.n_lost
         n_plain += layout.has_template and not text.has_template
     return Work(jobs, keys, n_lost, n_plain)
-
-
-class PairFile:
-    """Texts of pairs.parquet by pair number; keeps one row group in memory."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = pq.ParquetFile(path, memory_map=True)
-            table = self._file.read(columns=["pair_id", "group_id", "source"])
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{path} cannot be read: {error}", hint="ingest the sources again") from error
-        self.pair_ids: list[str] = table["pair_id"].to_pylist()
-        self.group_ids: list[str] = table["group_id"].to_pylist()
-        self.sources: list[str] = table["source"].to_pylist()
-        metadata = self._file.metadata
-        self._starts = [0]
-        for i in range(metadata.num_row_groups):
-            self._starts.append(self._starts[-1] + metadata.row_group(i).num_rows)
-        self._held: tuple[int, pa.Table] | None = None
-
-    def __len__(self) -> int:
-        return len(self.pair_ids)
-
-    def texts(self, start: int, stop: int) -> list[PairTexts]:
-        """Texts of the pairs ``start:stop``."""
-        return [text for part in self._parts(start, stop) for text in part]
-
-    def _parts(self, start: int, stop: int) -> Iterator[list[PairTexts]]:
-        for i in range(len(self._starts) - 1):
-            first, last = max(start, self._starts[i]), min(stop, self._starts[i + 1])
-            if first >= last:
-                continue
-            if self._held is None or self._held[0] != i:
-                self._held = (i, self._file.read_row_group(i, columns=["prompt", "chosen", "rejected"]))
-            rows = self._held[1].slice(first - self._starts[i], last - first).to_pylist()
-            yield [PairTexts(*(_messages(row[span]) for span in Span)) for row in rows]
-
-
-def _messages(raw: list[dict[str, Any]] | None) -> Messages:
-    return tuple(Message(m["role"], m["content"] or "") for m in raw or ())
 
 
 def own_residuals(

@@ -31,7 +31,8 @@ from engine.manifest import (
 )
 from engine.progress import Progress
 from engine.reading.check import check_sae
-from engine.reading.jobs import Job, Messages, PairFile, Want, Work, plan_work
+from engine.reading.jobs import Job, Want, Work, plan_work
+from engine.reading.pair_file import Messages, PairFile
 from engine.reading.reader import READER_VERSION, Reader, SpanReading
 from engine.reading.shards import (
     OldRows,

@@ -22,7 +22,8 @@ from engine.manifest import write_json
 from engine.models.blocks import width_of
 from engine.progress import Progress
 from engine.reading.check import SaeCheck, measure
-from engine.reading.jobs import PairFile, own_residuals
+from engine.reading.jobs import own_residuals
+from engine.reading.pair_file import PairFile
 from engine.reading.reader import make_reader
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec

@@ -1,4 +1,4 @@
-"""Tokens of a span as text, and activations token by token: for snippets, telling tokens and strips.
+"""Tokens of a pair's spans as text, and every activation on them: what token strips are drawn from.
 
 Positions are those of the readings: a span's own tokens, counted from 0, cut as the reader cut them.
 """
@@ -10,53 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
-from engine.models.chat import ChatLayout, EncodedText
+from engine.models.chat import EncodedText
+from engine.reading.pair_file import PairTexts
 from engine.reading.reader import Reader
-from engine.records import Message
+from engine.records import Span
+
+MAX_DENSE_BYTES = 256 << 20
+"""Activations held dense at a time; longer spans are read in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
-class TokenStrip:
-    """Activations of some latents on every own token of a span."""
+class SpanTokens:
+    """Every activation on a span's own tokens: N places, tokens ascending, latents ascending in a token."""
 
     tokens: tuple[str, ...]
     """Text of each token; joined, they are the span's text up to white space between messages."""
-    latents: tuple[int, ...]
-    activations: NDArray[np.float32]  # (len(latents), len(tokens))
+    token: NDArray[np.int32]  # (N,)
+    latent: NDArray[np.uint32]  # (N,)
+    value: NDArray[np.float32]  # (N,) > 0
     is_truncated: bool
-
-
-def response_tokens(
-    layout: ChatLayout,
-    prompt: Sequence[Message],
-    response: Sequence[Message],
-    *,
-    max_tokens: int | None = None,
-) -> tuple[str, ...]:
-    """Text of each own token of a response, as many as its reading counts."""
-    encoded = layout.encode(prompt, response, max_tokens=max_tokens)
-    return own_texts(encoded, encoded.response_own)
-
-
-def prompt_tokens(
-    layout: ChatLayout,
-    prompt: Sequence[Message],
-    response: Sequence[Message] = (),
-    *,
-    max_tokens: int | None = None,
-) -> tuple[str, ...]:
-    """Text of each own token of a prompt, as many as its reading counts.
-
-    Args:
-        layout: the reader's.
-        prompt: the prompt.
-        response: any of its responses; a language model's reading cuts a long prompt to leave it room.
-            Encoders read the prompt alone.
-        max_tokens: the reader's limit.
-    """
-    encoded = layout.encode(prompt, response if layout.is_causal else None, max_tokens=max_tokens)
-    return own_texts(encoded, encoded.prompt_own)
 
 
 def own_texts(encoded: EncodedText, own: NDArray[np.int64]) -> tuple[str, ...]:
@@ -73,36 +45,55 @@ def own_texts(encoded: EncodedText, own: NDArray[np.int64]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def token_strip(
-    reader: Reader,
-    prompt: Sequence[Message],
-    response: Sequence[Message] | None,
-    latents: Sequence[int],
-) -> TokenStrip:
-    """Activations of some latents on every own token of a response, or of a prompt read alone.
+def pair_tokens(reader: Reader, pair: PairTexts) -> dict[Span, SpanTokens]:
+    """All activations on all own tokens of a pair.
 
     Args:
         reader: an open reader.
-        prompt: the prompt.
-        response: the response; None for the prompt's own tokens.
-        latents: numbers of latents, in the order wanted.
+        pair: its prompt and responses.
 
     Raises:
-        ModelError: a latent that the SAE does not have.
+        ModelError: the chat template is broken, or the texts do not fit into memory.
     """
-    wrong = [latent for latent in latents if not 0 <= latent < reader.n_latents]
-    if wrong:
-        raise ModelError(f"there is no latent {wrong[0]}: the SAE has {reader.n_latents}")
-    # a language model's reading cuts a long prompt to leave room for a response: so does its strip
-    after = () if response is None and reader.is_causal else response
-    encoded = reader.layout.encode(prompt, after, max_tokens=reader.max_tokens)
-    own = encoded.prompt_own if response is None else encoded.response_own
-    is_truncated = encoded.prompt_truncated if response is None else encoded.response_truncated
-    texts = own_texts(encoded, own)
-    if not len(own):
-        return TokenStrip(texts, tuple(latents), np.zeros((len(latents), 0), np.float32), is_truncated)
+    found: dict[Span, SpanTokens] = {}
+    if not reader.is_causal:  # an encoder reads the prompt alone
+        alone = reader.layout.encode(pair.prompt, None, max_tokens=reader.max_tokens)
+        found[Span.PROMPT] = _read(reader, alone, [alone.prompt_own], [alone.prompt_truncated])[0]
+    for span, response in ((Span.CHOSEN, pair.chosen), (Span.REJECTED, pair.rejected)):
+        encoded = reader.layout.encode(pair.prompt, response, max_tokens=reader.max_tokens)
+        owns, cuts = [encoded.response_own], [encoded.response_truncated]
+        if Span.PROMPT not in found:
+            owns, cuts = [*owns, encoded.prompt_own], [*cuts, encoded.prompt_truncated]
+        read = _read(reader, encoded, owns, cuts)
+        found[span] = read[0]
+        if len(read) > 1:
+            found[Span.PROMPT] = read[1]
+    return {span: found[span] for span in Span}
+
+
+def _read(
+    reader: Reader, encoded: EncodedText, owns: Sequence[NDArray[np.int64]], cuts: Sequence[bool]
+) -> list[SpanTokens]:
+    spans = []
     with torch.inference_mode():
-        stream = reader.residuals([encoded.ids])[0]
-        acts = reader.encoder.dense(stream[torch.from_numpy(own).to(stream.device)])
-        chosen = acts[:, torch.tensor(list(latents), dtype=torch.long, device=acts.device)].T
-    return TokenStrip(texts, tuple(latents), chosen.float().cpu().numpy(), is_truncated)
+        stream = reader.residuals([encoded.ids])[0] if len(encoded.ids) else torch.zeros(0, reader.width)
+        for own, is_truncated in zip(owns, cuts, strict=True):
+            places = _places(reader, stream[torch.from_numpy(own).to(stream.device)])
+            spans.append(SpanTokens(own_texts(encoded, own), *places, is_truncated))
+    return spans
+
+
+def _places(
+    reader: Reader, x: torch.Tensor
+) -> tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.float32]]:
+    """Token, latent and value of every activation, (T, D) residual vectors in."""
+    parts = [(np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.float32))]
+    n_at_once = max(MAX_DENSE_BYTES // (4 * reader.n_latents), 1)
+    for start in range(0, len(x), n_at_once):
+        dense = reader.encoder.dense(x[start : start + n_at_once])
+        at = (dense > 0).nonzero()
+        value = dense[at[:, 0], at[:, 1]].float().cpu().numpy()
+        places = at.cpu().numpy()
+        parts.append(((places[:, 0] + start).astype(np.int32), places[:, 1].astype(np.uint32), value))
+    tokens, latents, values = zip(*parts, strict=True)
+    return np.concatenate(tokens), np.concatenate(latents), np.concatenate(values)

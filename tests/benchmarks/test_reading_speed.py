@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.progress import NullProgress
 from engine.reading.encode import Encoder
-from engine.reading.jobs import PairFile
+from engine.reading.pair_file import PairFile
 from engine.reading.reader import open_reader
 from engine.reading.run import read_pairs
 from engine.reading.sae import load_sae

@@ -14,7 +14,8 @@ from engine.errors import ModelError
 from engine.progress import NullProgress
 from engine.reading.batches import plan_batches
 from engine.reading.check import check_sae
-from engine.reading.jobs import PairFile, plan_work
+from engine.reading.jobs import plan_work
+from engine.reading.pair_file import PairFile
 from engine.reading.presets import PRESETS
 from engine.reading.reader import Reader, open_reader
 from engine.reading.run import read_pairs

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from engine.progress import NullProgress
-from engine.reading.jobs import PairFile
+from engine.reading.pair_file import PairFile
 from engine.reading.reader import open_reader
 from engine.reading.run import read_pairs
 from engine.reading.sae_training import train_sae

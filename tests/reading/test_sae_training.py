@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import Cancelled, ModelError
 from engine.progress import CancelToken, NullProgress
-from engine.reading.jobs import PairFile
+from engine.reading.pair_file import PairFile
 from engine.reading.reader import open_reader
 from engine.reading.run import read_pairs
 from engine.reading.sae_training import held_pairs, train_sae

@@ -1,0 +1,187 @@
+"""Token strips: what they show, the cache, and the process that reads them for the workstation."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from engine.api import Project
+from engine.cli.main import main
+from engine.paths import ProjectPaths
+from engine.pipeline.strips import StripSource
+from engine.settings import Settings
+from engine.store.build import current_index
+from engine.store.connection import Store
+from engine.strip_views import PairStrip, SpanStrip, StripFailure
+from engine.strips import Answer, Strips
+
+PAIR = 7
+
+
+@pytest.fixture(scope="module")
+def project(audited: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the audited project for this file, without strips."""
+    import shutil
+
+    root = tmp_path_factory.mktemp("strips") / "audit"
+    shutil.copytree(audited, root)
+    return root
+
+
+@pytest.fixture
+def strips(project: Path) -> Iterator[Strips]:
+    published = current_index(ProjectPaths(project))
+    service = Strips(ProjectPaths(project))
+    service.follow(published.reader_hash, published.index_hash)
+    yield service
+    service.close()
+
+
+def wait(strips: Strips, pair: int, latents: tuple[int, ...]) -> Answer:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = strips.request(pair, latents)
+        if found is not None:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("no answer in two minutes")
+
+
+def firing(project: Path, pair: int) -> tuple[int, ...]:
+    """Latents that fire on the pair's responses or prompt."""
+    published = current_index(ProjectPaths(project))
+    with Store(ProjectPaths(project).index(published.index_hash)) as store:
+        rows = store.rows(
+            "SELECT latent FROM acts WHERE pair = ? UNION SELECT latent FROM prompt_acts WHERE pair = ?"
+            " ORDER BY 1",
+            [pair, pair],
+        )
+    return tuple(row[0] for row in rows)
+
+
+def test_a_strip_pools_to_what_the_index_holds(project: Path) -> None:
+    latents = firing(project, PAIR)
+    with Project(project) as opened:
+        strip = opened.strip(PAIR, latents)
+        detail = opened.browser.pair(PAIR)
+    assert [s.span for s in strip.spans] == ["prompt", "chosen", "rejected"]
+    published = current_index(ProjectPaths(project))
+    with Store(ProjectPaths(project).index(published.index_hash)) as store:
+        for span in strip.spans:
+            table = "prompt_acts" if span.span == "prompt" else "acts"
+            rows = store.rows(
+                f"SELECT latent, {span.span}_max, {span.span}_n, {span.span}_sum, {span.span}_peak"
+                f" FROM {table} WHERE pair = ?",
+                [PAIR],
+            )
+            stored = {latent: values for latent, *values in rows}
+            for latent, row in zip(latents, span.activations, strict=True):
+                top, n, total, peak = stored.get(latent, [0, 0, 0, 0])
+                acts = np.array(row)
+                assert (acts > 0).sum() == n
+                np.testing.assert_allclose([acts.max(), acts.sum()], [top, total], rtol=1e-4)
+                assert int(acts.argmax()) == peak
+            assert span.largest == tuple(np.array(span.activations).max(axis=0))
+    texts = {"prompt": detail.prompt, "chosen": detail.chosen, "rejected": detail.rejected}
+    for span in strip.spans:
+        if ": " not in texts[span.span][:12]:  # several turns are joined with role marks
+            assert "".join(span.tokens).strip() == texts[span.span].strip()
+
+
+def test_a_pair_that_was_read_once_needs_no_model(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = current_index(ProjectPaths(project))
+    with Project(project) as opened:
+        first = opened.strip(PAIR + 1, (3, 1))
+
+    def never(self: StripSource) -> object:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(StripSource, "warm", never)
+    source = StripSource(ProjectPaths(project), Settings(), published.reader_hash, published.index_hash)
+    again = source.spikes(PAIR + 1, (1, 3, 5))
+    rows = [[(t, v) for r, t, v in zip(s.row, s.token, s.value, strict=True) if r == 0] for s in again]
+    for span, found in zip(first.spans, rows, strict=True):
+        assert found == [(i, v) for i, v in enumerate(span.activations[1]) if v > 0]
+
+
+def test_a_damaged_cache_is_read_again(project: Path) -> None:
+    with Project(project) as opened:
+        before = opened.strip(PAIR + 2, (0, 1, 2))
+        for path in (project / "cache" / "strips").rglob("*.npz"):
+            path.write_bytes(path.read_bytes()[:50])
+        assert opened.strip(PAIR + 2, (0, 1, 2)) == before
+
+
+def test_the_child_answers_without_making_anyone_wait(project: Path, strips: Strips) -> None:
+    latents = firing(project, PAIR)[:3]
+    started = time.monotonic()
+    assert strips.request(PAIR, latents) is None
+    for pair in range(20):  # moving through a list: only the last is read
+        assert strips.request(pair, latents) is None
+    assert time.monotonic() - started < 2
+    assert strips.is_busy
+    found = wait(strips, PAIR, latents)
+    assert isinstance(found, PairStrip)
+    with Project(project) as opened:
+        assert found == opened.strip(PAIR, latents)
+    assert isinstance(wait(strips, 19, latents), PairStrip)
+    assert strips.request(PAIR, latents) is found
+
+
+def test_failures_are_answers_and_may_be_tried_again(project: Path, strips: Strips) -> None:
+    missing = wait(strips, 10**6, (1,))
+    assert isinstance(missing, StripFailure)
+    assert "no pair 1000000" in missing.message
+    wrong = wait(strips, PAIR, (10**6,))
+    assert isinstance(wrong, StripFailure)
+    assert "no latent 1000000" in wrong.message
+    child = strips._child
+    assert child is not None
+    child.kill()
+    child.wait()
+    assert isinstance(wait(strips, 30, (1,)), PairStrip | StripFailure)
+    assert isinstance(wait(strips, 30, (1,)), PairStrip)  # another child was started
+
+
+def test_the_child_ends_with_its_parent(strips: Strips) -> None:
+    strips.start()
+    child = strips._child
+    assert child is not None
+    assert child.stdin is not None
+    child.stdin.close()  # as when the workstation is killed
+    assert child.wait(60) == 0
+
+
+def test_a_reader_that_is_gone_is_said(own_project: Callable[[], Path], tmp_path: Path) -> None:
+    root = own_project()
+    (spec,) = root.glob("readings/*/spec.json")
+    made_of = json.loads(spec.read_text())
+    spec.write_text(json.dumps(made_of | {"model": str(tmp_path / "gone")}))
+    result = CliRunner().invoke(main, ["strip", str(root), "3", "--latent", "0"])
+    assert result.exit_code == 1
+    assert "gone" in result.stderr
+
+
+def test_the_command_marks_the_tokens_of_a_concept(project: Path) -> None:
+    with Project(project) as opened:
+        concept = next(
+            c for c in opened.browser.pair(PAIR).concepts if opened.browser.concept(c.concept_id).latents
+        )
+    arguments = ["strip", str(project), str(PAIR), "--concept", concept.concept_id]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0
+    assert "── CHOSEN" in shown.stdout
+    assert "]₉" in shown.stdout
+    table = CliRunner().invoke(main, [*arguments, "--plain"]).stdout.splitlines()
+    assert table[0].startswith("span\tposition\ttoken\tlargest\t#")
+    strip = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert len(table) == 1 + sum(len(s["tokens"]) for s in strip["spans"])
+    assert CliRunner().invoke(main, ["strip", str(project), "3"]).exit_code == 2
+
+
+def test_the_largest_of_no_latents_is_nothing() -> None:
+    assert SpanStrip("chosen", ("a", "b"), (), False).largest == (0.0, 0.0)
