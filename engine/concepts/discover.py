@@ -130,7 +130,8 @@ def discover(
         *(_column_concept(c.name) for c in columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
-    checks = check_labels([c.label.tokens for c in concepts], every, texts, rng)
+    names, seen = zip(*((c.label.tokens, np.array(c.label.pairs, np.int64)) for c in concepts), strict=True)
+    checks = check_labels(names, seen, every, texts, readings.pairs.group, rng)
     concepts = [
         replace(c, redundancy_id=r, check=k) for c, r, k in zip(concepts, redundant, checks, strict=True)
     ]

@@ -3,7 +3,8 @@
 A label made from the strongest places can be a lucky word. So every label stands beside two shares, of the
 responses that carry the concept and of those that do not, in which one of its words stands, and beside places
 where its first word stands although the concept is silent. The sample is of responses of both sides alike
-and knows nothing of the concept or the label of the pair.
+and knows nothing of the concept or the label of the pair; prompts that a label was made from do not count for
+that label.
 """
 
 import re
@@ -38,14 +39,21 @@ class LabelCheck:
 
 
 def check_labels(
-    names: Sequence[tuple[str, ...]], scores: ConceptScores, texts: PairTexts, rng: np.random.Generator
+    names: Sequence[tuple[str, ...]],
+    seen: Sequence[NDArray[np.int64]],
+    scores: ConceptScores,
+    texts: PairTexts,
+    group: NDArray[np.int32],
+    rng: np.random.Generator,
 ) -> list[LabelCheck]:
     """Check the words of the first concepts' names.
 
     Args:
         names: telling words of concept 0, 1, …; the first three are the name.
+        seen: pairs that each label was made from.
         scores: which responses carry which concept.
         texts: of all pairs.
+        group: (P,) prompt group.
         rng: draws the sample.
     """
     n_pairs = len(texts.chosen)
@@ -55,10 +63,14 @@ def check_labels(
     standing = _standing(responses, wanted)
     column = np.full(n_pairs, -1, np.int64)
     column[picked] = np.arange(len(picked))
-    return [
-        _check([folded(w) for w in name[:NAME_WORDS]], standing, _carried(scores, k, column), responses)
-        for k, name in enumerate(names)
-    ]
+    found = []
+    for k, (name, pairs) in enumerate(zip(names, seen, strict=True)):
+        unseen = np.repeat(~np.isin(group[picked], group[pairs]), 2)
+        carries = np.zeros(len(responses), np.bool_)
+        carries[_carried(scores, k, column)] = True
+        words = [folded(w) for w in name[:NAME_WORDS]]
+        found.append(_check(words, standing, carries, unseen, responses))
+    return found
 
 
 Standing = dict[str, dict[int, int]]
@@ -66,23 +78,25 @@ Standing = dict[str, dict[int, int]]
 
 
 def _check(
-    words: Sequence[str], standing: Standing, carried: NDArray[np.int64], responses: Sequence[str]
+    words: Sequence[str],
+    standing: Standing,
+    carries: NDArray[np.bool_],
+    unseen: NDArray[np.bool_],
+    responses: Sequence[str],
 ) -> LabelCheck:
     if not words:
         return LabelCheck()
-    carries = np.zeros(len(responses), np.bool_)
-    carries[carried] = True
     has = np.zeros(len(responses), np.bool_)
     has[[r for word in words for r in standing[word]]] = True
-    n_carry = int(carries.sum())
+    inside, outside = has[carries & unseen], has[~carries & unseen]
     first = standing[words[0]]
-    silent = [r for r in first if not carries[r]]
+    silent = [r for r in first if unseen[r] and not carries[r]]
     # Spread over the sample: the first ones would all come from one prompt.
     some = silent[:: max(1, len(silent) // _SHOWN)][:_SHOWN]
     snippets = (snippet(place(responses[r], first[r], first[r] + len(words[0]))) for r in some)
     return LabelCheck(
-        float(has[carries].mean()) if n_carry else None,
-        float(has[~carries].mean()) if n_carry < len(responses) else None,
+        float(inside.mean()) if len(inside) else None,
+        float(outside.mean()) if len(outside) else None,
         tuple(dict.fromkeys(snippets)),
     )
 

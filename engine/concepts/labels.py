@@ -10,7 +10,7 @@ replaces them. ``label_check`` puts them to a test on other responses.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Label:
     """Telling words or two-word phrases, at most five, most telling first."""
     snippets: tuple[str, ...] = ()
     """Places where it is strongest, the word in «», from different prompts."""
+    pairs: tuple[int, ...] = ()
+    """Pairs that were looked at."""
 
 
 def peaks_of(
@@ -102,8 +104,10 @@ def telling_labels(peaks: Sequence[Peak], token_text: TokenText, n_owners: int) 
     for peak in sorted(set(peaks), key=lambda p: (p.pair, p.span, p.position)):
         places[peak] = token_text(peak.pair, peak.span, peak.position)
     own: list[list[TokenPlace]] = [[] for _ in range(n_owners)]
+    seen: list[set[int]] = [set() for _ in range(n_owners)]
     for peak in peaks:
         own[peak.owner].append(places[peak])
+        seen[peak.owner].add(peak.pair)
     counts = [Counter(folded(p.word) for p in some) for some in own]
     everywhere: Counter[str] = Counter()
     for counted in counts:
@@ -114,7 +118,7 @@ def telling_labels(peaks: Sequence[Peak], token_text: TokenText, n_owners: int) 
         words = _telling(counted, everywhere, n_owners)
         written = [_as_written([p for p in some if folded(p.word) == w], common) for w in words]
         labels.append(Label(tuple(dict.fromkeys(written)), _snippets(some, words)))
-    return labels
+    return [replace(label, pairs=tuple(sorted(s))) for label, s in zip(labels, seen, strict=True)]
 
 
 def folded(word: str) -> str:

@@ -1,10 +1,12 @@
 """Calibration on real preference data, figures printed for the lab log.
 
     PROSECT_DATA=folder pytest -s -m benchmark tests/benchmarks/test_calibration.py
+    PROSECT_PROJECTS=audit:other pytest -s -m benchmark tests/benchmarks/test_calibration.py
 
-The folder holds ``hh_harmless_base_test.jsonl.gz`` and ``alpaca_eval_battles.parquet``; without it the tests
-are skipped. Units are words (see ``words.py``); labels are redrawn, so the truth is known. ``PROSECT_DRAWS``
-sets the relabellings (default 20 per world and 40 per null; the log's figures say theirs).
+The folder holds ``hh_harmless_base_test.jsonl.gz`` and ``alpaca_eval_battles.parquet``, whose units are words
+(see ``words.py``); projects are audits of any data, whose units are the concepts of their own reader. Without
+either the tests are skipped. Labels are redrawn, so the truth is known. ``PROSECT_DRAWS`` sets the
+relabellings (default 20 per world and 40 per null; the log's figures say theirs).
 """
 
 import dataclasses
@@ -16,10 +18,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.arrays import Readings
+from engine.arrays import Disparity, PairArrays, Readings
 from engine.concepts.scores import latent_disparity
+from engine.paths import ProjectPaths
 from engine.progress import NullProgress
-from engine.settings import StatsSettings
+from engine.settings import Settings, StatsSettings
 from engine.stats.arms import joined, length_arm, model_arm, reading_arm, unit_arm
 from engine.stats.auc import held_out
 from engine.stats.design import build_design
@@ -29,10 +32,15 @@ from tests.benchmarks.words import battles, harmless, word_readings
 
 pytestmark = [
     pytest.mark.benchmark,
-    pytest.mark.skipif("PROSECT_DATA" not in os.environ, reason="PROSECT_DATA names no folder"),
+    pytest.mark.skipif(
+        not {"PROSECT_DATA", "PROSECT_PROJECTS"} & set(os.environ),
+        reason="PROSECT_DATA and PROSECT_PROJECTS name no folder",
+    ),
 ]
 DRAWS = int(os.environ.get("PROSECT_DRAWS", "20"))
-SETS = ("harmless", "battles")
+WORDS = ("harmless", "battles") if "PROSECT_DATA" in os.environ else ()
+PROJECTS = tuple(p for p in os.environ.get("PROSECT_PROJECTS", "").split(":") if p)
+SETS = WORDS + PROJECTS
 
 
 def _say(line: str) -> None:
@@ -47,21 +55,32 @@ def _readings(name: str) -> Readings:
     return word_readings(battles(folder), 600)
 
 
+def _units(name: str) -> tuple[Disparity, PairArrays, NDArray[np.int32] | None]:
+    """Units, pairs and topics (None: no topics) of a dataset of words or of an audit."""
+    if name in WORDS:
+        readings = _readings(name)
+        return latent_disparity(readings, 0.0), readings.pairs, None
+    from engine.pipeline.checks import open_audit
+
+    audited = open_audit(ProjectPaths(Path(name)), Settings())
+    return audited.concepts.disparity, audited.readings.pairs, audited.topic
+
+
 def _topic(group: NDArray[np.int32]) -> NDArray[np.int32]:
     """Eight subjects dealt to prompt groups at random."""
     own = np.random.default_rng(0).permutation(int(group.max()) + 1) % 8
     return own[group].astype(np.int32)
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 @pytest.mark.parametrize("name", SETS)
 def test_equal_length_calls_are_hardly_confounded_in_five_length_worlds(name: str) -> None:
-    readings = _readings(name)
-    unknown = np.full(readings.n_pairs, -1, np.int32)
-    pairs = dataclasses.replace(readings.pairs, model_chosen=unknown, model_rejected=unknown)
-    topic = _topic(pairs.group)
+    units, pairs, topic = _units(name)
+    unknown = np.full(pairs.n_pairs, -1, np.int32)
+    pairs = dataclasses.replace(pairs, model_chosen=unknown, model_rejected=unknown)
+    topic = _topic(pairs.group) if topic is None else topic
     results = length_worlds(
-        latent_disparity(readings, 0.0), pairs, build_design(pairs, topic=topic), np.ones(pairs.n_pairs),
+        units, pairs, build_design(pairs, topic=topic), pairs.is_signed.astype(np.float64),
         topic, StatsSettings(), draws=DRAWS, progress=NullProgress(),
     )  # fmt: skip
     _say(f"\n{name}: {pairs.n_pairs:,} pairs, {DRAWS} draws per world")
@@ -76,15 +95,14 @@ def test_equal_length_calls_are_hardly_confounded_in_five_length_worlds(name: st
         assert by[world, "full null model"].found >= 0.9 * by[world, "oracle"].found
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 @pytest.mark.parametrize("name", SETS)
 def test_nulls_and_random_contexts_are_calibrated(name: str) -> None:
-    readings = _readings(name)
-    units, pairs = latent_disparity(readings, 0.0), readings.pairs
-    design, weight = build_design(pairs), np.ones(pairs.n_pairs)
-    _say(f"\n{name}: {pairs.n_pairs:,} pairs, {units.n_units:,} words, {design.n_columns} null columns")
+    units, pairs, topic = _units(name)
+    design, weight = build_design(pairs, topic=topic), pairs.is_signed.astype(np.float64)
+    _say(f"\n{name}: {pairs.n_pairs:,} pairs, {units.n_units:,} units, {design.n_columns} null columns")
     nulls = null_test(
-        {"words": units}, pairs, design, weight, StatsSettings(), draws=2 * DRAWS, progress=NullProgress()
+        {"units": units}, pairs, design, weight, StatsSettings(), draws=2 * DRAWS, progress=NullProgress()
     )
     for r in nulls:
         _say(f"  {r.test:16s} {r.draws_with_call}/{r.draws} draws with a call [{r.low:.3f}, {r.high:.3f}]")
@@ -94,8 +112,8 @@ def test_nulls_and_random_contexts_are_calibrated(name: str) -> None:
     assert contexts.passed
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.timeout(14400)
+@pytest.mark.parametrize("name", WORDS)
 def test_what_tells_the_sides_apart_on_held_out_prompts(name: str) -> None:
     readings = _readings(name)
     pairs = readings.pairs

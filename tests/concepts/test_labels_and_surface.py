@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.concepts.context_words import telling_words
 from engine.concepts.identity import carry
-from engine.concepts.label_check import check_labels
+from engine.concepts.label_check import LabelCheck, check_labels
 from engine.concepts.labels import Peak, label_of, peaks_of, show_token, snippet, telling_labels
 from engine.concepts.scores import ConceptScores
 from engine.concepts.surface import column_scores, surface_columns
@@ -95,14 +95,21 @@ def test_a_label_is_checked_on_responses_that_carry_it_and_on_others() -> None:
         np.ones(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.bool_),
     )  # fmt: skip
     texts = PairTexts(["p"] * n, chosen, rejected)
-    [check] = check_labels([("sorry",)], scores, texts, np.random.default_rng(0))
+
+    def check_of(name: tuple[str, ...], seen: list[int] | None = None) -> LabelCheck:
+        pairs = np.array(seen or [], np.int64)
+        group = np.arange(n, dtype=np.int32)
+        return check_labels([name], [pairs], scores, texts, group, np.random.default_rng(0))[0]
+
+    check = check_of(("sorry",))
     assert check.inside == pytest.approx(0.75)
     assert check.outside == pytest.approx(0.25)
     assert check.silent == ("«sorry» not sorry",)
-    [phrase] = check_labels([("am sorry", "way")], scores, texts, np.random.default_rng(0))
+    phrase = check_of(("am sorry", "way"))
     assert (phrase.inside, phrase.outside, phrase.silent) == (1.0, 0.0, ())
-    [nothing] = check_labels([()], scores, texts, np.random.default_rng(0))
-    assert nothing.inside is None
+    assert check_of(()).inside is None
+    # Pairs that the label was made from do not count for it: without the 10 others, it always stands there.
+    assert check_of(("sorry",), list(range(0, n, 4))).inside == 1.0
 
 
 def test_tokens_are_shown_safely() -> None:
