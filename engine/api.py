@@ -333,7 +333,8 @@ class Project:
         """Write the forecast, then train on a shaped dataset of this project, or go on with its run."""
         from engine.pipeline.train import start_run
 
-        return start_run(self.paths, shaped_dir, self.settings.training, progress or NullProgress(), run_dir)
+        reporter, settings = progress or NullProgress(), self.settings
+        return start_run(self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading)
 
     def outcome(self, run_dir: Path, *, progress: Progress | None = None) -> "NamedOutcome":
         """Sample held-out prompts before and after a run and compare with its forecast."""

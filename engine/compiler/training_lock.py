@@ -3,7 +3,12 @@
 Which pairs an entry applies to is in the data: those whose ``rules`` hold the entry's name.
 """
 
+from collections.abc import Mapping
+from functools import reduce
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.rules.checked import CheckedFile
 from engine.rules.terms import Apply, Concept, Constant, Reading, Term
@@ -52,3 +57,60 @@ def token_condition(term: Term) -> Any:
             return [term.operator, *(token_condition(a) for a in term.arguments)]
         case _:
             raise TypeError(f"{term!r} does not belong to a token")
+
+
+def latents_of(condition: Any) -> set[tuple[int, ...]]:
+    """The sets of latents whose activations a token condition reads."""
+    if not isinstance(condition, list):
+        return set()
+    if condition[0] == "activation":
+        return {tuple(int(latent) for latent in condition[1])}
+    return {group for part in condition[1:] for group in latents_of(part)}
+
+
+def token_truth(
+    condition: Any, activation: Mapping[tuple[int, ...], NDArray[np.floating]]
+) -> NDArray[np.bool_]:
+    """Which of T tokens a token condition holds for, as the lock has it.
+
+    Args:
+        condition: nested lists, see ``training_entries``.
+        activation: set of latents to the largest activation among them at each token, (T,); 0 where silent.
+    """
+    n = len(next(iter(activation.values()), ()))
+    return np.broadcast_to(_at_tokens(condition, activation).astype(bool), (n,))
+
+
+def _at_tokens(term: Any, activation: Mapping[tuple[int, ...], NDArray[np.floating]]) -> NDArray[Any]:
+    if not isinstance(term, list):
+        return np.asarray(term)
+    operator, *rest = term
+    if operator == "activation":
+        return activation[tuple(int(latent) for latent in rest[0])].astype(np.float64)
+    values = [_at_tokens(part, activation) for part in rest]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _apply(operator, values)
+
+
+def _apply(operator: str, values: list[NDArray[Any]]) -> NDArray[Any]:
+    """One operator. Missing values (a division by 0, anything not finite) make a comparison false."""
+    first, last = values[0], values[-1]
+    known = reduce(np.logical_and, [np.isfinite(v) for v in values])
+    simple: dict[str, Any] = {
+        "and": lambda: reduce(np.logical_and, values),
+        "or": lambda: reduce(np.logical_or, values),
+        "not": lambda: ~first.astype(bool),
+        "neg": lambda: -first,
+        "+": lambda: first + last,
+        "-": lambda: first - last,
+        "*": lambda: first * last,
+        "/": lambda: np.where(last == 0, np.nan, first / last),
+        "<": lambda: known & (first < last),
+        "<=": lambda: known & (first <= last),
+        "==": lambda: known & (first == last),
+        "in": lambda: reduce(
+            np.logical_or, [np.isfinite(first) & (first == v) for v in values[1:]], np.zeros((), bool)
+        ),
+    }
+    found: NDArray[Any] = np.asarray(simple[operator]())
+    return found

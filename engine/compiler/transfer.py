@@ -140,7 +140,7 @@ def _measures(
             out.append(_Measure(name, row.statistic, True, inside[at], row.value[at], row.target))
     whole = np.ones(len(at), bool)
     goal = {r.concept: r.target for r in rows[0]}
-    seen = {(r.concept, "max") for r in rows[0] if r.statistic == "delta" and not r.stratum}
+    seen = {(r.concept, "max" if r.statistic == "delta" else r.statistic) for r in rows[0] if not r.stratum}
     named = {(c, a): np.nan_to_num(values[t]) * turn for (c, a), t in poolings.items() if (c, a) not in seen}
     named |= {(c, "text"): v[everyone.input_pairs] * turn for c, v in request.patterns.items()}
     for (concept, measure), value in named.items():

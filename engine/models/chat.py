@@ -66,6 +66,8 @@ class EncodedText:
     response_truncated: bool = False
     n_lost: int = 0
     """Contents that the template changed beyond recognition."""
+    contents: tuple[CharRange, ...] = ()
+    """Where each message's content lies in ``text``; empty for one that the template left out."""
 
     def token_text(self, index: int) -> str:
         """The characters of token ``index``."""
@@ -169,6 +171,7 @@ class ChatLayout:
             text=rendered.text,
             has_template=rendered.has_template,
             n_lost=rendered.n_lost,
+            contents=rendered.contents,
         )
         if max_tokens is None:
             return whole

@@ -10,8 +10,9 @@ from engine.errors import TrainError
 from engine.manifest import hash_json, read_manifest, write_json
 from engine.paths import ProjectPaths
 from engine.pipeline.interventions import prepare_interventions
+from engine.pipeline.masks import prepare_masks
 from engine.progress import Progress
-from engine.settings import TrainingSettings
+from engine.settings import ReadingSettings, TrainingSettings
 from engine.store.concepts import load_concepts, load_pairs
 from engine.store.connection import Store
 
@@ -40,6 +41,7 @@ def start_run(
     settings: TrainingSettings,
     progress: Progress,
     run_dir: Path | None = None,
+    reading: ReadingSettings | None = None,
 ) -> Started:
     """Forecast, then train; the same command again resumes the same run.
 
@@ -49,6 +51,7 @@ def start_run(
         settings: model, steps, loss … ; an empty model means the reader's own.
         progress: told about every step.
         run_dir: where the run goes; None: runs/<hash of data, model and settings>.
+        reading: of the index's reader, which reads again what token masks are about.
 
     Raises:
         TrainError: no shaped dataset, a reader that cannot be trained, or what ``train`` refuses.
@@ -60,6 +63,9 @@ def start_run(
     reader = _reader_of(paths, shaped["index"])
     settings = replace(settings, model=settings.model or _trainable(reader))
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
+    prepare_masks(
+        paths, shaped_dir, shaped["index"], reader["reader_hash"], reading or ReadingSettings(), progress
+    )
     run_dir = run_dir or paths.runs_dir / hash_json([shaped["hash"], asdict(settings)])[:12]
     forecast_path, forecast = write_forecast(paths, shaped_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -165,11 +165,13 @@ class FileChecker:
                 - {s.name}
             ]  # fmt: skip
             for statement in ready:
-                self._try(partial(self.names.define, statement))
+                if self._try(partial(self.names.define, statement)) is None and self.diagnostics:
+                    self.names.broken[statement.name] = self.diagnostics[-1]
                 names.discard(statement.name)
             if not ready:
                 for statement in waiting:
                     self._report("R205", f"`{statement.name}` is defined in a circle", statement.name_place)
+                    self.names.broken[statement.name] = self.diagnostics[-1]
                 return
             waiting = [s for s in waiting if s not in ready]
 

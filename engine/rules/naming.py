@@ -26,6 +26,11 @@ class Unresolved(Exception):
         super().__init__(message)
         self.diagnostic = Diagnostic(code, message, place, help_line)
 
+    @classmethod
+    def of(cls, diagnostic: Diagnostic) -> "Unresolved":
+        """The same finding once more."""
+        return cls(diagnostic.code, diagnostic.message, diagnostic.place, diagnostic.help)
+
 
 def compile_pattern(source: str, flags: str, place: Place) -> str:
     """A pattern as both engines read it. Raises ``Unresolved`` when RE2 refuses it."""
@@ -64,6 +69,8 @@ class Names:
         """Label pattern to concept ids, from a lock."""
         self.matched_labels: dict[str, tuple[str, ...]] = {}
         """Label pattern to concept ids, as found now or frozen."""
+        self.broken: dict[str, Diagnostic] = {}
+        """Concept of the file whose statement has an error, to that error: using it is no second mistake."""
         self.warnings: list[Diagnostic] = []
         self._by_name: dict[str, list[ConceptEntry]] = {}
         for entry in catalogue.concepts:
@@ -75,6 +82,8 @@ class Names:
         """The concept behind ``@name``."""
         if name in self.defined:
             return self.defined[name]
+        if name in self.broken:
+            raise Unresolved.of(self.broken[name])
         found = self._by_name.get(name, [])
         named = [e for e in found if e.name == name]
         found = named or found
@@ -82,7 +91,8 @@ class Names:
             return _of_entry(name, found[0])
         if found:
             ids = ", ".join(f'id "{e.concept_id[:8]}" ({_size(e)})' for e in found[:4])
-            raise Unresolved("R203", f"{len(found)} concepts are called `{name}`", place, f"say which: {ids}")
+            message = f"{len(found)} concepts are called `{name}`"
+            raise Unresolved("R203", message, place, f"define one, `concept NAME = id …`: {ids}")
         if name in BUILT_IN:
             return Concept(name, "built-in")
         known = [*self.defined, *self._by_name, *BUILT_IN]

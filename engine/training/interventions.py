@@ -13,7 +13,7 @@ Hooks sit on the outputs of whole blocks, which activation checkpointing does no
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +108,15 @@ def read_interventions(shaped_dir: Path) -> tuple[Intervention, ...]:
     return found
 
 
-def refuse_unknown_methods(shaped_dir: Path, found: Sequence[Intervention]) -> None:
+def refuse_unknown_methods(shaped_dir: Path, prepared: Collection[str]) -> None:
     """Refuse a dataset whose rules ask the trainer for something that nobody prepared.
 
+    Args:
+        shaped_dir: the dataset.
+        prepared: names of the statements that have an intervention or a mask.
+
     Raises:
-        TrainError: the lock names a training statement without an intervention.
+        TrainError: the lock names another training statement.
     """
     lock = shaped_dir / "lock.json"
     if not lock.exists():
@@ -123,7 +127,7 @@ def refuse_unknown_methods(shaped_dir: Path, found: Sequence[Intervention]) -> N
         missing = [
             str(entry["line"])
             for entry in entries
-            if entry["kind"] != "inoculate" and entry["name"] not in {item.name for item in found}
+            if entry["kind"] != "inoculate" and entry["name"] not in prepared
         ]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise TrainError(f"{lock} is damaged", hint="compile the dataset again") from error

@@ -19,10 +19,21 @@ from engine.manifest import hash_bytes
 _SCHEMA = pa.schema([("key", pa.binary(16)), ("logp", pa.float32())])
 
 
-def response_key(prompt: Sequence[int], response: Sequence[int], max_length: int) -> bytes:
-    """16 bytes that identify a response as the model sees it after truncation."""
+def response_key(
+    prompt: Sequence[int], response: Sequence[int], max_length: int, keep: Sequence[int] | None = None
+) -> bytes:
+    """16 bytes that identify a response as the model sees it after truncation.
+
+    Args:
+        prompt: token ids.
+        response: token ids.
+        max_length: of both together; the end is cut.
+        keep: 1 per response token whose log-probability counts; None: all.
+    """
     kept = response[: max(max_length - len(prompt), 0)]
-    parts = (np.asarray(ids, np.int64).tobytes() for ids in (prompt, kept))
+    parts = [np.asarray(ids, np.int64).tobytes() for ids in (prompt, kept)]
+    if keep is not None and 0 in keep:
+        parts.append(np.asarray(keep, np.int8).tobytes())
     return bytes.fromhex(hash_bytes(*parts))
 
 

@@ -29,9 +29,10 @@ from engine.training.checkpoint import load_start
 from engine.training.events import EventLog
 from engine.training.interventions import read_interventions, refuse_unknown_methods
 from engine.training.losses import check_loss
+from engine.training.masks import read_masks
 from engine.training.offline import offline
 from engine.training.request import read_request, sole_process
-from engine.training.session import RunReport, Session
+from engine.training.session import Changes, RunReport, Session
 from engine.training.shaped import read_shaped
 
 __all__ = ["RunReport", "main", "train"]
@@ -84,11 +85,13 @@ def _train(
     pairs = read_shaped(shaped_dir, settings.seed)
     check_loss(settings.loss_type, settings.label_smoothing, has_offsets=pairs.has_offsets)
     interventions = read_interventions(shaped_dir)
-    refuse_unknown_methods(shaped_dir, interventions)
+    masks = read_masks(shaped_dir)
+    refuse_unknown_methods(shaped_dir, {*(item.name for item in interventions), *masks.names})
     folder = resolve_folder(model_path)
     with offline():
         start = load_start(folder)
-        return Session(run_dir, cache_dir, settings, pairs, interventions, start, log, progress).go()
+        changes = Changes(interventions, masks)
+        return Session(run_dir, cache_dir, settings, pairs, changes, start, log, progress).go()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from engine.training.checkpoint import StartCheckpoint, last_whole
 from engine.training.encode import EncodedPairs, encode
 from engine.training.events import STOP_FLAG, EventLog, RunCallback
 from engine.training.interventions import Intervention, steering_columns
+from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
 from engine.training.request import STATUS, read_status
 from engine.training.shaped import ShapedPairs
@@ -68,6 +69,14 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """What is done beside weights and offsets."""
+
+    interventions: tuple[Intervention, ...]
+    masks: Masks
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A run in this process."""
 
@@ -75,7 +84,7 @@ class Session:
     cache_dir: Path
     settings: TrainingSettings
     pairs: ShapedPairs
-    interventions: tuple[Intervention, ...]
+    changes: Changes
     start: StartCheckpoint
     log: EventLog
     progress: Progress
@@ -96,7 +105,7 @@ class Session:
         used = self.pairs.first(self._n_reached())
         encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
         self._say_what_is_unusual(encoded)
-        callback, trainer = self._trainer(self._with_steering(used, encoded))
+        callback, trainer = self._trainer(self._with_changes(used, encoded))
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
         report = RunReport(
@@ -209,18 +218,25 @@ class Session:
                 f"{encoded.num_rows} pairs came in, {len(trainer.train_dataset)} would be trained on",
                 hint="install the pinned trl: another version changes the data set",
             )
-        trainer.intervene(self.interventions)
+        trainer.intervene(self.changes.interventions)
         return callback, trainer
 
-    def _with_steering(self, used: ShapedPairs, encoded: EncodedPairs) -> pa.Table:
-        """The encoded pairs, with the columns that say where steering acts."""
+    def _with_changes(self, used: ShapedPairs, encoded: EncodedPairs) -> pa.Table:
+        """The encoded pairs, with the columns that say where steering acts and which tokens count."""
         table = encoded.table
-        if not self.interventions:
+        items, masks = self.changes.interventions, self.changes.masks
+        if not items and not masks.spans:
             return table
-        ids, prompts = (used.table.column(name).to_pylist() for name in ("pair_id", "prompt"))
-        columns = steering_columns(self.interventions, ids, prompts, self.start.tokenizer)
-        for name, values in columns.items():
-            table = table.append_column(name, pa.array(values, pa.int64()))
+        rows = used.table.select(["pair_id", "prompt", *SIDES]).to_pylist()
+        ids, prompts = [row["pair_id"] for row in rows], [row["prompt"] for row in rows]
+        for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer).items():
+            table = table.append_column(name, pa.array(steered, pa.int64()))
+        kept = keep_columns(masks, rows, encoded.table, self.start.tokenizer)
+        for name, counted in kept.columns.items():
+            table = table.append_column(name, pa.array(counted, pa.list_(pa.int8())))
+        if kept.n_tokens:
+            empty = f"; {kept.n_empty} responses have no text left" if kept.n_empty else ""
+            self.progress.note(f"{kept.n_tokens} response tokens are masked{empty}")
         return table
 
     def _save_model(self, trainer: ShapedDPOTrainer, folder: Path) -> None:
@@ -259,7 +275,10 @@ class Session:
             "weights": self.start.weights_hash,
             "tokenizer": self.start.tokenizer_hash,
         }
-        return inputs | {f"intervention {i}": item.content_hash for i, item in enumerate(self.interventions)}
+        if self.changes.masks.names:
+            inputs["masks"] = self.changes.masks.content_hash
+        items = self.changes.interventions
+        return inputs | {f"intervention {i}": item.content_hash for i, item in enumerate(items)}
 
     def _refuse_other_run(self, identity: str) -> None:
         if not (self.run_dir / STATUS).exists():

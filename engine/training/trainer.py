@@ -21,6 +21,7 @@ from engine.errors import TrainError
 from engine.progress import Progress
 from engine.training.interventions import NORM_PAIRS, Intervention, Interventions, steered_places
 from engine.training.losses import offset_in_reference, pair_losses
+from engine.training.masks import KEEP, SIDES
 from engine.training.reference import ReferenceCache, response_key
 
 _SHAPING = ("weight", "offset")
@@ -31,7 +32,11 @@ _SAVE_EVERY_PAIRS = 2_000
 
 @dataclass
 class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl ships no types
-    """TRL's collator, plus weight and offset of each pair, shape (B,) float32."""
+    """TRL's collator, plus weight and offset of each pair, shape (B,) float32.
+
+    Response tokens that a mask leaves out are 0 in ``completion_mask``, so neither policy nor reference sums
+    them.
+    """
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Pad a batch of encoded pairs."""
@@ -40,6 +45,12 @@ class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl sh
             batch[name] = torch.tensor([example[name] for example in examples], dtype=torch.float32)
         for name in (name for name in examples[0] if name.startswith(_STEERING)):
             batch[name] = torch.tensor([example[name] for example in examples])
+        for first, side in zip((0, len(examples)), SIDES, strict=True):
+            for i, example in enumerate(examples):
+                keep = example.get(KEEP + side)
+                if keep is not None:
+                    start = len(example["prompt_ids"])
+                    batch["completion_mask"][first + i, start : start + len(keep)] *= torch.tensor(keep)
         return batch
 
 
@@ -92,7 +103,8 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         super()._set_signature_columns_if_needed()
         steering = [name for name in self.train_dataset.column_names if name.startswith(_STEERING)]
         known = set(self._signature_columns)
-        self._signature_columns += [name for name in (*_SHAPING, *steering) if name not in known]
+        wanted = (*_SHAPING, *steering, *(KEEP + side for side in SIDES))
+        self._signature_columns += [name for name in wanted if name not in known]
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""
@@ -116,8 +128,8 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
 
     def _keys(self, row: Mapping[str, Any]) -> tuple[bytes, bytes]:
         chosen, rejected = (
-            response_key(row["prompt_ids"], row[side], self.args.max_length)
-            for side in ("chosen_ids", "rejected_ids")
+            response_key(row["prompt_ids"], row[f"{side}_ids"], self.args.max_length, row.get(KEEP + side))
+            for side in SIDES
         )
         return chosen, rejected
 

@@ -168,3 +168,12 @@ def test_the_deepest_allowed_expression_can_be_checked_and_read() -> None:
         + "let a0 = strength\ndrop where a18 > 1\n"
     )
     check(HEAD + deep + long + lets, CATALOGUE)
+
+
+def test_using_a_broken_concept_is_no_second_mistake() -> None:
+    text = (
+        "prosect rules 1\nconcept gone = @nosuchthing\nconcept a = @b\nconcept b = @a\n"
+        "drop where delta(@gone) > 1\nsuppress @gone by matching\nsuppress @a by matching\n"
+    )
+    found = [(d.code, text[: d.place.start].count("\n") + 1) for d in diagnose(text, CATALOGUE)]
+    assert found == [("R201", 2), ("R205", 3), ("R205", 4)]

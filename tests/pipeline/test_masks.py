@@ -1,0 +1,84 @@
+"""`mask tokens` from a rule to the run: the characters are those of tokens on which the concept is active."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from click.testing import CliRunner
+
+from engine.cli.main import main
+from engine.compiler.training_lock import latents_of, token_truth
+from engine.paths import ProjectPaths
+from engine.pipeline.masks import prepare_masks
+from engine.pipeline.readers import reopen
+from engine.pipeline.train import shaped_facts
+from engine.progress import NullProgress
+from engine.reading.reader import Reader
+from engine.records import Message
+from engine.settings import ReadingSettings
+from engine.store.connection import Store
+
+THRESHOLD = 0.5
+
+
+def active_text(reader: Reader, prompt: list[Message], response: list[Message], latent: int) -> str:
+    """The characters of the response's tokens on which a latent is above the threshold."""
+    text = reader.layout.encode(prompt, response, max_tokens=reader.max_tokens)
+    own = torch.from_numpy(text.response_own)
+    with torch.inference_mode():
+        values = reader.encoder.dense(reader.residuals([text.ids])[0][own])[:, latent]
+    chars: set[int] = set()
+    for index in own[values > THRESHOLD].tolist():
+        chars |= set(range(*(int(x) for x in text.offsets[index])))
+    start, end = text.contents[len(prompt)]
+    return "".join(text.text[i] for i in sorted(chars) if start <= i < end)
+
+
+def test_masked_characters_are_those_of_active_tokens(own_project: Callable[[], Path]) -> None:
+    root = own_project()
+    paths = ProjectPaths(root)
+    current = json.loads(paths.current.read_text(encoding="utf-8"))
+    reader_hash = current["default"]
+    with Store(paths.index(current["readers"][reader_hash]["index"])) as store:
+        latent = int(
+            store.value("SELECT latent FROM acts GROUP BY latent ORDER BY abs(count(*) - 60) LIMIT 1")
+        )
+    (root / "m.rules").write_text(
+        f"prosect rules 1\nconcept x = #{latent}\nm: mask tokens where @x > {THRESHOLD}\n"
+    )
+    result = CliRunner().invoke(main, ["compile", str(root), str(root / "m.rules"), "--json"])
+    assert result.exit_code == 0, result.stderr
+    shaped = Path(json.loads(result.stdout)["folder"])
+    settings = ReadingSettings(shard_pairs=64)
+    index = shaped_facts(shaped)["index"]
+    assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
+    rows = {row["pair_id"]: row for row in pq.read_table(shaped / "train.parquet").to_pylist()}
+    found: dict[tuple[str, str], str] = {}
+    for span in pq.read_table(shaped / "masks.parquet").to_pylist():
+        text = rows[span["pair_id"]][span["side"]][span["message"]]["content"]
+        key = (span["pair_id"], span["side"])
+        found[key] = found.get(key, "") + text[span["start"] : span["end"]]
+    assert len(found) > 5
+    reader = reopen(paths, reader_hash, settings)
+    for row in list(rows.values())[:80]:
+        for side in ("chosen", "rejected"):
+            prompt, response = ([Message(**m) for m in row[c]] for c in ("prompt", side))
+            assert found.get((row["pair_id"], side), "") == active_text(reader, prompt, response, latent)
+    before = (shaped / "masks.parquet").stat().st_mtime_ns
+    assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
+    assert (shaped / "masks.parquet").stat().st_mtime_ns == before  # made once
+
+
+def test_a_condition_on_tokens_is_that_of_the_file() -> None:
+    """0.2 < a or not b <= 1, and a division by zero that makes its comparison false."""
+    a, b = (1, 2), (3,)
+    condition = ["or", ["<", 0.2, ["activation", [1, 2]]], ["not", ["<=", ["activation", [3]], 1.0]]]
+    activation = {a: np.array([0.1, 0.3, 0.0, 0.0]), b: np.array([0.0, 0.0, 1.0, 2.0])}
+    assert latents_of(condition) == {a, b}
+    assert token_truth(condition, activation).tolist() == [False, True, False, True]
+    ratio = ["<", ["/", ["activation", [1, 2]], ["activation", [3]]], 5.0]
+    assert token_truth(ratio, activation).tolist() == [False, False, True, True]
+    assert token_truth(True, activation).tolist() == [True] * 4
