@@ -385,7 +385,7 @@ class PairDetail:
     facts: tuple[tuple[str, str], ...]
     """Models, scores, annotator, language and other columns of the file, where known."""
     concepts: tuple[PairConcept, ...]
-    """Largest |chosen − rejected| first."""
+    """The one asked about first, then by |u| and |chosen − rejected|."""
     contexts: tuple[tuple[str, str], ...]
     """(context_id, name)"""
     peaks: tuple[Peak, ...] = field(default=())

@@ -88,6 +88,8 @@ ACTIONS: tuple[Action, ...] = (
     _a("scroll-half-up", "ctrl+u", PAGE, "", "half a screen up"),
     _a("scroll-down", "ctrl+f  pagedown  space", PAGE, "", "a screen down"),
     _a("scroll-up", "ctrl+b  pageup", PAGE, "", "a screen up"),
+    _a("section-next", "tab", PAGE, "section", "next section of the page"),
+    _a("section-previous", "shift+tab", PAGE, "", "previous section"),
     _a("open-item", "enter  l  right", PAGE, "open", "open what the cursor is on"),
     _a("record-next", "J", RECORD, "next", "next record of the list this page came from"),
     _a("record-previous", "K", RECORD, "", "previous record of that list"),
@@ -97,6 +99,7 @@ ACTIONS: tuple[Action, ...] = (
     # Pair
     _a("layout", "v", PAIR, "layout", "side by side, stacked, inline difference"),
     _a("diff", "d", PAIR, "diff", "mark the words that differ"),
+    _a("activations", "a", PAIR, "", "light the tokens on which the concept fires, or do not"),
     _a("fold-prompt", "p", PAIR, "prompt", "show the whole prompt"),
     _a("concepts", "t", PAIR, "concept", "next concept of this pair as the one whose peaks are shown"),
     # Rules

@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING
 from engine.errors import ProsectError
 from engine.safe_text import one_line
 from engine.views import ConceptDetail, ContextDetail, FacetCount, PairDetail
-from tui import actions as act
 from tui import format as fmt
-from tui.lines import Line, PaneLine, Span, fit
+from tui.lines import PaneLine, fit
 from tui.review import Written
 from tui.session import Answer
-from tui.views.concept import concept_lines
+from tui.views.concept import concept_lines, verdict_line
 from tui.views.context import context_lines
 from tui.views.help import coverage_lines, tour_lines
-from tui.views.jobs import short_text
 from tui.views.pair import pair_lines
+from tui.views.peek import peek_lines
 
 if TYPE_CHECKING:
     from tui.desk import Desk
@@ -38,8 +37,12 @@ def take(desk: "Desk", answer: Answer) -> None:
     elif purpose == "page":
         desk.detail = value
         draw_page(desk)
+        if desk.has_preview:
+            desk.side_detail = None
+            desk.rest()
         if isinstance(value, PairDetail):
             desk.doing.ask_fate(value.pair)
+            desk.doing.ask_strip()
         desk.draw_where()
     elif purpose == "side":
         desk.side_detail = value
@@ -68,6 +71,8 @@ def take(desk: "Desk", answer: Answer) -> None:
         if value:
             desk.say(value)
         desk.doing.ask_work()
+    elif purpose == "strip":
+        desk.doing.stripped(*value)
     elif purpose == "fate":
         desk.doing.fated(value)
     elif purpose == "bulk":
@@ -177,26 +182,36 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
             desk.glyphs,
             context_id=desk.place.about,
             shift=desk.doing.shift_of(detail.concept_id),
+            expanded=desk.expanded,
         )
         desk.set_page(lines, keep_place=keep_place)
     elif isinstance(detail, ContextDetail):
         desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
         fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
-        lines = pair_lines(detail, desk.pair_options, width, desk.glyphs, fate=fate)
+        strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
+        held = desk.reviewer.held.get(target.key) if target else None
+        verdict = verdict_line(held, desk.glyphs) if target else ()
+        lines = pair_lines(
+            detail, desk.pair_options, width, desk.glyphs, fate=fate, strip=strip, verdict=verdict
+        )
         desk.set_page(lines, keep_place=keep_place)
 
 
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     """Lay out the pane beside the list."""
     side = desk.side
-    if not side.display or not desk.place.is_table:
+    if not side.display or not (desk.place.is_table or desk.has_preview):
         return
     width = desk.side_width - 2
     detail = desk.side_detail
+    if desk.is_peeking:
+        side.set_lines(peek_lines(detail, desk.list_position, width, desk.glyphs), keep_place=keep_place)
+        side.cursor = -1
+        return
     if isinstance(detail, ConceptDetail):
-        row = desk.doing.row_place()
-        about = row.about if row is not None else None
+        place = desk.doing.preview_place()
+        about = place.about if place is not None else None
         held = desk.reviewer.held
         lines = concept_lines(detail, held, width, desk.glyphs, context_id=about, is_brief=True)
         side.set_lines(lines, keep_place=keep_place)
@@ -225,107 +240,3 @@ def facet_lines(counts: tuple[FacetCount, ...], column: str, width: int, desk: "
         )
         for c in counts
     ]
-
-
-# -- edges ------------------------------------------------------------------------------------------------
-
-
-def status_line(desk: "Desk") -> Line:
-    """Project, size, how far the review is."""
-    parts = ["prosect"]
-    if desk.summary is not None:
-        s = desk.summary
-        parts += [one_line(s.root, 30), f"{s.n_pairs:,} pairs"]
-        if s.share_read < 1:
-            parts.append(f"READ {s.share_read * 100:.0f}%")
-        if s.warning:
-            parts.append("! WARNING: g v")
-    parts += [short_text(job) for job in desk.doing.running[:3]]
-    if desk.coverage is not None:
-        c = desk.coverage
-        n = sum(n for _, n in c.by_verdict)
-        parts.append(f"{n:,} verdict{'s' if n != 1 else ''}")
-        parts.append(f"decided {c.n_decided:,}/{c.n_concepts:,} concepts")
-        parts.append(f"{c.n_called_decided:,}/{c.n_called:,} called")
-        if c.n_carried:
-            parts.append(f"{c.n_carried:,} TO CONFIRM")
-        if c.n_orphaned:
-            parts.append(f"orphaned {c.n_orphaned:,}")
-        if c.n_damaged_lines:
-            parts.append(f"JOURNAL: {c.n_damaged_lines:,} damaged")
-        parts.append(f"undo {c.undo_depth:,}")
-    return ((" " + "  ".join(parts), "bar"),)
-
-
-def where_line(desk: "Desk") -> Line:
-    """What is shown, of how many, in which order."""
-    if not desk.place.is_table:
-        return _page_where(desk)
-    control, grid = desk.table, desk.table.grid
-    spans: list[Span] = [(grid.spec.title, "title")]
-    if control.wish.filter_text:
-        spans.append((f"  / {one_line(control.wish.filter_text, 80)}", "key"))
-    if control.wish.context_id is not None:
-        spans.append(("  of one context", "key"))
-    if control.cursor is not None:
-        at = f"{grid.cursor + 1:,}/" if grid.n_rows else ""
-        total = f" of {control.cursor.n_total:,}" if control.cursor.n_rows != control.cursor.n_total else ""
-        spans.append((f"  {at}{control.cursor.n_rows:,}{total}", "text"))
-        if not grid.n_rows:
-            spans.append(("  no row matches; / changes the filter, q takes it off", "warn"))
-    keys = ", ".join(f"{k.column} {desk.glyphs.down if k.descending else desk.glyphs.up}" for k in grid.sort)
-    spans.append((f"  by {keys}", "dim"))
-    selected = len(grid.selection())
-    if selected:
-        spans.append((f"  {selected:,} selected", "selected"))
-    if control.is_opening:
-        spans.append(("  working…", "warn"))
-    return tuple(spans)
-
-
-def _page_where(desk: "Desk") -> Line:
-    place, grid = desk.place, desk.table.grid
-    title = {"help": "Keys and commands", "coverage": "Coverage", "facets": "Values", "rules": "Rules"}.get(
-        place.view, place.view.capitalize()
-    )
-    spans: list[Span] = [(title, "title")]
-    detail = desk.detail
-    if isinstance(detail, ConceptDetail | ContextDetail):
-        spans.append((f"  {one_line(detail.name, 60)}", "text"))
-    elif isinstance(detail, PairDetail):
-        layout = desk.pair_options.layout_for(desk.page_width)
-        spans.append(
-            (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
-        )
-    elif place.view in ("rules", "plan"):
-        state = "saved" if desk.doing.rule_name else "working…"
-        spans.append((f"  {one_line(desk.doing.rule_name, 60)}.rules", "text"))
-        spans.append((f"  {state}, {len(desk.doing.book.past)} edits can be taken back", "dim"))
-    elif place.view in ("concept", "context", "pair"):
-        spans.append(("  working…", "warn"))
-    if place.view in ("concept", "context", "pair") and grid.n_rows:
-        spans.append((f"  from {grid.spec.title.lower()} {grid.cursor + 1:,}/{grid.n_rows:,}", "dim"))
-    return tuple(spans)
-
-
-def hint_line(scopes: tuple[str, ...], width: int) -> Line:
-    """The most useful keys here, special before general, as many as fit."""
-    bound = act.bindings(scopes)
-    spans: list[Span] = []
-    left = width
-    for scope in (act.REVIEW, *reversed([s for s in scopes if s != act.REVIEW])):
-        for action in act.ACTIONS:
-            key = action.keys[0]
-            if (
-                scope not in scopes
-                or action.scope != scope
-                or not action.label
-                or bound.get(key) != action.ident
-            ):
-                continue
-            need = len(key) + len(action.label) + 3
-            if need > left:
-                return tuple(spans)
-            spans += [(key, "key"), (f" {action.label}  ", "dim")]
-            left -= need
-    return tuple(spans)

@@ -3,6 +3,7 @@
 import gc
 import os
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -35,10 +36,11 @@ class Workstation(App[None]):
         warm: "Future[Opened] | None" = None,
     ) -> None:
         super().__init__()
-        palette = choose_palette(theme, os.environ)
+        is_ascii = is_ascii or bool(os.environ.get("PROSECT_ASCII"))
+        palette = replace(choose_palette(theme, os.environ), is_ascii=is_ascii)
         self.theme = palette.textual_theme
         self.animation_level = "none"
-        glyphs = ASCII if is_ascii or os.environ.get("PROSECT_ASCII") else UNICODE
+        glyphs = ASCII if is_ascii else UNICODE
         self.desk = Desk(project, palette, glyphs, start or Place("hypotheses"), warm)
 
     def on_mount(self) -> None:

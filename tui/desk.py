@@ -12,7 +12,7 @@ from textual.screen import Screen
 from engine.errors import ProsectError
 from engine.safe_text import one_line
 from engine.views import ConceptDetail, ContextDetail, Coverage, PairDetail, ProjectSummary, TableSpec
-from tui import answers
+from tui import answers, edges
 from tui.doing import Doing
 from tui.format import Glyphs
 from tui.keyboard import Keyboard
@@ -35,6 +35,8 @@ SIDE_DELAY_S = 0.05
 """The pane beside the list is filled when the cursor has rested this long."""
 WATCH_S = 2.0
 """How often the pointer and the journal are looked at for changes by others."""
+PEEK, PEEK_FROM = 5, 20
+"""Lines below a list that is too narrow for a pane beside it, on screens at least so high."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
 WIDE, XWIDE = 100, 160
 
@@ -84,6 +86,7 @@ class Desk(Screen[None]):
         self.pair_options = PairOptions()
         self.list_name = "hypotheses"
         self.is_side_wanted = True
+        self.expanded: frozenset[str] = frozenset()
         self.is_seeking = False
         self.has_watch_failed = False
         self.tables: dict[str, TableControl] = {}
@@ -144,12 +147,31 @@ class Desk(Screen[None]):
     @property
     def page_width(self) -> int:
         """Cells for text on a page, also before it was laid out for the first time."""
-        return max((self.size.width or self.app.size.width) - 1, 20)
+        beside = self.side_width if self.side.display and not self.place.is_table else 0
+        return max((self.size.width or self.app.size.width) - 1 - beside, 20)
 
     @property
     def side_width(self) -> int:
         """Cells of the pane beside the list, its frame included."""
-        return min(max((self.size.width or self.app.size.width) * 2 // 5, 45), 90)
+        width = self.size.width or self.app.size.width
+        return width if width < WIDE else min(max(width * 2 // 5, 45), 90)
+
+    @property
+    def has_preview(self) -> bool:
+        """The page has room beside it for what its cursor is on."""
+        width = self.size.width or self.app.size.width
+        return self.place.view in ("concept", "context") and width >= XWIDE
+
+    @property
+    def is_peeking(self) -> bool:
+        """The pane lies below the list, a few lines high."""
+        return (self.size.width or self.app.size.width) < WIDE
+
+    @property
+    def list_position(self) -> str:
+        """``17/892``: the cursor's row of the list."""
+        grid = self.table.grid
+        return f"{grid.cursor + 1:,}/{grid.n_rows:,}" if grid.n_rows else ""
 
     @property
     def is_idle(self) -> bool:
@@ -204,9 +226,16 @@ class Desk(Screen[None]):
         for name, control in self.tables.items():
             control.grid.display = is_table and name == self.list_name
         self.page.display = not is_table
-        has_side = (is_table or self.place.view == "rules") and self.is_side_wanted and width >= WIDE
-        self.side.display = has_side
+        is_narrow = width < WIDE
+        if is_narrow:
+            has_side = is_table and (self.size.height or self.app.size.height) >= PEEK_FROM
+        else:
+            has_side = is_table or self.place.view == "rules" or self.has_preview
+        self.side.display = has_side and self.is_side_wanted
+        self.side.is_framed = not is_narrow
         self.side.styles.width = self.side_width
+        self.side.styles.height = PEEK if is_narrow else "1fr"
+        self.query_one("#body").styles.layout = "vertical" if is_narrow else "horizontal"
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for another size."""
@@ -244,11 +273,16 @@ class Desk(Screen[None]):
         self.draw_where()
         self.rest()
 
+    def on_text_pane_moved(self, _message: TextPane.Moved) -> None:
+        """The page's cursor stands elsewhere."""
+        if self.has_preview:
+            self.rest()
+
     def rest(self) -> None:
         """Fill the side pane once the cursor has rested."""
         if self._side_timer is not None:
             self._side_timer.stop()
-        if self.place.is_table and self.side.display:
+        if (self.place.is_table or self.has_preview) and self.side.display:
             self._side_timer = self.set_timer(SIDE_DELAY_S, self.doing.ask_side)
 
     # -- keys -------------------------------------------------------------------------------------------
@@ -279,16 +313,16 @@ class Desk(Screen[None]):
         if self.keyboard.prompt is not None:
             line = self.keyboard.prompt.typing.line(width)
         else:
-            line = self.message or answers.hint_line(self.keyboard.scopes, width)
+            line = self.message or edges.hint_line(self.keyboard.scopes, width)
         self.bar("bottom").set_line(line)
 
     def draw_status(self) -> None:
         """The top line."""
-        self.bar("status").set_line(answers.status_line(self))
+        self.bar("status").set_line(edges.status_line(self))
 
     def draw_where(self) -> None:
         """The second line."""
-        self.bar("where").set_line(answers.where_line(self))
+        self.bar("where").set_line(edges.where_line(self))
         if self.keyboard.prompt is None and not self.message:
             self.draw_bottom()
 

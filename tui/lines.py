@@ -24,12 +24,18 @@ _AFTER_PICTURE = re.compile("(?<=[\u2190-\u2bff\u3030\U0001f000-\U0001faff\ufe0f
 _JOINERS = re.compile("[\u200d\ufe0e\ufe0f]")
 
 
+_ASCII = str.maketrans("·–−≠␣«»…→×½¼¾⏎≤≥∞", ".--#_<>~>x=<>/<>8")
+"""Signs of one cell that stand in texts of ours, and what ASCII has for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaneLine:
     """A line of a text pane; ``item`` makes it a place where the cursor stops."""
 
     spans: Line
     item: object | None = None
+    is_heading: bool = False
+    """The title of a section."""
 
 
 def shown(text: str) -> str:
@@ -79,6 +85,8 @@ def to_strip(
         size = len(safe) if safe.isascii() else cell_len(safe)
         if size > left:
             safe, size = set_cell_size(safe, left), left
+        if palette.is_ascii and not safe.isascii():
+            safe = safe.translate(_ASCII)
         if safe:
             segments.append(Segment(safe, palette.style(flat or role)))
             left -= size

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tui import answers, prompts
 from tui.places import Place
+from tui.views.top_pairs import More
 from tui.widgets.grid import GridView
 
 if TYPE_CHECKING:
@@ -53,19 +54,16 @@ class Moving:
             answers.draw_page(desk)
 
     def ask_side(self) -> None:
-        """Ask for the detail of the row that the cursor rests on."""
+        """Ask for the detail of the row or line that the cursor rests on."""
         desk = self.desk
-        row = desk.table.grid.current
-        if row is None or not desk.side.display:
-            return
-        place, project = self.row_place(), desk.session.project
-        if place is None:
+        place, project = self.preview_place(), desk.session.project
+        if place is None or not desk.side.display:
             return
         if place.view == "concept":
             desk.session.ask("side", lambda: project.concept(place.ident, is_brief=True))
         elif place.view == "context":
             desk.session.ask("side", lambda: project.context(place.ident, is_brief=True))
-        else:
+        elif place.view == "pair":
             desk.session.ask("side", lambda: project.pair(int(place.ident), place.about, is_brief=True))
 
     def row_place(self) -> Place | None:
@@ -81,6 +79,13 @@ class Moving:
         if grid.spec.name == "contexts":
             return Place("context", row.ident)
         return Place("pair", str(row.key))
+
+    def preview_place(self) -> Place | None:
+        """What the pane at the side shows: what enter would open."""
+        if self.desk.place.is_table:
+            return self.row_place()
+        item = self.desk.page.item
+        return item if self.desk.has_preview and isinstance(item, Place) else None
 
     def came_from_list(self) -> bool:
         """The page shows the record of the row under the list's cursor."""
@@ -245,11 +250,22 @@ class Moving:
         """A screen up."""
         self.desk.page.scroll_lines(1 - self.desk.page.size.height)
 
+    def do_section_next(self) -> None:
+        """Next section."""
+        self.desk.page.to_heading(1)
+
+    def do_section_previous(self) -> None:
+        """Previous section."""
+        self.desk.page.to_heading(-1)
+
     def do_open_item(self) -> None:
-        """Open what the cursor is on."""
+        """Open what the cursor is on; show the rest of a section."""
         item = self.desk.page.item
         if isinstance(item, Place):
             self.desk.go(item)
+        elif isinstance(item, More):
+            self.desk.expanded = self.desk.expanded ^ {item.section}
+            answers.draw_page(self.desk, keep_place=True)
 
     def do_record_next(self, count: int | None = None) -> None:
         """Next record of the list."""

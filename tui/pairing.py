@@ -1,8 +1,11 @@
 """How a pair is shown: layout, differences, prompt, and whose peaks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from engine.safe_text import one_line
+from engine.strip_views import PairStrip, StripFailure
 from engine.views import PairDetail
 from tui import answers
 from tui.views.pair import MIN_SPLIT, Layout
@@ -11,10 +14,84 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
+TICK_S = 0.15
+"""How often the strip of the pair that is shown is asked for until it is there."""
+
+
+class StripsLike(Protocol):
+    """Texts token by token, read by another process."""
+
+    def request(self, pair: int, latents: Sequence[int]) -> PairStrip | StripFailure | None:
+        """A strip, why there is none, or None while it is being read."""
+
+
+@runtime_checkable
+class HasStrips(Protocol):
+    """What a project needs to offer for token strips to exist."""
+
+    strips: StripsLike
+
+
+class Stripped(NamedTuple):
+    """What is known of the tokens of a pair for one concept."""
+
+    pair: int
+    concept_id: str | None
+    found: PairStrip | str
+    """A strip, or why there is none."""
+
+
 class Pairing:
     """Actions of the pair view."""
 
     desk: "Desk"
+    strip: Stripped | None = None
+    strip_failure: str | None = None
+    """Why the reader cannot be asked; not asked again until somebody looks for changes."""
+
+    # -- token strips -----------------------------------------------------------------------------------
+
+    def ask_strip(self) -> None:
+        """Ask for the tokens of the pair that is shown."""
+        desk, detail = self.desk, self.desk.detail
+        project = desk.session.project
+        if not isinstance(detail, PairDetail) or not detail.peaks or not desk.pair_options.is_lit:
+            return
+        if not isinstance(project, HasStrips) or desk.place.view != "pair":
+            return
+        if self.strip_failure is not None:
+            self.strip = Stripped(detail.pair, detail.concept_id, self.strip_failure)
+            return
+        strips, pair, concept_id = project.strips, detail.pair, detail.concept_id
+        latents = sorted({p.latent for p in detail.peaks})
+        desk.session.ask("strip", lambda: (pair, concept_id, strips.request(pair, latents)))
+
+    def stripped(self, pair: int, concept_id: str | None, found: PairStrip | StripFailure | None) -> None:
+        """An answer about a pair's tokens."""
+        if isinstance(found, StripFailure):
+            hint = f" ({one_line(found.hint)})" if found.hint else ""
+            self.strip_failure = f"no tokens: {one_line(found.message)}{hint}; R tries again"
+        what = self.strip_failure or "reading the tokens…" if not isinstance(found, PairStrip) else found
+        before, self.strip = self.strip, Stripped(pair, concept_id, what)
+        if before != self.strip:
+            self._redraw_pair()
+        if found is None:
+            self.desk.set_timer(TICK_S, self.ask_strip)
+
+    def strip_of(self, detail: PairDetail) -> PairStrip | str | None:
+        """What is known of the tokens of what is shown."""
+        strip = self.strip
+        is_this = strip is not None and (strip.pair, strip.concept_id) == (detail.pair, detail.concept_id)
+        return strip.found if strip is not None and is_this and self.desk.pair_options.is_lit else None
+
+    def do_activations(self) -> None:
+        """Tokens lit or plain."""
+        options = self.desk.pair_options
+        self.desk.pair_options = replace(options, is_lit=not options.is_lit)
+        self.ask_strip()
+        self._redraw_pair()
+
+    # -- layout -----------------------------------------------------------------------------------------
 
     def do_layout(self) -> None:
         """Next layout."""

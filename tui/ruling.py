@@ -130,7 +130,7 @@ class Ruling(Moving):
         """Lay the file and its plan out."""
         desk = self.desk
         has_side = desk.side.display
-        width = desk.page_width - (desk.side_width if has_side else 0)
+        width = desk.page_width
         plan = plan_lines(self.preview, desk.side_width - 2 if has_side else width, desk.glyphs)
         if desk.place.view == "plan":
             made = shaped_lines(desk.doing.overview.shaped, desk.page_width)

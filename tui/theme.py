@@ -20,6 +20,8 @@ class Palette:
     roles: Mapping[str, Style]
     textual_theme: str
     """Theme of the framework underneath."""
+    is_ascii: bool = False
+    """Our own signs are drawn with ASCII; text of a dataset is left alone but for those."""
 
     def style(self, role: str) -> Style:
         """Style of a role. Raises ``KeyError`` for a role that does not exist."""
@@ -59,7 +61,7 @@ _TERMINAL = {
     "mark": "underline",
     "added": "green",
     "removed": "red",
-    "peak1": "yellow",
+    "peak1": "underline",
     "peak2": "underline yellow",
     "peak3": "bold underline yellow",
     "peak4": "reverse yellow",
@@ -82,7 +84,7 @@ _DARK = _TERMINAL | {
     "ignore": "#8a8a8a",
     "added": "#87d787",
     "removed": "#ff8787",
-    "peak1": "on #3a3a1c",
+    "peak1": "underline on #3a3a1c",
     "peak2": "underline on #5f5f00",
     "peak3": "bold underline on #875f00",
     "peak4": "bold #000000 on #ffaf00",
@@ -105,7 +107,7 @@ _LIGHT = _TERMINAL | {
     "ignore": "#6c6c6c",
     "added": "#005f00",
     "removed": "#af0000",
-    "peak1": "on #ffffd7",
+    "peak1": "underline on #ffffd7",
     "peak2": "underline on #ffffaf",
     "peak3": "bold underline on #ffd787",
     "peak4": "bold on #ffaf00",
@@ -131,8 +133,8 @@ _MONO = {
     "mark": "underline",
     "added": "bold",
     "removed": "underline",
-    "peak1": "",
-    "peak2": "underline",
+    "peak1": "underline",
+    "peak2": "bold",
     "peak3": "bold underline",
     "peak4": "reverse",
 }

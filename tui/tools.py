@@ -104,6 +104,8 @@ class Tools:
 
     def do_reload(self) -> None:
         """Look for changes now."""
+        self.desk.doing.strip_failure = None
+        self.desk.doing.ask_strip()
         project = self.desk.session.project
         self.desk.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
         self.desk.say("looking for changes")

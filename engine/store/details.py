@@ -264,8 +264,9 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     concepts = slot.run(
         f"SELECT c.concept_id, {_NAME}, s.chosen, s.rejected, s.u FROM concept_scores s"
         f" JOIN concepts c ON c.concept = s.concept {_NAMES} WHERE s.pair = ?"
-        " ORDER BY abs(s.u) DESC, abs(s.chosen - s.rejected) DESC, c.concept LIMIT 60",
-        [pair],
+        " ORDER BY c.concept_id IS NOT DISTINCT FROM ? DESC, abs(s.u) DESC, abs(s.chosen - s.rejected) DESC,"
+        " c.concept LIMIT 60",
+        [pair, concept_id],
     )
     contexts = slot.run(
         "SELECT x.context_id, x.name FROM context_pairs m JOIN contexts x ON x.context = m.context"

@@ -15,7 +15,7 @@ from tui.format import ASCII, UNICODE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
 from tui.theme import PALETTES, ROLES, choose_palette
-from tui.views.pair import fold_words, words_of
+from tui.views.words import fold_words, words_of
 from tui.widgets.bars import Typing
 
 PIECES = st.one_of(
@@ -52,7 +52,7 @@ def test_a_strip_has_exactly_its_width_and_a_style_everywhere(
 def test_folded_lines_fit_and_lose_no_visible_character(text: str, width: int) -> None:
     lines = wrap_plain(text, width)
     assert all(cell_len(line) <= width for line in lines)
-    folded = fold_words([(w, "text") for w in words_of(text)], width)
+    folded = fold_words([((w, "text"),) for w in words_of(text)], width)
     assert all(width_of(line) <= width for line in folded)
 
 

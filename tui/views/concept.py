@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 
 from engine.rule_views import ConceptShift
-from engine.safe_text import one_line, sanitise
-from engine.views import ConceptDetail, Evidence, Snippet, TopPair, VerdictView
+from engine.safe_text import one_line
+from engine.scrutiny_views import LabelEvidence
+from engine.views import ConceptDetail, Evidence, VerdictView
 from tui import format as fmt
 from tui.cells import verdict_cell
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit
 from tui.places import Place
+from tui.views.headings import heading
+from tui.views.top_pairs import More, more_lines, top_pairs_lines
 
 BAR = 25
 
@@ -17,6 +20,7 @@ BAR = 25
 def concept_lines(
     detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
     context_id: str | None = None, is_brief: bool = False, shift: ConceptShift | None = None,
+    expanded: frozenset[str] = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a concept.
 
@@ -28,6 +32,7 @@ def concept_lines(
         context_id: the context whose hypothesis comes first; None: everywhere.
         is_brief: the pane beside the list.
         shift: what the rules do to it, as last planned.
+        expanded: sections that are shown whole: pairs, contexts.
     """
     bar = min(BAR, max(width // (3 if width >= 60 else 4), 9)) | 1
     lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
@@ -43,21 +48,14 @@ def concept_lines(
         lines.append(PaneLine(shift_line(shift, glyphs)))
     lines += _dose(detail, width, glyphs)
     if is_brief:
-        return [
-            *lines,
-            *_top_pairs(detail, width, glyphs, limit=8),
-            *_differs(detail, bar, width, glyphs, limit=5),
-        ]
-    lines += _top_pairs(detail, width, glyphs, limit=60 if width >= 60 else 30)
-    lines += _differs(detail, bar, width, glyphs, limit=40)
+        lines += top_pairs_lines(detail, width, glyphs, limit=8)
+        lines += _differs(detail, bar, width, glyphs, limit=5)
+        return [line for line in lines if not isinstance(line.item, More)]
+    lines += top_pairs_lines(detail, width, glyphs, limit=1000 if "pairs" in expanded else 12)
+    lines += _differs(detail, bar, width, glyphs, limit=1000 if "contexts" in expanded else 12)
     lines += _sources(detail, bar, width, glyphs)
     lines += _neighbours(detail, width)
     return lines
-
-
-def heading(text: str, note: str = "") -> PaneLine:
-    """A section's title with what its numbers mean."""
-    return PaneLine(((text, "title"), ("  " + note if note else "", "dim")))
 
 
 def shift_line(shift: ConceptShift, glyphs: Glyphs) -> Line:
@@ -103,7 +101,24 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     ]  # fmt: skip
     if detail.tokens:
         words = " ".join(one_line(t) or "␣" for t in detail.tokens)
-        lines.append((("telling tokens  ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
+        lines.append((("telling words   ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
+    return lines + _label_lines(detail.label, width)
+
+
+def _label_lines(label: LabelEvidence | None, width: int) -> list[Line]:
+    """What a label made from tokens rests on: places, and where its words stand."""
+    if label is None:
+        return []
+    room = max(width - 16, 4)
+    lines: list[Line] = [
+        ((f"{title:16}", "dim"), (fit(one_line(text), room).rstrip(), role))
+        for title, places, role in (("fires", label.fires, "text"), ("silent", label.silent, "dim"))
+        for text in places
+    ]
+    if label.inside is not None:
+        others = "" if label.outside is None else f", {label.outside:.0%} of the others"
+        said = f"a word of it in {label.inside:.0%} of responses that carry it{others}"
+        lines.append((("label           ", "dim"), (fit(said, room).rstrip(), "dim")))
     return lines
 
 
@@ -181,8 +196,11 @@ def _dose(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if not detail.dose:
         return []
     low, high = detail.dose[0].low, detail.dose[-1].high
+    said = f"labelled responses by score, {low:.2f} to {high:.2f}"
+    if low == high:
+        said = f"labelled responses that carry it, all with score {low:.2f}"
     top = max(max(b.n_chosen, b.n_rejected) for b in detail.dose) or 1
-    lines = [PaneLine(()), heading("Dose", f"labelled responses by score, {low:.2f} to {high:.2f}")]
+    lines = [PaneLine(()), heading("Dose", said)]
     for side in ("chosen", "rejected"):
         values = [float(b.n_chosen if side == "chosen" else b.n_rejected) for b in detail.dose]
         steps = len(glyphs.blocks) - 1
@@ -243,9 +261,7 @@ def _differs(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs, *, lim
                 place,
             )
         )
-    if len(detail.differs) > limit:
-        lines.append(PaneLine(((f"  {len(detail.differs) - limit} more", "dim"),)))
-    return lines
+    return [*lines, *more_lines("contexts", len(detail.differs) - limit)]
 
 
 def _neighbours(detail: ConceptDetail, width: int) -> list[PaneLine]:
@@ -266,80 +282,3 @@ def _neighbours(detail: ConceptDetail, width: int) -> list[PaneLine]:
             )
         )
     return lines
-
-
-def _top_pairs(detail: ConceptDetail, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
-    if not detail.top_pairs:
-        return []
-    note = "chosen − rejected; cut near the peak, telling tokens marked"
-    lines = [PaneLine(()), heading("Top pairs", note if width >= 80 else "cut near the peak")]
-    words = frozenset(t.strip().casefold() for t in detail.tokens if t.strip())
-    for top in detail.top_pairs[:limit]:
-        lines += _pair_lines(top, detail.concept_id, words, width, glyphs)
-    return lines
-
-
-def _pair_lines(
-    top: TopPair, concept_id: str, words: frozenset[str], width: int, glyphs: Glyphs
-) -> list[PaneLine]:
-    delta = top.chosen_score - top.rejected_score
-    head: tuple[Span, ...] = (
-        (f"{top.pair:>9,} ", "text"),
-        (f"{delta:+6.2f} ", "plus" if delta > 0 else "minus"),
-    )
-    place = Place("pair", str(top.pair), concept_id)
-    room = width - 18
-    if width >= 90:
-        half = (room - 3) // 2
-        chosen, rejected = (
-            snippet(top.chosen, half, words, glyphs),
-            snippet(top.rejected, half, words, glyphs),
-        )
-        return [PaneLine((*head, *chosen, (f" {glyphs.column} ", "dim"), *rejected), place)]
-    side, label = (top.chosen, "+") if delta > 0 else (top.rejected, "-")
-    return [
-        PaneLine(
-            (*head, (label, "plus" if delta > 0 else "minus"), *snippet(side, room - 1, words, glyphs)), place
-        )
-    ]
-
-
-def snippet(piece: Snippet, width: int, words: frozenset[str], glyphs: Glyphs) -> Line:
-    """One line of exactly ``width`` cells around the place of the peak, telling tokens marked."""
-    if piece.peak_token is None or not piece.n_tokens:
-        centre = 0
-    else:
-        whole = piece.n_before + len(piece.text) + piece.n_after
-        centre = int((piece.peak_token + 0.5) / piece.n_tokens * whole) - piece.n_before
-    start = min(max(centre - width // 3, 0), max(len(piece.text) - width, 0))
-    text = " ".join(sanitise(piece.text[start : start + 2 * width]).split())
-    lead = glyphs.more if start or piece.n_before else ""
-    text = fit(lead + text, width, more=glyphs.more)
-    return marked(text, words, "text" if piece.peak_token is not None else "dim")
-
-
-def marked(text: str, words: frozenset[str], role: str) -> Line:
-    """Text with whole words of a set underlined."""
-    if not words:
-        return ((text, role),)
-    spans: list[Span] = []
-    plain = ""
-    for part in _parts(text):
-        if part.casefold().strip(".,;:!?'\"()") in words:
-            if plain:
-                spans.append((plain, role))
-            spans.append((part, "mark"))
-            plain = ""
-        else:
-            plain += part
-    return (*spans, (plain, role)) if plain else tuple(spans)
-
-
-def _parts(text: str) -> list[str]:
-    parts: list[str] = []
-    for i, word in enumerate(text.split(" ")):
-        if i:
-            parts.append(" ")
-        if word:
-            parts.append(word)
-    return parts

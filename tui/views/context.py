@@ -6,7 +6,7 @@ from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, fit
 from tui.places import Place
-from tui.views.concept import heading
+from tui.views.headings import heading
 
 
 def context_lines(

@@ -8,7 +8,7 @@ from tui.actions import Action, shown_keys
 from tui.format import Glyphs
 from tui.lines import PaneLine, fit, wrap, wrap_plain
 from tui.places import Place
-from tui.views.concept import heading
+from tui.views.headings import heading
 
 
 def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLine]:

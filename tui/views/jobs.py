@@ -9,7 +9,7 @@ from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, wrap
 from tui.places import Place
-from tui.views.concept import heading
+from tui.views.headings import heading
 
 _ROLES = {
     JobState.STARTING: "weak", JobState.RUNNING: "plus", JobState.FINISHED: "key", JobState.FAILED: "error",

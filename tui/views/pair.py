@@ -1,26 +1,32 @@
 """A pair as lines: both responses side by side, stacked or as one text with differences. Pure."""
 
-import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-from rich.cells import cell_len
+from typing import NamedTuple
 
 from engine.rule_views import PairFate
-from engine.safe_text import one_line, sanitise
+from engine.safe_text import one_line
+from engine.strip_views import PairStrip
 from engine.views import PairDetail, Peak
 from tui import format as fmt
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, Span, fit, shown, width_of, wrap
+from tui.lines import Line, PaneLine, fit, width_of, wrap
 from tui.places import Place
-from tui.views.concept import heading
+from tui.views.headings import heading
+from tui.views.strip import char_levels, legend, strip_bar, top_of
+from tui.views.words import (
+    MAX_DIFF_WORDS,
+    Word,
+    differences,
+    fold_words,
+    inline_words,
+    marked_words,
+    words_of,
+)
 
-MAX_DIFF_WORDS = 5_000
 MIN_SPLIT = 90
 """Cells below which two columns are too narrow to read."""
-Word = tuple[str, str]
 
 
 class Layout(StrEnum):
@@ -39,6 +45,8 @@ class PairOptions:
     """None: by width."""
     is_diffed: bool = True
     is_prompt_open: bool = False
+    is_lit: bool = True
+    """Activations token by token, once they were read."""
 
     def layout_for(self, width: int) -> Layout:
         """The layout at a width."""
@@ -49,29 +57,44 @@ class PairOptions:
 
 def pair_lines(
     detail: PairDetail, options: PairOptions, width: int, glyphs: Glyphs, *,
-    fate: tuple[int, str, PairFate | None] | None = None,
+    fate: tuple[int, str, PairFate | None] | None = None, strip: PairStrip | str | None = None,
+    verdict: Line = (),
 ) -> list[PaneLine]:  # fmt: skip
-    """The page of a pair; ``fate`` is (pair, rule file, what that does to it)."""
-    lines = _head(detail, width, glyphs)
+    """The page of a pair.
+
+    Args:
+        detail: the pair.
+        options: what the person chose.
+        width: cells.
+        glyphs: characters to draw with.
+        fate: (pair, rule file, what that does to it).
+        strip: activations of the concept token by token, or why they are not here.
+        verdict: what was decided about the concept whose peaks are shown.
+    """
+    read = strip if isinstance(strip, PairStrip) else None
+    lines = _head(detail, width, verdict)
+    lines += _activations(detail, read, width, glyphs)
+    if isinstance(strip, str):
+        lines.append(PaneLine(((fit(strip, width).rstrip(), "dim"),)))
     if fate is not None:
         lines.append(_fate(fate[1], fate[2]))
     lines += _prompt(detail, options, width)
-    chosen, rejected, note = _diffed(detail, options)
     layout = options.layout_for(width)
+    sides = _sides(detail, options, read, layout)
     lines.append(PaneLine(()))
-    if note:
-        lines.append(PaneLine(((note, "warn"),)))
+    if sides.note:
+        lines.append(PaneLine(((sides.note, "warn"),)))
     if layout is Layout.SPLIT:
-        lines += _split(detail, chosen, rejected, width, glyphs)
+        lines += _split(detail, sides, width, glyphs)
     elif layout is Layout.STACK:
-        lines += _stacked(detail, chosen, rejected, width)
+        lines += _stacked(detail, sides, width)
     else:
-        lines += _inline(detail, width)
+        lines += _inline(detail, sides, width)
     lines += _concepts(detail, width)
     return lines + _facts(detail, width)
 
 
-def _head(detail: PairDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
+def _head(detail: PairDetail, width: int, verdict: Line) -> list[PaneLine]:
     fold = f"fold {detail.fold}" + (" held out" if detail.fold == 19 else "")
     label = {"chosen": "labelled", "tie": "TIE", "both_bad": "BOTH BAD"}.get(detail.label, "UNLABELLED")
     first = f"pair {detail.pair:,} · {label} · {one_line(detail.source, 30)} · {fold}"
@@ -85,14 +108,10 @@ def _head(detail: PairDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     named = next((c for c in detail.concepts if c.concept_id == detail.concept_id), None)
     if named is not None:
         text = f"{named.chosen:.2f} chosen − {named.rejected:.2f} rejected, u {named.u:+.2f}"
-        lines.append(
-            PaneLine(
-                (("concept ", "dim"), (one_line(named.name, width // 2), "title"), ("  " + text, "text"))
-            )
-        )
+        name = one_line(named.name, max(width // 2, 8))
+        lines.append(PaneLine((("concept ", "dim"), (name, "title"), ("  " + text + "  ", "text"), *verdict)))
     elif detail.concept_id:
-        lines.append(PaneLine((("the concept is silent on this pair", "dim"),)))
-    lines += _peak_lines(detail, width, glyphs)
+        lines.append(PaneLine((("the concept is silent on this pair  ", "dim"), *verdict)))
     return lines
 
 
@@ -116,21 +135,23 @@ def _fate(name: str, fate: PairFate | None) -> PaneLine:
     return PaneLine((head, (", ".join(facts), "text" if fate.fate == "kept" else "warn")))
 
 
-def _peak_lines(detail: PairDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
+def _activations(detail: PairDetail, strip: PairStrip | None, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    """Where in the responses the concept fires: its latents' peaks, or every token once those were read."""
+    read = {s.span: s for s in strip.spans} if strip is not None else {}
     lines = []
     for side, n_tokens in (("chosen", detail.chosen_tokens), ("rejected", detail.rejected_tokens)):
         peaks = [p for p in detail.peaks if p.side == side]
-        if not peaks or not n_tokens:
+        if not detail.peaks or not n_tokens:
             continue
         cells = min(max(width - 46, 10), n_tokens, 80)
-        top = peaks[0]
-        spans: Line = (
-            (f"{side:<9}", "dim"),
-            (peak_strip(peaks, n_tokens, cells, glyphs), "peak1"),
-            (f"  token {top.token + 1} of {n_tokens}: {top.act_max:.2f}, latent {top.latent}", "text"),
-        )
-        lines.append(PaneLine(spans))
-    return lines
+        bar = strip_bar(read[side].largest, cells, glyphs) if side in read else ""
+        said = "  silent"
+        if peaks:
+            top = peaks[0]
+            said = f"  token {top.token + 1} of {n_tokens}: {top.act_max:.2f}, latent {top.latent}"
+        bar = bar or peak_strip(peaks, n_tokens, cells, glyphs)
+        lines.append(PaneLine(((f"{side:<9}", "dim"), (bar, "peak1"), (said, "text" if peaks else "dim"))))
+    return [*lines, legend(top_of(strip))] if strip is not None and top_of(strip) > 0 else lines
 
 
 def peak_strip(peaks: Sequence[Peak], n_tokens: int, cells: int, glyphs: Glyphs) -> str:
@@ -153,91 +174,42 @@ def _prompt(detail: PairDetail, options: PairOptions, width: int) -> list[PaneLi
 # -- the two responses ------------------------------------------------------------------------------------
 
 
-def words_of(text: str) -> list[str]:
-    """Words with the white space after them; a line end is a word of its own."""
-    return re.findall(r"\n|[^\S\n]+|[^\s]+[^\S\n]*", sanitise(text))
+class Sides(NamedTuple):
+    """Both responses as words with roles."""
+
+    chosen: list[Word]
+    rejected: list[Word]
+    note: str
 
 
-def _diffed(detail: PairDetail, options: PairOptions) -> tuple[list[Word], list[Word], str]:
+def _sides(detail: PairDetail, options: PairOptions, strip: PairStrip | None, layout: Layout) -> Sides:
     chosen, rejected = words_of(detail.chosen), words_of(detail.rejected)
     telling = frozenset(t.strip().casefold() for t in detail.concept_tokens if t.strip())
-    if not options.is_diffed or max(len(chosen), len(rejected)) > MAX_DIFF_WORDS:
-        note = f"no difference is shown beyond {MAX_DIFF_WORDS:,} words" if options.is_diffed else ""
-        return _roles(chosen, set(), "", telling), _roles(rejected, set(), "", telling), note
-    only_chosen, only_rejected = _differences(chosen, rejected)
-    return (
-        _roles(chosen, only_chosen, "added", telling),
-        _roles(rejected, only_rejected, "removed", telling),
-        "",
+    lit = {s.span: s for s in strip.spans} if strip is not None else {}
+    top = top_of(strip) if strip is not None else 0.0
+    levels = {
+        side: char_levels("".join(words), lit[side], top) if side in lit else []
+        for side, words in (("chosen", chosen), ("rejected", rejected))
+    }
+    is_long = max(len(chosen), len(rejected)) > MAX_DIFF_WORDS
+    note = f"no difference is shown beyond {MAX_DIFF_WORDS:,} words" if options.is_diffed and is_long else ""
+    only: tuple[set[int], set[int]] = (set(), set())
+    if options.is_diffed and not is_long and layout is not Layout.INLINE:
+        only = differences(chosen, rejected)
+    return Sides(
+        marked_words(chosen, only[0], "added", telling, levels["chosen"]),
+        marked_words(rejected, only[1], "removed", telling, levels["rejected"]),
+        note,
     )
-
-
-def _differences(chosen: list[str], rejected: list[str]) -> tuple[set[int], set[int]]:
-    matcher = difflib.SequenceMatcher(
-        None, [w.strip() for w in chosen], [w.strip() for w in rejected], autojunk=False
-    )
-    only_chosen, only_rejected = set(range(len(chosen))), set(range(len(rejected)))
-    for a, b, size in matcher.get_matching_blocks():
-        only_chosen.difference_update(range(a, a + size))
-        only_rejected.difference_update(range(b, b + size))
-    return only_chosen, only_rejected
-
-
-def _roles(words: list[str], different: set[int], role: str, telling: frozenset[str]) -> list[Word]:
-    return [
-        (w, "mark" if w.strip(" .,;:!?'\"()").casefold() in telling else role if i in different else "text")
-        for i, w in enumerate(words)
-    ]
-
-
-def fold_words(words: Sequence[Word], width: int) -> list[Line]:
-    """Words with roles folded to lines of at most ``width`` cells."""
-    lines: list[Line] = []
-    current: list[Span] = []
-    size = 0
-    for word, role in words:
-        if word == "\n":
-            lines.append(_closed(current))
-            current, size = [], 0
-            continue
-        rest = shown(word)
-        need = cell_len(rest.rstrip())
-        if current and size + need > width:
-            lines.append(_closed(current))
-            current, size = [], 0
-        while need > width:
-            head = rest[: max(width // 2, 1)] if not rest.isascii() else rest[:width]
-            lines.append(((head, role),))
-            rest = rest[len(head) :]
-            need = cell_len(rest.rstrip())
-        if current and current[-1][1] == role:
-            current[-1] = (current[-1][0] + rest, role)
-        elif rest:
-            current.append((rest, role))
-        size += cell_len(rest)
-    lines.append(_closed(current))
-    return lines
-
-
-def _closed(spans: list[Span]) -> Line:
-    """A line without the white space at its end."""
-    spans = list(spans)
-    while spans and not spans[-1][0].rstrip():
-        spans.pop()
-    if spans:
-        spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
-    return tuple(spans)
 
 
 def _titles(detail: PairDetail) -> tuple[str, str]:
     return f"CHOSEN  {detail.chosen_tokens} tokens", f"REJECTED  {detail.rejected_tokens} tokens"
 
 
-def _split(
-    detail: PairDetail, chosen: list[Word], rejected: list[Word], width: int, glyphs: Glyphs
-) -> list[PaneLine]:
+def _split(detail: PairDetail, sides: Sides, width: int, glyphs: Glyphs) -> list[PaneLine]:
     half = (width - 3) // 2
-    left, right = fold_words(chosen, half), fold_words(rejected, half)
+    left, right = fold_words(sides.chosen, half), fold_words(sides.rejected, half)
     titles = _titles(detail)
     lines = [PaneLine(((fit(titles[0], half), "title"), (f" {glyphs.column} ", "dim"), (titles[1], "title")))]
     for i in range(max(len(left), len(right))):
@@ -248,10 +220,10 @@ def _split(
     return lines
 
 
-def _stacked(detail: PairDetail, chosen: list[Word], rejected: list[Word], width: int) -> list[PaneLine]:
+def _stacked(detail: PairDetail, sides: Sides, width: int) -> list[PaneLine]:
     lines: list[PaneLine] = []
     for title, words, gutter, role in zip(
-        _titles(detail), (chosen, rejected), "+-", ("plus", "minus"), strict=True
+        _titles(detail), (sides.chosen, sides.rejected), "+-", ("plus", "minus"), strict=True
     ):
         lines.append(heading(title))
         lines += [PaneLine(((gutter + " ", role), *line)) for line in fold_words(words, width - 2)]
@@ -259,41 +231,17 @@ def _stacked(detail: PairDetail, chosen: list[Word], rejected: list[Word], width
     return lines
 
 
-def _inline(detail: PairDetail, width: int) -> list[PaneLine]:
-    """One text: common words plain, ``[-rejected only-]`` and ``{+chosen only+}``."""
-    chosen, rejected = words_of(detail.chosen), words_of(detail.rejected)
-    if max(len(chosen), len(rejected)) > MAX_DIFF_WORDS:
-        return _stacked(detail, [(w, "text") for w in chosen], [(w, "text") for w in rejected], width)
-    lines = [
-        PaneLine(
-            (
-                ("{+chosen only+}", "added"),
-                (" [-rejected only-]", "removed"),
-                (f"  {detail.chosen_tokens} and {detail.rejected_tokens} tokens", "dim"),
-            )
-        )
-    ]
-    matcher = difflib.SequenceMatcher(
-        None, [w.strip() for w in rejected], [w.strip() for w in chosen], autojunk=False
+def _inline(detail: PairDetail, sides: Sides, width: int) -> list[PaneLine]:
+    """One text with marks for what only one response has."""
+    if max(len(sides.chosen), len(sides.rejected)) > MAX_DIFF_WORDS:
+        return _stacked(detail, sides, width)
+    head: Line = (
+        ("{+chosen only+}", "added"),
+        (" [-rejected only-]", "removed"),
+        (f"  {detail.chosen_tokens} and {detail.rejected_tokens} tokens", "dim"),
     )
-    words: list[Word] = []
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag == "equal":
-            words += [(w, "text") for w in chosen[c:d]]
-            continue
-        words += _bracketed(rejected[a:b], "[-", "-]", "removed") + _bracketed(
-            chosen[c:d], "{+", "+}", "added"
-        )
-    return lines + [PaneLine(line) for line in fold_words(words, width)]
-
-
-def _bracketed(words: list[str], opening: str, closing: str, role: str) -> list[Word]:
-    found = [(w, role) for w in words if w != "\n"]
-    if not found:
-        return [("\n", role)] if "\n" in words else []
-    found[0] = (opening + found[0][0], role)
-    found[-1] = (found[-1][0].rstrip() + closing + " ", role)
-    return found + ([("\n", role)] if words[-1] == "\n" else [])
+    words = inline_words(sides.chosen, sides.rejected)
+    return [PaneLine(head), *(PaneLine(line) for line in fold_words(words, width))]
 
 
 # -- beside them ------------------------------------------------------------------------------------------

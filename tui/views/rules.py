@@ -10,7 +10,7 @@ from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, wrap_plain
 from tui.places import Place
 from tui.rulebook import OFF, Rulebook
-from tui.views.concept import heading
+from tui.views.headings import heading
 
 
 @dataclass(frozen=True, slots=True)

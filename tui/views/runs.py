@@ -9,7 +9,7 @@ from tui.charts import curve, smooth
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, fit, wrap
 from tui.places import Place
-from tui.views.concept import heading
+from tui.views.headings import heading
 
 _ROLES = {
     RunState.RUNNING: "plus", RunState.FINISHED: "key", RunState.STOPPED: "warn", RunState.FAILED: "error",

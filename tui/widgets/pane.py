@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -14,6 +15,13 @@ from tui.theme import Palette
 
 class TextPane(Widget):
     """Lines with a cursor on those that carry an item; without items it only scrolls."""
+
+    class Moved(Message):
+        """The cursor stands on another line."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the last of several moves matters."""
+            return isinstance(message, TextPane.Moved)
 
     DEFAULT_CSS = "TextPane { height: 1fr; width: 1fr; }"
     can_focus = False
@@ -27,7 +35,7 @@ class TextPane(Widget):
         self.top = 0
         self.cursor = -1
         self.matched = -1
-        self._is_framed = is_framed
+        self.is_framed = is_framed
 
     def set_lines(self, lines: Sequence[PaneLine], *, keep_place: bool = False) -> None:
         """Show other lines; lines that stay as they were are not drawn again when the place is kept."""
@@ -65,7 +73,7 @@ class TextPane(Widget):
     @property
     def width(self) -> int:
         """Cells for text."""
-        return max(self.size.width - (2 if self._is_framed else 1), 1)
+        return max(self.size.width - (2 if self.is_framed else 1), 1)
 
     @property
     def item(self) -> object | None:
@@ -97,6 +105,7 @@ class TextPane(Widget):
     def go(self, line: int) -> None:
         """Put the cursor on a line that carries an item."""
         old, self.cursor = self.cursor, line
+        self.post_message(self.Moved())
         top = self.top
         height = max(self.size.height, 1)
         if line < self.top:
@@ -122,6 +131,23 @@ class TextPane(Widget):
         self.top = max(len(self.lines) - self.size.height, 0) if is_end else 0
         stop = self._stop(len(self.lines), -1) if is_end else self._stop(-1, 1)
         self.cursor = stop if self.top <= stop < self.top + max(self.size.height, 1) else -1
+        self.refresh()
+
+    def to_heading(self, step: int) -> None:
+        """The next or previous section's title to the top, the cursor on its first stop."""
+        lines = [i for i, line in enumerate(self.lines) if line.is_heading]
+        here = self.cursor if self.top <= self.cursor < self.top + max(self.size.height, 1) else self.top
+        current = max((i for i in lines if i <= here), default=-1)
+        found = [i for i in lines if (i > here if step > 0 else i < current)]
+        if not found:
+            self.to_edge(is_end=step > 0)
+            return
+        at = found[0] if step > 0 else found[-1]
+        self.top = min(at, max(len(self.lines) - self.size.height, 0))
+        stop = self._stop(at, 1)
+        following = next((i for i in lines if i > at), len(self.lines))
+        self.cursor = stop if 0 <= stop < following else -1
+        self.post_message(self.Moved())
         self.refresh()
 
     def search(self, text: str, direction: int) -> bool:
@@ -154,7 +180,7 @@ class TextPane(Widget):
     def render_line(self, y: int) -> Strip:
         """A gutter of one cell (two with a frame), then the line."""
         at = self.top + y
-        frame = self.glyphs.column if self._is_framed else ""
+        frame = self.glyphs.column if self.is_framed else ""
         if at >= len(self.lines):
             return to_strip(((frame, "dim"),), self.size.width, self.palette)
         line = self.lines[at]
