@@ -122,12 +122,13 @@ def diagnose_text(path: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
 
 
 def export_shaped(
-    shaped: Path, out_dir: Path, target: str, *, replicate: int | None = None, seed: int = 0
-) -> "ExportReport":
+    shaped: Path, out_dir: Path, target: str, *, replicate: int | None = None, seed: int = 0,
+    bucket: bool = False,
+) -> "ExportReport":  # fmt: skip
     """Write a shaped dataset for another trainer; refuses to lose anything."""
     from engine.compiler.export import ExportRequest, export
 
-    return export(ExportRequest(shaped, out_dir, target, replicate, seed))
+    return export(ExportRequest(shaped, out_dir, target, replicate, seed, bucket))
 
 
 def project_of(folder: Path) -> ProjectPaths:

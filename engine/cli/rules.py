@@ -168,10 +168,10 @@ def diff_command(project: Path, first: Path, second: Path, plain: bool, as_json:
 @click.option("-o", "--output", type=_FOLDER, required=True, metavar="OUT", help="Folder to write.")
 @click.option(
     "--weights",
-    type=click.Choice(["keep", "replicate"]),
+    type=click.Choice(["keep", "replicate", "bucket"]),
     default="keep",
     show_default=True,
-    help="replicate: copies instead of weights, for trainers that take none.",
+    help="For trainers that take none: copies, or one file per weight to be mixed (open-instruct).",
 )
 @click.option(
     "--copies", type=click.IntRange(1, 100), default=4, show_default=True, help="Copies of weight 1."
@@ -185,11 +185,13 @@ def export_command(
     from engine.api import export_shaped
 
     report = export_shaped(
-        shaped, output, target, replicate=copies if weights == "replicate" else None, seed=seed
-    )
+        shaped, output, target, replicate=copies if weights == "replicate" else None, seed=seed,
+        bucket=weights == "bucket",
+    )  # fmt: skip
     if as_json:
         write_json(report)
         return
     rows = [("pairs", report.n_pairs), ("rows", report.n_rows), ("pairs without a copy", report.n_absent)]
+    rows += [(f"changed: {what}", n) for what, n in report.changed.items()]
     write_table(("what", "n"), rows, plain=plain)
     click.echo("written: " + ", ".join(report.files))

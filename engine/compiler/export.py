@@ -7,22 +7,23 @@
 | trl-reward | with `margin` = −offset | replicate | `margin` |
 | axolotl | train.jsonl, axolotl.yaml | replicate | refused |
 | llama-factory | train.json, dataset_info.json | replicate | refused |
-| open-instruct | train.jsonl | replicate | refused |
+| open-instruct | train.jsonl, or one file per weight and mixer.txt | replicate, bucket | refused |
 
 Replication draws ⌊w·k⌋ copies of a pair and one more with probability w·k − ⌊w·k⌋ by md5(seed:pair_id): each
-pair's expected share of the copies is its share of the weight.
+pair's expected share of the copies is its share of the weight. Buckets: see ``engine.compiler.buckets``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from engine.compiler.export_rows import ROW_WRITERS, Row
+from engine.compiler.buckets import Bucket, buckets
+from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
 from engine.manifest import hash_file, read_manifest, write_atomic, write_json
 
@@ -43,7 +44,9 @@ class ExportRequest:
     replicate: int | None = None
     """k: copies of a pair of weight 1; None: weights that the target cannot take are an error."""
     seed: int = 0
-    """Of the draw for fractions of a copy."""
+    """Of the draw for fractions of a copy, and of the order inside a bucket."""
+    bucket: bool = False
+    """One file per level of weight; open-instruct only, which mixes files in proportions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class ExportReport:
     n_absent: int
     """Pairs of which replication drew no copy."""
     files: tuple[str, ...]
+    changed: Mapping[str, int] = field(default_factory=dict)
+    """What the target's own reading changes in the texts, and in how many rows."""
 
 
 def export(request: ExportRequest) -> ExportReport:
@@ -71,6 +76,10 @@ def export(request: ExportRequest) -> ExportReport:
         raise CompileError(f"there is no target {request.target}", hint="known: " + ", ".join(TARGETS))
     if request.replicate is not None and not 1 <= request.replicate <= 100:
         raise CompileError("replicate takes 1 to 100 copies", hint="2 to 8 are usual")
+    if request.bucket and request.target != "open-instruct":
+        raise CompileError(
+            f"{request.target} does not mix files in proportions", hint="use --weights replicate instead"
+        )
     manifest = read_manifest(request.shaped)
     train = request.shaped / "train.parquet"
     if manifest is None or not train.exists():
@@ -79,15 +88,18 @@ def export(request: ExportRequest) -> ExportReport:
     lock = json.loads((request.shaped / "lock.json").read_text(encoding="utf-8"))
     _refuse_loss(request, table, lock)
     rows = _rows(table)
-    copies = [_copies(row, request) for row in rows]
-    written = [row for row, n in zip(rows, copies, strict=True) for _ in range(n)]
-    files = _write(request, written)
-    report = ExportReport(
-        request.target, len(rows), len(written), sum(n == 0 for n in copies), tuple(sorted(files))
-    )
+    if request.bucket:
+        files, n_rows, n_absent = _write_buckets(request, buckets(rows, request.seed)), len(rows), 0
+    else:
+        copies = [_copies(row, request) for row in rows]
+        written = [row for row, n in zip(rows, copies, strict=True) for _ in range(n)]
+        files, n_rows, n_absent = _write(request, written), len(written), sum(n == 0 for n in copies)
+    changed = changes_of(request.target, rows)
+    report = ExportReport(request.target, len(rows), n_rows, n_absent, tuple(sorted(files)), changed)
     facts = asdict(report) | {
         "source": manifest.fingerprint,
         "replicate": request.replicate,
+        "bucket": request.bucket,
         "seed": request.seed,
         "hashes": {name: hash_file(request.out_dir / name) for name in files},
     }
@@ -104,7 +116,11 @@ def _refuse_loss(request: ExportRequest, table: Any, lock: Mapping[str, Any]) ->
         return
     lost = []
     weights = table.column("weight").to_pylist()
-    if request.replicate is None and any(abs(w - 1) > _WEIGHT_TOLERANCE for w in weights):
+    if (
+        request.replicate is None
+        and not request.bucket
+        and any(abs(w - 1) > _WEIGHT_TOLERANCE for w in weights)
+    ):
         lost.append("weights (replicate pairs instead: --weights replicate)")
     n_offset = sum(m != 0 for m in table.column("offset").to_pylist())
     if target in _NEITHER and n_offset:
@@ -136,18 +152,7 @@ def _copies(row: Row, request: ExportRequest) -> int:
 
 def _write(request: ExportRequest, rows: list[Row]) -> list[str]:
     """Write the target's files; their names."""
-    problems: dict[str, int] = {}
-    made: list[dict[str, Any]] = []
-    writer = ROW_WRITERS[request.target]
-    for row in rows:
-        try:
-            made.append(writer(row))
-        except ValueError as error:
-            problems[str(error)] = problems.get(str(error), 0) + 1
-    if problems:
-        shown = "; ".join(f"{text} ({n} rows)" for text, n in sorted(problems.items()))
-        raise CompileError(f"{request.target} cannot hold: {shown}", hint="drop these pairs by a rule")
-    made = _same_keys(made)
+    made = _made(request.target, rows)
     out = request.out_dir
     out.mkdir(parents=True, exist_ok=True)
     if request.target == "llama-factory":
@@ -163,6 +168,36 @@ def _write(request: ExportRequest, rows: list[Row]) -> list[str]:
         _write_parquet(out / "train.parquet", made)
         return ["train.jsonl", "train.parquet"]
     return ["train.jsonl"]
+
+
+def _made(target: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as the target reads them; all that it cannot hold is named at once."""
+    problems: dict[str, int] = {}
+    made: list[dict[str, Any]] = []
+    for row in rows:
+        try:
+            made.append(ROW_WRITERS[target](row))
+        except ValueError as error:
+            problems[str(error)] = problems.get(str(error), 0) + 1
+    if problems:
+        shown = "; ".join(f"{text} ({n} rows)" for text, n in sorted(problems.items()))
+        raise CompileError(f"{target} cannot hold: {shown}", hint="drop these pairs by a rule")
+    return _same_keys(made)
+
+
+def _write_buckets(request: ExportRequest, parts: Sequence[Bucket]) -> list[str]:
+    """One file per bucket, and the argument that mixes them; their names."""
+    made = [_made(request.target, part.rows) for part in parts]
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    mixer, names = [], []
+    for number, (rows, part) in enumerate(zip(made, parts, strict=True)):
+        name = f"train-{number:03d}.jsonl"
+        write_atomic(request.out_dir / name, b"".join(_lines(rows)))
+        mixer.append(f"{name} {part.proportion:.8f}")
+        names.append(name)
+    text = "--dataset_mixer_list \\\n  " + " \\\n  ".join(mixer) + "\n"
+    write_atomic(request.out_dir / "mixer.txt", text.encode())
+    return [*names, "mixer.txt"]
 
 
 def _same_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

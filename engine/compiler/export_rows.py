@@ -1,6 +1,6 @@
 """One row of a shaped dataset as each target writes it. A ``ValueError`` says what cannot be said there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,28 @@ def trl_reward_row(row: Row) -> dict[str, Any]:
     return trl_row(row) | {"margin": -row.offset if row.offset else 0.0}
 
 
+_BEFORE = (
+    "[[dummy_message]] user assistant system <|im_start|> <|im_end|> <|start_header_id|> <|end_header_id|>"
+    " <|begin_of_text|> <|eot_id|> <|user|> <|assistant|> <|end|> <s>[INST] [/INST] <bos><start_of_turn>model"
+    " You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    " Cutting Knowledge Date: December 2023 Today Date: 26 Jul 2024"
+)
+"""What may stand before a response in the text that axolotl searches for it."""
+
+
 def axolotl_row(row: Row) -> dict[str, Any]:
-    """``messages`` is the prompt; each response is one message, whose right end axolotl strips."""
-    chosen, rejected = _single(row.chosen), _single(row.rejected)
-    if chosen["content"] != chosen["content"].rstrip() or rejected["content"] != rejected["content"].rstrip():
-        chosen, rejected = (m | {"content": m["content"].rstrip()} for m in (chosen, rejected))
-        if chosen["content"] == rejected["content"]:
-            raise ValueError("responses that differ in trailing white space only")
+    """``messages`` is the prompt; each response is one message.
+
+    axolotl (0.19) renders a response behind a dummy user turn and takes what follows the first occurrence of
+    its text. Ends are stripped here, since a template that trims would make it find nothing; a response that
+    is empty or may occur in the marks before it would be cut in the wrong place, and is refused.
+    """
+    sides = [_single(messages) for messages in (row.chosen, row.rejected)]
+    chosen, rejected = (m | {"content": m["content"].strip()} for m in sides)
+    if chosen["content"] == rejected["content"]:
+        raise ValueError("responses that differ in white space at their ends only")
+    if any(m["content"] in _BEFORE for m in (chosen, rejected)):
+        raise ValueError("responses that are empty or so short that they occur in a template's marks")
     return {"messages": row.prompt, "chosen": chosen, "rejected": rejected}
 
 
@@ -95,3 +110,14 @@ ROW_WRITERS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "llama-factory": llama_factory_row,
     "open-instruct": open_instruct_row,
 }
+
+
+def changes_of(target: str, rows: Sequence[Row]) -> dict[str, int]:
+    """What a target changes in the texts, with the number of pairs."""
+    if target != "axolotl":
+        return {}
+    stripped = sum(
+        any(m["content"] != m["content"].strip() for side in (row.chosen, row.rejected) for m in side)
+        for row in rows
+    )
+    return {"white space at the ends of responses": stripped} if stripped else {}

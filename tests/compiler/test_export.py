@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.compiler.buckets import buckets
 from engine.compiler.emit import compile_plan
 from engine.compiler.export import TARGETS, ExportRequest, export
-from engine.compiler.export_rows import ROW_WRITERS, Row
+from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.compiler.plan import make_plan
 from engine.errors import CompileError
 from engine.store.connection import Store
@@ -130,7 +132,9 @@ def test_plain_pairs_reach_every_target(world: World, store: Store, tmp_path: Pa
         ({"chosen": ROW.chosen * 2}, "axolotl", "several messages"),
         ({"prompt": ROW.prompt[:3]}, "llama-factory", "end with the user"),
         ({"prompt": [*ROW.prompt, ROW.prompt[-1]]}, "llama-factory", "take turns"),
-        ({"rejected": [{"role": "assistant", "content": "Here you are."}]}, "axolotl", "white space"),
+        ({"rejected": [{"role": "assistant", "content": " Here you are."}]}, "axolotl", "white space"),
+        ({"rejected": [{"role": "assistant", "content": "user"}]}, "axolotl", "so short"),
+        ({"chosen": [{"role": "assistant", "content": " \n"}]}, "axolotl", "empty"),
     ],
 )
 def test_rows_that_a_target_cannot_say_are_named(changed: dict[str, Any], target: str, problem: str) -> None:
@@ -144,3 +148,54 @@ def test_an_unknown_target_and_an_unfinished_folder_are_errors(tmp_path: Path) -
         export(ExportRequest(tmp_path, tmp_path, "word"))
     with pytest.raises(CompileError, match="no finished"):
         export(ExportRequest(tmp_path, tmp_path, "trl"))
+
+
+def test_stripped_white_space_is_counted(world: World, store: Store, tmp_path: Path) -> None:
+    spaced = replace(ROW, chosen=[{"role": "assistant", "content": " Here."}])
+    assert changes_of("axolotl", [ROW, spaced, replace(ROW, chosen=ROW.rejected)]) == {
+        "white space at the ends of responses": 2  # ROW's own chosen ends with a line break
+    }
+    assert changes_of("trl", [spaced]) == {}
+    shaped = compiled(world, store, tmp_path, 'drop where source == "alpha"\n')
+    assert export(ExportRequest(shaped, tmp_path / "out", "axolotl")).changed == {}
+
+
+def weighted(weights: list[float]) -> list[Row]:
+    return [replace(ROW, pair_id=f"{i:04x}", weight=w) for i, w in enumerate(weights)]
+
+
+def test_buckets_take_what_their_weight_says() -> None:
+    """40 pairs of weight 2, 100 of 1, 60 of 0.5: all, half and a quarter of them."""
+    rows = weighted([2.0] * 40 + [1.0] * 100 + [0.5] * 60)
+    parts = buckets(rows, seed=3)
+    assert [(len(p.rows), p.n_taken) for p in parts] == [(40, 40), (100, 50), (60, 15)]
+    for part in parts:
+        # what open-instruct does with a share; text as in mixer.txt
+        assert int(float(f"{part.proportion:.8f}") * len(part.rows)) == part.n_taken
+    assert [r.pair_id for r in buckets(rows[::-1], seed=3)[1].rows] == [r.pair_id for r in parts[1].rows]
+    assert [r.pair_id for r in buckets(rows, seed=4)[1].rows] != [r.pair_id for r in parts[1].rows]
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=20, max_size=300))
+def test_many_weights_share_files_and_keep_their_total(weights: list[float]) -> None:
+    parts = buckets(weighted(weights), seed=0)
+    assert sum(len(p.rows) for p in parts) == len(weights)
+    for part in parts:
+        own = [r.weight for r in part.rows]
+        assert len({round(w, 6) for w in own}) == 1 or max(own) / min(own) <= 1.1 + 1e-6
+        assert 1 <= part.n_taken <= len(part.rows)
+        assert int(float(f"{part.proportion:.8f}") * len(part.rows)) == part.n_taken
+
+
+def test_open_instruct_gets_one_file_per_weight(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'weight *= 0.5 where source == "alpha"\n')
+    report = export(ExportRequest(shaped, tmp_path / "out", "open-instruct", bucket=True))
+    assert report.files == ("mixer.txt", "train-000.jsonl", "train-001.jsonl")
+    mixer = (tmp_path / "out/mixer.txt").read_text().split()
+    counts = [len((tmp_path / "out" / n).read_text().splitlines()) for n in report.files[1:]]
+    assert sum(counts) == report.n_pairs
+    shares = dict(zip(mixer[2::3], map(float, mixer[3::3]), strict=True))
+    assert shares["train-000.jsonl"] == 1.0
+    assert abs(int(shares["train-001.jsonl"] * counts[1]) - counts[1] / 2) <= 0.5
+    with pytest.raises(CompileError, match="mix files"):
+        export(ExportRequest(shaped, tmp_path / "no", "axolotl", bucket=True))
