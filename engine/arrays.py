@@ -36,6 +36,8 @@ class PairArrays:
     source_names: tuple[str, ...]
     model_names: tuple[str, ...]
     annotator_names: tuple[str, ...]
+    base_weight: NDArray[np.float64] | None = None
+    """Weight of each pair in the mix, > 0; None: 1 for every pair."""
 
     @property
     def n_pairs(self) -> int:

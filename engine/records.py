@@ -48,6 +48,8 @@ class ConceptKind(StrEnum):
     """A set of latents found by clustering."""
     LATENT = "latent"
     """A single latent."""
+    DELTA = "delta"
+    """A set of latents whose readings change together from the rejected to the chosen response."""
     DIRECTION = "direction"
     """A direction in the residual stream."""
     COLUMN = "column"
@@ -65,6 +67,8 @@ class ContextKind(StrEnum):
     """Pairs for which an expression of the rule language holds."""
     SOURCE = "source"
     """Pairs of one source."""
+    SILENT = "silent"
+    """Pairs on which hardly any concept fires: in no topic, tested as no context, there to be looked at."""
 
 
 class Verdict(StrEnum):

@@ -28,6 +28,10 @@ class IngestSettings:
     """Count near-duplicate pairs in a pass of its own (MinHash over word 5-grams, Jaccard ≥ 0.8)."""
     max_text_bytes: int = 4_000_000
     """A row with a longer text is dropped and counted."""
+    overlap_words: int = 13
+    """Prompts are compared with evaluation sets by runs of this many words."""
+    overlap_share: float = 0.5
+    """A prompt that holds at least this share of an evaluation prompt's runs is refused for training."""
 
 
 @dataclass(frozen=True, slots=True)

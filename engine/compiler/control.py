@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from engine.compiler.plan import Draft
 
 
-def randomised(draft: "Draft", pair_ids: NDArray[np.object_], seed: int) -> "Draft":
-    """Deal what the plan does to pairs among all input pairs, by md5(control:seed:pair_id)."""
+def randomised(
+    draft: "Draft", pair_ids: NDArray[np.object_], base: NDArray[np.float64], seed: int
+) -> "Draft":
+    """Deal what the plan does to pairs among all input pairs, by md5(control:seed:pair_id).
+
+    ``base`` is the weight of each pair in the mix: what is dealt is the factor by which rules change it.
+    """
     from dataclasses import replace
 
     keys = [hashlib.md5(f"control:{seed}:{i}".encode(), usedforsecurity=False).digest() for i in pair_ids]
@@ -23,7 +28,7 @@ def randomised(draft: "Draft", pair_ids: NDArray[np.object_], seed: int) -> "Dra
     return replace(
         draft,
         alive=draft.alive[order],
-        weight=draft.weight[order],
+        weight=(draft.weight / base)[order] * base,
         offset=draft.offset[order],
         flipped=draft.flipped[order],
         touched={"control": np.ones(len(order), bool)},

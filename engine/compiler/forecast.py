@@ -39,11 +39,13 @@ def collateral(
     """
     concepts = everyone.concepts
     before = np.zeros(everyone.n_pairs)
-    before[everyone.input_pairs] = 1.0
+    before[everyone.input_pairs] = everyone.base_weight[everyone.input_pairs]
     force = pull(fates)
     signed = np.where(fates.flipped, -force, force)
     straight, turned = np.where(fates.flipped, 0.0, force), np.where(fates.flipped, force, 0.0)
-    mean_before = concepts.u @ before / max(before.sum(), 1.0)
+    mean_before = concepts.u @ before / max(before.sum(), 1e-12)
+    is_input = (before > 0).astype(np.float64)
+    n_active = concepts.plus @ is_input + concepts.minus @ is_input
     mean_after = concepts.u @ signed / max(float(fates.weight.sum()), 1e-12)
     plus_before, minus_before = concepts.plus @ before, concepts.minus @ before
     plus_after = concepts.plus @ straight + concepts.minus @ turned
@@ -64,7 +66,7 @@ def collateral(
                 mean_after=float(mean_after[i]),
                 rate_before=_share(plus_before[i], minus_before[i]),
                 rate_after=_share(plus_after[i], minus_after[i]),
-                n_active=int(plus_before[i] + minus_before[i]),
+                n_active=int(n_active[i]),
                 is_target=bool(is_target[i]),
                 is_held=is_held,
                 limit=limit if is_held else None,
@@ -83,38 +85,46 @@ def _share(plus: float, minus: float) -> float | None:
 def drift(everyone: Population, fates: Fates) -> tuple[Drift, ...]:
     """Make-up by source, language, length and context."""
     weight = fates.weight
+    base = everyone.base_weight
     is_input = np.zeros(everyone.n_pairs, bool)
     is_input[everyone.input_pairs] = True
     is_kept = weight > 0
     out: list[Drift] = []
     for group in (everyone.source, everyone.language, everyone.length):
-        out += _partition(group, is_input, is_kept, weight)
-    total_before, total_after = max(int(is_input.sum()), 1), max(float(weight.sum()), 1e-12)
-    counted = _products(everyone.contexts, is_input, is_kept, weight)
-    for name, (n_before, n_after, mass) in zip(everyone.context_names, counted, strict=True):
-        shares = (float(n_before) / total_before, float(mass) / total_after)
+        out += _partition(group, is_input, is_kept, weight, base)
+    total_before = max(float(base[is_input].sum()), 1e-12)
+    total_after = max(float(weight.sum()), 1e-12)
+    counted = _products(everyone.contexts, is_input, is_kept, base, weight)
+    for name, (n_before, n_after, start, mass) in zip(everyone.context_names, counted, strict=True):
+        shares = (float(start) / total_before, float(mass) / total_after)
         out.append(Drift("context", name, int(n_before), int(n_after), *shares))
     return tuple(out)
 
 
 def _products(
-    contexts: sparse.csr_matrix, is_input: NDArray[np.bool_], is_kept: NDArray[np.bool_], weight: Floats
+    contexts: sparse.csr_matrix,
+    is_input: NDArray[np.bool_],
+    is_kept: NDArray[np.bool_],
+    base: Floats,
+    weight: Floats,
 ) -> Floats:
-    columns = np.stack([is_input.astype(np.float64), is_kept.astype(np.float64), weight], axis=1)
+    flags = (is_input.astype(np.float64), is_kept.astype(np.float64))
+    columns = np.stack([*flags, np.where(is_input, base, 0.0), weight], axis=1)
     return np.asarray(contexts @ columns)
 
 
 def _partition(
-    group: Category, is_input: NDArray[np.bool_], is_kept: NDArray[np.bool_], weight: Floats
+    group: Category, is_input: NDArray[np.bool_], is_kept: NDArray[np.bool_], weight: Floats, base: Floats
 ) -> list[Drift]:
     size = len(group.values)
     before = np.bincount(group.code[is_input], minlength=size)
     after = np.bincount(group.code[is_kept], minlength=size)
     mass = np.bincount(group.code, weights=weight, minlength=size)
-    total_before, total_after = max(int(before.sum()), 1), max(float(mass.sum()), 1e-12)
+    start = np.bincount(group.code[is_input], weights=base[is_input], minlength=size)
+    total_before, total_after = max(float(start.sum()), 1e-12), max(float(mass.sum()), 1e-12)
     return [
         Drift(
-            group.name, value, int(before[i]), int(after[i]), float(before[i] / total_before),
+            group.name, value, int(before[i]), int(after[i]), float(start[i] / total_before),
             float(mass[i] / total_after),
         )
         for i, value in enumerate(group.values)

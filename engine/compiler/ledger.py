@@ -54,6 +54,7 @@ def ledger_table(plan: Plan, everyone: Population, group_ids: pa.ChunkedArray) -
             "group_id": group_ids,
             "fold": pa.array(everyone.fold.astype(np.int8)),
             "fate": pa.array(kinds[fates.fate], pa.string()),
+            "base_weight": pa.array(everyone.base_weight),
             "weight": pa.array(fates.weight),
             "offset": pa.array(fates.offset),
             "flipped": pa.array(fates.flipped),

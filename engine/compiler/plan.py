@@ -87,10 +87,15 @@ def make_plan(
     checked = check(text, catalogue_of(store, names), file_name=file_name, frozen_labels=frozen)
     everyone = population(store)
     evaluation = evaluate(store, checked.definitions, with_shapes(request_of(checked), checked))
-    effects = row_effects(checked.rules, evaluation)
+    effects = row_effects(checked.rules, evaluation, everyone.base_weight[everyone.input_pairs])
     draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
     if control:
-        draft = randomised(draft, everyone.pair_ids[everyone.input_pairs], control_seed)
+        draft = randomised(
+            draft,
+            everyone.pair_ids[everyone.input_pairs],
+            everyone.base_weight[everyone.input_pairs],
+            control_seed,
+        )
     return _finish(
         store,
         checked,

@@ -60,6 +60,7 @@ class Population:
     """Which side is longer, by how much."""
     chosen_tokens: Floats  # (P,)
     rejected_tokens: Floats  # (P,)
+    base_weight: Floats  # (P,) weight in the mix, where rules start from
     context_names: tuple[str, ...]
     contexts: sparse.csr_matrix  # (K, P) 1 inside
     concepts: ConceptColumns
@@ -89,6 +90,7 @@ def _read(store: Store) -> Population:
         "SELECT pair, pair_id, group_index, fold, label, coalesce(is_evaluation, FALSE) AS is_evaluation,"
         " source, language, chosen_tokens, rejected_tokens FROM pairs ORDER BY pair"
     )
+    weight = _base_weight(store, table.num_rows)
     column = {name: table.column(name) for name in table.column_names}
     fold = numbers(column["fold"]).astype(np.int64)
     fate = np.zeros(table.num_rows, np.int8)
@@ -109,11 +111,23 @@ def _read(store: Store) -> Population:
         length=_length(chosen, rejected),
         chosen_tokens=chosen,
         rejected_tokens=rejected,
+        base_weight=weight,
         context_names=names,
         contexts=contexts,
         concepts=_concepts(store, n_pairs),
         input_pairs=np.nonzero(fate == 0)[0],
     )
+
+
+def _base_weight(store: Store, n_pairs: int) -> Floats:
+    """(P,) weights of the mix; 1 in an index that was made before mixes had weights."""
+    known = store.value(
+        "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'pairs' AND column_name = 'base_weight'"
+    )
+    if not known:
+        return np.ones(n_pairs)
+    found = store.columns("SELECT coalesce(base_weight, 1) AS weight FROM pairs ORDER BY pair")
+    return np.asarray(found["weight"], np.float64)
 
 
 def numbers(column: Any) -> Floats:

@@ -43,8 +43,16 @@ def rounded(values: Floats) -> Floats:
     return np.copysign(np.where(scaled - whole >= 0.5, whole + 1, whole), values) / 1e6
 
 
-def row_effects(rules: Sequence[CheckedRule], evaluation: Evaluation) -> RowEffects:
-    """Combine all row rules; ``rules`` are in order of name."""
+def row_effects(
+    rules: Sequence[CheckedRule], evaluation: Evaluation, base: Floats | None = None
+) -> RowEffects:
+    """Combine all row rules.
+
+    Args:
+        rules: in order of name.
+        evaluation: what they need to know of each input pair.
+        base: (N,) weights of the mix that ``weight *=`` multiplies and ``weight =`` replaces; None: all 1.
+    """
     n = len(evaluation.pair)
     matched = {r.name: evaluation.truths[r.condition] for r in rules}
     none = np.zeros(n, bool)
@@ -66,7 +74,7 @@ def row_effects(rules: Sequence[CheckedRule], evaluation: Evaluation) -> RowEffe
             touched[rule.name] = (hit | ~hit) if others else ~hit
     missing: dict[str, int] = {}
     negative: dict[str, int] = {}
-    weight, conflict = _exclusive(rules, evaluation, matched, missing, negative)
+    weight, conflict = _exclusive(rules, evaluation, matched, missing, negative, base)
     offset = np.zeros(n)
     for rule in rules:
         value = _value(rule, "weight *=", evaluation, matched, missing)
@@ -112,10 +120,11 @@ def _exclusive(
     matched: dict[str, Bools],
     missing: dict[str, int],
     negative: dict[str, int],
+    base: Floats | None,
 ) -> tuple[Floats, Bools]:
-    """``weight =``: the highest priority wins; equals must agree."""
+    """``weight =``: the highest priority wins; equals must agree; elsewhere the weight of the mix stands."""
     n = len(evaluation.pair)
-    weight = np.ones(n)
+    weight = np.ones(n) if base is None else base.copy()
     conflict = np.zeros(n, bool)
     best = np.full(n, -1, np.int64)
     for rule in rules:

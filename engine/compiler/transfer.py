@@ -80,7 +80,7 @@ def transfer(store: Store, request: TransferRequest) -> TransferReport:
     wanted = with_shapes(request_of(checked), checked)
     wanted = replace(wanted, values=tuple(dict.fromkeys([*wanted.values, *poolings.values()])))
     evaluation = evaluate(store, checked.definitions, wanted)
-    effects = row_effects(checked.rules, evaluation)
+    effects = row_effects(checked.rules, evaluation, everyone.base_weight[everyone.input_pairs])
     concepts = [s.concept for s in matching if s.concept is not None]
     threshold = catalogue_of(store).fire_rate_threshold
     known = (disparities(store, everyone, concepts, threshold), controls_of(store, everyone))

@@ -1,18 +1,23 @@
 """From everything that was read to the finished files: groups, folds, ids, sorting, report."""
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.ingest import grouping
 from engine.ingest.collect import Collected
 from engine.ingest.drafts import Kind, Reason
+from engine.ingest.evaluation import FILE as EVALUATION_FILE
 from engine.ingest.folds import read_folds, write_folds
 from engine.ingest.keys import as_words
-from engine.ingest.report import IngestReport, SourceCounts, write_report
+from engine.ingest.overlap import EvaluationIndex, Overlaps, evaluation_pairs, find_overlaps
+from engine.ingest.report import EvaluationCounts, IngestReport, SourceCounts, write_report
 from engine.ingest.spool import Late, write_sorted
 from engine.manifest import sync_folder
 from engine.progress import Progress
@@ -20,10 +25,22 @@ from engine.records import N_FOLDS
 from engine.settings import IngestSettings
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known of an ingest beside its pairs."""
+
+    counts: list[SourceCounts]
+    weights: Mapping[str, float]
+    """Weight of each source name; 1 where a name is missing."""
+    evaluation: pa.Table
+    """Prompts of evaluation files, as ``overlap.PROMPTS_SCHEMA``."""
+    evaluations: tuple[EvaluationCounts, ...]
+    remarks: tuple[str, ...]
+
+
 def assemble(
     collected: Collected,
-    counts: list[SourceCounts],
-    remarks: tuple[str, ...],
+    around: Around,
     out_dir: Path,
     scratch: Path,
     settings: IngestSettings,
@@ -39,7 +56,9 @@ def assemble(
     copy = grouping.number_copies(keys)
     ids = as_words(grouping.pair_ids(names, source, bytes(keys.content), copy), 16)
     evaluation = np.frombuffer(bytes(keys.is_evaluation), np.bool_)
-    refused = evaluation | _overlaps(as_words(keys.overlap, 8)[:, 0], evaluation)
+    overlaps = _overlaps(collected, evaluation, around.evaluation, settings, progress)
+    refused = evaluation | overlaps.is_exact | ((overlaps.share > 0) & _is_large(overlaps, settings))
+    of_source = np.array([around.weights.get(name, 1.0) for name in names])
     group_words = groups.prompts[groups.group_of_prompt[groups.prompt_of]]
     late = Late(
         np.array(grouping.hex_ids(ids), object),
@@ -47,6 +66,7 @@ def assemble(
         copy,
         np.array(grouping.hex_ids(group_words), object),
         folds.fold_of_prompt[groups.prompt_of],
+        np.asarray(keys.weight, np.float64) * (of_source[source] if len(source) else 1.0),
         refused,
     )
     order = np.lexsort((ids[:, 1], ids[:, 0], group_words[:, 1], group_words[:, 0]))
@@ -56,10 +76,13 @@ def assemble(
     for reason, at in (
         (Reason.EXACT_DUPLICATE, copy > 0),
         (Reason.EVALUATION_OVERLAP, refused & ~evaluation),
+        (Reason.EVALUATION_WORDS, (overlaps.share > 0) & ~refused),
         (Reason.FOLD_MOVED, moved),
     ):
         for i in np.flatnonzero(at).tolist():
-            detail = f"{before[i]} → {late.fold[i]}" if reason is Reason.FOLD_MOVED else ""
+            detail = "" if reason is Reason.EXACT_DUPLICATE else _met(overlaps, i)
+            if reason is Reason.FOLD_MOVED:
+                detail = f"{before[i]} → {late.fold[i]}"
             place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
             entries.add(*place, Kind.NOTED, reason, detail)
     write_sorted(
@@ -68,8 +91,9 @@ def assemble(
     seconds = None
     if settings.near_duplicates:
         seconds = _note_near_duplicates(scratch / "pairs.parquet", order, late, collected, progress)
-    report = _report(collected, counts, late, groups, seconds)
-    report = replace(report, remarks=remarks + _imbalance(report))
+    report = _report(collected, around, late, groups, seconds)
+    report = replace(report, remarks=around.remarks + _imbalance(report))
+    pq.write_table(around.evaluation, scratch / EVALUATION_FILE, compression="zstd")
     entries.write(scratch / "report.parquet")
     write_folds(scratch, settings.fold_salt, groups, folds, frozen)
     write_report(scratch, report)
@@ -79,16 +103,34 @@ def assemble(
 
 def _move(scratch: Path, out_dir: Path) -> None:
     (out_dir / "manifest.json").unlink(missing_ok=True)
-    for name in ("folds.parquet", "pairs.parquet", "report.parquet", "report.json"):
+    for name in ("folds.parquet", "pairs.parquet", EVALUATION_FILE, "report.parquet", "report.json"):
         (scratch / name).replace(out_dir / name)
     sync_folder(out_dir)
 
 
-def _overlaps(keys: NDArray[np.uint64], evaluation: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pairs whose prompt occurs in an evaluation set, up to case and white space."""
-    if not evaluation.any():
-        return np.zeros(len(keys), np.bool_)
-    return np.isin(keys, keys[evaluation & (keys != 0)])
+def _overlaps(
+    collected: Collected,
+    evaluation: NDArray[np.bool_],
+    prompts: pa.Table,
+    settings: IngestSettings,
+    progress: Progress,
+) -> Overlaps:
+    """Pairs whose prompt occurs in an evaluation set, of this project or named for comparison."""
+    spool, n_words = collected.spool.paths, settings.overlap_words
+    known = pa.concat_tables([prompts, *evaluation_pairs(spool, evaluation, n_words)])
+    if not known.num_rows:
+        return Overlaps(np.zeros(len(evaluation), np.bool_), np.zeros(len(evaluation)), {})
+    return find_overlaps(spool, evaluation, EvaluationIndex(known), n_words, progress)
+
+
+def _is_large(overlaps: Overlaps, settings: IngestSettings) -> NDArray[np.bool_]:
+    return np.asarray(overlaps.share >= settings.overlap_share)
+
+
+def _met(overlaps: Overlaps, pair: int) -> str:
+    """How a pair's prompt meets an evaluation prompt, and which."""
+    where = overlaps.where.get(pair, "")
+    return f"same words as {where}" if overlaps.is_exact[pair] else f"{overlaps.share[pair]:.0%} of {where}"
 
 
 def _note_near_duplicates(
@@ -120,16 +162,18 @@ def _imbalance(report: IngestReport) -> tuple[str, ...]:
 
 def _report(
     collected: Collected,
-    counts: list[SourceCounts],
+    around: Around,
     late: Late,
     groups: grouping.Groups,
     near_duplicate_seconds: float | None,
 ) -> IngestReport:
     def total(field: str) -> int:
-        return sum(getattr(f, field) for s in counts for f in s.files)
+        return sum(getattr(f, field) for s in around.counts for f in s.files)
 
     kinds = collected.entries.counts
-    by_source = np.bincount(np.asarray(collected.keys.source, np.int64), minlength=len(collected.sources))
+    names, source = list(collected.sources), np.asarray(collected.keys.source, np.int64)
+    by_source = np.bincount(source, minlength=len(names))
+    mass = np.bincount(source, late.base_weight, minlength=len(names))
     report = IngestReport(
         rows_read=total("rows_read"),
         expanded=total("expanded"),
@@ -139,12 +183,15 @@ def _report(
         largest_group=int(np.bincount(groups.group_of_prompt[groups.prompt_of]).max(initial=0)),
         labels=dict(sorted(collected.labels.items())),
         folds=tuple(np.bincount(late.fold.astype(np.int64), minlength=N_FOLDS).tolist()),
-        pairs_by_source=dict(sorted(zip(collected.sources, by_source.tolist(), strict=True))),
+        pairs_by_source=dict(sorted(zip(names, by_source.tolist(), strict=True))),
         evaluation_pairs=int(late.is_evaluation.sum()),
         dropped=dict(sorted(kinds[Kind.DROPPED].items())),
         repaired=dict(sorted(kinds[Kind.REPAIRED].items())),
         noted=dict(sorted(kinds[Kind.NOTED].items())),
-        sources=tuple(counts),
+        sources=tuple(around.counts),
+        weights={name: around.weights.get(name, 1.0) for name in sorted(names)},
+        weight_by_source=dict(sorted(zip(names, mass.tolist(), strict=True))),
+        evaluations=around.evaluations,
         near_duplicate_seconds=near_duplicate_seconds,
     )
     if not report.adds_up:

@@ -32,8 +32,6 @@ class Collected:
     spool: Spool
     entries: Entries
     max_text_bytes: int
-    with_overlaps: bool
-    """Some source is an evaluation set: prompts are compared with it."""
     keys: k.KeyColumns = field(default_factory=k.KeyColumns)
     sources: dict[str, int] = field(default_factory=dict)
     """Source name to number."""
@@ -65,6 +63,12 @@ def check_sides(draft: Draft, notes: Notes) -> None:
         if draft.label is Label.CHOSEN:
             raise Dropped(Reason.IDENTICAL_SIDES)
         notes.append(Note(Kind.NOTED, Reason.IDENTICAL_SIDES, ""))
+
+
+def check_weight(draft: Draft) -> None:
+    """Raise ``Dropped`` for a weight of the row that is no positive number."""
+    if draft.weight is not None and not 0 < draft.weight < float("inf"):
+        raise Dropped(Reason.BAD_WEIGHT, f"{draft.weight:g}")
 
 
 class Piece(NamedTuple):
@@ -146,6 +150,7 @@ class Collector:
             draft.meta["source"] = draft.source
         try:
             check_sides(draft, notes)
+            check_weight(draft)
             sealed, keys = self._sealed(draft, source, notes)
         except Dropped as dropped:
             self._drop(origin, tally, dropped)
@@ -161,6 +166,7 @@ class Collector:
             file=into.files.setdefault(origin.file, len(into.files)),
             row=origin.row,
             size=sealed.size,
+            weight=draft.weight,
             is_evaluation=self._opened.format.is_evaluation,
         )
         into.spool.add(draft, sealed, source=source, file=origin.file, row=origin.row)
@@ -184,7 +190,6 @@ class Collector:
             k.content_key(prompt.digest, chosen.digest, rejected.digest, draft.label),
             k.rest_key(draft, meta),
             k.conversation_key(source, draft.conversation_id),
-            k.overlap_key(prompt.turns) if self._into.with_overlaps else bytes(8),
         )
         return k.Sealed(prompt, chosen, rejected, meta), keys
 

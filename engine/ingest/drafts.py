@@ -48,6 +48,7 @@ class Reason(StrEnum):
     UNKNOWN_LABEL = "unknown_label"
     TEXT_TOO_LONG = "text_too_long"
     UNPAIRED = "unpaired"
+    BAD_WEIGHT = "bad_weight"
 
     BROKEN_UTF8 = "broken_utf8"
     NUL = "nul"
@@ -65,6 +66,7 @@ class Reason(StrEnum):
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     EVALUATION_OVERLAP = "evaluation_overlap"
+    EVALUATION_WORDS = "evaluation_words"
     FOLD_MOVED = "fold_moved"
 
 
@@ -85,6 +87,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.UNKNOWN_LABEL: "the label has a value that is not known",
     Reason.TEXT_TOO_LONG: "a text is longer than max_text_bytes",
     Reason.UNPAIRED: "no second answer to the same prompt to pair with",
+    Reason.BAD_WEIGHT: "the weight of the pair is no positive number",
     Reason.BROKEN_UTF8: "bytes that are no UTF-8 became U+FFFD",
     Reason.NUL: "NUL characters became U+FFFD",
     Reason.LONE_SURROGATE: "lone surrogates became U+FFFD",
@@ -99,7 +102,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.SCORES_DISAGREE: "the rejected side has the higher score",
     Reason.EXACT_DUPLICATE: "same prompt, sides and label as an earlier pair of this source",
     Reason.NEAR_DUPLICATE: "nearly the same words as another pair",
-    Reason.EVALUATION_OVERLAP: "the prompt occurs in an evaluation set: refused for training",
+    Reason.EVALUATION_OVERLAP: "the prompt, or much of it, occurs in an evaluation set: refused for training",
+    Reason.EVALUATION_WORDS: "the prompt shares words in a row with an evaluation set, too few to refuse it",
     Reason.FOLD_MOVED: "a later source joined prompt groups and moved this pair to another fold",
 }
 """One sentence per reason, for people."""
@@ -154,6 +158,8 @@ class Draft:
     language: str | None = None
     conversation_id: str | None = None
     tools: str | None = None
+    weight: float | None = None
+    """The row's own weight, > 0; None: it names none."""
     source: str | None = None
     """The row's own source, used when the user names none."""
     meta: dict[str, Any] = field(default_factory=dict)

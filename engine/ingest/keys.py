@@ -99,11 +99,9 @@ class Keys(NamedTuple):
     """8 bytes over everything else that is stored: puts exact duplicates in an order of their own."""
     conversation: bytes
     """16 bytes over source and conversation id; zeros for none."""
-    overlap: bytes
-    """8 bytes over the words of the prompt in lower case; zeros where no evaluation set is about."""
 
 
-_NONE16, _NONE8 = bytes(16), bytes(8)
+_NONE16 = bytes(16)
 
 
 def prompt_key(prompt: Hashed, chosen: bytes, rejected: bytes) -> bytes:
@@ -123,15 +121,9 @@ def conversation_key(source: str, conversation_id: str | None) -> bytes:
     return _digest(source.encode("utf-8", "replace"), conversation_id.encode("utf-8", "replace"))
 
 
-def overlap_key(prompt: Turns) -> bytes:
-    """Identity of a prompt up to case, white space and system messages: how evaluation sets are met."""
-    words = " ".join(" ".join(content.casefold().split()) for role, content in prompt if role != "system")
-    return _digest(words.encode(), size=8) if words else _NONE8
-
-
 def rest_key(draft: Draft, meta: str) -> bytes:
     """Digest of all that is stored beside the texts."""
-    rest = (
+    rest: tuple[object, ...] = (
         draft.chosen_was,
         draft.strength,
         draft.score_chosen,
@@ -144,6 +136,8 @@ def rest_key(draft: Draft, meta: str) -> bytes:
         draft.tools,
         meta,
     )
+    if draft.weight is not None:
+        rest = (*rest, draft.weight)
     return _digest(repr(rest).encode("utf-8", "backslashreplace"), size=8)
 
 
@@ -193,27 +187,38 @@ class KeyColumns:
     content: bytearray = field(default_factory=bytearray)
     rest: bytearray = field(default_factory=bytearray)
     conversation: bytearray = field(default_factory=bytearray)
-    overlap: bytearray = field(default_factory=bytearray)
     source: "array[int]" = field(default_factory=lambda: array("i"))
     file: "array[int]" = field(default_factory=lambda: array("i"))
     row: "array[int]" = field(default_factory=lambda: array("q"))
     size: "array[int]" = field(default_factory=lambda: array("q"))
+    weight: "array[float]" = field(default_factory=lambda: array("d"))
+    """The row's own weight, 1 where it names none."""
     is_evaluation: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def add(self, keys: Keys, *, source: int, file: int, row: int, size: int, is_evaluation: bool) -> None:
+    def add(
+        self,
+        keys: Keys,
+        *,
+        source: int,
+        file: int,
+        row: int,
+        size: int,
+        weight: float | None,
+        is_evaluation: bool,
+    ) -> None:
         """Append one pair."""
         self.prompt += keys.prompt
         self.content += keys.content
         self.rest += keys.rest
         self.conversation += keys.conversation
-        self.overlap += keys.overlap
         self.source.append(source)
         self.file.append(file)
         self.row.append(row)
         self.size.append(size)
+        self.weight.append(1.0 if weight is None else weight)
         self.is_evaluation.append(is_evaluation)
 
     def save(self, path: Path) -> None:

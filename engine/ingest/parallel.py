@@ -84,7 +84,7 @@ def collect_in_parallel(
 
 
 def _start(opened: OpenSource, share: list[Piece], folder: Path, into: Collected) -> "subprocess.Popen[str]":
-    job = describe(opened, share, folder, into.max_text_bytes, with_overlaps=into.with_overlaps)
+    job = describe(opened, share, folder, into.max_text_bytes)
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     with (folder / "stderr.txt").open("w", encoding="utf-8") as stderr:
         return subprocess.Popen(  # noqa: S603 - our own module, our own interpreter

@@ -48,7 +48,6 @@ class SourceCounts:
     path: str
     name: str | None
     """As given; None: the file's or the rows' own."""
-    weight: float
     format: str
     format_title: str
     mapping: dict[str, str]
@@ -56,7 +55,19 @@ class SourceCounts:
     fingerprint: str
     """Of everything that determines its rows: format, mapping, name, content of the files."""
     files: tuple[FileCounts, ...]
+    names: dict[str, int]
+    """Its pairs by source name: one name, or the rows' own."""
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationCounts:
+    """One evaluation file: its prompts are compared with, it gives no pairs."""
+
+    path: str
+    prompts: int
+    fingerprint: str
+    """Of the content of its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,11 @@ class IngestReport:
     repaired: dict[str, int]
     noted: dict[str, int]
     sources: tuple[SourceCounts, ...]
+    weights: dict[str, float]
+    """Weight of each source name in the mix: what its pairs' own weights are multiplied by."""
+    weight_by_source: dict[str, float]
+    """Summed base weight of each source's pairs."""
+    evaluations: tuple[EvaluationCounts, ...] = ()
     remarks: tuple[str, ...] = ()
     near_duplicate_seconds: float | None = None
     """Time of the near-duplicate pass; None where it was not asked for."""
@@ -160,6 +176,7 @@ def read_report(folder: Path) -> IngestReport:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         raw.pop("adds_up")
         sources = tuple(_source(s) for s in raw.pop("sources"))
+        raw["evaluations"] = tuple(EvaluationCounts(**e) for e in raw["evaluations"])
         folds, remarks = tuple(raw.pop("folds")), tuple(raw.pop("remarks"))
         return IngestReport(**raw, sources=sources, folds=folds, remarks=remarks)
     except (OSError, ValueError, KeyError, TypeError) as error:

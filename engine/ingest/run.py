@@ -1,69 +1,90 @@
 """The ingest stage: sources → pairs.parquet, report, frozen folds, manifest."""
 
 import contextlib
+import difflib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.errors import IngestError
-from engine.ingest.assemble import assemble
+from engine.ingest.assemble import Around, assemble
 from engine.ingest.collect import Collected, Collector, refuse_nothing
+from engine.ingest.evaluation import counts_of
 from engine.ingest.parallel import collect_in_parallel, n_workers
 from engine.ingest.preview import PreviewPair, SourcePreview, preview
 from engine.ingest.report import Entries, FileCounts, IngestReport, SourceCounts, read_report
 from engine.ingest.reuse import Earlier, earlier
-from engine.ingest.source import Identity, OpenSource, SourceSpec, identify, open_source
+from engine.ingest.source import Identity, Mix, OpenSource, SourceSpec, identify, open_source
 from engine.ingest.spool import Spool
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_manifest
 from engine.progress import Progress
 from engine.settings import IngestSettings
 
 STAGE = "ingest"
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
-__all__ = ["IngestReport", "PreviewPair", "SourcePreview", "SourceSpec", "ingest", "preview"]
+__all__ = ["IngestReport", "Mix", "PreviewPair", "SourcePreview", "SourceSpec", "ingest", "preview"]
+
+
+class _Input(NamedTuple):
+    """One input: opened, or kept from the last ingest without looking at its files."""
+
+    path: str
+    source: OpenSource | None
+    identity: "Future[Identity] | None"
+    known: SourceCounts | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of everything that decides its pairs; waits for the hashes of its files."""
+        if self.known is not None:
+            return self.known.fingerprint
+        return self.identity.result().fingerprint if self.identity is not None else ""
 
 
 def ingest(
-    sources: Sequence[SourceSpec], out_dir: Path, settings: IngestSettings, progress: Progress
+    sources: Sequence[SourceSpec],
+    out_dir: Path,
+    settings: IngestSettings,
+    progress: Progress,
+    mix: Mix | None = None,
 ) -> IngestReport:
     """Read all sources into ``out_dir``; does nothing when that is what the folder holds already.
 
     Writes pairs.parquet (``records.pair_schema()``, sorted by group and pair id), report.parquet (one entry
     per row that was dropped, repaired or is worth a note), report.json (counts that add up), folds.parquet
-    (the fold of every prompt ever seen here) and, last, manifest.json.
+    (the fold of every prompt ever seen here), evaluation.parquet (prompts that were compared with) and, last,
+    manifest.json.
 
     Raises:
-        IngestError: a source that cannot be read as pairs; nothing is written then.
+        IngestError: a source that cannot be read as pairs, or a weight of no source; nothing is written then.
         Cancelled: the user stopped it; nothing is written then.
     """
-    if not sources:
+    mix = mix or Mix()
+    if not sources and not mix.kept:
         raise IngestError("nothing to ingest", hint="give at least one file, folder or hub name")
+    _check(settings, mix)
+    before = earlier(out_dir, STAGE_VERSION)
+    kept = [before.named(path) for path in sorted(mix.kept)]
     opened = [open_source(spec, settings.max_text_bytes) for spec in sources]
-    _refuse_repeats(opened)
+    _refuse_repeats(opened, kept)
     remarks = _shared_names(opened)
     for remark in (*(r for s in opened for r in s.remarks), *remarks):
         progress.note(remark)
-    before = earlier(out_dir, STAGE_VERSION)
     aside = ThreadPoolExecutor(1)
     try:
         # Files are hashed while they are read, unless the hash may show that they need no reading.
-        identities = [aside.submit(identify, source, settings.max_text_bytes) for source in opened]
-        if before.is_finished:
-            progress.start("look for changes", len(opened), "sources")
-            expected, inputs = _identity(opened, identities, settings, progress)
-            progress.finish()
-            if is_current(out_dir, expected):
-                return read_report(out_dir)
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with _scratch(out_dir) as scratch:
-            collected, counts = _collect(opened, identities, before, scratch, settings, progress)
-            expected, inputs = _identity(opened, identities, settings, progress)
-            report = assemble(collected, counts, remarks, out_dir, scratch, settings, progress)
+        inputs = [
+            _Input(s.spec.path, s, aside.submit(identify, s, settings.max_text_bytes), None) for s in opened
+        ]
+        inputs += [_Input(counts.path, None, None, counts) for counts in kept]
+        inputs.sort(key=lambda i: i.path)
+        return _written(inputs, out_dir, before, mix, remarks, settings, progress)
     except OSError as error:
         raise IngestError(
             f"cannot write to {out_dir}: {error.strerror or error}",
@@ -71,23 +92,75 @@ def ingest(
         ) from error
     finally:
         aside.shutdown(cancel_futures=True)
-    write_manifest(
-        out_dir,
-        Manifest(
-            STAGE,
-            STAGE_VERSION,
-            expected,
-            inputs,
-            asdict(settings),
-            {"pairs": report.pairs, "groups": report.groups, "labels": report.labels},
-            package_versions("prosect", "pyarrow", "numpy", "scipy"),
-        ),
-    )
+
+
+def _written(
+    inputs: Sequence[_Input],
+    out_dir: Path,
+    before: Earlier,
+    mix: Mix,
+    remarks: tuple[str, ...],
+    settings: IngestSettings,
+    progress: Progress,
+) -> IngestReport:
+    """Read and write what is not there yet."""
+    wanted = before.weights | dict(mix.weights)
+    evaluations = before.evaluations_after(mix)
+    if before.is_finished:
+        progress.start("look for changes", len(inputs), "sources")
+        _wait(inputs, progress)
+        expected, hashes = _identity(inputs, before, wanted, evaluations, settings)
+        progress.finish()
+        if is_current(out_dir, expected):
+            return read_report(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with _scratch(out_dir) as scratch:
+        prompts = before.prompts(evaluations, settings, progress)
+        collected, counts = _collect(inputs, before, scratch, settings, progress)
+        weights = _weights(wanted, mix.weights, collected.sources)
+        _wait(inputs, progress)
+        expected, hashes = _identity(inputs, before, weights, evaluations, settings)
+        around = Around(counts, weights, prompts, counts_of(prompts, evaluations), remarks)
+        report = assemble(collected, around, out_dir, scratch, settings, progress)
+    facts = {"pairs": report.pairs, "groups": report.groups, "labels": report.labels}
+    packages = package_versions("prosect", "pyarrow", "numpy", "scipy")
+    manifest = Manifest(STAGE, STAGE_VERSION, expected, hashes, asdict(settings), facts, packages)
+    write_manifest(out_dir, manifest)
     return report
 
 
-def _refuse_repeats(opened: Sequence[OpenSource]) -> None:
+def _check(settings: IngestSettings, mix: Mix) -> None:
+    for name, weight in mix.weights.items():
+        if not 0 < weight < float("inf"):
+            raise IngestError(
+                f"weight {weight:g} of {name} is not a positive number",
+                hint="to leave a source out, take it out of the mix: `prosect mix remove DIR NAME`",
+            )
+    if not 3 <= settings.overlap_words <= 100 or not 0 <= settings.overlap_share <= 1:
+        raise IngestError(
+            "[ingest] overlap_words must be 3 to 100 and overlap_share 0 to 1",
+            hint="13 and 0.5 are the defaults",
+        )
+
+
+def _weights(
+    wanted: Mapping[str, float], given: Mapping[str, float], names: Iterable[str]
+) -> dict[str, float]:
+    """Weights other than 1 of the sources there are. Raises ``IngestError`` for one that is not there."""
+    known = sorted(names)
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise IngestError(
+                f"there is no source `{name}`" + (f"; did you mean `{close[0]}`?" if close else ""),
+                hint="sources: " + ", ".join(known[:40]),
+            )
+    return {name: float(w) for name, w in sorted(wanted.items()) if name in known and w != 1}
+
+
+def _refuse_repeats(opened: Sequence[OpenSource], kept: Sequence[SourceCounts]) -> None:
     seen = Counter(f.shown for source in opened for f in source.files)
+    seen.update(f.file for counts in kept for f in counts.files)
     twice = [name for name, n in seen.items() if n > 1]
     if twice:
         raise IngestError(f"{', '.join(twice[:5])}: given more than once", hint="name every file once")
@@ -106,23 +179,35 @@ def _shared_names(opened: Sequence[OpenSource]) -> tuple[str, ...]:
     )
 
 
-def _identity(
-    opened: Sequence[OpenSource],
-    identities: Sequence[Future[Identity]],
-    settings: IngestSettings,
-    progress: Progress,
-) -> tuple[str, dict[str, str]]:
-    """Fingerprint of the whole ingest, and the hash of every file."""
-    inputs: dict[str, str] = {}
-    described = []
-    for source, identity in zip(opened, identities, strict=True):
-        while not identity.done():  # so that a cancel is heard while gigabytes are hashed
+def _wait(inputs: Sequence[_Input], progress: Progress) -> None:
+    """Until all files are hashed, hearing a cancel meanwhile."""
+    for _, _, identity, _ in inputs:
+        while identity is not None and not identity.done():
             wait([identity], timeout=0.2)
             progress.advance(0)
-        inputs |= {f.shown: h for f, h in zip(source.files, identity.result().hashes, strict=True)}
-        described.append([identity.result().fingerprint, source.spec.weight])
-    described.sort()
-    return fingerprint(STAGE, STAGE_VERSION, inputs, asdict(settings) | {"sources": described}), inputs
+
+
+def _identity(
+    inputs: Sequence[_Input],
+    before: Earlier,
+    weights: Mapping[str, float],
+    evaluations: Mapping[str, str],
+    settings: IngestSettings,
+) -> tuple[str, dict[str, str]]:
+    """Fingerprint of the whole ingest, and the hash of every file."""
+    hashes: dict[str, str] = {}
+    for _, source, identity, known in inputs:
+        if source is not None and identity is not None:
+            found = identity.result().hashes
+            hashes |= {f.shown: h for f, h in zip(source.files, found, strict=True)}
+        elif known is not None:
+            hashes |= {f.file: before.hashes[f.file] for f in known.files if f.file in before.hashes}
+    described = {
+        "sources": sorted(i.fingerprint for i in inputs),
+        "weights": {name: w for name, w in sorted(weights.items()) if w != 1},
+        "evaluations": dict(sorted(evaluations.items())),
+    }
+    return fingerprint(STAGE, STAGE_VERSION, hashes, asdict(settings) | described), hashes
 
 
 @contextlib.contextmanager
@@ -145,51 +230,66 @@ def _scratch(out_dir: Path) -> Iterator[Path]:
 
 
 def _collect(
-    opened: Sequence[OpenSource],
-    identities: Sequence[Future[Identity]],
-    before: Earlier,
-    scratch: Path,
-    settings: IngestSettings,
-    progress: Progress,
+    inputs: Sequence[_Input], before: Earlier, scratch: Path, settings: IngestSettings, progress: Progress
 ) -> tuple[Collected, list[SourceCounts]]:
-    collected = Collected(
-        Spool(scratch),
-        Entries(),
-        settings.max_text_bytes,
-        with_overlaps=any(s.format.is_evaluation for s in opened),
-    )
+    collected = Collected(Spool(scratch), Entries(), settings.max_text_bytes)
     counts = []
-    for source, identity in sorted(zip(opened, identities, strict=True), key=lambda s: s[0].spec.path):
-        known = before.sources.get(identity.result().fingerprint) if before.is_finished else None
-        progress.start(f"{'ingest' if known is None else 'keep'} {source.spec.path}", None, "rows")
-        if known is None:
-            n = n_workers(source)
-            if n > 1:
-                tallies = collect_in_parallel(source, collected, scratch, n, progress)
-            else:
-                tallies = Collector(source, collected, progress).run()
-            refuse_nothing(source, tallies, collected.entries)
-            files = tuple(t.frozen(name) for name, t in sorted(tallies.items()))
-        else:
+    for given in inputs:
+        known = given.known
+        if known is None and before.is_finished:
+            known = before.sources.get(given.fingerprint)
+        progress.start(f"{'ingest' if known is None else 'keep'} {given.path}", None, "rows")
+        start = len(collected.keys)
+        if known is not None:
             before.take(known, collected, progress)
             files = known.files
-        counts.append(_counts(source, identity.result().fingerprint, files))
+        else:
+            files = _read(given, collected, scratch, progress)
+        names = _names(collected, start)
+        counts.append(
+            replace(known, path=given.path, names=names)
+            if given.source is None and known is not None
+            else _counts(given, files, names)
+        )
         progress.finish()
     collected.spool.close()
     return collected, counts
 
 
-def _counts(source: OpenSource, fingerprint_: str, files: tuple[FileCounts, ...]) -> SourceCounts:
-    spec, form = source.spec, source.format
+def _read(given: _Input, into: Collected, scratch: Path, progress: Progress) -> tuple[FileCounts, ...]:
+    """Read an input's files; counts by file."""
+    source = given.source
+    if source is None:
+        return ()
+    n = n_workers(source)
+    if n > 1:
+        tallies = collect_in_parallel(source, into, scratch, n, progress)
+    else:
+        tallies = Collector(source, into, progress).run()
+    refuse_nothing(source, tallies, into.entries)
+    return tuple(t.frozen(name) for name, t in sorted(tallies.items()))
+
+
+def _names(collected: Collected, start: int) -> dict[str, int]:
+    """Pairs by source name since a place in the spool."""
+    every = list(collected.sources)
+    counted = Counter(collected.keys.source[start:])
+    return dict(sorted((every[k], n) for k, n in counted.items()))
+
+
+def _counts(given: _Input, files: tuple[FileCounts, ...], names: dict[str, int]) -> SourceCounts:
+    if given.source is None:
+        raise ValueError(f"{given.path} was not opened")
+    spec, form = given.source.spec, given.source.format
     return SourceCounts(
         spec.path,
         spec.name,
-        spec.weight,
         form.name,
         form.title,
         dict(spec.mapping),
         form.is_evaluation,
-        fingerprint_,
+        given.fingerprint,
         files,
-        source.remarks,
+        names,
+        given.source.remarks,
     )

@@ -33,12 +33,24 @@ class SourceSpec:
     """File, folder, glob, or hub name (``owner/name``, ``owner/name@revision``); ``#split`` picks a split."""
     name: str | None = None
     """Source name of its pairs; None: the rows' own ``source`` column, else the file's stem."""
-    weight: float = 1.0
-    """Kept in the report for whoever mixes sources; the pairs themselves carry none."""
     format: str | None = None
     """Name of a format; None: detected."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Role to column, see ``formats.generic``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What decides an ingest beside the inputs that it reads."""
+
+    kept: frozenset[str] = frozenset()
+    """Paths of inputs of the last ingest that stay as they are: nobody looks at their files."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Source name to the weight of its pairs; names that are not here keep theirs (1 at first)."""
+    evaluation: tuple[str, ...] = ()
+    """Files, folders or hub names whose prompts must not be trained on; those named before stay."""
+    forgotten: frozenset[str] = frozenset()
+    """Evaluation inputs that are compared with no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +85,10 @@ def open_source(spec: SourceSpec, max_text_bytes: int) -> OpenSource:
     """Find the files of a source and settle its format from the first rows.
 
     Raises:
-        IngestError: nothing to read, unknown or ambiguous columns, a wrong name or weight.
+        IngestError: nothing to read, unknown or ambiguous columns, a wrong name.
     """
     if spec.name is not None and not is_printable_name(spec.name):
         raise IngestError(f"source name {spec.name!r} is not a printable line")
-    if not 0 < spec.weight < float("inf"):
-        raise IngestError(f"{spec.path}: weight {spec.weight} is not a positive number")
     located = locate(spec.path)
     sample = _sample(located.files, line_limit(max_text_bytes))
     is_csv = any(".csv" in f.path.name or ".tsv" in f.path.name for f in located.files)

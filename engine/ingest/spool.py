@@ -30,7 +30,7 @@ _DICTIONARY = [
     *("source", "source_file", "label", "chosen_was", "model_chosen", "model_rejected"),
     *("annotator", "language", "tools", *(f"{t}.list.element.role" for t in _TEXTS)),
 ]
-_LATE = frozenset({"pair_id", "content_id", "copy", "group_id", "fold", "is_evaluation"})
+_LATE = frozenset({"pair_id", "content_id", "copy", "group_id", "fold", "base_weight", "is_evaluation"})
 """Columns that are known only after all rows have been read."""
 
 
@@ -115,6 +115,7 @@ class Spool:
                 draft.language,
                 draft.conversation_id,
                 draft.tools,
+                draft.weight,
                 sealed.meta,
             )
         )
@@ -153,11 +154,12 @@ class Late:
     copy: NDArray[np.int32]
     group_id: NDArray[np.object_]
     fold: NDArray[np.int8]
+    base_weight: NDArray[np.float64]
     is_evaluation: NDArray[np.bool_]
 
     def columns(self, at: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Arrow columns of some pairs."""
-        names = ("pair_id", "content_id", "copy", "group_id", "fold", "is_evaluation")
+        names = ("pair_id", "content_id", "copy", "group_id", "fold", "base_weight", "is_evaluation")
         return {name: pa.array(getattr(self, name)[at], pair_schema().field(name).type) for name in names}
 
 
@@ -202,7 +204,7 @@ def _deal(spool: list[Path], bucket: NDArray[np.int64], n_buckets: int) -> list[
     writers = [pa.ipc.new_stream(str(p), spool_schema()) for p in paths]
     start = 0
     for segment in spool:
-        for batch in _batches(segment):
+        for batch in batches(segment):
             inside = bucket[start : start + batch.num_rows]
             start += batch.num_rows
             by_bucket = np.argsort(inside, kind="stable")
@@ -216,7 +218,8 @@ def _deal(spool: list[Path], bucket: NDArray[np.int64], n_buckets: int) -> list[
     return paths
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+def batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Record batches of one file of a spool."""
     with pa.OSFile(str(path), "rb") as source, pa.ipc.open_stream(source) as reader:
         yield from reader
 
@@ -242,7 +245,7 @@ def _prepared(
 
 
 def _sorted_bucket(path: Path, members: NDArray[np.int64], rank: NDArray[np.int64], late: Late) -> pa.Table:
-    table = pa.Table.from_batches(_batches(path), spool_schema()).combine_chunks()
+    table = pa.Table.from_batches(batches(path), spool_schema()).combine_chunks()
     order = np.argsort(rank)
     table = table.take(pa.array(order))
     columns = dict(zip(table.column_names, table.columns, strict=True)) | late.columns(members[order])

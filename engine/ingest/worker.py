@@ -34,9 +34,7 @@ class _Counted(NullProgress):
         sys.stdout.flush()
 
 
-def describe(
-    opened: OpenSource, pieces: list[Piece], folder: Path, max_text_bytes: int, *, with_overlaps: bool
-) -> dict[str, Any]:
+def describe(opened: OpenSource, pieces: list[Piece], folder: Path, max_text_bytes: int) -> dict[str, Any]:
     """A job as JSON."""
     spec = opened.spec
     return {
@@ -47,7 +45,6 @@ def describe(
         "format": opened.format.name,
         "renames": dict(opened.renames),
         "max_text_bytes": max_text_bytes,
-        "with_overlaps": with_overlaps,
         "pieces": [[str(p.file.path), p.file.shown, p.file.source, p.part] for p in pieces],
     }
 
@@ -61,9 +58,9 @@ def work(job: dict[str, Any]) -> None:
     ]
     form = mapped_format(job["mapping"]) if job["format"] == "map" else named(job["format"])
     files = tuple(dict.fromkeys(p.file for p in pieces))
-    spec = SourceSpec(job["path"], job["name"], 1.0, job["format"], job["mapping"])
+    spec = SourceSpec(job["path"], job["name"], job["format"], job["mapping"])
     opened = OpenSource(spec, files, form, job["renames"], (), (), Shape({}, {}))
-    collected = Collected(Spool(folder), Entries(), job["max_text_bytes"], job["with_overlaps"])
+    collected = Collected(Spool(folder), Entries(), job["max_text_bytes"])
     tallies = Collector(opened, collected, _Counted(), pieces).run()
     collected.spool.close()
     collected.keys.save(folder / "keys.npz")

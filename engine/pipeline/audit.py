@@ -205,6 +205,7 @@ def _build_new(
     from engine.concepts.discover import discover
     from engine.concepts.texts import PairTexts
     from engine.pipeline.texts import TokenReader, read_messages
+    from engine.stats.null import mix_weights
     from engine.stats.run import StatsInput, estimate
     from engine.store.arrays import build_arrays, load_truncated, open_arrays
     from engine.store.tables import pairs_table
@@ -229,6 +230,7 @@ def _build_new(
         contexts=contexts.sets,
         topic=contexts.topic,
         columns={column.name: column.delta for column in concepts.columns},
+        weights=mix_weights(readings.pairs),
     )
     tables = estimate(readings, units, settings.stats, progress)
     facts = _facts(reader, readings, concepts, contexts, tables)

@@ -156,7 +156,7 @@ class Ledger:
     turn: "NDArray[np.float64]"
     """Factor of a pair's disparity: −1 where flipped, times 2σ(−offset)."""
     unshaped: "NDArray[np.float64]"
-    """1 for every pair that rules could have kept (labelled, not held out, not refused), else 0."""
+    """Weight in the mix of every pair that rules could have kept (labelled, not held out, not refused)."""
 
 
 def read_ledger(shaped_dir: Path, pair_ids: tuple[str, ...]) -> Ledger:
@@ -172,7 +172,8 @@ def read_ledger(shaped_dir: Path, pair_ids: tuple[str, ...]) -> Ledger:
     from engine.records import FateKind
 
     table = pq.read_table(
-        shaped_dir / "ledger.parquet", columns=["pair_id", "fate", "weight", "offset", "flipped"]
+        shaped_dir / "ledger.parquet",
+        columns=["pair_id", "fate", "base_weight", "weight", "offset", "flipped"],
     )
     if tuple(table["pair_id"].to_pylist()) != pair_ids:
         raise TrainError(f"{shaped_dir} was made from another index", hint="compile the rules again")
@@ -181,7 +182,9 @@ def read_ledger(shaped_dir: Path, pair_ids: tuple[str, ...]) -> Ledger:
     return Ledger(
         weight=table["weight"].to_numpy().astype(np.float64),
         turn=sign * 2 * expit(-table["offset"].to_numpy()),
-        unshaped=np.isin(fate, [FateKind.KEPT.value, FateKind.DROPPED.value]).astype(np.float64),
+        unshaped=np.where(
+            np.isin(fate, [FateKind.KEPT.value, FateKind.DROPPED.value]), table["base_weight"].to_numpy(), 0.0
+        ),
     )
 
 

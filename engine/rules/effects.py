@@ -1,8 +1,9 @@
 """How the effects of row rules combine on one pair: the specification of stage 2.
 
 Every rule sees the input pair. The order of rules cannot matter: ``protect`` beats ``drop``, ``keep only``
-drops the rest, ``flip`` is idempotent, ``weight *=`` multiplies in the order of rule names, ``weight =`` is
-exclusive unless a priority decides, ``offset +=`` adds, tags unite. Weights and offsets are rounded to 1e-6.
+drops the rest, ``flip`` is idempotent, a weight starts as that of the pair in the mix, ``weight *=``
+multiplies it in the order of rule names, ``weight =`` replaces it and is exclusive unless a priority decides,
+``offset +=`` adds, tags unite. Weights and offsets are rounded to 1e-6.
 """
 
 from collections.abc import Sequence
@@ -29,8 +30,10 @@ class RowEffect:
     """Two ``weight =`` of the same priority disagree."""
 
 
-def combine(rules: Sequence[CheckedRule], interpreter: Interpreter, facts: PairFacts) -> RowEffect:
-    """Effects of all row rules on one pair.
+def combine(
+    rules: Sequence[CheckedRule], interpreter: Interpreter, facts: PairFacts, base: float = 1.0
+) -> RowEffect:
+    """Effects of all row rules on one pair; ``base`` is its weight in the mix.
 
     A weight or offset that is missing has no effect; a negative weight counts as 0; weight 0 drops the pair.
     """
@@ -40,7 +43,7 @@ def combine(rules: Sequence[CheckedRule], interpreter: Interpreter, facts: PairF
     protected = tuple(r.name for r in matched if r.action("protect"))
     dropped = [r.name for r in matched if r.action("drop")]
     dropped += [r.name for r in ordered if r.action("keep only") and r not in matched]
-    weight = 1.0
+    weight = base
     best: int | None = None
     conflict = False
     for rule in matched:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from engine.arrays import PairArrays
 from engine.errors import StatsError
 from engine.stats.design import Design
 
@@ -117,6 +118,18 @@ def _summarise(
         design, gamma, eta, weight, residual, curvature, information, _inverse(information), group,
         group_scores, group_scores.T @ group_scores, _loss(eta, weight) / total, has_converged,
     )  # fmt: skip
+
+
+def mix_weights(pairs: PairArrays) -> Vector | None:
+    """(P,) base weights with mean 1 over labelled pairs; None where all labelled pairs weigh the same.
+
+    Only ratios of weights mean anything: a mix of 0.5 and 1 and one of 1 and 2 give the same estimates.
+    """
+    if pairs.base_weight is None or not pairs.is_signed.any():
+        return None
+    weight = np.asarray(pairs.base_weight, np.float64)
+    signed = weight[pairs.is_signed]
+    return None if (signed == signed[0]).all() else weight / signed.mean()
 
 
 def signed_weight(is_signed: NDArray[np.bool_], weights: Vector | None) -> Vector:

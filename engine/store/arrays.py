@@ -47,6 +47,7 @@ _DTYPES: dict[str, Any] = {"max": np.float32, "n": np.uint16, "sum": np.float32,
 _SIDES = (Span.CHOSEN, Span.REJECTED)
 _PAIR_COLUMNS = (
     "pair_id", "group_id", "fold", "label", "source", "model_chosen", "model_rejected", "annotator",
+    "base_weight",
 )  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def _write_pairs(folder: Path, pairs: pa.Table) -> None:
     np.save(folder / "fold.npy", pairs["fold"].to_numpy().astype(np.int8))
     labels = np.array([label == Label.CHOSEN for label in pairs["label"].to_pylist()], dtype=np.bool_)
     np.save(folder / "is_signed.npy", labels)
+    np.save(folder / "base_weight.npy", pairs["base_weight"].fill_null(1.0).to_numpy().astype(np.float64))
     names: dict[str, list[str]] = {}
     for name, columns in (
         ("source", ("source",)),
@@ -290,6 +292,7 @@ def _open_pairs(folder: Path, names: dict[str, list[str]]) -> PairArrays:
         source_names=tuple(names["source"]),
         model_names=tuple(names["model"]),
         annotator_names=tuple(names["annotator"]),
+        base_weight=_load(folder, "base_weight") if (folder / "base_weight.npy").exists() else None,
     )
 
 

@@ -59,6 +59,7 @@ PAIRS = Table(
             "0 for the first pair with this content in its source, 1, 2 … for exact duplicates",
         ),
         ("source", "VARCHAR", "name of the source"),
+        ("base_weight", "DOUBLE", "weight of the pair in the mix, before any rule; 1 unless set"),
         ("source_file", "VARCHAR", "file the pair came from"),
         ("source_row", "BIGINT", "row (line) of that file, from 0"),
         ("label", "VARCHAR", "chosen, tie, both_bad or none; only chosen enters signed statistics"),

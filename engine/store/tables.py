@@ -32,6 +32,7 @@ _COPIED = (
     "model_rejected",
     "annotator",
     "language",
+    "base_weight",
     "is_evaluation",
     "meta",
 )

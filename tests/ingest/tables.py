@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from engine.ingest.run import IngestReport, SourceSpec, ingest
+from engine.ingest.run import IngestReport, Mix, SourceSpec, ingest
 from engine.progress import NullProgress
 from engine.settings import IngestSettings
 
@@ -21,10 +21,12 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
-def run(*sources: Path | SourceSpec, out: Path, settings: IngestSettings | None = None) -> IngestReport:
+def run(
+    *sources: Path | SourceSpec, out: Path, settings: IngestSettings | None = None, mix: Mix | None = None
+) -> IngestReport:
     """Ingest files or specs; every report must add up."""
     specs = [s if isinstance(s, SourceSpec) else SourceSpec(str(s)) for s in sources]
-    report = ingest(specs, out, settings or IngestSettings(), NullProgress())
+    report = ingest(specs, out, settings or IngestSettings(), NullProgress(), mix)
     assert report.adds_up
     return report
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import Cancelled, IngestError
-from engine.ingest.run import SourceSpec, ingest
+from engine.ingest.run import Mix, SourceSpec, ingest
 from engine.manifest import read_manifest
 from engine.progress import CancelToken, NullProgress
 from engine.records import pair_schema
@@ -350,7 +350,7 @@ def test_another_salt_is_refused_once_folds_are_frozen(tmp_path: Path) -> None:
 
 def test_report_json_is_what_the_call_returns(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1), {"prompt": "p"}])
-    report = run(SourceSpec(str(file), weight=0.5), out=tmp_path / "out")
+    report = run(SourceSpec(str(file), name="s"), out=tmp_path / "out", mix=Mix(weights={"s": 0.5}))
     stored = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(report.as_dict()))
-    assert stored["sources"][0]["weight"] == 0.5
+    assert stored["weights"] == {"s": 0.5}

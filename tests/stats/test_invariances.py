@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from engine.arrays import PairArrays, PairSets, Readings
 from engine.progress import NullProgress
 from engine.settings import StatsSettings
+from engine.stats.null import mix_weights, signed_weight
 from engine.stats.run import StatsInput, StatsTables, estimate
+from engine.stats.sums import unit_sums
+from engine.stats.taught import taught
 from tests.stats.inputs import dense_of, disparity_of, units_of, with_pairs
 from tests.worlds import make_readings
 
@@ -83,7 +86,7 @@ def test_order_of_pairs_inside_groups_and_of_groups_never_matters(seed: int) -> 
     moved_pairs = {
         f.name: getattr(readings.pairs, f.name)[order]
         for f in dataclasses.fields(PairArrays)
-        if not f.name.endswith("_names")
+        if not f.name.endswith("_names") and f.name != "base_weight"
     }
     moved_pairs["group"] = relabel[old_group][order].astype(np.int32)
     moved = with_pairs(readings, **moved_pairs)
@@ -116,6 +119,36 @@ def test_weights_of_one_equal_no_weights() -> None:
         _agree(_columns(one, name), _columns(other, name), 1e-12)
 
 
+def test_only_ratios_of_mix_weights_matter_and_equal_ones_are_none() -> None:
+    readings = make_readings(200, 6, seed=5, effects={1: 1.0})
+    rng = np.random.default_rng(1)
+    weight = np.where(rng.random(readings.n_pairs) < 0.4, 2.0, 1.0)
+    units = units_of(readings)
+
+    def tables(base: NDArray[np.float64]) -> StatsTables:
+        pairs = dataclasses.replace(readings.pairs, base_weight=base)
+        return _run(readings, dataclasses.replace(units, weights=mix_weights(pairs)))
+
+    plain, one, quarter = tables(np.full(len(weight), 0.5)), tables(weight), tables(weight / 4)
+    for name in ("win_rate", "win_low", "taught_z", "equal_win_rate", "equal_z", "differs_z"):
+        _agree(_columns(one, name), _columns(quarter, name), 1e-12)
+        assert _columns(plain, name) == _columns(_run(readings, units), name)
+    assert _columns(one, "win_rate") != _columns(plain, "win_rate")
+
+
+def test_the_win_rate_of_two_weighted_sources_is_their_weighted_mean() -> None:
+    """Source a: concept wins 30 of 40; source b: 10 of 40. Weights 1 and 0.5: (30 + 5) / (40 + 20) = 7/12."""
+    n = 80
+    wins = np.array([True] * 30 + [False] * 10 + [True] * 10 + [False] * 30)
+    unit = disparity_of(np.where(wins, 1.0, -1.0)[:, None])
+    pairs = with_pairs(make_readings(n, 1, seed=0), group=np.arange(n, dtype=np.int32)).pairs
+    weight = np.repeat([1.0, 0.5], 40)
+    signed = np.ones(n, np.bool_)
+    pairs = dataclasses.replace(pairs, is_signed=signed, base_weight=weight)
+    found = taught(unit_sums(unit, pairs, signed_weight(signed, mix_weights(pairs))))
+    assert found.win_rate[0] == pytest.approx(7 / 12, abs=1e-12)
+
+
 def test_a_weight_of_two_is_the_pair_twice_in_its_group() -> None:
     """Counts are of pairs, so they differ; every estimate with a weight in it agrees."""
     readings = make_readings(300, 8, seed=4, effects={1: 1.0})
@@ -127,7 +160,7 @@ def test_a_weight_of_two_is_the_pair_twice_in_its_group() -> None:
     doubled_pairs = {
         f.name: getattr(readings.pairs, f.name)[copy]
         for f in dataclasses.fields(PairArrays)
-        if not f.name.endswith("_names")
+        if not f.name.endswith("_names") and f.name != "base_weight"
     }
     dense = dense_of(units.concepts, readings.n_pairs)[copy]
     doubled_unit = disparity_of(dense)

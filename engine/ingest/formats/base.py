@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.ingest.drafts import Answer, Draft, Kind, Note, Notes, Reason, Row
+from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Reason, Row
 from engine.ingest.formats.shape import Shape
 from engine.ingest.formats.turns import number, word
 from engine.records import Label
+
+WEIGHT = "base_weight"
+"""The column that weighs pairs whatever the format: ``--map weight=COLUMN`` gives it this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ def finish(draft: Draft, row: Row, used: frozenset[str], notes: Notes) -> Draft:
     if draft.strength is None and (strength := number(row.get("strength"))) is not None:
         draft.strength = abs(strength)
         taken.add("strength")
+    if draft.weight is None and row.get(WEIGHT) is not None:
+        draft.weight = weight_of(row[WEIGHT])
+        taken.add(WEIGHT)
     if draft.tools is None and row.get("tools"):
         draft.tools = as_json(row["tools"])
         taken.add("tools")
@@ -85,6 +91,14 @@ def finish(draft: Draft, row: Row, used: frozenset[str], notes: Notes) -> Draft:
     if draft.score_chosen is not None and draft.score_rejected is not None:
         _compare_scores(draft, notes)
     return draft
+
+
+def weight_of(value: Any) -> float:
+    """A row's weight, to be checked for its sign. Raises ``Dropped`` where it is no number."""
+    said = number(value)
+    if said is None:
+        raise Dropped(Reason.BAD_WEIGHT, repr(value)[:40])
+    return said
 
 
 def _compare_scores(draft: Draft, notes: Notes) -> None:

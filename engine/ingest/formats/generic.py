@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.errors import IngestError
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, oriented
-from engine.ingest.formats.base import Format
+from engine.ingest.formats.base import WEIGHT, Format, weight_of
 from engine.ingest.formats.shape import Shape
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
 from engine.ingest.formats.trl import explicit_draft
@@ -27,6 +27,7 @@ EXTRA_ROLES = (
     "conversation_id",
     "source",
     "tools",
+    "weight",
 )
 VALUE_ROLES = ("a_wins", "b_wins", "tie", "both_bad")
 """Roles that are given a value of the label column instead of a column."""
@@ -83,7 +84,8 @@ def check_mapping(mapping: Mapping[str, str], shape: Shape) -> None:
 
 def renamed(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
     """The row with mapped columns under their role's name (for detection after a partial mapping)."""
-    back = {column: role for role, column in mapping.items() if role not in VALUE_ROLES}
+    names = {"weight": WEIGHT}  # a column called weight may mean anything until the user says so
+    back = {column: names.get(role, role) for role, column in mapping.items() if role not in VALUE_ROLES}
     return {back.get(name, name): value for name, value in row.items() if name in back or name not in mapping}
 
 
@@ -142,6 +144,8 @@ def _same(said: str, meant: str) -> bool:
 def _extras(draft: Draft, seen: Mapping[str, Any]) -> None:
     strength = number(seen.get("strength"))
     draft.strength = None if strength is None else abs(strength)
+    if seen.get("weight") is not None:
+        draft.weight = weight_of(seen["weight"])
     slot = draft.chosen_was
     sides = {"chosen": "b" if slot == "b" else "a", "rejected": "a" if slot == "b" else "b"}
     for side, letter in sides.items():
