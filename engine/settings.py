@@ -100,6 +100,8 @@ class ConceptSettings:
     """Topic contexts; None: clamp(n/500, 8, 512)."""
     n_prompt_clusters: int | None = None
     """Prompt concepts; None: clamp(latents/32, 16, 256)."""
+    n_delta_clusters: int | None = None
+    """Clusters of latents that change together from rejected to chosen; None: as prompt concepts; 0: none."""
     silent_share: float = 0.05
     """Share of pairs with the lowest activity set aside before topics are clustered."""
 
@@ -114,6 +116,8 @@ class StatsSettings:
     """… and an interval of the win rate that clears this distance from one half."""
     min_discordant: int = 15
     """Discordant prompt groups below which nothing is tested."""
+    halves: int = 50
+    """Random halves behind the share that selects a concept beside all others; 0: no unique contribution."""
     covariates: tuple[str, ...] = ()
     """Further covariates of the null model: model, annotator, markdown …"""
 

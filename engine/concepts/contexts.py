@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 from sklearn.preprocessing import normalize
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from engine.arrays import PairSets, Readings
 from engine.concepts.context_words import telling_words
 from engine.concepts.discover import ConceptSet
+from engine.concepts.geometry import cluster_columns, k_means, scaled
 from engine.concepts.texts import PairTexts
 from engine.manifest import hash_json
 from engine.progress import Progress
@@ -28,8 +27,6 @@ from engine.settings import ConceptSettings
 
 PAIRS_PER_TOPIC = 100
 """Fewer pairs than this per topic on average are never asked for."""
-SVD_ROWS = 30_000
-SVD_RANK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +47,14 @@ class ContextSet:
     """All contexts of an index, *everywhere* first."""
 
     contexts: tuple[Context, ...]
+    """*everywhere*, those that are tested, the silent pairs last"""
     topic: NDArray[np.int32]
     """(P,) topic of each pair, 0 … K−1, −1 for silent pairs and where there are no topics"""
 
     @property
     def sets(self) -> PairSets:
-        """All but *everywhere*, as statistics want them."""
-        inner = self.contexts[1:]
+        """All but *everywhere* and the silent pairs, as statistics want them."""
+        inner = [c for c in self.contexts[1:] if c.kind != ContextKind.SILENT.value]
         sizes = [len(c.pairs) for c in inner]
         joined = np.concatenate([c.pairs for c in inner]) if inner else np.zeros(0, np.int64)
         return PairSets(
@@ -100,9 +98,20 @@ def find_contexts(
     found += _clusters(ContextKind.TOPIC, cluster_sets, concepts, facts, texts)
     progress.advance()
     found += _clusters(ContextKind.PROMPT_CONCEPT, prompt_sets, concepts, {}, texts, members)
+    if cluster_sets:
+        found.append(_silent(concepts, np.nonzero(topic < 0)[0], settings))
     progress.advance()
     progress.finish()
     return ContextSet(tuple(found), topic)
+
+
+def _silent(concepts: ConceptSet, pairs: NDArray[np.int64], settings: ConceptSettings) -> Context:
+    """Pairs on which hardly any concept fires: in no topic and not tested, but there to be looked at."""
+    kind = ContextKind.SILENT.value
+    return Context(
+        hash_json([kind, list(concepts.ids), pairs.tolist()]), kind, "silent pairs",
+        {"kind": kind, "share": settings.silent_share}, pairs,
+    )  # fmt: skip
 
 
 def _sources(readings: Readings) -> list[Context]:
@@ -138,19 +147,14 @@ def topics(
     if k < 2:
         return none, int(silent.sum())
     unit = normalize(activity[pool])
-    labels = _k_means(unit, k, settings.seed)
+    labels = k_means(unit, k, settings.seed)
     none[pool] = np.unique(labels, return_inverse=True)[1]
     return none, int(silent.sum())
 
 
-def _k_means(rows: sp.csr_matrix | NDArray[np.float64], k: int, seed: int) -> NDArray[np.int32]:
-    clustering = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=4096)
-    return np.asarray(clustering.fit_predict(rows), np.int32)
-
-
 def _activity(concepts: ConceptSet, n_pairs: int) -> sp.csr_matrix:
     scores = concepts.scores
-    n_latent = sum(c.kind is not ConceptKind.COLUMN for c in concepts.concepts)
+    n_latent = sum(c.kind in (ConceptKind.CLUSTER, ConceptKind.LATENT) for c in concepts.concepts)
     end = int(scores.indptr[n_latent])
     values, pair = scores.activity[:end].astype(np.float64), scores.pair[:end].astype(np.int64)
     matrix = sp.csc_matrix((values, pair, scores.indptr[: n_latent + 1]), shape=(n_pairs, n_latent))
@@ -160,7 +164,7 @@ def _activity(concepts: ConceptSet, n_pairs: int) -> sp.csr_matrix:
 def prompt_concepts(
     readings: Readings, settings: ConceptSettings
 ) -> tuple[list[NDArray[np.int64]], list[list[int]]]:
-    """Top pairs of each cluster of prompt latents, and the latents of each cluster.
+    """Pairs of the top prompts of each cluster of prompt latents, and the latents of each cluster.
 
     Pairs are ranked by the share of the cluster's latents that fire on the prompt, less the share of all
     latents that do (else the longest prompts lead every list), then by their mean activation; pairs without
@@ -175,31 +179,28 @@ def prompt_concepts(
     n_clusters = min(wanted, len(kept) // 2)
     if n_clusters < 2 or readings.n_pairs < 2 * PAIRS_PER_TOPIC:
         return [], []
-    rng = np.random.default_rng(settings.seed)
-    rows = np.sort(rng.choice(readings.n_pairs, min(readings.n_pairs, SVD_ROWS), replace=False))
-    matrix = values[:, kept].tocsr()
-    scale = np.sqrt(np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel())
-    matrix = (matrix @ sp.diags(1 / np.maximum(scale, 1e-12))).tocsr()
-    rank = min(SVD_RANK, min(len(rows), len(kept)) - 1)
-    _, weights, directions = randomized_svd(matrix[rows], rank, random_state=settings.seed)
-    embedding = normalize((weights[:, None] * directions).T)
-    labels = _k_means(embedding, n_clusters, settings.seed)
-    n_top = max(50, readings.n_pairs // 100)
+    matrix = scaled(values[:, kept].tocsr())
+    group = readings.pairs.group
+    n_top = max(50, len(np.unique(group)) // 100)
     usual = np.diff(matrix.indptr) / len(kept)
     sets, members = [], []
-    for k in np.unique(labels):
-        columns = np.nonzero(labels == k)[0]
-        sets.append(_top_pairs(matrix[:, columns], n_top, usual))
-        members.append([int(kept[c]) for c in columns])
+    for cluster in cluster_columns(matrix, n_clusters, settings.seed):
+        sets.append(_top_pairs(matrix[:, cluster.columns], n_top, usual, group))
+        members.append(sorted(int(kept[c]) for c in cluster.columns))
     return sets, members
 
 
-def _top_pairs(block: sp.csr_matrix, n_top: int, usual: NDArray[np.float64]) -> NDArray[np.int64]:
+def _top_pairs(
+    block: sp.csr_matrix, n_top: int, usual: NDArray[np.float64], group: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """All pairs of the first ``n_top`` prompt groups; a prompt that many pairs share counts once."""
     share = np.diff(block.indptr) / block.shape[1]
     strength = np.asarray(block.mean(axis=1)).ravel()
     excess = np.where(share > 0, share - usual, -np.inf)
-    order = np.lexsort((np.arange(len(share)), -strength, -excess))[:n_top]
-    return np.sort(order[share[order] > 0])
+    order = np.lexsort((np.arange(len(share)), -strength, -excess))
+    order = order[share[order] > 0]
+    first = np.sort(np.unique(group[order], return_index=True)[1])[:n_top]
+    return np.nonzero(np.isin(group, group[order[first]]) & (share > 0))[0]
 
 
 def _clusters(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import Disparity, Readings
 from engine.concepts.cofiring import sample_spans, strongest_edges
+from engine.concepts.delta import delta_groups
 from engine.concepts.identity import concept_id
 from engine.concepts.label_check import LabelCheck, check_labels
 from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, Label, label_of, peaks_of, telling_labels
@@ -123,10 +124,11 @@ def discover(
     for number, (latents, _) in enumerate(groups):
         concept_of[list(latents)] = number
     scores = concept_scores(readings, concept_of, len(groups), tau)
+    deltas = delta_groups(readings, settings)
     columns = surface_columns(readings, texts)
-    every = stack_scores(scores, column_scores(columns))
+    every = stack_scores(scores, _delta_scores(readings, deltas, tau), column_scores(columns))
     concepts = [
-        *_latent_concepts(readings, groups, token_text, reader_hash),
+        *_latent_concepts(readings, [*groups, *deltas], len(groups), token_text, reader_hash),
         *(_column_concept(c.name) for c in columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
@@ -191,9 +193,17 @@ def _split(
     return found
 
 
+def _delta_scores(readings: Readings, deltas: Sequence[Group], tau: float) -> ConceptScores:
+    member_of = np.full(readings.n_latents, -1, np.int32)
+    for number, (latents, _) in enumerate(deltas):
+        member_of[list(latents)] = number
+    return concept_scores(readings, member_of, len(deltas), tau)
+
+
 def _latent_concepts(
-    readings: Readings, groups: Sequence[Group], token_text: TokenText, reader_hash: str
+    readings: Readings, groups: Sequence[Group], n_firing: int, token_text: TokenText, reader_hash: str
 ) -> list[Concept]:
+    """Concepts of latents: the first ``n_firing`` groups fire together, the others change together."""
     n_peaks = int(np.clip(MAX_PEAKS // max(len(groups), 1), 6, PAIRS_PER_CONCEPT))
     peaks = [
         peak
@@ -202,8 +212,9 @@ def _latent_concepts(
     ]
     labels = telling_labels(peaks, token_text, len(groups))
     concepts = []
-    for (latents, centrality), label in zip(groups, labels, strict=True):
-        kind = ConceptKind.CLUSTER if len(latents) > 1 else ConceptKind.LATENT
+    for number, ((latents, centrality), label) in enumerate(zip(groups, labels, strict=True)):
+        together = ConceptKind.CLUSTER if number < n_firing else ConceptKind.DELTA
+        kind = together if len(latents) > 1 else ConceptKind.LATENT
         name = label_of(label.tokens, f"latent {latents[0]}")
         identity = concept_id(reader_hash, kind, latents)
         concepts.append(Concept(identity, kind, name, "tokens", label, latents, centrality))

@@ -62,8 +62,7 @@ def peaks_of(
 ) -> list[Peak]:
     """The strongest places of a concept's most central latents, chosen without looking at labels.
 
-    At most one per prompt group and latent while there are enough groups: the same answer often stands in
-    many pairs of a prompt.
+    At most one per prompt group and latent: the same answer often stands in many pairs of a prompt.
 
     Args:
         readings: all readings.
@@ -88,10 +87,8 @@ def peaks_of(
 
 
 def _spread(order: NDArray[np.integer], group: NDArray[np.int32], wanted: int) -> NDArray[np.integer]:
-    """The first ``wanted`` entries, of different groups as far as possible."""
-    first = np.zeros(len(order), np.bool_)
-    first[np.unique(group, return_index=True)[1]] = True
-    return np.concatenate([order[first], order[~first]])[:wanted]
+    """The first ``wanted`` entries of different groups."""
+    return order[np.sort(np.unique(group, return_index=True)[1])[:wanted]]
 
 
 def telling_labels(peaks: Sequence[Peak], token_text: TokenText, n_owners: int) -> list[Label]:

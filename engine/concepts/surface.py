@@ -114,9 +114,13 @@ def column_scores(columns: Sequence[Column]) -> ConceptScores:
     )  # fmt: skip
 
 
-def stack_scores(first: ConceptScores, second: ConceptScores) -> ConceptScores:
-    """The concepts of ``second`` numbered after those of ``first``."""
-    indptr = np.concatenate([first.indptr, second.indptr[1:] + first.indptr[-1]])
+def stack_scores(*parts: ConceptScores) -> ConceptScores:
+    """The concepts of each part numbered after those of the parts before."""
+    indptr, n_rows = [np.zeros(1, np.int64)], 0
+    for part in parts:
+        indptr.append(part.indptr[1:] + n_rows)
+        n_rows += int(part.indptr[-1])
     names = ("pair", "chosen", "rejected", "prompt", "u", "activity", "chosen_fires", "rejected_fires",
              "prompt_fires")  # fmt: skip
-    return ConceptScores(indptr, *(np.concatenate([getattr(first, n), getattr(second, n)]) for n in names))
+    values = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return ConceptScores(np.concatenate(indptr), *values)

@@ -1,11 +1,12 @@
 """Pairs about the same thing end up together; sides do not matter; ids are content."""
 
+import dataclasses
 import json
 
 import numpy as np
 
 from engine.arrays import Readings
-from engine.concepts.contexts import ContextSet, find_contexts, topics
+from engine.concepts.contexts import ContextSet, find_contexts, prompt_concepts, topics
 from engine.concepts.discover import ConceptSet, discover
 from engine.concepts.tables import (
     concepts_table,
@@ -34,7 +35,7 @@ def test_everywhere_comes_first_then_sources_topics_and_prompt_concepts() -> Non
     readings, _, found = _world()
     kinds = [c.kind for c in found.contexts]
     assert kinds[:3] == ["everywhere", "source", "source"]
-    assert sorted(kinds, key=["everywhere", "source", "topic", "prompt_concept"].index) == kinds
+    assert sorted(kinds, key=["everywhere", "source", "topic", "prompt_concept", "silent"].index) == kinds
     assert {"topic", "prompt_concept"} <= set(kinds)
     np.testing.assert_array_equal(found.contexts[0].pairs, np.arange(readings.n_pairs))
 
@@ -47,6 +48,10 @@ def test_topics_are_disjoint_and_leave_out_only_the_silent_pairs() -> None:
     silent = next(c.definition["silent_pairs"] for c in found.contexts if c.kind == "topic")
     assert len(joined) + silent == readings.n_pairs
     assert abs(silent / readings.n_pairs - SETTINGS.silent_share) < 0.01
+    last = found.contexts[-1]  # set aside: to be looked at, not tested
+    assert last.kind == "silent"
+    assert sorted([*joined, *last.pairs]) == list(range(readings.n_pairs))
+    assert found.sets.n_sets == len(found.contexts) - 2
 
 
 def test_topics_recover_planted_subjects() -> None:
@@ -98,3 +103,30 @@ def test_too_few_pairs_give_no_topics_instead_of_tiny_ones() -> None:
     _, _, found = _world(120, 20)
     assert not [c for c in found.contexts if c.kind == "topic"]
     assert (found.topic == -1).all()
+
+
+def test_a_prompt_that_many_pairs_share_counts_once_in_a_prompt_concept() -> None:
+    """20 pairs to each of 60 prompts: the top 50 prompts are taken with all their pairs, not 50 pairs."""
+    readings = make_readings(1200, 60)
+    prompt = (np.arange(1200) // 20 * 20).astype(np.int64)
+    indptr = readings.prompts.indptr
+    at = [np.arange(indptr[i], indptr[i + 1]) for i in prompt]
+    rows = np.concatenate(at)
+    old = readings.prompts
+    values = {f.name: getattr(old.values, f.name)[rows] for f in dataclasses.fields(old.values)}
+    ends = np.cumsum([len(a) for a in at])
+    shared = dataclasses.replace(
+        old,
+        indptr=np.concatenate([[0], ends]).astype(np.int64),
+        latent=old.latent[rows],
+        values=dataclasses.replace(old.values, **values),
+    )
+    group = (np.arange(1200) // 20).astype(np.int32)
+    pairs = dataclasses.replace(readings.pairs, group=group)
+    sets, _ = prompt_concepts(dataclasses.replace(readings, prompts=shared, pairs=pairs), SETTINGS)
+    assert sets
+    for found in sets:
+        held = np.unique(group[found])
+        assert len(held) <= 50
+        assert len(found) == 20 * len(held)
+    assert max(len(np.unique(group[found])) for found in sets) > 15
