@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from engine.compiler.compare import PlanDifference
     from engine.compiler.export import ExportReport
     from engine.compiler.records import Plan
+    from engine.compiler.rows import PairRows
     from engine.compiler.transferred import TransferReport
     from engine.compiler.verbs import CompileResult
-    from engine.ingest.run import SourcePreview, SourceSpec
+    from engine.ingest.run import IngestReport, Mix, SourcePreview, SourceSpec
     from engine.job_watch import Work
     from engine.pipeline.audit import AuditReport, ReportLine
-    from engine.pipeline.checks import NamedDecomposition
+    from engine.pipeline.coverage import CoverageMeter
     from engine.pipeline.garbage import Garbage
+    from engine.pipeline.mix import MixChange, MixRow
     from engine.pipeline.outcome import NamedOutcome
     from engine.pipeline.prepare import Examined
     from engine.pipeline.shape import CompileOptions, Decisions
@@ -293,6 +295,20 @@ class Project:
         from engine.pipeline.shape import plan_file
 
         return plan_file(self.paths, rules, self.decisions(), self.settings.rules, control=control)
+
+    def rows_touched(self, rules: Path, statements: Sequence[str], limit: int = 20) -> "PairRows":
+        """Pairs that all of these statements of a rule file touch, and what becomes of them."""
+        from engine.pipeline.shape import rows_touched
+
+        return rows_touched(
+            self.paths, rules, self.decisions(), self.settings.rules, statements=statements, limit=limit
+        )
+
+    def rows_matching(self, condition: str, limit: int = 20) -> "PairRows":
+        """Input pairs for which a condition in the language of rules holds."""
+        from engine.pipeline.shape import rows_matching
+
+        return rows_matching(self.paths, condition, self.decisions(), limit=limit)
 
     def compile(
         self, rules: Path, options: "CompileOptions | None" = None, *, progress: Progress | None = None

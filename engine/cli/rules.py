@@ -89,6 +89,23 @@ def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: b
         sys.exit(_FAILED)
 
 
+@rules_group.command("find")
+@project_argument
+@click.argument("condition", metavar="CONDITION")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Pairs to list.")
+@output_options
+def find_command(project: Path, condition: str, limit: int, plain: bool, as_json: bool) -> None:
+    """Pairs that a `where` would select, before it stands in a file.
+
+    For example: prosect rules find audit 'delta(@bold) > 0 and source == "forum"'
+    """
+    from engine.api import Project
+    from engine.cli.rows import show_pairs
+
+    with Project(project) as opened:
+        show_pairs(opened.rows_matching(condition, limit), plain=plain, as_json=as_json)
+
+
 @rules_group.command("from-verdicts")
 @project_argument
 @click.option(

@@ -9,6 +9,7 @@ import click
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
+from engine.cli.rows import show_pairs
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Plan
@@ -22,6 +23,16 @@ _SHOWN = 12
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
 @click.option("--all", "show_all", is_flag=True, help="Every concept, not only those that move most.")
+@click.option(
+    "--rows",
+    "statements",
+    multiple=True,
+    metavar="NAME",
+    help="Instead, the pairs that statement NAME touches; given twice, those that both touch.",
+)
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Pairs to list with --rows."
+)
 @set_option
 @output_options
 def plan_command(
@@ -29,6 +40,8 @@ def plan_command(
     rules: Path,
     control: bool,
     show_all: bool,
+    statements: tuple[str, ...],
+    limit: int,
     assignments: tuple[str, ...],
     plain: bool,
     as_json: bool,
@@ -39,7 +52,12 @@ def plan_command(
     """
     from engine.api import Project
 
+    if statements and control:
+        raise click.UsageError("--rows lists what a statement touches; a control plan deals it out at random")
     with Project(project, overrides=parse_assignments(assignments)) as opened:
+        if statements:
+            show_pairs(opened.rows_touched(rules, statements, limit), plain=plain, as_json=as_json)
+            return
         plan = opened.plan(rules, control=control)
     if as_json:
         write_json(plan.as_dict())

@@ -4,29 +4,21 @@
 ``export`` are used as they are; here are the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine.compiler.emit import CompiledDataset, compile_plan
-from engine.compiler.evaluation import Request, evaluate
 from engine.compiler.lock import drift_of, read_lock, write_lock
 from engine.compiler.plan import catalogue_of, make_plan
-from engine.compiler.records import Expectation, Plan, VerdictNote
+from engine.compiler.records import Plan, VerdictNote
 from engine.errors import RuleError
 from engine.progress import Progress
-from engine.rules.catalogue import Catalogue, Type
-from engine.rules.check import Checker
 from engine.rules.check_file import diagnose
-from engine.rules.diagnostics import Diagnostic, RuleFileError
+from engine.rules.diagnostics import Diagnostic
 from engine.rules.format import format_text
 from engine.rules.lexer import Kind, lex
-from engine.rules.naming import Names, Unresolved
-from engine.rules.statements import ACTIONS, VERBS, parse, parse_condition
-from engine.rules.terms import Term
+from engine.rules.statements import ACTIONS, VERBS, parse
 from engine.settings import RulesSettings
 from engine.store.connection import Store
 
@@ -69,38 +61,6 @@ def check_text(
     if store is None:
         return parse(text).diagnostics
     return diagnose(text, catalogue_of(store, names))
-
-
-@dataclass(frozen=True, slots=True)
-class FileTest:
-    """Result of the ``expect`` lines of one file."""
-
-    file_name: str
-    expectations: tuple[Expectation, ...]
-    layout_is_canonical: bool
-
-    @property
-    def is_passing(self) -> bool:
-        """True when every expectation holds."""
-        return all(e.holds for e in self.expectations)
-
-
-def run_expectations(
-    store: Store,
-    path: Path,
-    *,
-    verdicts: Sequence[VerdictNote] = (),
-    settings: RulesSettings | None = None,
-    names: Mapping[str, str] | None = None,
-) -> FileTest:
-    """Plan a file and report its ``expect`` lines; writes nothing.
-
-    Raises:
-        RuleError, CompileError: the file has errors or cannot be planned.
-    """
-    text = read_rules(path)
-    plan = make_plan(store, text, file_name=path.name, verdicts=verdicts, settings=settings, names=names)
-    return FileTest(path.name, plan.expectations, format_text(text, path.name) == text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,44 +133,6 @@ def compile_file(store: Store, request: CompileRequest, progress: Progress | Non
     if not request.locked and not request.control and old != plan.lock:
         write_lock(lock_path, plan.lock)
     return CompileResult(plan, dataset, lock_path, drift)
-
-
-def check_condition(text: str, catalogue: Catalogue) -> tuple[Term | None, tuple[Diagnostic, ...]]:
-    """A filter prompt's expression, checked; the term is None when there are errors."""
-    node, problems = parse_condition(text)
-    if node is None or problems:
-        return None, problems
-    names = Names(catalogue)
-    try:
-        return Checker(catalogue, names).typed(node, Type.TRUTH), tuple(names.warnings)
-    except Unresolved as error:
-        return None, (error.diagnostic,)
-
-
-def matching_pairs(store: Store, text: str, names: Mapping[str, str] | None = None) -> NDArray[np.int64]:
-    """Numbers of the input pairs for which a condition holds: the filter prompt, in the language of rules.
-
-    Raises:
-        RuleFileError: the condition has errors.
-    """
-    term, problems = check_condition(text, catalogue_of(store, names))
-    if term is None:
-        raise RuleFileError(problems, text, "filter")
-    evaluation = evaluate(store, (), Request(truths=(term,)))
-    return evaluation.pair[evaluation.truths[term]]
-
-
-def pairs_touched(plan: Plan, *statements: str) -> NDArray[np.int64]:
-    """Numbers of the pairs that all of these statements touch: the rows behind a count, overlap or finding.
-
-    Raises:
-        RuleError: the plan has no such statement.
-    """
-    unknown = [s for s in statements if s not in plan.fates.touched]
-    if unknown or not statements:
-        known = ", ".join(sorted(plan.fates.touched))
-        raise RuleError(f"the plan has no statement {', '.join(unknown)}", hint=f"it has {known}")
-    return np.nonzero(np.logical_and.reduce([plan.fates.touched[s] for s in statements]))[0]
 
 
 @dataclass(frozen=True, slots=True)

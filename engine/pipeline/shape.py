@@ -1,6 +1,6 @@
 """From a rule file to a plan and to a shaped dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
 
     from engine.compiler.compare import PlanDifference
     from engine.compiler.records import Plan
+    from engine.compiler.rows import PairRows
     from engine.compiler.verbs import CompileResult
     from engine.rules.diagnostics import Diagnostic
-
-
-@dataclass(frozen=True, slots=True)
-class RuleText:
-    """A rule file as text with the name that messages use."""
-
-    text: str
-    file_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +48,17 @@ class CompileOptions:
     allow_failing: bool = False
 
 
-def plan_rules(
-    store: Store, rules: RuleText, decisions: Decisions, settings: RulesSettings, *, control: bool = False
+def _plan(
+    store: Store, rules: Path, decisions: Decisions, settings: RulesSettings, *, control: bool = False
 ) -> "Plan":
-    """Resolve rule text against an open index."""
+    """Resolve a rule file against an open index."""
     from engine.compiler.plan import make_plan
+    from engine.compiler.verbs import read_rules
 
     return make_plan(
         store,
-        rules.text,
-        file_name=rules.file_name,
+        read_rules(rules),
+        file_name=rules.name,
         verdicts=notes_of(decisions.verdicts, decisions.entries),
         settings=settings,
         names=decisions.names,
@@ -76,11 +70,32 @@ def plan_file(
     paths: ProjectPaths, rules: Path, decisions: Decisions, settings: RulesSettings, *, control: bool = False
 ) -> "Plan":
     """Resolve a rule file against the project's index."""
-    from engine.compiler.verbs import read_rules
-
-    text = RuleText(read_rules(rules), rules.name)
     with open_index(paths) as store:
-        return plan_rules(store, text, decisions, settings, control=control)
+        return _plan(store, rules, decisions, settings, control=control)
+
+
+def rows_touched(
+    paths: ProjectPaths,
+    rules: Path,
+    decisions: Decisions,
+    settings: RulesSettings,
+    *,
+    statements: Sequence[str],
+    limit: int,
+) -> "PairRows":
+    """Pairs that all of these statements of a rule file touch."""
+    from engine.compiler.rows import touched_rows
+
+    with open_index(paths) as store:
+        return touched_rows(store, _plan(store, rules, decisions, settings), statements, limit)
+
+
+def rows_matching(paths: ProjectPaths, condition: str, decisions: Decisions, *, limit: int) -> "PairRows":
+    """Input pairs for which a condition in the language of rules holds."""
+    from engine.compiler.rows import condition_rows
+
+    with open_index(paths) as store:
+        return condition_rows(store, condition, decisions.names, limit)
 
 
 def compile_rules(
@@ -133,13 +148,9 @@ def compare(
 ) -> "PlanDifference":
     """What changes between two rule files."""
     from engine.compiler.compare import compare_plans
-    from engine.compiler.verbs import read_rules
 
     with open_index(paths) as store:
-        plans = [
-            plan_rules(store, RuleText(read_rules(path), path.name), decisions, settings)
-            for path in (first, second)
-        ]
+        plans = [_plan(store, path, decisions, settings) for path in (first, second)]
     return compare_plans(*plans)
 
 

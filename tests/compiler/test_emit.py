@@ -12,15 +12,13 @@ from engine.compiler.emit import compile_plan
 from engine.compiler.from_verdicts import rules_from_verdicts
 from engine.compiler.plan import catalogue_of, make_plan
 from engine.compiler.records import VerdictNote
+from engine.compiler.rows import condition_rows, touched_rows
 from engine.compiler.verbs import (
     CompileRequest,
     check_text,
     compile_file,
     format_file,
     highlight,
-    matching_pairs,
-    pairs_touched,
-    run_expectations,
 )
 from engine.errors import CompileError, RuleError
 from engine.manifest import hash_file
@@ -201,18 +199,21 @@ def test_the_small_verbs_work_on_files(store: Store, tmp_path: Path) -> None:
     assert format_file(path, check_only=True)
     assert format_file(path)
     assert not format_file(path)
-    assert run_expectations(store, path).is_passing
     assert check_text("prosect rules 1\nfilp\n", None)[0].code == "R101"
     assert check_text("prosect rules 1\ndrop where @z > 1\n", store)[0].code == "R201"
     with pytest.raises(RuleError, match="cannot be read"):
         format_file(tmp_path / "missing.rules")
 
 
-def test_a_filter_prompt_speaks_the_same_language(world: World, store: Store) -> None:
-    found = matching_pairs(store, 'source == "alpha" and delta(@"concept 1") > 0')
-    assert set(found.tolist()) <= {i for i, r in enumerate(world.pair_rows) if r["source"] == "alpha"}
+def test_a_condition_on_its_own_speaks_the_same_language(world: World, store: Store) -> None:
+    found = condition_rows(store, 'source == "alpha" and delta(@"concept 1") > 0', None, 5)
+    assert found.n_pairs > 5
+    assert [r.source for r in found.rows] == ["alpha"] * 5
+    assert found.rows[0].chosen == world.pair_rows[found.rows[0].pair]["chosen"][0]["content"]
     with pytest.raises(RuleFileError):
-        matching_pairs(store, "source == 3")
+        condition_rows(store, "source == 3", None, 5)
+    with pytest.raises(RuleFileError):
+        condition_rows(store, "source ==", None, 5)
 
 
 def test_highlighting_covers_every_word() -> None:
@@ -226,6 +227,10 @@ def test_highlighting_covers_every_word() -> None:
 def test_the_rows_behind_a_count_can_be_opened(store: Store) -> None:
     plan = make_plan(store, RULES)
     overlap = next(o for o in plan.overlaps if {o.first, o.second} == {"less", "wrong"})
-    assert len(pairs_touched(plan, "less", "wrong")) == overlap.n_pairs
-    with pytest.raises(RuleError, match="no statement nope"):
-        pairs_touched(plan, "nope")
+    found = touched_rows(store, plan, ("less", "wrong"), limit=3)
+    assert found.n_pairs == overlap.n_pairs
+    assert all({"less", "wrong"} <= set(r.rules) for r in found.rows)
+    assert [r.weight for r in found.rows] == [plan.fates.weight[r.pair] for r in found.rows]
+    with pytest.raises(RuleError, match="no statement `wrogn`") as error:
+        touched_rows(store, plan, ("wrogn",), 3)
+    assert error.value.hint == "did you mean `wrong`?"
