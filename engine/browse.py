@@ -9,8 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
@@ -26,9 +25,11 @@ from engine.store.carry import Match, best_match, hypothesis_id
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find
-from engine.store.pages import QuerySlot, Selection, TableCursor, mirror, update_mirror
+from engine.store.mirror import mirror, update_mirror
+from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
 from engine.strips import Strips
+from engine.undertakings import Undertakings
 from engine.views import (
     ConceptDetail,
     ContextDetail,
@@ -42,12 +43,6 @@ from engine.views import (
     VerdictView,
 )
 
-if TYPE_CHECKING:
-    from engine.drafts import RuleDrafts
-    from engine.job_watch import Work
-    from engine.rule_views import PairFate, PlanPreview, RuleText
-    from engine.run_views import RunDetail, RunRow
-
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
     "summary", "snapshot", "known", *_KINDS, *(f"{k} brief" for k in _KINDS),
@@ -56,26 +51,27 @@ SLOTS = (
 """Purposes: a newer question interrupts an older one of the same purpose only."""
 
 
-class Browser:
+MEMORY = "96MB"
+"""What an index may keep in memory while people look at it; reviewing is no slower with more."""
+
+
+class Browser(Undertakings):
     """A project as people review it."""
 
     def __init__(
         self, paths: ProjectPaths, settings: ReviewSettings | None = None, rules: RulesSettings | None = None
     ) -> None:
-        self.paths = paths
+        super().__init__(paths, rules)
         self._lock = threading.RLock()
         self._stores: list[Store] = []
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
-        self._rules = rules
-        self._drafts: RuleDrafts | None = None
-        self._work: Work | None = None
         self.strips = Strips(paths)  # texts token by token, asked for without waiting
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:
-        store = Store(self.paths.index(published.index_hash))
+        store = Store(self.paths.index(published.index_hash), memory_limit=MEMORY)
         with self._lock:
             self._stores.append(store)
             self._store = store
@@ -108,8 +104,7 @@ class Browser:
     def close(self) -> None:
         """Let go of the index. Nothing may be asked any more."""
         self.interrupt()
-        if self._drafts is not None:
-            self._drafts.close()
+        self.put_away()
         self.strips.close()
         for store in self._stores:  # those of older indexes stayed open for their cursors
             store.close()
@@ -188,7 +183,7 @@ class Browser:
         return self.concept(found) if isinstance(found, str) else self.pair(found)
 
     def _slot(self, name: str, is_brief: bool) -> QuerySlot:
-        return self._slots[f"{name} brief" if is_brief else name]
+        return self._slots[f"{name} brief" if is_brief else name].question()
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -286,75 +281,6 @@ class Browser:
                 return False
             self._mirror()
             return True
-
-    # -- rules ------------------------------------------------------------------------------------------
-
-    @property
-    def drafts(self) -> "RuleDrafts":
-        """Rule files; nobody waits for their module who only looks."""
-        with self._lock:
-            if self._drafts is None:
-                from engine.drafts import RuleDrafts
-
-                self._drafts = RuleDrafts(self.paths, self._rules)
-            return self._drafts
-
-    def rule_files(self) -> tuple[str, ...]:
-        """Names of the rule files."""
-        return self.drafts.names()
-
-    def read_rules(self, name: str) -> "RuleText":
-        """A rule file, or the beginnings of a new one."""
-        return self.drafts.read(name)
-
-    def save_rules(self, name: str, text: str, stamp: str) -> "RuleText":
-        """Save a rule file unless it changed elsewhere."""
-        return self.drafts.save(name, text, stamp)
-
-    def rules_path(self, name: str) -> Path:
-        """Where a rule file lies."""
-        return self.drafts.path(name)
-
-    def plan_preview(self, text: str) -> "PlanPreview":
-        """What a rule text would do, with the verdicts and names as they stand."""
-        return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
-
-    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
-        """What a rule text does to one pair; None while the text has errors."""
-        return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair)
-
-    def missing_rules(self, text: str) -> tuple[str, ...]:
-        """Statements for suppress and amplify verdicts that a rule text does not carry out."""
-        return self.drafts.missing(text, tuple(self.verdicts().values()), self.names())
-
-    # -- runs -------------------------------------------------------------------------------------------
-
-    def runs(self) -> "tuple[RunRow, ...]":
-        """Training runs, the latest first."""
-        from engine.run_watch import list_runs
-
-        return list_runs(self.paths)
-
-    def run(self, ident: str) -> "RunDetail":
-        """One run with its curves, events and outcome."""
-        from engine.run_watch import read_run
-
-        return read_run(self.paths, ident)
-
-    def stop_run(self, ident: str) -> None:
-        """Ask a run to save and stop at its next step."""
-        from engine.run_watch import ask_to_stop
-
-        ask_to_stop(self.paths, ident)
-
-    @property
-    def work(self) -> "Work":
-        """Long jobs of the project: audits, compilations, training; starting and stopping them."""
-        if self._work is None:
-            from engine.job_watch import Work
-
-            self._work = Work(self.paths)
-        return self._work
 
     def _after(self, change: JournalChange) -> JournalChange:
         if change.names_changed:

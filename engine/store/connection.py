@@ -4,8 +4,10 @@ DuckDB lets any number of processes read a file that nobody writes. An index is 
 published, so readers need no locks. Every query runs on its own cursor, which another thread may interrupt.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,10 +28,26 @@ class Store:
     scratch tables can be made beside it (``CREATE TABLE memory.main.name``).
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None, memory_limit: str | None = None) -> None:
+        """Open an index.
+
+        Args:
+            path: the file.
+            threads: of a query; None: one a core.
+            memory_limit: for cached blocks and for sorting, such as ``128MB``; what a sort needs beyond it
+                goes to a temporary folder. None: most of the machine's memory.
+
+        Raises:
+            StoreError: no such file, no index, or one of another schema.
+        """
         if not path.exists():
             raise StoreError(f"there is no index at {path}", hint="run `prosect audit` first")
         config: dict[str, Any] = {"threads": threads} if threads else {}
+        if memory_limit:
+            config |= {
+                "memory_limit": memory_limit,
+                "temp_directory": f"{gettempdir()}/prosect-{os.getpid()}",
+            }
         try:
             self._connection = database.connect(":memory:", config=config)
             quoted = str(path).replace("'", "''")
@@ -39,6 +57,9 @@ class Store:
                 f"{path} cannot be opened: {first_line(error)}", hint="rebuild it with `prosect audit`"
             ) from error
         self.path = path
+        self._is_limited = memory_limit is not None
+        self.sizes: dict[str, tuple[int, bool]] = {}
+        """Of tables whose size was asked for: rows, and whether their keys are 0, 1, 2 …"""
         self._check_version()
 
     def _check_version(self) -> None:
@@ -55,6 +76,16 @@ class Store:
                 f" (schema {found}, this one reads {SCHEMA_VERSION})",
                 hint="update prosect" if found > SCHEMA_VERSION else "rebuild it with `prosect audit`",
             )
+
+    def lift_limit(self) -> bool:
+        """Allow as much memory as the machine has for good, for a query that cannot do with less; False when
+        there was no limit.
+        """
+        if not self._is_limited:
+            return False
+        self._is_limited = False
+        self._connection.execute("RESET GLOBAL memory_limit")
+        return True
 
     def cursor(self) -> database.DuckDBPyConnection:
         """A cursor of its own for one thread; call ``interrupt()`` on it from another to cancel."""

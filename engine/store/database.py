@@ -4,6 +4,6 @@ The Python package around it adds relations and user-defined functions, which on
 takes three times as long to import as the module: longer than the first rows of an index take to come.
 """
 
-from _duckdb import DuckDBPyConnection, Error, InterruptException, connect
+from _duckdb import DuckDBPyConnection, Error, InterruptException, OutOfMemoryException, connect
 
-__all__ = ["DuckDBPyConnection", "Error", "InterruptException", "connect"]
+__all__ = ["DuckDBPyConnection", "Error", "InterruptException", "OutOfMemoryException", "connect"]

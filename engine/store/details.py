@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import StoreError
 from engine.store.connection import Store
 from engine.store.pages import QuerySlot
-from engine.store.snippets import top_pairs
+from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
 from engine.views import (
     ConceptDetail,
     ContextConcept,
@@ -112,7 +112,7 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         by_source=() if is_brief else _by_source(slot, number),
         differs=evidence_of(slot, number, where="h.context > 0"),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
-        top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents]),
+        top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents], N_BRIEF if is_brief else N_TOP),
     )
 
 
@@ -130,10 +130,9 @@ def evidence_of(slot: QuerySlot, concept: int, *, where: str) -> tuple[Evidence,
 def _dose(slot: QuerySlot, concept: int) -> tuple[DoseBin, ...]:
     """Equal-width bins over the scores that are > 0 (columns: all scores) of labelled pairs' responses."""
     rows = slot.run(
-        "WITH s AS (SELECT s.chosen AS score, 1 AS side FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
-        " WHERE s.concept = $c AND p.label = 'chosen' UNION ALL"
-        " SELECT s.rejected, 0 FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
-        " WHERE s.concept = $c AND p.label = 'chosen'),"
+        "WITH m AS MATERIALIZED (SELECT s.chosen, s.rejected FROM concept_scores s"
+        " JOIN pairs p ON p.pair = s.pair WHERE s.concept = $c AND p.label = 'chosen'),"
+        " s AS (SELECT chosen AS score, 1 AS side FROM m UNION ALL SELECT rejected, 0 FROM m),"
         " k AS (SELECT * FROM s WHERE score <> 0),"
         " r AS (SELECT min(score) AS low, max(score) AS high FROM k),"
         " b AS (SELECT CASE WHEN r.high > r.low THEN"

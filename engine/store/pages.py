@@ -1,13 +1,13 @@
 """Paging through a grid of any length: orderings as in-memory tables, pages by row number, all cancellable.
 
 ``ORDER BY … OFFSET n`` costs a sort per page. An ordering is therefore made once per filter and sort
-(90 ms for a million rows) as ``memory.main.order_<k>(rn, key)``, and a page is a join on a range of ``rn``.
+(60 ms for a million rows) as ``memory.main.order_<k>(key)``, whose row ids are the places of the keys, and a
+page is a join on a range of them. Where all rows are wanted by key, the key is the place.
 A slot runs one query at a time: a newer one interrupts the older, whose caller gets ``Cancelled``.
 """
 
 import itertools
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,15 @@ from engine.views import ColumnKind, FacetCount, GridRow, SortKey
 
 MAX_FETCH = 5_000
 """Rows per query: fetching a million at once holds the interpreter lock for 80 ms."""
+FIRST_WINDOW = 1024
+"""Rows among which the next undecided one is looked for first; every further window is four times as long."""
+SORTED_CHARS = 48
+"""Texts are ordered by this many first characters: whole prompts would have to be copied to be sorted."""
 _numbers = itertools.count()
 
 
 class QuerySlot:
-    """One purpose, one running query. Starting a query interrupts the one before it."""
+    """One purpose, one running question. Starting one interrupts the one before it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -34,10 +38,11 @@ class QuerySlot:
 
     def interrupt(self) -> None:
         """Stop what runs; its caller gets ``Cancelled``."""
-        with self._lock:
-            self._generation += 1
-            if self._running is not None:
-                self._running.interrupt()
+        self._begin()
+
+    def question(self) -> "Question":
+        """Begin a question of several queries; the one before it gets ``Cancelled`` at its next query."""
+        return Question(self._store, self, self._begin())
 
     def run(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """All rows of a query (at most some thousands).
@@ -46,16 +51,25 @@ class QuerySlot:
             Cancelled: a newer query was started on this slot, or ``interrupt`` was called.
             StoreError: the database refused it.
         """
-        cursor = self._store.cursor()
+        return self._run(self._begin(), sql, parameters)
+
+    def _begin(self) -> int:
         with self._lock:
             self._generation += 1
-            mine = self._generation
             if self._running is not None:
                 self._running.interrupt()
+            return self._generation
+
+    def _run(self, mine: int, sql: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        cursor = self._store.cursor()
+        with self._lock:
+            if mine != self._generation:
+                cursor.close()
+                raise Cancelled("a newer query took over")
             self._running = cursor
         try:
             cursor.execute("SET enable_progress_bar = false")  # it would draw over the screen
-            rows = cursor.execute(sql, parameters).fetchall()
+            rows = self._fetch(cursor, sql, parameters)
         except database.InterruptException as error:
             raise Cancelled("a newer query took over") from error
         except database.Error as error:
@@ -69,6 +83,28 @@ class QuerySlot:
         if is_stale:
             raise Cancelled("a newer query took over")
         return rows
+
+    def _fetch(
+        self, cursor: database.DuckDBPyConnection, sql: str, parameters: Parameters
+    ) -> list[tuple[Any, ...]]:
+        try:
+            return cursor.execute(sql, parameters).fetchall()
+        except database.OutOfMemoryException:
+            if not self._store.lift_limit():
+                raise
+            return cursor.execute(sql, parameters).fetchall()
+
+
+class Question(QuerySlot):
+    """Queries of one purpose that stand or fall together: a newer question stops them all."""
+
+    def __init__(self, store: Store, slot: QuerySlot, generation: int) -> None:
+        super().__init__(store)
+        self._slot, self._mine = slot, generation
+
+    def run(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises ``Cancelled`` once a newer question was begun."""
+        return self._slot._run(self._mine, sql, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +130,15 @@ class TableCursor:
         self.selection = selection
         self._store = store
         self._grid = grid
-        self._order = f"memory.main.order_{next(_numbers)}"
+        self._table: str | None = f"memory.main.order_{next(_numbers)}"
         self._pages = QuerySlot(store)
         self._seeks = QuerySlot(store)
         self._condition = self._make_condition()
-        self._make_order(opening or self._pages)
-        self.n_rows = int(self._pages.run(f"SELECT count(*) FROM {self._order}")[0][0])
-        self.n_total = int(self._pages.run(f"SELECT count(*) FROM {grid.base}")[0][0])
+        self.n_total, is_dense = self._size()
+        if is_dense and self._is_by_key():
+            self._table, self.n_rows = None, self.n_total
+        else:
+            self.n_rows = self._make_order(opening or self._pages)
 
     def _make_condition(self) -> Condition:
         condition = parse_filter(self.selection.filter_text, self._grid.filter_columns())
@@ -113,7 +151,30 @@ class TableCursor:
             )
         return condition
 
-    def _make_order(self, slot: QuerySlot) -> None:
+    def _size(self) -> tuple[int, bool]:
+        """Rows of the whole grid, and whether its keys are 0, 1, 2 …: asked once per index."""
+        sizes, grid = self._store.sizes, self._grid
+        if grid.base not in sizes:
+            question = f"SELECT count(*), min({grid.key}), max({grid.key}) FROM {grid.base}"
+            n, low, high = self._pages.run(question)[0]
+            sizes[grid.base] = (int(n), not n or (low == 0 and high == n - 1))
+        return sizes[grid.base]
+
+    def _is_by_key(self) -> bool:
+        if self._condition.sql != "TRUE":
+            return False
+        by_key = {c.spec.name for c in self._grid.columns if c.sql == (f"t.{self._grid.key}",)}
+        keys = self.selection.sort or self._grid.default_sort
+        return keys[0].column in by_key and not keys[0].descending
+
+    @property
+    def _order(self) -> str:
+        """The ordering as a relation of (rn, key)."""
+        if self._table is None:
+            return f"(SELECT {self._grid.key} AS rn, {self._grid.key} AS key FROM {self._grid.base})"
+        return f"(SELECT rowid AS rn, key FROM {self._table})"
+
+    def _make_order(self, slot: QuerySlot) -> int:
         keys = self.selection.sort or self._grid.default_sort
         columns = {c.spec.name: c for c in self._grid.columns}
         for key in keys:
@@ -122,13 +183,12 @@ class TableCursor:
         terms = [_order_term(columns[k.column], descending=k.descending) for k in keys]
         used = self._condition.columns | {k.column for k in keys}
         source = self._grid.source(self._grid.aliases(frozenset(used)))
-        slot.run(
-            # A window without an order streams over the sorted rows: half the time of ordering inside it.
-            f"CREATE TABLE {self._order} AS SELECT row_number() OVER () - 1 AS rn, key FROM"
-            f" (SELECT t.{self._grid.key} AS key FROM {source} WHERE {self._condition.sql}"
-            f" ORDER BY {', '.join([*terms, 't.' + self._grid.key])})",
+        made = slot.run(
+            f"CREATE TABLE {self._table} AS SELECT t.{self._grid.key} AS key FROM {source}"
+            f" WHERE {self._condition.sql} ORDER BY {', '.join([*terms, 't.' + self._grid.key])}",
             self._condition.parameters,
         )
+        return int(made[0][0])
 
     def rows(self, first: int, n: int) -> tuple[GridRow, ...]:
         """Rows ``first … first + n − 1`` of the ordering, fewer at its end."""
@@ -154,25 +214,19 @@ class TableCursor:
         """The nearest row beyond ``after`` without a verdict; None when there is none on that side."""
         if "v" not in self._grid.joins:
             return None
-        grid = self._grid
-        source = grid.ordered(self._order, grid.aliases(frozenset(["verdict"])))
-        compare, pick = ("<", "max") if backwards else (">", "min")
-        found = self._seeks.run(
-            f"SELECT {pick}(o.rn) FROM {source} WHERE o.rn {compare} ? AND v.verdict IS NULL",
-            [after],
+        source = self._grid.ordered(self._order, self._grid.aliases(frozenset(["verdict"])))
+        question = (
+            f"SELECT {'max' if backwards else 'min'}(o.rn) FROM {source}"
+            " WHERE o.rn BETWEEN ? AND ? AND v.verdict IS NULL"
         )
-        return None if found[0][0] is None else int(found[0][0])
-
-    def search(self, text: str, after: int, *, backwards: bool = False) -> int | None:
-        """The nearest row beyond ``after`` that a filter text matches, None when there is none."""
-        condition = parse_filter(text, self._grid.filter_columns())
-        source = self._grid.ordered(self._order, self._grid.aliases(condition.columns))
-        compare, pick = ("<", "max") if backwards else (">", "min")
-        found = self._seeks.run(
-            f"SELECT {pick}(o.rn) FROM {source} WHERE o.rn {compare} ? AND {condition.sql}",
-            [after, *condition.parameters],
-        )
-        return None if found[0][0] is None else int(found[0][0])
+        edge, n = (after - 1 if backwards else after + 1), FIRST_WINDOW
+        while 0 <= edge < self.n_rows:
+            window = [edge - n + 1, edge] if backwards else [edge, edge + n - 1]
+            found = self._seeks.run(question, window)[0][0]
+            if found is not None:
+                return int(found)
+            edge, n = (edge - n if backwards else edge + n), n * 4
+        return None
 
     def facet(self, column: str, limit: int = 200) -> tuple[FacetCount, ...]:
         """Value counts of a column over the rows of this selection, most frequent first."""
@@ -197,52 +251,18 @@ class TableCursor:
     def close(self) -> None:
         """Free the ordering."""
         self.interrupt()
+        if self._table is None:
+            return
         try:
-            self._store.execute(f"DROP TABLE IF EXISTS {self._order}")
+            self._store.execute(f"DROP TABLE IF EXISTS {self._table}")
         except database.Error:
             return  # the store was closed before its cursors: nothing is left to free
-
-
-def mirror(store: Store, verdicts: Iterable[tuple[str, str]], names: Iterable[tuple[str, str]]) -> None:
-    """Copy the journal's state into the in-memory tables that filters and sorts join."""
-    cursor = store.cursor()
-    try:
-        cursor.execute("CREATE OR REPLACE TABLE memory.main.verdicts (target VARCHAR, verdict VARCHAR)")
-        cursor.execute("CREATE OR REPLACE TABLE memory.main.names (concept_id VARCHAR, name VARCHAR)")
-        for table, rows in (("verdicts", list(verdicts)), ("names", list(names))):
-            _insert(cursor, table, rows)
-    finally:
-        cursor.close()
-
-
-def update_mirror(store: Store, verdicts: Iterable[tuple[str, str | None]]) -> None:
-    """Change some targets' verdicts in the mirror; None removes."""
-    changes = list(verdicts)
-    cursor = store.cursor()
-    try:
-        cursor.execute("BEGIN")
-        cursor.execute(
-            "DELETE FROM memory.main.verdicts WHERE target IN (SELECT unnest(?::VARCHAR[]))",
-            [[target for target, _ in changes]],
-        )
-        _insert(cursor, "verdicts", [(t, v) for t, v in changes if v is not None])
-        cursor.execute("COMMIT")
-    finally:
-        cursor.close()
-
-
-def _insert(cursor: database.DuckDBPyConnection, table: str, rows: list[tuple[str, str]]) -> None:
-    if rows:
-        cursor.execute(
-            f"INSERT INTO memory.main.{table} SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
-            [[a for a, _ in rows], [b for _, b in rows]],
-        )
 
 
 def _order_term(column: GridColumn, *, descending: bool) -> str:
     sql = column.sql[len(column.sql) // 2]
     if column.spec.kind is ColumnKind.TEXT:
-        sql = f"lower({sql})"
+        sql = f"lower(left({sql}, {SORTED_CHARS}))"
     return f"{sql} {'DESC' if descending else 'ASC'} NULLS LAST"
 
 

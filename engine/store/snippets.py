@@ -10,22 +10,31 @@ from typing import Any
 from engine.store.pages import QuerySlot
 from engine.views import Snippet, TopPair
 
-N_TOP = 60
+N_TOP, N_BRIEF = 60, 24
+"""Pairs on a page, and beside a list."""
 SNIPPET_CHARS = 320
 
 
-def top_pairs(slot: QuerySlot, concept: int, latents: Sequence[int]) -> tuple[TopPair, ...]:
-    """Labelled pairs with the largest |chosen − rejected| score, largest first, at most 60."""
-    rows = slot.run(
-        "WITH s AS (SELECT pair, chosen, rejected FROM concept_scores WHERE concept = ?)"
-        " SELECT s.pair, p.pair_id, p.source, s.chosen, s.rejected, p.chosen_text, p.rejected_text,"
-        " p.chosen_tokens, p.rejected_tokens FROM s JOIN pairs p ON p.pair = s.pair WHERE p.label = 'chosen'"
+def top_pairs(slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_TOP) -> tuple[TopPair, ...]:
+    """Labelled pairs with the largest |chosen − rejected| score, largest first, at most ``n``."""
+    scores = slot.run(
+        "SELECT s.pair, s.chosen, s.rejected FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
+        " WHERE s.concept = ? AND p.label = 'chosen'"
         " ORDER BY abs(s.chosen - s.rejected) DESC, s.pair LIMIT ?",
-        [concept, N_TOP],
+        [concept, n],
     )
+    # Texts are read only now that it is known of which pairs: a frequent concept has a third of all.
+    texts = slot.run(
+        "SELECT p.pair, p.pair_id, p.source, p.chosen_text, p.rejected_text,"
+        " p.chosen_tokens, p.rejected_tokens"
+        " FROM (SELECT unnest(?::UINTEGER[]) AS pair) k JOIN pairs p ON p.pair = k.pair",
+        [[int(r[0]) for r in scores]],
+    )
+    by_pair = {int(r[0]): r[1:] for r in texts}
+    rows = [(*row, *by_pair[int(row[0])]) for row in scores]
     peaks = _peaks(slot, [int(r[0]) for r in rows], latents)
     found = []
-    for pair, pair_id, source, chosen, rejected, chosen_text, rejected_text, n_chosen, n_rejected in rows:
+    for pair, chosen, rejected, pair_id, source, chosen_text, rejected_text, n_chosen, n_rejected in rows:
         chosen_peak, rejected_peak = peaks.get(int(pair), (None, None))
         found.append(
             TopPair(
