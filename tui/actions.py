@@ -78,7 +78,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("everywhere", "e", GRID, "", "hypotheses: all, everywhere only, inside contexts only"),
     _a("select", "space", GRID, "", "select this row and move on"),
     _a("select-range", "V", GRID, "", "start a range; again ends it"),
-    _a("zoom", "z", GRID, "", "hide or show the detail beside the list"),
+    _a("zoom", "z", GLOBAL, "", "hide or show the pane beside or below"),
     # Pages
     _a("page-next", "j  down", PAGE, "", "next place, or scroll"),
     _a("page-previous", "k  up", PAGE, "", "previous place, or scroll"),

@@ -71,6 +71,8 @@ def take(desk: "Desk", answer: Answer) -> None:
         if value:
             desk.say(value)
         desk.doing.ask_work()
+    elif purpose == "yank":
+        desk.doing.yanked(*value)
     elif purpose == "strip":
         desk.doing.stripped(*value)
     elif purpose == "fate":

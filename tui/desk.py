@@ -1,6 +1,8 @@
 """The one screen: places, history, answers. Keys become actions here; ``tui/doing.py`` carries them out."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -20,7 +22,7 @@ from tui.lines import Line, PaneLine
 from tui.places import Place
 from tui.review import Reviewer
 from tui.rows import Opened, Wish
-from tui.session import Answer, ProjectLike, Session
+from tui.session import Answer, ProjectLike, Session, defect
 from tui.tables import TableControl
 from tui.theme import Palette
 from tui.views.pair import PairOptions
@@ -117,11 +119,14 @@ class Desk(Screen[None]):
     def on_mount(self) -> None:
         """Ask for the first rows before anything else."""
         self.show(self.place)
+        self.call_after_refresh(self._ask_rest)
+        self.set_interval(WATCH_S, self._watch)
+
+    def _ask_rest(self) -> None:
         self.session.ask("verdicts", self.session.project.verdicts)
         self.session.ask("summary", self.session.project.summary)
         self.ask_coverage()
         self.doing.ask_work()
-        self.set_interval(WATCH_S, self._watch)
 
     def _watch(self) -> None:
         project = self.session.project
@@ -261,8 +266,17 @@ class Desk(Screen[None]):
     def on_answered(self, message: Answered) -> None:
         """Take an answer over, unless a newer question has overtaken it."""
         if self.session.is_current(message.answer):
-            answers.take(self, message.answer)
-            self.keyboard.take_keys()
+            with self.guarded():
+                answers.take(self, message.answer)
+                self.keyboard.take_keys()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Say a defect instead of ending: what was decided is on disk, and the review can go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the last place before the whole workstation goes
+            self.complain(defect(error))
 
     def on_grid_view_pages_wanted(self, message: GridView.PagesWanted) -> None:
         """A grid misses rows."""
@@ -289,7 +303,8 @@ class Desk(Screen[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Every key comes here."""
-        self.keyboard.press(event)
+        with self.guarded():
+            self.keyboard.press(event)
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasted text."""

@@ -60,6 +60,7 @@ class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
             change=lambda text: self.later(lambda: control.filter_by(text.strip())),
             cancel=give_up,
             complete=self._complete_column,
+            hint=self._hint_column,
         )  # fmt: skip
 
     def _complete_column(self, text: str) -> str | None:
@@ -70,6 +71,16 @@ class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
             return None
         mark = word[: len(word) - len(bare)]
         return f"{head} {mark}{names[0]}:".lstrip() if head else f"{mark}{names[0]}:"
+
+    def _hint_column(self, text: str) -> str:
+        word = text.rpartition(" ")[2].lstrip("!")
+        columns = self.desk.table.grid.spec.columns
+        if not text:
+            return "words, column:text, column>number, !term; tab completes columns"
+        name = next((word[: word.index(c)] for c in ":=<>" if c in word), "")
+        if name:
+            return next((f"{c.name}: {c.help}" for c in columns if c.name == name), f"no column {name}")
+        return "  ".join(c.name for c in columns if word and c.name.startswith(word))
 
     def do_sort(self, argument: str | None = None) -> None:
         """Sort."""
@@ -213,7 +224,27 @@ class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
             word, _, rest = text.strip().partition(" ")
             self.command(word, rest.strip())
 
-        self.ask_line("command", ":", done, complete=_complete_command)
+        self.ask_line("command", ":", done, complete=self._complete_command, hint=self._hint_command)
+
+    def _known_commands(self, text: str) -> list[act.Action]:
+        """Commands of this place that begin so."""
+        scopes = self.desk.keyboard.scopes
+        return [a for a in act.ACTIONS if a.scope in scopes and a.ident.startswith(text)]
+
+    def _complete_command(self, text: str) -> str | None:
+        found = self._known_commands(text)
+        return found[0].ident + " " if found else None
+
+    def _hint_command(self, text: str) -> str:
+        word, _, rest = text.partition(" ")
+        found = self._known_commands(word)
+        if len(found) == 1 or rest or word in {a.ident for a in found}:
+            return (
+                "  ".join(x for x in (found[0].argument if not rest else "", found[0].help) if x)
+                if found
+                else ""
+            )
+        return "  ".join(a.ident for a in found) if word else "tab completes, up and down recall"
 
     def command(self, word: str, rest: str) -> None:
         """Run what was typed after ``:``."""
@@ -232,11 +263,6 @@ class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
             self.desk.say(f"{ident} does not work here", "warn")
             return
         self.run(ident, argument=rest or None)
-
-
-def _complete_command(text: str) -> str | None:
-    found = [a.ident for a in act.ACTIONS if a.ident.startswith(text)]
-    return found[0] + " " if found else None
 
 
 def _is_number(value: str) -> bool:

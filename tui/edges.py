@@ -79,6 +79,8 @@ def _page_where(desk: "Desk") -> Line:
         spans.append(
             (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
         )
+    elif place.view in ("run", "job"):
+        spans.append((f"  {place.ident}", "text"))
     elif place.view in ("rules", "plan"):
         state = "saved" if desk.doing.rule_name else "working…"
         spans.append((f"  {one_line(desk.doing.rule_name, 60)}.rules", "text"))

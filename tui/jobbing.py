@@ -5,6 +5,7 @@ A job started here is a process of its own: quitting, a lost connection or a kil
 
 import shlex
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from engine.job_views import JobDetail, JobRow, JobState, ShapedRow, TrainingCost
@@ -243,11 +244,10 @@ class Jobbing:
         desk, work = self.desk, self._work
         if work is None:
             return
-        steps = f"{cost.n_steps:,} steps"
-        for word, following in zip(options, [*options[1:], ""], strict=True):
-            if word == "--steps" and following.isdigit():
-                steps = f"{int(following):,} steps"
-        model = options[options.index("--model") + 1] if "--model" in options[:-1] else cost.model
+        given = dict(pairwise(options))
+        asked = given.get("--steps", "")
+        steps = f"{int(asked) if asked.isdigit() else cost.n_steps:,} steps"
+        model = given.get("--model", cost.model)
         self.confirm(
             f"train {model} on {cost.n_pairs:,} pairs, {steps} of {cost.batch_pairs}, to runs/?",
             lambda: desk.session.write("started train", lambda: work.start_training(ident, options), ()),

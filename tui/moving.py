@@ -97,7 +97,7 @@ class Moving:
     def ask_line(
         self, kind: str, label: str, done: Callable[[str], None], *, text: str = "",
         change: Callable[[str], None] | None = None, cancel: Callable[[], None] | None = None,
-        complete: Callable[[str], str | None] | None = None,
+        complete: Callable[[str], str | None] | None = None, hint: Callable[[str], str] | None = None,
     ) -> None:  # fmt: skip
         """Let the person type a line; what was typed is remembered by kind."""
         history = self.desk.histories.setdefault(kind, [])
@@ -110,7 +110,14 @@ class Moving:
 
         self.desk.keyboard.ask_line(
             prompts.make(
-                label, remember, text=text, history=history, change=change, cancel=cancel, complete=complete
+                label,
+                remember,
+                text=text,
+                history=history,
+                change=change,
+                cancel=cancel,
+                complete=complete,
+                hint=hint,
             )
         )
 

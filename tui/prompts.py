@@ -22,6 +22,9 @@ def make(
     label: str, done: Callable[[str], None], *, text: str = "", history: Sequence[str] = (),
     change: Callable[[str], None] | None = None, cancel: Callable[[], None] | None = None,
     complete: Callable[[str], str | None] | None = None, is_list: bool = False,
+    hint: Callable[[str], str] | None = None,
 ) -> Prompt:  # fmt: skip
     """A prompt with its cursor at the end of ``text``."""
-    return Prompt(Typing(label, text, history=history, complete=complete), done, change, cancel, is_list)
+    return Prompt(
+        Typing(label, text, history=history, complete=complete, hint=hint), done, change, cancel, is_list
+    )

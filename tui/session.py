@@ -7,10 +7,12 @@ order of the keys.
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from engine.errors import Cancelled, ProsectError
@@ -127,8 +129,18 @@ MAX_TRIES = 5
 _log = logging.getLogger(__name__)
 
 
-def _defect(error: Exception) -> ProsectError:
-    return ProsectError(f"this should not happen: {type(error).__name__}: {error}", hint="please report it")
+def defect(error: Exception) -> ProsectError:
+    """Keep the traceback of an error that nobody expected in a file; what to say of it."""
+    import tempfile
+
+    path = Path(tempfile.gettempdir()) / f"prosect-{os.getpid()}.log"
+    if not _log.handlers:
+        _log.addHandler(logging.FileHandler(path, encoding="utf-8"))
+        _log.propagate = False  # the screen is no place for tracebacks
+    _log.error("a defect", exc_info=error)
+    return ProsectError(
+        f"this should not happen: {type(error).__name__}: {error}", hint=f"please report it with {path}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +243,7 @@ class Session:
             return Answer(purpose, generation, None, error, keys)
         except Exception as error:  # noqa: BLE001 - see below
             # Where a worker meets the engine: a defect in one answer must not take the review down.
-            _log.exception("%s failed", purpose)
-            return Answer(purpose, generation, None, _defect(error), keys)
+            return Answer(purpose, generation, None, defect(error), keys)
 
     def close(self) -> None:
         """Finish the writes, drop the questions, let go of the project."""

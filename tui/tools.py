@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.errors import RuleError
 from engine.safe_text import one_line
 from tui import answers
+from tui.yank import yank
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -83,20 +84,17 @@ class Tools:
         if not text:
             self.desk.say(f"no {what} to copy here", "warn")
             return
-        if os.environ.get("TMUX") and (tmux := shutil.which("tmux")):
-            # With tmux's default settings an OSC 52 from inside is dropped; its own buffer always works.
-            done = subprocess.run(  # noqa: S603 - fixed arguments, the text goes to stdin
-                [tmux, "load-buffer", "-w", "-"],
-                input=text.encode(),
-                check=False,
-                capture_output=True,
-                timeout=5,
-            )
-            if done.returncode == 0:
-                self.desk.say(f"{what} copied to tmux: {one_line(text, 60)}")
-                return
-        self.desk.app.copy_to_clipboard(text)
-        self.desk.say(f"{what} sent to the terminal's clipboard: {one_line(text, 60)}")
+        desk = self.desk
+        # tmux and the file may be slow on a busy machine: nobody waits for them on the screen.
+        desk.session.ask("yank", lambda: (what, text, yank(text, self._to_terminal)), is_slow=True)
+
+    def _to_terminal(self, text: str) -> None:
+        app = self.desk.app
+        app.call_from_thread(app.copy_to_clipboard, text)
+
+    def yanked(self, what: str, text: str, places: str) -> None:
+        """It is copied."""
+        self.desk.say(f"{what} copied to {places}: {one_line(text, 60)}")
 
     def do_shell_command(self) -> None:
         """Show the shell command."""

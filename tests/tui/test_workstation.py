@@ -418,3 +418,20 @@ def test_the_shell_command_of_a_place_exists_and_runs(
     assert arguments[: len(words)] == words
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
+
+
+def test_a_defect_is_said_and_the_review_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.doing import Doing
+
+    def broken(_self: Doing) -> None:
+        raise ZeroDivisionError("nobody expected this")
+
+    monkeypatch.setattr(Doing, "do_coverage", broken)
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "v")
+        await driver.shows("this should not happen: ZeroDivisionError")
+        await driver.keys("=")
+        await driver.shows("1 verdict ")
+
+    drive(world, scenario)

@@ -3,6 +3,7 @@
 from engine.safe_text import one_line
 from engine.views import ContextDetail
 from tui import format as fmt
+from tui.cells import interval_title
 from tui.format import Glyphs
 from tui.lines import PaneLine, fit
 from tui.places import Place
@@ -51,7 +52,7 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
     bar = min(21, max(width // 4, 9)) | 1
     is_wide = width >= 90
     name = min(max(width - bar * (2 if is_wide else 1) - 34, 10), 48)
-    title = "here" + " " * (bar - 3) + ("everywhere" if is_wide else "")
+    title = interval_title("here", bar, glyphs) + (" " + interval_title("all", bar, glyphs)) * is_wide
     lines = [
         PaneLine(()),
         heading("Concepts", "those whose effect here differs from everywhere (≠) first"),

@@ -18,11 +18,11 @@ def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLin
     for action in actions:
         haystack = f"{action.ident} {shown_keys(action)} {action.label} {action.help}".casefold()
         if all(w in haystack for w in words):
-            keys = fit(shown_keys(action), 20)
+            keys = fit(shown_keys(action), 24) + " "
             name = fit(action.ident, 19)
             lines.append(
                 PaneLine(
-                    ((keys, "key"), (name + " ", "bold"), (fit(action.help, max(width - 42, 8)), "text")),
+                    ((keys, "key"), (name + " ", "bold"), (fit(action.help, max(width - 47, 8)), "text")),
                     action.ident,
                 )
             )

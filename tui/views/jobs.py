@@ -52,7 +52,7 @@ def jobs_lines(rows: Sequence[JobRow], width: int, glyphs: Glyphs) -> list[PaneL
     lines: list[PaneLine] = []
     for row in rows:
         lines.append(job_line(row, width, glyphs))
-        if row.state.is_alive:
+        if row.state.is_alive and row.stage:
             lines.append(_bar(row, width, glyphs))
     return lines
 
@@ -118,7 +118,7 @@ def job_lines(detail: JobDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
         lines += [PaneLine(line) for line in wrap(one_line(row.message), width, role)]
     lines += [_result(name, value) for name, value in row.results]
     if row.state.is_alive:
-        lines += [PaneLine(()), heading("Now", row.stage), _bar(row, width, glyphs)]
+        lines += [PaneLine(()), heading("Now", row.stage or "starting"), _bar(row, width, glyphs)]
     if detail.stages:
         lines += [PaneLine(()), heading("Stages")]
         lines += [

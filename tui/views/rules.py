@@ -91,18 +91,26 @@ def plan_lines(
     return lines
 
 
+_COUNTS = {
+    "total": "all pairs", "unlabelled": "unlabelled", "refused": "refused", "held_out": "held out",
+    "input": "may be used", "dropped": "dropped", "kept": "kept", "flipped": "  flipped",
+    "offset": "  offset",
+}  # fmt: skip
+"""What each count is called, in the order in which pairs are sorted out."""
+
+
 def _counts(preview: PlanPreview, width: int, glyphs: Glyphs) -> list[PaneLine]:
     counts = dict(preview.counts)
     bar = max(min(width - 34, 40), 6)
     lines = [
         PaneLine(
             (
-                (f"{name:<11}", "dim"),
+                (f"{_COUNTS[name]:<11}", "dim"),
                 (f"{n:>10,} ", "text"),
                 (fmt.meter(n, counts.get("total", 0), bar, glyphs), "key"),
             )
         )
-        for name, n in preview.counts
+        for name, n in ((k, counts[k]) for k in _COUNTS if k in counts)
         if n or name in ("kept", "dropped")
     ]
     if preview.effective_share is not None:
@@ -130,8 +138,8 @@ def _shifts(preview: PlanPreview, width: int, glyphs: Glyphs, limit: int) -> lis
     others = [s for s in preview.shifts if not s.is_target and (abs(s.change) > 1e-9 or s.is_held)]
     lines: list[PaneLine] = []
     for title, note, shifts in (
-        ("Targets", "mean disparity and win rate, before and after", targets),
-        ("Collateral", "every other concept that moves, furthest first", others),
+        ("Targets", "mean disparity and win rate, before and after" if width >= 60 else "disparity", targets),
+        ("Collateral", "every other concept, furthest first" if width >= 60 else "others that move", others),
     ):
         if shifts:
             lines += [PaneLine(()), heading(title, note)]

@@ -1,6 +1,7 @@
 """Training runs as lines: a list, and one run with its curves, events, forecast and outcome. Pure."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
 from engine.safe_text import one_line
@@ -22,22 +23,27 @@ CURVES = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate")
 def runs_lines(rows: Sequence[RunRow], width: int, glyphs: Glyphs) -> list[PaneLine]:
     """Every run, the latest first."""
     if not rows:
-        return [PaneLine((("no runs yet; `prosect train SHAPED` starts one", "dim"),))]
+        return [PaneLine((("no runs yet; T trains on what C compiled from the rules", "dim"),))]
+    title = f"{'run':<14}{'state':<11}"
     bar = max(min(width - 66, 30), 6)
+    title += f"{'steps':<{bar + 15}}{'pairs':>9}       last event (UTC)"
     return [
-        PaneLine(
-            (
-                (fit(row.ident, 14), "text"),
-                (fit(row.state.value, 11), _ROLES[row.state]),
-                (fmt.meter(row.step, row.of or 0, bar, glyphs), "key"),
-                (f" {row.step:>6,}/{fmt.count(row.of):<7}", "text"),
-                (f" {fmt.count(row.n_pairs):>8} pairs ", "dim"),
-                (row.last[:16].replace("T", " "), "dim"),
-                ("  outcome" if row.has_outcome else "", "plus"),
-            ),
-            Place("run", row.ident),
-        )
-        for row in rows
+        PaneLine(((fit(title, width).rstrip(), "dim"),)),
+        *(
+            PaneLine(
+                (
+                    (fit(row.ident, 14), "text"),
+                    (fit(row.state.value, 11), _ROLES[row.state]),
+                    (fmt.meter(row.step, row.of or 0, bar, glyphs), "key"),
+                    (f" {row.step:>6,}/{fmt.count(row.of):<7}", "text"),
+                    (f" {fmt.count(row.n_pairs):>8} pairs ", "dim"),
+                    (row.last[:16].replace("T", " "), "dim"),
+                    ("  outcome" if row.has_outcome else "", "plus"),
+                ),
+                Place("run", row.ident),
+            )
+            for row in rows
+        ),
     ]
 
 
@@ -51,7 +57,7 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
         (fmt.meter(row.step, row.of or 0, max(min(width - 60, 30), 5), glyphs), "key"),
         (f"  {row.last[:19].replace('T', ' ')}", "dim"),
     )
-    lines = [PaneLine(head)]
+    lines = [PaneLine(head), *_pace(row)]
     if row.state is RunState.BROKEN_OFF:
         lines.append(
             PaneLine(
@@ -74,6 +80,20 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
             for k, v in detail.settings
         ]
     return lines
+
+
+def _pace(row: RunRow) -> list[PaneLine]:
+    """How long it took so far, how fast it goes, when it will be through."""
+    try:
+        elapsed = (datetime.fromisoformat(row.last) - datetime.fromisoformat(row.started)).total_seconds()
+    except ValueError:
+        return []
+    parts = [f"elapsed {fmt.clock(elapsed)}"]
+    if row.step and elapsed > 0:
+        parts.append(f"{row.step / elapsed:.2f} steps/s")
+        if row.state is RunState.RUNNING and row.of:
+            parts.append(f"{fmt.clock((row.of - row.step) * elapsed / row.step)} left")
+    return [PaneLine((("  ".join(parts), "dim"),))]
 
 
 def _curves(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -> list[PaneLine]:

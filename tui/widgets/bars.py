@@ -48,6 +48,8 @@ class Typing:
     cursor: int = 0
     history: Sequence[str] = ()
     complete: Callable[[str], str | None] | None = None
+    hint: Callable[[str], str] | None = None
+    """Shown after the text while the cursor is at its end."""
     _at: int = field(default=-1)
     _draft: str = field(default="")
 
@@ -109,4 +111,6 @@ class Typing:
         while cell_len(shown(before)) >= room:
             before = before[1:]
         rest: Span = (shown(self.text[self.cursor + 1 :]), "text")
+        if self.hint is not None and self.cursor == len(self.text):
+            rest = ("  " + self.hint(self.text), "dim")
         return ((self.label, "key"), (before, "text"), (at, "cursor"), rest)
