@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
+from engine.pipeline.mix import source_specs as source_specs
 from engine.progress import NullProgress, Progress
 from engine.settings import Settings, load_settings
 from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec, Target
@@ -49,23 +50,6 @@ class Listing(NamedTuple):
     n_rows: int
     """Rows that the filter selects."""
     n_total: int
-
-
-def source_specs(
-    sources: Sequence[str],
-    *,
-    names: Sequence[str] = (),
-    format_: str | None = None,
-    mapping: Mapping[str, str] | None = None,
-) -> "list[SourceSpec]":
-    """Inputs as the command line gives them; names go to sources in order."""
-    from engine.ingest.run import SourceSpec
-
-    padded = [*names, *[None] * len(sources)]
-    return [
-        SourceSpec(path, name=name, format=format_, mapping=dict(mapping or {}))
-        for path, name in zip(sources, padded, strict=False)
-    ]
 
 
 def sample_folder() -> Path:
@@ -187,29 +171,45 @@ class Project:
     def audit(
         self,
         sources: "Sequence[SourceSpec]",
-        reader: str,
+        reader: str | None,
         *,
         layer: int | None = None,
         sae: str | None = None,
+        mix: "Mix | None" = None,
         progress: Progress | None = None,
     ) -> "AuditReport":
-        """Ingest, read, cluster, test and publish; resumes whatever is already there."""
+        """Ingest, read, cluster, test and publish; goes on from what is there, also its pairs and reader."""
         from engine.pipeline.audit import ReaderChoice, audit
 
-        return audit(
-            self.paths, sources, ReaderChoice(reader, layer, sae), self.settings, progress or NullProgress()
-        )
+        choice = ReaderChoice(reader, layer, sae) if reader is not None else None
+        return audit(self.paths, sources, choice, self.settings, progress or NullProgress(), mix)
 
     def ingest(
-        self, sources: "Sequence[SourceSpec]", *, progress: Progress | None = None
+        self,
+        sources: "Sequence[SourceSpec]",
+        *,
+        mix: "Mix | None" = None,
+        progress: Progress | None = None,
     ) -> "tuple[tuple[ReportLine, ...], dict[str, Any]]":
         """Files to pairs only; the report in lines and whole."""
         from engine.ingest.run import ingest
         from engine.pipeline.audit import ingest_lines
 
         self.paths.root.mkdir(parents=True, exist_ok=True)
-        report = ingest(sources, self.paths.pairs_dir, self.settings.ingest, progress or NullProgress())
+        report = ingest(sources, self.paths.pairs_dir, self.settings.ingest, progress or NullProgress(), mix)
         return ingest_lines(report), report.as_dict()
+
+    def mix(self) -> "tuple[MixRow, ...]":
+        """The sources that the pairs come from, with their weights."""
+        from engine.pipeline.mix import mix_rows
+
+        return mix_rows(self.paths)
+
+    def change_mix(self, change: "MixChange", *, progress: Progress | None = None) -> "IngestReport":
+        """Add, remove or weigh sources; the next ``audit`` without sources goes on from there."""
+        from engine.pipeline.mix import change_mix
+
+        return change_mix(self.paths, change, self.settings, progress or NullProgress())
 
     def ingest_entries(
         self, *, reason: str | None = None, kind: str | None = None, limit: int = 40
@@ -403,11 +403,12 @@ class Project:
 
         return auc(self.paths, self.settings, progress or NullProgress())
 
-    def by_facet(self, facet: str) -> "NamedDecomposition":
-        """Every concept by source, model or annotator, and without each of them."""
-        from engine.pipeline.checks import by_facet
+    def coverage(self, *, progress: Progress | None = None) -> "CoverageMeter":
+        """Share of held-out log-loss that the concepts judged so far account for."""
+        from engine.pipeline.coverage import measure_coverage
 
-        return by_facet(self.paths, self.settings, facet)
+        held = tuple(self.browser.verdicts().values())
+        return measure_coverage(self.paths, self.settings, held, progress or NullProgress())
 
     def concept_target(self, what: str) -> Target:
         """A concept by name, id or start of an id, as something to decide on everywhere."""

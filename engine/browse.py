@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
@@ -27,6 +27,7 @@ from engine.store.grids import GRIDS
 from engine.store.lookup import find
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
+from engine.store.scrutiny import mix
 from engine.store.snapshots import called_concepts, known_targets, snapshots
 from engine.strips import Strips
 from engine.undertakings import Undertakings
@@ -43,9 +44,12 @@ from engine.views import (
     VerdictView,
 )
 
+if TYPE_CHECKING:
+    from engine.scrutiny_views import Mix
+
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
-    "summary", "snapshot", "known", *_KINDS, *(f"{k} brief" for k in _KINDS),
+    "summary", "snapshot", "known", "mix", *_KINDS, *(f"{k} brief" for k in _KINDS),
     *(f"open {name}" for name in GRIDS),
 )  # fmt: skip
 """Purposes: a newer question interrupts an older one of the same purpose only."""
@@ -172,6 +176,10 @@ class Browser(Undertakings):
     def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
         """A pair; with the peaks of a concept when one is named."""
         return details.pair_detail(self._slot("pair", is_brief), pair, concept_id)
+
+    def mix(self, facet: str) -> "Mix":
+        """Every concept by ``source``, ``model`` or ``annotator``, and without each of them."""
+        return mix(self._slots["mix"], facet)
 
     def find(self, what: str) -> PairDetail | ConceptDetail:
         """A concept by id or name, or a pair by id; the beginning suffices where it is unique.

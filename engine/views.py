@@ -6,9 +6,12 @@ unchanged; whoever shows them passes them through ``engine.safe_text``.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.records import Verdict
+
+if TYPE_CHECKING:
+    from engine.scrutiny_views import ConceptScrutiny, LabelEvidence
 
 
 class ColumnKind(StrEnum):
@@ -309,6 +312,10 @@ class ConceptDetail:
     """Contexts, most different first."""
     neighbours: tuple[Neighbour, ...]
     top_pairs: tuple[TopPair, ...]
+    scrutiny: "ConceptScrutiny | None" = None
+    """Poolings, unique contribution, side effects, parts of the mix; None in brief."""
+    label: "LabelEvidence | None" = None
+    """None where the working label is not made from tokens."""
 
 
 @dataclass(frozen=True, slots=True)

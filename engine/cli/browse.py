@@ -8,9 +8,11 @@ import click
 
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
+from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
+    from engine.scrutiny_views import LabelEvidence
     from engine.views import ConceptDetail, Evidence, GridRow, Interval, PairDetail, TableSpec
 
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and."
@@ -177,16 +179,20 @@ def _show_pair(pair: "PairDetail") -> None:
 def _show_concept(concept: "ConceptDetail") -> None:
     click.echo(f"{one_line(concept.name)}  {concept.kind}  {concept.concept_id}")
     if concept.tokens:
-        click.echo("telling tokens: " + "  ".join(one_line(t) for t in concept.tokens))
+        click.echo("telling words: " + "  ".join(one_line(t) for t in concept.tokens))
+    if concept.label is not None:
+        _show_label(concept.label)
     if concept.latents:
         shown = " ".join(f"#{n}" for n in concept.latents[:16])
         click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
     if concept.everywhere is not None:
         _show_evidence(concept.everywhere)
-    if concept.by_source:
+    if concept.by_source and not (concept.scrutiny and concept.scrutiny.levels):
         click.echo("")
         rows = [(s.source, s.n_pairs, s.n_discordant, interval_text(s.win)) for s in concept.by_source]
         write_table(("source", "pairs", "discordant", "win rate"), rows, plain=False, flexible=0)
+    if concept.scrutiny is not None:
+        show_scrutiny(concept.scrutiny)
     click.echo("")
     top = [
         (t.pair, t.chosen_score, t.rejected_score, t.chosen.text, t.rejected.text)
@@ -198,6 +204,16 @@ def _show_concept(concept: "ConceptDetail") -> None:
         plain=False,
         flexible=4,
     )
+
+
+def _show_label(label: "LabelEvidence") -> None:
+    """What the working label rests on."""
+    if label.inside is not None:
+        others = "" if label.outside is None else f", in {label.outside:.0%} of the others"
+        click.echo(f"words of the label stand in {label.inside:.0%} of the responses that carry it{others}")
+    for title, places in (("fires", label.fires), ("silent", label.silent)):
+        for text in places:
+            click.echo(f"  {title:7}{one_line(text)}")
 
 
 def _show_evidence(evidence: "Evidence") -> None:

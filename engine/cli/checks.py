@@ -1,4 +1,4 @@
-"""Commands that check an audit on its own data: ``selftest``, ``auc``, ``sources``."""
+"""Commands that check an audit on its own data: ``selftest``, ``auc``."""
 
 import sys
 from pathlib import Path
@@ -137,47 +137,3 @@ def auc_command(project: Path, assignments: tuple[str, ...], plain: bool, as_jso
         header += ["within two models", "low", "high"]
         rows = [[*row, r.within, r.within_low, r.within_high] for row, r in zip(rows, results, strict=True)]
     write_table(header, rows, plain=plain)
-
-
-@click.command("sources")
-@project_argument
-@click.option(
-    "--by",
-    "facet",
-    type=click.Choice(["source", "model", "annotator"]),
-    default="source",
-    show_default=True,
-    help="What to decompose by.",
-)
-@click.option(
-    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Concepts to show."
-)
-@set_option
-@output_options
-def sources_command(
-    project: Path, facet: str, limit: int, assignments: tuple[str, ...], plain: bool, as_json: bool
-) -> None:
-    """Win rate of every concept by source, model or annotator, and what is left without each of them."""
-    from engine.api import Project
-
-    with Project(project, overrides=parse_assignments(assignments)) as opened:
-        found = opened.by_facet(facet)
-    parts = found.decomposition
-    clear = [max(low - 0.5, 0.5 - high) for low, high in zip(parts.mean_low, parts.mean_high, strict=True)]
-    order = sorted((i for i, c in enumerate(clear) if c == c), key=lambda i: -clear[i])
-    if as_json:
-        per_level = {"win_rate": parts.win_rate.tolist(), "without": parts.without.tolist()}
-        per_concept = {"mean": parts.mean.tolist(), "i2": parts.i2.tolist()}
-        named = {"names": found.names, "concept_ids": found.concept_ids, "levels": parts.levels}
-        write_json(named | per_concept | per_level)
-        return
-    header = ["concept", "mean", "low", "high", "I²"]
-    for level in parts.levels:
-        header += [level, f"without {level}"]
-    rows = [
-        [found.names[i]]
-        + [float(values[i]) for values in (parts.mean, parts.mean_low, parts.mean_high, parts.i2)]
-        + [float(x) for k in range(len(parts.levels)) for x in (parts.win_rate[k, i], parts.without[k, i])]
-        for i in order[:limit]
-    ]
-    write_table(header, rows, plain=plain, flexible=0)

@@ -18,8 +18,9 @@ from engine.cli.browse import (
     pairs_command,
     show_command,
 )
-from engine.cli.checks import auc_command, selftest_group, sources_command
+from engine.cli.checks import auc_command, selftest_group
 from engine.cli.jobs import jobs_command
+from engine.cli.mix import mix_group
 from engine.cli.opening import open_command
 from engine.cli.prepare import (
     doctor_command,
@@ -30,6 +31,7 @@ from engine.cli.prepare import (
     sae_command,
 )
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
+from engine.cli.scrutiny import coverage_command, sources_command
 from engine.cli.shape import compile_command, plan_command
 from engine.cli.start import errors_told
 from engine.cli.strip import strip_command
@@ -90,6 +92,8 @@ COMMANDS: tuple[click.Command, ...] = (
     selftest_group,
     auc_command,
     sources_command,
+    mix_group,
+    coverage_command,
     ingest_command,
     report_command,
     read_command,

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from engine.arrays import Readings
     from engine.concepts.contexts import ContextSet
     from engine.concepts.discover import ConceptSet
-    from engine.ingest.run import IngestReport, SourceSpec
+    from engine.ingest.run import IngestReport, Mix, SourceSpec
     from engine.reading.reader import Reader
     from engine.reading.run import ReadingReport
     from engine.stats.run import StatsTables
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Raised when the same readings would give another index."""
 EARLY_SHARES = (0.02, 0.1)
 """Shares of the shards after which an audit publishes an early index …"""
@@ -65,19 +65,30 @@ class ReaderChoice:
 def audit(
     paths: ProjectPaths,
     sources: "Sequence[SourceSpec]",
-    choice: ReaderChoice,
+    choice: ReaderChoice | None,
     settings: Settings,
     progress: Progress,
+    mix: "Mix | None" = None,
 ) -> AuditReport:
-    """Run or resume an audit and publish its index; large ones publish early indexes on the way."""
+    """Run or resume an audit and publish its index; large ones publish early indexes on the way.
+
+    Without sources the project's pairs are taken as they are, without a choice its reader.
+    """
     from engine.ingest.run import ingest
+    from engine.pipeline.mix import ingest_again, reader_of
     from engine.pipeline.readers import save_spec
     from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
-    spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    if choice is None:
+        spec = reader_of(paths)
+    else:
+        spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     paths.root.mkdir(parents=True, exist_ok=True)
-    ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress)
+    if sources:
+        ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress, mix)
+    else:
+        ingested = ingest_again(paths, settings, progress)
     reader = open_reader(spec, settings.reading)
     save_spec(paths.reader_dir(reader.reader_hash), reader.spec)
     read, index_hash, facts = _read_and_build(paths, reader, ingested.pairs, settings, progress)
@@ -226,6 +237,7 @@ def _build_new(
         concept_ids=concepts.ids,
         latents=concepts.latent_disparity,
         concept_of=concepts.concept_of,
+        members=[concept.latents for concept in concepts.concepts],
         prompt_counts=concepts.prompt_counts,
         contexts=contexts.sets,
         topic=contexts.topic,
@@ -265,6 +277,7 @@ def _tables(
         "contexts": contexts_table(contexts, readings),
         "context_pairs": context_pairs_table(contexts),
         "hypotheses": tables.hypotheses,
+        **tables.scrutiny,
     }
 
 
@@ -289,12 +302,28 @@ def _facts(
     }
 
 
+def weight_lines(ingested: "IngestReport") -> list[ReportLine]:
+    """Source by source what a weighted mix is made of; nothing where no pair weighs more than another."""
+    total = sum(ingested.weight_by_source.values())
+    if total == ingested.pairs:
+        return []
+    return [
+        ReportLine(
+            f"  source {name}",
+            n,
+            f"weight {ingested.weights[name]:g}, {ingested.weight_by_source[name] / total:.1%} of the mix",
+        )
+        for name, n in ingested.pairs_by_source.items()
+    ]
+
+
 def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
     """What ingest read, dropped, repaired and noted."""
-    lines = [ReportLine("rows read", ingested.rows_read, f"from {len(ingested.sources)} sources")]
+    lines = [ReportLine("rows read", ingested.rows_read, f"from {len(ingested.sources)} inputs")]
     for reason, n in ingested.dropped.items():
         lines.append(ReportLine(f"  dropped: {reason}", n, "listed in pairs/report.parquet"))
     lines.append(ReportLine("pairs", ingested.pairs, f"in {ingested.groups:,} prompt groups"))
+    lines += weight_lines(ingested)
     lines += [ReportLine(f"  label {label}", n, "") for label, n in ingested.labels.items() if n]
     lines += [ReportLine(f"  repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
     lines += [ReportLine(f"  noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]

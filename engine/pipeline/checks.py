@@ -39,7 +39,6 @@ from engine.stats.selftest import (
     planted_concept,
     random_contexts,
 )
-from engine.stats.sources import Decomposition, decompose
 from engine.store.arrays import open_arrays
 from engine.store.build import current_index
 from engine.store.concepts import (
@@ -62,6 +61,8 @@ class Audited:
     contexts: PairSets
     columns: Mapping[str, NDArray[np.float64]]
     """Delta of each column concept, (P,)."""
+    topic: NDArray[np.int32] | None
+    """(P,) topic of each pair, −1 for none; None where there are no topics."""
     design: Design
     """Of the null model."""
     weight: NDArray[np.float64]
@@ -83,7 +84,7 @@ def open_audit(paths: ProjectPaths, settings: Settings) -> Audited:
         contexts = load_contexts(store)
     design = build_design(readings.pairs, covariates=settings.stats.covariates, columns=columns, topic=topic)
     weight = signed_weight(readings.pairs.is_signed, mix_weights(readings.pairs))
-    return Audited(index_hash, readings, concepts, contexts, columns, design, weight)
+    return Audited(index_hash, readings, concepts, contexts, columns, topic, design, weight)
 
 
 def families(audited: Audited, settings: Settings) -> dict[str, Disparity]:
@@ -190,24 +191,6 @@ def _embedding_arms(paths: ProjectPaths, n_pairs: int, progress: Progress) -> li
         progress.note("no residuals were kept (reading.store_residuals): no arm reads an embedding")
         return []
     return [difference_arm(delta), embedding_arm(delta)]
-
-
-@dataclass(frozen=True, slots=True)
-class NamedDecomposition:
-    """Effects by source, model or annotator, with the concepts' names."""
-
-    decomposition: Decomposition
-    names: tuple[str, ...]
-    concept_ids: tuple[str, ...]
-
-
-def by_facet(paths: ProjectPaths, settings: Settings, facet: str) -> NamedDecomposition:
-    """Every concept decomposed by ``source``, ``model`` or ``annotator``."""
-    audited = open_audit(paths, settings)
-    found = decompose(
-        audited.concepts.disparity, audited.readings.pairs, audited.weight, audited.design, facet
-    )
-    return NamedDecomposition(found, audited.concepts.names, audited.concepts.ids)
 
 
 def _keep(

@@ -49,13 +49,8 @@ def estimate_columns(
     """
     n_pairs, n_groups, total_weight = totals
     tested = testable(sums, settings)
-    taught_z, taught_p = _where(tested, taught.z), _where(tested, taught.p)
-    taught_q = q_values(taught_p, tested)
-    taught_call = calls(taught_q, taught_z, taught.win_low, taught.win_high, settings)
-    equal_z = _where(tested, equal.z)
-    equal_p = two_sided(equal_z)
-    equal_q = q_values(equal_p, tested)
-    equal_call = calls(equal_q, equal_z, equal.low, equal.high, settings)
+    first = _tested(tested, taught.z, (taught.win_low, taught.win_high), settings)
+    second = _tested(tested, equal.z, (equal.low, equal.high), settings)
     with np.errstate(invalid="ignore"):
         same_half = (taught.half_a - 0.5) * (taught.half_b - 0.5)
     stable = np.where(np.isfinite(same_half), (same_half > 0).astype(np.float64), np.nan)
@@ -65,37 +60,55 @@ def estimate_columns(
         "win_rate": taught.win_rate,
         "win_low": taught.win_low,
         "win_high": taught.win_high,
-        "taught_z": taught_z,
-        "taught_p": taught_p,
-        "taught_q": taught_q,
+        "taught_z": first.z,
+        "taught_p": first.p,
+        "taught_q": first.q,
         "equal_win_rate": equal.win_rate,
         "equal_low": equal.low,
         "equal_high": equal.high,
-        "equal_z": equal_z,
-        "equal_p": equal_p,
-        "equal_q": equal_q,
+        "equal_z": second.z,
+        "equal_p": second.p,
+        "equal_q": second.q,
         "linear_z": _where(tested, equal.linear_z),
         "half_a": taught.half_a,
         "half_b": taught.half_b,
-        "min_effect": min_effects(sums.n_discordant_groups, threshold(taught_q, settings.q)),
+        "min_effect": min_effects(sums.n_discordant_groups, threshold(first.q, settings.q)),
     }
-    flags = {"taught_call": taught_call, "equal_call": equal_call, "is_stable": stable}
-    words = {
-        "badge": badges(
-            tested,
-            (taught_call, taught_z, lean(taught.win_low, taught.win_high, settings.effect_floor)),
-            (equal_call, equal_z, lean(equal.low, equal.high, settings.effect_floor)),
-        ),
-        "skip_reason": skip_reasons(
-            sums.n_carry, sums.n_discordant, sums.n_discordant_groups, settings.min_discordant
-        ),
-    }
+    flags = {"taught_call": first.call, "equal_call": second.call, "is_stable": stable}
     return (
         _counts(sums, n_pairs, n_groups)
         | {name: nullable(v) for name, v in numbers.items()}
         | {name: nullable_flag(v) for name, v in flags.items()}
-        | {name: pa.array(v, pa.string()) for name, v in words.items()}
+        | _words(sums, tested, first, second, settings)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """One question's test; NaN where untested. All (M,)."""
+
+    z: Vector
+    p: Vector
+    q: Vector
+    call: Vector
+    lean: Vector
+
+
+def _tested(
+    tested: NDArray[np.bool_], z: Vector, interval: tuple[Vector, Vector], settings: StatsSettings
+) -> _Tested:
+    z = _where(tested, z)
+    p = two_sided(z)
+    q = q_values(p, tested)
+    return _Tested(z, p, q, calls(q, z, *interval, settings), lean(*interval, settings.effect_floor))
+
+
+def _words(
+    sums: Sums, tested: NDArray[np.bool_], first: _Tested, second: _Tested, settings: StatsSettings
+) -> dict[str, Any]:
+    badge = badges(tested, (first.call, first.z, first.lean), (second.call, second.z, second.lean))
+    reason = skip_reasons(sums.n_carry, sums.n_discordant, sums.n_discordant_groups, settings.min_discordant)
+    return {"badge": pa.array(badge, pa.string()), "skip_reason": pa.array(reason, pa.string())}
 
 
 def _counts(sums: Sums, n_pairs: Vector, n_groups: Vector) -> dict[str, Any]:

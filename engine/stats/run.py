@@ -22,6 +22,8 @@ from engine.stats.null import NullModel, fit_null, signed_weight
 from engine.stats.paper import Moments, paper_cells
 from engine.stats.rows import EqualLength, estimate_columns, nullable, nullable_flag, testable
 from engine.stats.score import score_tests
+from engine.stats.scrutiny import Scrutiny, calls_of, scrutinise
+from engine.stats.sensitivity import members_of
 from engine.stats.sums import Sums, half_of, unit_sums
 from engine.stats.taught import taught
 
@@ -43,6 +45,8 @@ class StatsInput:
     prompt_counts: NDArray[np.int64]
     """(L,) prompts on which each latent fires"""
     contexts: PairSets
+    members: Sequence[Sequence[int]] = ()
+    """Latents of each concept, none for columns; empty: no concept is made of latents"""
     topic: NDArray[np.int32] | None = None
     """(P,) topic of each pair, −1 for none: the null model's topic slopes"""
     columns: Mapping[str, Vector] = field(default_factory=dict)
@@ -57,6 +61,8 @@ class StatsTables:
 
     hypotheses: pa.Table
     latents: pa.Table
+    scrutiny: dict[str, pa.Table]
+    """Tables of schema_scrutiny.SCRUTINY by name."""
     facts: dict[str, Any]
 
 
@@ -76,7 +82,7 @@ def estimate(
         readings: pairs with groups, lengths, sources and models.
         units: disparities of concepts and latents, contexts, weights.
         settings: levels, floors, covariates.
-        progress: told about four steps.
+        progress: told about five steps.
 
     Raises:
         StatsError: groups do not ascend, wrong shapes, bad weights, unknown covariates.
@@ -84,7 +90,7 @@ def estimate(
     pairs = readings.pairs
     if len(pairs.group) and (np.diff(pairs.group) < 0).any():
         raise StatsError("prompt groups must ascend with pair numbers")
-    progress.start("statistics", 4, "steps")
+    progress.start("statistics", 5, "steps")
     weight = signed_weight(pairs.is_signed, units.weights)
     null, linear = null_models(pairs, units, settings)
     progress.advance()
@@ -98,11 +104,16 @@ def estimate(
     cells = restrict(units.concepts, index, null, settings.min_discordant)
     cell_columns = _cell_columns(cells, units, pairs, null, index, ratio, concepts, settings)
     progress.advance()
+    own = calls_of(concepts.columns, concepts.sums, concepts.effects.typical)
+    members = members_of(units.members or [()] * units.concepts.n_units)
+    beyond = scrutinise(readings, units.concepts, members, null, own, settings)
+    progress.advance()
     progress.finish()
     return StatsTables(
-        _hypotheses(units, concepts, cells, cell_columns),
+        _hypotheses(units, concepts, cells, cell_columns, beyond),
         _latents_table(units, latents, readings),
-        _facts(null, linear, totals, cells),
+        beyond.tables,
+        _facts(null, linear, totals, cells) | beyond.facts,
     )
 
 
@@ -203,7 +214,9 @@ def _paper_columns(
     }
 
 
-def _hypotheses(units: StatsInput, concepts: _Family, cells: Cells, cell_columns: dict[str, Any]) -> pa.Table:
+def _hypotheses(
+    units: StatsInput, concepts: _Family, cells: Cells, cell_columns: dict[str, Any], beyond: Scrutiny
+) -> pa.Table:
     everywhere = hash_json([EVERYWHERE])
     n = units.concepts.n_units
     context_ids = [everywhere] * n + [units.contexts.ids[k] for k in cells.context]
@@ -222,7 +235,11 @@ def _hypotheses(units: StatsInput, concepts: _Family, cells: Cells, cell_columns
         for name, column in cell_columns.items()
         if name not in body
     }
-    return pa.table(head | body | tail)
+    beside = {
+        name: pa.concat_arrays([column, pa.nulls(len(cells.concept), column.type)])
+        for name, column in beyond.columns.items()
+    }
+    return pa.table(head | body | tail | beside)
 
 
 def _latents_table(units: StatsInput, family: _Family, readings: Readings) -> pa.Table:

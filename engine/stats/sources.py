@@ -1,8 +1,10 @@
 """Every unit decomposed by source, model or annotator, and what is left of it when one of them is left out.
 
-This is how people edit a mix. Per level the total effect (*taught*) with its clustered interval; over levels
-the random-effects mean of the log odds (DerSimonian–Laird) and I², the share of the spread between levels
-that is not noise. A high I² says that the concept is taught by some levels and not, or against, by others.
+This is how people edit a mix. Per level the total effect (*taught*) with its clustered interval and what the
+level adds to the mean u; without the level both effects with their calls, the null model refitted; over
+levels the random-effects mean of the log odds (DerSimonian–Laird) and I², the share of the spread between
+levels that is not noise. A high I² says that the concept is taught by some levels and not, or against, by
+others.
 """
 
 from collections.abc import Sequence
@@ -14,40 +16,77 @@ from scipy.special import expit
 
 from engine.arrays import Disparity, PairArrays
 from engine.errors import StatsError
+from engine.settings import StatsSettings
+from engine.stats.calls import calls, q_values
 from engine.stats.design import Design
 from engine.stats.effect import fit_effects, win_rates
 from engine.stats.null import fit_null
+from engine.stats.score import score_tests
 from engine.stats.sums import Sums, unit_sums
-from engine.stats.taught import effective_discordant, safe_ratio, taught
+from engine.stats.taught import effective_discordant, safe_ratio, taught, two_sided
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 FACETS = ("source", "model", "annotator")
+MAX_LEVELS = 24
+"""Largest levels that are shown of each facet; each costs two passes over the rows and a null model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One effect of every unit on some pairs; NaN where undefined or untested. All (M,)."""
+
+    win_rate: Vector
+    low: Vector
+    high: Vector
+    call: Vector
+    """1 called, 0 not called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One source, model or annotator. M units."""
+
+    name: str
+    n_pairs: int
+    """Labelled pairs of the level; a pair counts for both its models."""
+    n_groups: int
+    n_discordant: Vector  # (M,)
+    push: Vector
+    """(M,) Σ w·u over the level / Σ w over all pairs: over sources, this adds up to the mean u."""
+    taught: Shown
+    without: Shown
+    """Taught by all other pairs."""
+    equal_without: Shown
+    """At equal length by all other pairs, null model refitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """K levels × M units; NaN where undefined. Counts and rates are of labelled pairs."""
+    """All levels of a facet, and how they agree; NaN where undefined. Vectors are (M,)."""
 
     facet: str
-    levels: tuple[str, ...]
-    n_pairs: Vector  # (K,) pairs of the level; a pair counts for both its models
-    n_discordant: Matrix  # (K, M)
-    win_rate: Matrix  # (K, M)
-    win_low: Matrix
-    win_high: Matrix
-    without: Matrix  # (K, M) win rate of all other pairs
-    equal_without: Matrix  # (K, M) win rate at equal length of all other pairs, null model refitted
-    mean: Vector  # (M,) random-effects mean win rate over levels
+    levels: tuple[Level, ...]
+    """Largest first."""
+    n_left_out: int
+    """Levels with too few prompt groups to test anything, or beyond the largest ``MAX_LEVELS``."""
+    mean: Vector
+    """Random-effects mean win rate over levels …"""
     mean_low: Vector
     mean_high: Vector
-    tau: Vector  # (M,) standard deviation of the log odds between levels
-    i2: Vector  # (M,) 0–1
+    tau: Vector
+    """… and the standard deviation of the log odds between levels."""
+    i2: Vector  # 0–1
 
 
 def decompose(
-    disparity: Disparity, pairs: PairArrays, weight: Vector, design: Design, facet: str
+    disparity: Disparity,
+    pairs: PairArrays,
+    weight: Vector,
+    design: Design,
+    facet: str,
+    settings: StatsSettings,
 ) -> Decomposition:
     """Per-level effects and leave-one-level-out.
 
@@ -57,40 +96,51 @@ def decompose(
         weight: (P,) 0 for unlabelled pairs.
         design: the null model's columns, refitted without each level.
         facet: one of ``FACETS``. A pair belongs to the levels of both models that wrote it.
+        settings: levels and floors of a call; families are the units of one level, or of its complement.
 
     Raises:
         StatsError: an unknown facet, or one that these pairs say nothing about.
     """
-    inside = _members(pairs, facet)
-    kept = [(name, member) for name, member in inside if (weight[member] > 0).any()]
-    if not kept:
+    members = _members(pairs, facet)
+    sizes = [(_n_groups(pairs, weight, member), name, member) for name, member in members]
+    if not any(n for n, _, _ in sizes):
         raise StatsError(f"no labelled pair has a known {facet}")
-    by_level = [unit_sums(disparity, pairs, np.where(member, weight, 0.0)) for _, member in kept]
-    rates = [taught(s) for s in by_level]
-    without, equal_without = [], []
-    for _, member in kept:
+    kept = sorted((s for s in sizes if s[0] >= settings.min_discordant), key=lambda s: (-s[0], s[1]))
+    levels, sums = [], []
+    for n, name, member in kept[:MAX_LEVELS]:
+        own = unit_sums(disparity, pairs, np.where(member, weight, 0.0))
         rest = np.where(member, 0.0, weight)
         others = unit_sums(disparity, pairs, rest)
-        without.append(safe_ratio(others.y, others.n))
-        equal_without.append(_equal(disparity, others, design, pairs, rest))
-    log_odds, variance = _log_odds(by_level)
+        sums.append(own)
+        levels.append(
+            Level(
+                name,
+                int((weight[member] > 0).sum()),
+                n,
+                own.n_discordant,
+                own.wu / weight.sum(),
+                _taught(own, settings),
+                _taught(others, settings),
+                _equal(disparity, others, design, pairs, rest, settings),
+            )
+        )
+    log_odds, variance = _log_odds(sums, disparity.n_units)
     mean, se, tau, i2 = random_effects(log_odds, variance)
     return Decomposition(
-        facet,
-        tuple(name for name, _ in kept),
-        np.array([float((weight[member] > 0).sum()) for _, member in kept]),
-        np.stack([s.n_discordant for s in by_level]),
-        np.stack([r.win_rate for r in rates]),
-        np.stack([r.win_low for r in rates]),
-        np.stack([r.win_high for r in rates]),
-        np.stack(without),
-        np.stack(equal_without),
-        expit(mean),
-        expit(mean - 1.96 * se),
-        expit(mean + 1.96 * se),
-        tau,
-        i2,
-    )
+        facet, tuple(levels), sum(1 for n, _, _ in sizes if n) - len(levels), expit(mean),
+        expit(mean - 1.96 * se), expit(mean + 1.96 * se), tau, i2,
+    )  # fmt: skip
+
+
+def _n_groups(pairs: PairArrays, weight: Vector, member: NDArray[np.bool_]) -> int:
+    return len(np.unique(pairs.group[member & (weight > 0)]))
+
+
+def _taught(sums: Sums, settings: StatsSettings) -> Shown:
+    effect = taught(sums)
+    q = q_values(effect.p, sums.n_discordant_groups >= settings.min_discordant)
+    call = calls(q, effect.z, effect.win_low, effect.win_high, settings)
+    return Shown(effect.win_rate, effect.win_low, effect.win_high, call)
 
 
 def _members(pairs: PairArrays, facet: str) -> Sequence[tuple[str, NDArray[np.bool_]]]:
@@ -106,23 +156,32 @@ def _members(pairs: PairArrays, facet: str) -> Sequence[tuple[str, NDArray[np.bo
     raise StatsError(f"there is no facet `{facet}`", hint="known: " + ", ".join(FACETS))
 
 
-def _equal(disparity: Disparity, sums: Sums, design: Design, pairs: PairArrays, weight: Vector) -> Vector:
+def _equal(
+    disparity: Disparity,
+    sums: Sums,
+    design: Design,
+    pairs: PairArrays,
+    weight: Vector,
+    settings: StatsSettings,
+) -> Shown:
     null = fit_null(design, pairs.group, weight)
-    wanted = (sums.n_discordant_groups >= 2) & (not null.separates)
-    return win_rates(fit_effects(disparity, null, sums, wanted), sums)[0]
+    z = score_tests(disparity, null).z
+    tested = sums.n_discordant_groups >= settings.min_discordant
+    rate, low, high = win_rates(fit_effects(disparity, null, sums, tested & np.isfinite(z)), sums)
+    return Shown(rate, low, high, calls(q_values(two_sided(z), tested), z, low, high, settings))
 
 
-def _log_odds(by_level: Sequence[Sums]) -> tuple[Matrix, Matrix]:
+def _log_odds(by_level: Sequence[Sums], n_units: int) -> tuple[Matrix, Matrix]:
     """(K, M) log odds with half a win and half a loss added, and their clustered variances."""
-    values, variances = [], []
+    values, variances = [np.zeros((0, n_units))], [np.zeros((0, n_units))]
     for sums in by_level:
         rate = safe_ratio(sums.y, sums.n)
         n_eff = effective_discordant(sums, rate)
         shrunk = (rate * n_eff + 0.5) / (n_eff + 1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values.append(np.log(shrunk / (1 - shrunk)))
-            variances.append(1 / ((n_eff + 1) * shrunk * (1 - shrunk)))
-    return np.stack(values), np.stack(variances)
+            values.append(np.log(shrunk / (1 - shrunk))[None])
+            variances.append((1 / ((n_eff + 1) * shrunk * (1 - shrunk)))[None])
+    return np.concatenate(values), np.concatenate(variances)
 
 
 def random_effects(value: Matrix, variance: Matrix) -> tuple[Vector, Vector, Vector, Vector]:

@@ -16,8 +16,9 @@ from engine.errors import StoreError
 from engine.manifest import sync_folder, write_json
 from engine.paths import ProjectPaths
 from engine.store import database
+from engine.store.columns import Table
 from engine.store.connection import first_line
-from engine.store.schema import META, SCHEMA_VERSION, TABLES, Table
+from engine.store.schema import META, SCHEMA_VERSION, TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa

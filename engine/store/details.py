@@ -9,8 +9,10 @@ import math
 from typing import Any
 
 from engine.errors import StoreError
+from engine.scrutiny_views import LabelEvidence
 from engine.store.connection import Store
 from engine.store.pages import QuerySlot
+from engine.store.scrutiny import concept_scrutiny
 from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
 from engine.views import (
     ConceptDetail,
@@ -84,12 +86,13 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
     """
     found = slot.run(
         f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
-        f" c.n_prompt, c.redundancy_id FROM concepts c {_NAMES} WHERE c.concept_id = ?",
+        f" c.n_prompt, c.redundancy_id, c.label_evidence FROM concepts c {_NAMES} WHERE c.concept_id = ?",
         [concept_id],
     )
     if not found:
         raise StoreError(f"this index has no concept {concept_id}", hint="it may belong to an older index")
-    number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy = found[0]
+    (number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy,
+     label) = found[0]  # fmt: skip
     latents = slot.run(
         "SELECT latent FROM concept_members WHERE concept = ? ORDER BY centrality DESC NULLS LAST, latent",
         [number],
@@ -113,7 +116,19 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         differs=evidence_of(slot, number, where="h.context > 0"),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
         top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents], N_BRIEF if is_brief else N_TOP),
+        scrutiny=None if is_brief else concept_scrutiny(slot, number),
+        label=_label_evidence(label),
     )
+
+
+def _label_evidence(held: str | None) -> LabelEvidence | None:
+    if not held:
+        return None
+    found = json.loads(held)
+    return LabelEvidence(
+        tuple(str(t) for t in found["fires"]), tuple(str(t) for t in found["silent"]),
+        found["inside"], found["outside"],
+    )  # fmt: skip
 
 
 def evidence_of(slot: QuerySlot, concept: int, *, where: str) -> tuple[Evidence, ...]:

@@ -4,39 +4,11 @@ An index is built aside in one go and never changed afterwards; ``SCHEMA_VERSION
 of meaning. ``engine/docs/schema.md`` is generated from this module.
 """
 
-from dataclasses import dataclass
+from engine.store.columns import Table
+from engine.store.columns import columns as _columns
+from engine.store.schema_scrutiny import BESIDE, SCRUTINY
 
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table."""
-
-    name: str
-    sql_type: str
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the index."""
-
-    name: str
-    comment: str
-    order_by: tuple[str, ...]
-    """Physical order: makes range look-ups touch few row groups."""
-    columns: tuple[Column, ...]
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        """Names in order."""
-        return tuple(c.name for c in self.columns)
-
-
-def _columns(*rows: tuple[str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(*row) for row in rows)
-
+SCHEMA_VERSION = 2
 
 META = Table(
     "meta",
@@ -59,7 +31,6 @@ PAIRS = Table(
             "0 for the first pair with this content in its source, 1, 2 … for exact duplicates",
         ),
         ("source", "VARCHAR", "name of the source"),
-        ("base_weight", "DOUBLE", "weight of the pair in the mix, before any rule; 1 unless set"),
         ("source_file", "VARCHAR", "file the pair came from"),
         ("source_row", "BIGINT", "row (line) of that file, from 0"),
         ("label", "VARCHAR", "chosen, tie, both_bad or none; only chosen enters signed statistics"),
@@ -88,6 +59,7 @@ PAIRS = Table(
         ("model_rejected", "VARCHAR", "model that wrote the rejected response"),
         ("annotator", "VARCHAR", "who judged"),
         ("language", "VARCHAR", "language"),
+        ("base_weight", "DOUBLE", "weight of the pair in the mix, before any rule; 1 unless set"),
         ("is_evaluation", "BOOLEAN", "from an evaluation set: refused for training"),
         ("meta", "VARCHAR", "every other column of the file, as a JSON object"),
     ),
@@ -144,10 +116,17 @@ CONCEPTS = Table(
     _columns(
         ("concept", "UINTEGER", "number of the concept in this index, from 0"),
         ("concept_id", "VARCHAR", "hash of reader, kind and sorted members: stable across indexes"),
-        ("kind", "VARCHAR", "cluster, latent, direction or column"),
+        ("kind", "VARCHAR", "cluster, latent, delta, direction or column"),
         ("name", "VARCHAR", "working label; people's own names are in the journal"),
         ("name_source", "VARCHAR", "where the working label came from: tokens, builtin, file"),
-        ("tokens", "VARCHAR", "telling tokens, most telling first, as a JSON list"),
+        ("tokens", "VARCHAR", "telling words, most telling first, as a JSON list"),
+        (
+            "label_evidence",
+            "VARCHAR",
+            "JSON: places where it is strongest (fires), places where the first word of its label stands and"
+            " it is silent (silent), share of sampled responses that carry it (inside) and of the others"
+            " (outside) in which a word of the label stands; NULL without a label from tokens",
+        ),
         ("n_latents", "UINTEGER", "latents in the concept, 0 for columns"),
         (
             "redundancy_id",
@@ -204,7 +183,7 @@ CONTEXTS = Table(
     _columns(
         ("context", "UINTEGER", "number of the context in this index; 0 holds every pair"),
         ("context_id", "VARCHAR", "hash of the definition"),
-        ("kind", "VARCHAR", "everywhere, topic, prompt_concept, predicate or source"),
+        ("kind", "VARCHAR", "everywhere, topic, prompt_concept, predicate, source or silent"),
         ("name", "VARCHAR", "working label"),
         ("definition", "VARCHAR", "JSON"),
         ("n_pairs", "UINTEGER", "pairs in the context"),
@@ -276,7 +255,8 @@ HYPOTHESES = Table(
         ("paper_z", "DOUBLE", "Welch z of paper_delta; inflated, pairs are coupled"),
         ("paper_d", "DOUBLE", "Cohen's d"),
         ("paper_delta_min", "DOUBLE", "smaller |delta| of the two halves, NULL if they disagree in sign"),
-    ),
+    )
+    + BESIDE,
 )
 
 LATENTS = Table(
@@ -293,6 +273,6 @@ LATENTS = Table(
 
 TABLES: tuple[Table, ...] = (
     META, PAIRS, ACTS, PROMPT_ACTS, LAST_ACTS, LATENTS, CONCEPTS, CONCEPT_MEMBERS, CONCEPT_SCORES, CONTEXTS,
-    CONTEXT_PAIRS, HYPOTHESES,
+    CONTEXT_PAIRS, HYPOTHESES, *SCRUTINY,
 )  # fmt: skip
 BY_NAME = {table.name: table for table in TABLES}

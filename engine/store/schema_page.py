@@ -5,7 +5,8 @@ python -m engine.store.schema_page > engine/docs/schema.md
 
 import sys
 
-from engine.store.schema import SCHEMA_VERSION, TABLES, Table
+from engine.store.columns import Table
+from engine.store.schema import SCHEMA_VERSION, TABLES
 
 _HEAD = f"""# The index: tables and columns
 

@@ -173,7 +173,9 @@ def test_a_copy_of_a_concept_has_no_contribution_of_its_own() -> None:
     noisy = np.where(np.random.default_rng(0).random(1500) < 0.4, 0, dense[:, 0])
     units = disparity_of(np.column_stack([dense, noisy]))
     null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
-    found = unique_contribution(units, null, score_tests(units, null), np.ones(13, np.bool_), halves=20)
+    found = unique_contribution(
+        units, null, score_tests(units, null), np.ones(13, np.bool_), pairs.fold, halves=20
+    )
     assert found.selected[0] == 1
     assert found.beta[0] > 0.3
     assert found.selected[12] < 0.7

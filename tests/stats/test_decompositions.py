@@ -7,15 +7,28 @@ import pytest
 from scipy.special import expit
 from statsmodels.stats.meta_analysis import combine_effects
 
+from engine.arrays import Disparity, LastTokens, PairArrays
 from engine.errors import StatsError
-from engine.stats.collateral import collateral, collateral_matrix
+from engine.settings import StatsSettings
+from engine.stats.collateral import collateral, side_effects
 from engine.stats.design import build_design
 from engine.stats.null import fit_null
-from engine.stats.sensitivity import POOLINGS, pooling_sensitivity
+from engine.stats.score import score_tests
+from engine.stats.sensitivity import (
+    POOLINGS,
+    agreement,
+    members_of,
+    pooled_blocks,
+    pooling_sensitivity,
+    poolings_of,
+)
 from engine.stats.sources import decompose, random_effects
-from engine.stats.sums import unit_sums
-from tests.stats.inputs import dense_of, latents_of
+from engine.stats.taught import two_sided
+from engine.stats.unique import STABLE, threshold, unique_contribution
+from tests.stats.inputs import dense_of, disparity_of, latents_of
 from tests.worlds import make_readings
+
+SETTINGS = StatsSettings()
 
 
 def test_random_effects_are_statsmodels_dersimonian_laird() -> None:
@@ -45,19 +58,23 @@ def test_by_source_rates_are_those_of_the_sources_own_pairs() -> None:
     readings = make_readings(600, 6, effects={0: 1.0})
     pairs, units = readings.pairs, latents_of(readings)
     weight = pairs.is_signed.astype(np.float64)
-    found = decompose(units, pairs, weight, build_design(pairs), "source")
+    found = decompose(units, pairs, weight, build_design(pairs), "source", SETTINGS)
     dense = dense_of(units, readings.n_pairs)
-    assert found.levels == ("alpha", "beta")
-    for k in range(2):
-        own = pairs.is_signed & (pairs.source == k)
+    assert {level.name for level in found.levels} == {"alpha", "beta"}
+    for level in found.levels:
+        own = pairs.is_signed & (pairs.source == pairs.source_names.index(level.name))
         for m in range(6):
             u = dense[own, m]
             rest = dense[pairs.is_signed & ~own, m]
-            assert found.win_rate[k, m] == pytest.approx((u > 0).sum() / (u != 0).sum())
-            assert found.without[k, m] == pytest.approx((rest > 0).sum() / (rest != 0).sum())
+            assert level.taught.win_rate[m] == pytest.approx((u > 0).sum() / (u != 0).sum())
+            assert level.without.win_rate[m] == pytest.approx((rest > 0).sum() / (rest != 0).sum())
+        assert level.without.call[0] == 1
+        assert level.equal_without.call[0] == 1
+        assert abs(level.equal_without.win_rate[0] - level.without.win_rate[0]) < 0.05
     assert abs(found.mean[0] - expit(1.0)) < 0.06
     assert found.mean_low[0] < found.mean[0] < found.mean_high[0]
-    assert abs(found.equal_without[0, 0] - found.without[0, 0]) < 0.05
+    whole = weight @ dense / weight.sum()
+    np.testing.assert_allclose(sum(level.push for level in found.levels), whole, atol=1e-12)
 
 
 def test_a_concept_taught_by_one_source_and_against_by_the_other_shows_in_i2() -> None:
@@ -66,10 +83,22 @@ def test_a_concept_taught_by_one_source_and_against_by_the_other_shows_in_i2() -
     turn = np.where(readings.pairs.source == 0, -1, 1).astype(np.float32)
     units = dataclasses.replace(units, u=units.u * turn[units.pair])
     pairs = readings.pairs
-    found = decompose(units, pairs, pairs.is_signed.astype(np.float64), build_design(pairs), "source")
+    weight = pairs.is_signed.astype(np.float64)
+    found = decompose(units, pairs, weight, build_design(pairs), "source", SETTINGS)
+    without = {level.name: level.without.win_rate[0] for level in found.levels}
     assert found.i2[0] > 0.9
-    assert found.without[0, 0] > 0.7
-    assert found.without[1, 0] < 0.3
+    assert without["alpha"] > 0.7
+    assert without["beta"] < 0.3
+
+
+def test_levels_too_small_to_test_anything_are_counted_not_listed() -> None:
+    readings = make_readings(600, 3)
+    source = np.where(np.arange(600) < 8, 1, 0).astype(np.int32)
+    pairs = dataclasses.replace(readings.pairs, source=source)
+    weight = pairs.is_signed.astype(np.float64)
+    found = decompose(latents_of(readings), pairs, weight, build_design(pairs), "source", SETTINGS)
+    assert [level.name for level in found.levels] == ["alpha"]
+    assert found.n_left_out == 1
 
 
 def test_facets_without_data_are_refused() -> None:
@@ -77,9 +106,9 @@ def test_facets_without_data_are_refused() -> None:
     pairs = readings.pairs
     weight = pairs.is_signed.astype(np.float64)
     with pytest.raises(StatsError, match="known annotator"):
-        decompose(latents_of(readings), pairs, weight, build_design(pairs), "annotator")
+        decompose(latents_of(readings), pairs, weight, build_design(pairs), "annotator", SETTINGS)
     with pytest.raises(StatsError, match="no facet"):
-        decompose(latents_of(readings), pairs, weight, build_design(pairs), "weather")
+        decompose(latents_of(readings), pairs, weight, build_design(pairs), "weather", SETTINGS)
 
 
 def test_collateral_change_and_its_error_match_a_group_bootstrap() -> None:
@@ -103,32 +132,113 @@ def test_collateral_change_and_its_error_match_a_group_bootstrap() -> None:
     np.testing.assert_allclose((found.high - found.low) / (2 * 1.96), spread, rtol=0.2)
 
 
-def test_the_collateral_matrix_is_brute_force_leaving_out() -> None:
-    readings = make_readings(200, 5)
-    units = latents_of(readings)
-    weight = readings.pairs.is_signed.astype(np.float64)
-    dense = dense_of(units, 200)
-    matrix = collateral_matrix(units, weight)
-    for k in range(5):
-        left = weight * (dense[:, k] <= 0)
-        np.testing.assert_allclose(matrix[k], left @ dense / left.sum() - weight @ dense / weight.sum())
-    assert (np.diag(matrix) <= 0).all()
+def test_side_effects_are_those_of_halving_a_concepts_push() -> None:
+    """Units 0 and 1 fire together, unit 2 alone: leaving out what teaches 0 halves 1 as well."""
+    rng = np.random.default_rng(1)
+    n = 3000
+    both, alone = (np.where(rng.random(n) < p, rng.choice([-1, 1, 1], n), 0) for p in (0.4, 0.4))
+    units = disparity_of(np.stack([both, both, alone], axis=1))
+    weight = np.ones(n)
+    every = np.ones(3, np.bool_)
+    found = side_effects(units, np.arange(n, dtype=np.int32), weight, np.array([True, False, False]), every)
+    assert found.unit.tolist() == [0]
+    assert found.moved.tolist() == [1]
+    assert found.before[0] == pytest.approx(both.mean())
+    assert found.after[0] == pytest.approx(both.mean() / 2)
+    plus, minus = (both > 0).sum(), (both < 0).sum()
+    # (plus − d − minus) / (n − d) = (plus − minus) / 2n, solved for the d pairs that go.
+    gone = (plus - minus) / 2 / (1 - (plus - minus) / (2 * n))
+    assert found.dropped[0] == pytest.approx(gone)
+    assert found.high[0] < 0
 
 
-def test_a_taught_concept_keeps_its_sign_under_every_pooling() -> None:
+def test_a_concept_without_a_push_has_nothing_to_halve() -> None:
+    units = disparity_of(np.array([[1.0], [-1.0], [0.0]]))
+    only = np.ones(1, np.bool_)
+    assert len(side_effects(units, np.arange(3, dtype=np.int32), np.ones(3), only, only).unit) == 0
+
+
+def test_a_taught_concept_is_called_under_every_pooling() -> None:
     readings = make_readings(800, 6, effects={0: 2.0})
     pairs = readings.pairs
     null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
-    concept_of = np.array([0, 1, 1, 1, -1, 2], np.int32)
-    found = pooling_sensitivity(readings, concept_of, 3, null)
-    assert tuple(p.pooling for p in found) == POOLINGS
-    assert all(p.taught_z[0] > 4 and p.equal_z[0] > 4 for p in found)
+    members = members_of([(0,), (1, 2, 3), (), (5,)])
+    found = pooling_sensitivity(readings, members, np.ones(4, np.bool_), null, SETTINGS)
+    assert tuple(p.pooling for p in found) == POOLINGS[:3]
+    assert all(p.taught.call[0] == 1 and p.equal.call[0] == 1 for p in found)
+    assert all(np.isnan(p.taught.call[2]) for p in found)  # a column has nothing to pool
+    own = (np.array([1.0, 0.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0, np.nan]))
+    agrees = agreement(found, own, (np.array([5.0, 0.3, 0.1, 0.1]), np.array([5.0, 0.2, 0.1, np.nan])))
+    assert agrees[:, 0].all()
+    against = agreement(found, own, (np.array([-5.0, 0.3, 0.1, 0.1]), np.array([5.0, 0.2, 0.1, np.nan])))
+    assert not against[:, 0].any()
 
 
-def test_any_token_pooling_of_one_latent_is_its_presence_test() -> None:
-    readings = make_readings(400, 4)
-    pairs = readings.pairs
+def test_pooled_values_are_mean_deltas_over_their_root_mean_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.stats.sensitivity.BLOCK_ROWS", 50)  # several blocks
+    readings = make_readings(120, 5)
+    last = LastTokens(
+        readings.by_latent.indptr, readings.by_latent.pair, readings.by_latent.chosen.act_max,
+        readings.by_latent.rejected.act_max,
+    )  # fmt: skip
+    readings = dataclasses.replace(readings, last=last)
+    assert poolings_of(readings) == POOLINGS
+    members = members_of([(1,), (0, 2), (), (4, 2)])
+    dense = np.zeros((120, 5))
+    for latent in range(5):
+        rows = slice(*readings.by_latent.indptr[latent : latent + 2])
+        sides = (readings.by_latent.chosen, readings.by_latent.rejected)
+        dense[readings.by_latent.pair[rows], latent] = sides[0].act_max[rows] - sides[1].act_max[rows]
+    scaled = dense / np.sqrt((dense**2).mean(axis=0))
+    expected = np.stack(
+        [scaled[:, 1], (scaled[:, 0] + scaled[:, 2]) / 2, np.zeros(120), (scaled[:, 2] + scaled[:, 4]) / 2],
+        axis=1,
+    )
+    for pooling in ("largest activation", "last token"):
+        blocks = list(pooled_blocks(readings, members, pooling))
+        assert len(blocks) > 1
+        found = np.concatenate([dense_of(block, 120) for block in blocks], axis=1)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def _twins(n: int = 4000) -> tuple[Disparity, PairArrays]:
+    """Unit 0 acts; unit 1 is 0 with noise, so it is taught too; units 2 … 41 are noise."""
+    readings = make_readings(n, 42, seed=3)
+    rng = np.random.default_rng(4)
+    dense = np.where(rng.random((n, 42)) < 0.3, rng.choice([-1, 1], (n, 42)), 0)
+    turn = np.where(rng.random(n) < expit(1.5 * dense[:, 0]), 1, -1)
+    dense[:, 1] = np.where(rng.random(n) < 0.7, dense[:, 0], dense[:, 1])
+    return disparity_of(dense * turn[:, None]), readings.pairs
+
+
+def test_of_two_carriers_of_one_signal_only_the_one_that_acts_contributes() -> None:
+    units, pairs = _twins()
     null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
-    found = pooling_sensitivity(readings, np.arange(4, dtype=np.int32), 4, null)[3]
-    sums = unit_sums(latents_of(readings), pairs, null.weight)
-    np.testing.assert_allclose(found.taught_z, sums.wu / np.sqrt(sums.tt), rtol=1e-5)
+    scores = score_tests(units, null)
+    assert two_sided(scores.z)[1] < 1e-6  # the twin is taught as well …
+    found = unique_contribution(units, null, scores, np.ones(42, np.bool_), pairs.fold, halves=40)
+    assert found.selected[0] == 1
+    assert found.beta[0] > 0.8  # log odds 1.5, shrunk
+    assert found.selected[1] < STABLE  # … but has nothing of its own
+    assert (found.selected[2:] >= STABLE).sum() <= 1
+
+
+def test_l1_weights_solve_the_penalised_likelihood() -> None:
+    """Subgradient conditions: |score| is the penalty where a weight is not 0, and no more elsewhere."""
+    units, pairs = _twins(800)
+    null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
+    scores = score_tests(units, null)
+    found = unique_contribution(units, null, scores, np.ones(42, np.bool_), pairs.fold, halves=2)
+    u, weight = dense_of(units, 800), null.weight
+    eta = u @ found.beta
+    gamma = null.gamma.copy()
+    for _ in range(30):  # the null's columns, unpenalised
+        p = expit(null.design.z @ gamma + eta)
+        hessian = (null.design.z * (weight * p * (1 - p))[:, None]).T @ null.design.z
+        gamma += np.linalg.solve(hessian, null.design.z.T @ (weight * (1 - p)))
+    score = u.T @ (weight * expit(-(null.design.z @ gamma + eta)))
+    penalty = threshold(42) * np.sqrt(scores.variance)
+    active = found.beta != 0
+    assert active.any()
+    np.testing.assert_allclose(score[active], (penalty * np.sign(found.beta))[active], rtol=1e-3)
+    assert (np.abs(score[~active]) <= penalty[~active] * 1.001).all()

@@ -1,0 +1,95 @@
+"""How much of what the labels hold the concepts judged so far account for."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.arrays import Disparity
+from engine.manifest import write_json
+from engine.paths import ProjectPaths
+from engine.pipeline.checks import Audited, open_audit
+from engine.progress import Progress
+from engine.settings import Settings
+from engine.stats.arms import Arm, reading_arm, unit_arm
+from engine.stats.auc import ArmResult, coverage, held_out
+from engine.views import VerdictView
+
+COVERAGE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMeter:
+    """Held-out log-loss in nats per pair; log 2 is a coin."""
+
+    n_judged: int
+    """Concepts of the index with a verdict, ignore included."""
+    n_concepts: int
+    judged_loss: float | None
+    """With the judged concepts alone; None while there are none."""
+    concepts_loss: float
+    """With every concept."""
+    reading_loss: float
+    """With the full reading."""
+    judged: float | None
+    """Share of the full reading's gain over a coin that the judged ones have; None if it gains nothing."""
+    concepts: float | None
+    """The same of all concepts: what judging every one of them could reach."""
+
+
+def measure_coverage(
+    paths: ProjectPaths, settings: Settings, verdicts: tuple[VerdictView, ...], progress: Progress
+) -> CoverageMeter:
+    """Fit judged concepts, all concepts and the full reading on the same folds.
+
+    What does not depend on verdicts is kept in the cache of the index.
+
+    Raises:
+        StatsError: too few prompt groups for nested folds.
+    """
+    audited = open_audit(paths, settings)
+    concepts, n_pairs = audited.concepts, audited.readings.n_pairs
+    decided = {v.target.concept_id for v in verdicts if v.target.context_id is None and not v.is_orphaned}
+    judged = [m for m, ident in enumerate(concepts.ids) if ident in decided]
+    known = _limits(paths, audited, progress)
+    own = None
+    if judged:
+        part = _subset(concepts.disparity, judged)
+        if np.any(part.u):
+            own = held_out([unit_arm("judged", part, n_pairs)], audited.readings.pairs, progress=progress)[0]
+    return CoverageMeter(
+        n_judged=len(judged),
+        n_concepts=len(concepts.ids),
+        judged_loss=own.log_loss if own is not None else None,
+        concepts_loss=known["concepts"].log_loss,
+        reading_loss=known["reading"].log_loss,
+        judged=coverage(own, known["reading"]) if own is not None else (0.0 if not judged else None),
+        concepts=coverage(known["concepts"], known["reading"]),
+    )
+
+
+def _limits(paths: ProjectPaths, audited: Audited, progress: Progress) -> dict[str, ArmResult]:
+    path = paths.cache_dir / f"coverage-{audited.index_hash}-{COVERAGE_VERSION}.json"
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: ArmResult(**values) for name, values in kept.items()}
+    except (OSError, ValueError, TypeError):
+        pass
+    readings = audited.readings
+    arms: list[Arm] = [
+        unit_arm("concepts", audited.concepts.disparity, readings.n_pairs),
+        reading_arm(readings),
+    ]
+    results = held_out(arms, readings.pairs, progress=progress)
+    found = dict(zip(("concepts", "reading"), results, strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {name: asdict(result) for name, result in found.items()})
+    return found
+
+
+def _subset(disparity: Disparity, units: list[int]) -> Disparity:
+    rows = [np.arange(disparity.indptr[m], disparity.indptr[m + 1]) for m in units]
+    indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
+    at = np.concatenate(rows)
+    return Disparity(indptr, disparity.pair[at], disparity.u[at])
