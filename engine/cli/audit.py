@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.mix import given_mix, parse_mapping, source_options
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 
 @click.command("audit")
-@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...|DIR")
 @click.option(
-    "--reader", required=True, metavar="R", help="Folder with reader.toml, a preset, or a checkpoint."
+    "--reader",
+    metavar="R",
+    help="Folder with reader.toml, a preset, or a checkpoint; the project's own where it has one.",
 )
 @click.option("--layer", type=int, help="Block after which the residual stream is read.")
 @click.option("--sae", metavar="SAE", help="SAE folder or release:id, when the reader names none.")
@@ -26,38 +29,43 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
     metavar="DIR",
     help="Project folder; made if absent, resumed if there.",
 )
-@click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order.")
-@click.option("--format", "format_", help="Format of the files when it is guessed wrongly.")
-@click.option(
-    "--map",
-    "mapping",
-    multiple=True,
-    metavar="FIELD=COLUMN",
-    help="Where a generic table keeps prompt, chosen, rejected, ...; may be repeated.",
-)
+@source_options
 @set_option
 @output_options
 def audit_command(
-    sources: tuple[str, ...], reader: str, layer: int | None, sae: str | None, output: Path,
-    names: tuple[str, ...], format_: str | None, mapping: tuple[str, ...], assignments: tuple[str, ...],
-    plain: bool, as_json: bool,
+    sources: tuple[str, ...], reader: str | None, layer: int | None, sae: str | None, output: Path | None,
+    names: tuple[str, ...], format_: str | None, mapping: tuple[str, ...], weights: tuple[str, ...],
+    evaluation: tuple[str, ...], assignments: tuple[str, ...], plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Read preference pairs with a model and an SAE, and test what they teach.
 
     FILE is any preference dataset: jsonl, csv, parquet, a folder, a glob or a hub name. The result is a
-    project folder for every other command. Stopped or killed, the same command goes on where it was.
+    project folder for every other command. Stopped or killed, the same command goes on where it was;
+    `prosect audit DIR` takes a project's own pairs and reader, for example after `prosect mix`.
     """
     from engine.api import Project, source_specs
 
+    if output is None:
+        output, sources = _own_project(sources), ()
+        if weights or evaluation or names or mapping or format_:
+            raise click.UsageError("change what a project is made of with `prosect mix add` or `mix weight`")
+    if reader is None and not (output / "current").exists():
+        raise click.UsageError("name a reader: --reader R, see `prosect audit --help`")
     specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))
     title = f"audit {' '.join(Path(source).name for source in sources)}"
     with job_progress(output, "audit", title, plain=plain, as_json=as_json) as progress:
-        report = project.audit(specs, reader, layer=layer, sae=sae, progress=progress)
+        report = project.audit(
+            specs,
+            reader,
+            layer=layer,
+            sae=sae,
+            mix=given_mix(weights, evaluation),
+            progress=progress,
+        )
         progress.result("index", report.index_hash)
     if as_json:
         write_json(report)
@@ -118,12 +126,8 @@ def _top_hypotheses(project: Any, *, plain: bool, limit: int = 15) -> None:
     show_rows(listing.spec, listing.rows, plain=plain)
 
 
-def parse_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``("prompt=question",)`` → ``{"prompt": "question"}``."""
-    mapping = {}
-    for text in pairs:
-        field, separator, column = text.partition("=")
-        if not separator or not field or not column:
-            raise click.UsageError(f"--map {text}: write FIELD=COLUMN, for example --map prompt=question")
-        mapping[field.strip()] = column.strip()
-    return mapping
+def _own_project(sources: tuple[str, ...]) -> Path:
+    """The project that a lone folder is. Raises ``UsageError`` where nobody said where to write."""
+    if len(sources) == 1 and (Path(sources[0]) / "pairs" / "report.json").exists():
+        return Path(sources[0])
+    raise click.UsageError("name a project folder with -o DIR")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.audit import parse_mapping, show_report
+from engine.cli.audit import show_report
+from engine.cli.mix import given_mix, parse_mapping, source_options
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
@@ -21,19 +22,16 @@ _SAE = click.option("--sae", metavar="SAE", help="SAE folder or release:id, when
 
 
 @click.command("ingest")
-@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...")
 @click.option("-o", "--output", type=_FOLDER, metavar="DIR", help="Project folder; needed unless --preview.")
 @click.option("--preview", is_flag=True, help="Show the guessed format and ten pairs, write nothing.")
-@click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order.")
-@click.option("--format", "format_", help="Format of the files when it is guessed wrongly.")
-@click.option(
-    "--map", "mapping", multiple=True, metavar="FIELD=COLUMN", help="Map a generic table; may be repeated."
-)
+@source_options
 @set_option
 @output_options
 def ingest_command(
     sources: tuple[str, ...], output: Path | None, preview: bool, names: tuple[str, ...], format_: str | None,
-    mapping: tuple[str, ...], assignments: tuple[str, ...], plain: bool, as_json: bool,
+    mapping: tuple[str, ...], weights: tuple[str, ...], evaluation: tuple[str, ...],
+    assignments: tuple[str, ...], plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn dataset files into pairs, groups and folds, with a report of every row dropped or repaired."""
     from engine.api import Project, preview_source, source_specs
@@ -47,7 +45,7 @@ def ingest_command(
         raise click.UsageError("name a project folder with -o DIR, or look first with --preview")
     project = Project(output, overrides=parse_assignments(assignments))
     with job_progress(output, "ingest", plain=plain, as_json=as_json) as progress:
-        lines, report = project.ingest(specs, progress=progress)
+        lines, report = project.ingest(specs, mix=given_mix(weights, evaluation), progress=progress)
     if as_json:
         write_json(report)
     else:

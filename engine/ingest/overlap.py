@@ -3,10 +3,11 @@
 Words are stretches of ASCII letters and digits, compared without case, and of characters beyond ASCII; system
 turns are left aside. A prompt *occurs whole* where all its words are those of an evaluation prompt. Otherwise
 its runs of ``overlap_words`` words (13, the n-gram of common decontamination practice: Brown et al. 2020,
-appendix C) are looked up: the *share* is the part of an evaluation prompt's distinct runs that occur in it,
-the largest over evaluation prompts. Runs that more than ten evaluation prompts have (instructions, templates)
-say nothing and are left aside. Only hashes are held: at most ``MAX_RUNS`` runs, 16 bytes each; larger sets
-are sampled by hash, which leaves shares unbiased.
+appendix C) are looked up. The *share* is the part of an evaluation prompt's distinct runs that occur in it,
+or the part of its own that occur there, whichever is larger; the largest over evaluation prompts counts. Runs
+that more than ten evaluation prompts have (instructions, templates) say nothing and are left aside. Only
+hashes are held: at most ``MAX_RUNS`` runs, 16 bytes each; larger sets are sampled by hash, which leaves
+shares unbiased.
 """
 
 from collections.abc import Iterator, Sequence
@@ -165,6 +166,7 @@ class EvaluationIndex:
         while (runs % every == 0).sum() > MAX_RUNS:
             every *= np.uint64(2)
         is_held = runs % every == 0
+        self._every = every
         self._runs, self._prompt_of_run = _distinctive(runs[is_held], prompt[is_held])
         self._n_runs = np.bincount(self._prompt_of_run, minlength=len(whole))
         self._table = np.zeros(1 << _TABLE_BITS, np.bool_)
@@ -187,7 +189,7 @@ class EvaluationIndex:
         return np.where(is_same, self._whole_of[at], -1)
 
     def shared(self, found: PromptRuns) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(P,) the evaluation prompt whose runs each prompt holds most of (−1: none), and their share."""
+        """(P,) the evaluation prompt that each prompt shares most with (−1: none), and the share."""
         n = len(found.whole)
         best, share = np.full(n, -1, np.int64), np.zeros(n)
         maybe = np.flatnonzero(self._table[self._places(found.runs)])
@@ -201,10 +203,18 @@ class EvaluationIndex:
         prompt = self._prompt_of_run[start + np.arange(len(pair))] if len(pair) else np.zeros(0, np.int64)
         width = np.int64(len(self._n_runs) or 1)
         met, times = np.unique(pair * width + prompt, return_counts=True)
-        value = times / self._n_runs[met % width] if len(met) else np.zeros(0)
+        value = np.zeros(0)
+        if len(met):
+            of_prompt = times / self._n_runs[met % width]
+            value = np.maximum(of_prompt, times / self._n_own(found, met // width))
         for i in np.argsort(value, kind="stable").tolist():  # the best is written last
             best[met[i] // width], share[met[i] // width] = met[i] % width, value[i]
         return best, share
+
+    def _n_own(self, found: PromptRuns, pair: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Distinct runs of some prompts, of those that would be held."""
+        runs = [found.runs[found.at[i] : found.at[i + 1]] for i in pair.tolist()]
+        return np.array([len(np.unique(r[r % self._every == 0])) for r in runs], np.int64)
 
 
 def _distinctive(runs: Hashes, prompt: NDArray[np.int64]) -> tuple[Hashes, NDArray[np.int64]]:
