@@ -56,6 +56,17 @@ class Prosect(click.Group):
         with errors_told():
             return super().invoke(ctx)
 
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - Click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands by what they are for, in the order of the loop."""
+        width = max(map(len, self.commands))
+        for title, commands in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(str(command.name).ljust(width), line) for command, line in commands])
+
 
 @click.group(cls=Prosect, context_settings=_SUBCOMMAND_HELP)
 @click.version_option(package_name="prosect")
@@ -69,41 +80,74 @@ def main() -> None:
     """  # noqa: D301 - \b is Click's mark for text that must not be wrapped
 
 
-COMMANDS: tuple[click.Command, ...] = (
-    demo_command,
-    audit_command,
-    hypotheses_command,
-    concepts_command,
-    contexts_command,
-    pairs_command,
-    show_command,
-    strip_command,
-    open_command,
-    plan_command,
-    compile_command,
-    train_command,
-    outcome_command,
-    jobs_command,
-    rules_group,
-    explain_command,
-    diff_command,
-    export_command,
-    verdicts_group,
-    selftest_group,
-    auc_command,
-    sources_command,
-    mix_group,
-    coverage_command,
-    ingest_command,
-    report_command,
-    read_command,
-    sae_command,
-    doctor_command,
-    gc_command,
+Section = tuple[str, tuple[tuple[click.Command, str], ...]]
+SECTIONS: tuple[Section, ...] = (
+    (
+        "Read the data",
+        (
+            (demo_command, "Audit the sample pairs offline and open the workstation."),
+            (audit_command, "Pairs in, hypotheses out; goes on where it stopped."),
+            (ingest_command, "Files into pairs, groups and folds only; --preview a format."),
+            (report_command, "Every row that ingest dropped, repaired or noted."),
+            (mix_group, "Add, remove and weigh the sources of a project."),
+            (sae_command, "Train an SAE on the pairs' own activations."),
+            (read_command, "Readings only; for many processes or machines at once."),
+        ),
+    ),
+    (
+        "Look at what it teaches",
+        (
+            (open_command, "The workstation: review by keyboard (also: prosect DIR)."),
+            (hypotheses_command, "What the data teaches, everywhere and inside contexts."),
+            (concepts_command, "Every concept with its effect everywhere."),
+            (contexts_command, "Topics, prompt concepts and sources."),
+            (pairs_command, "The pairs as read."),
+            (show_command, "One pair, or one concept with its evidence."),
+            (strip_command, "One pair token by token."),
+            (sources_command, "What each source, model or annotator teaches."),
+        ),
+    ),
+    (
+        "Decide and shape",
+        (
+            (verdicts_group, "Keep, suppress, amplify, ignore: the journal of decisions."),
+            (rules_group, "Write, format, check and test rule files."),
+            (explain_command, "What a numbered error of the rule language means."),
+            (plan_command, "What a rule file would do, before anything is written."),
+            (diff_command, "What changes from one rule file to another."),
+            (compile_command, "Write the shaped dataset with its ledger and lock."),
+            (export_command, "A shaped dataset for another trainer, nothing lost."),
+        ),
+    ),
+    (
+        "Train and compare",
+        (
+            (train_command, "Weighted DPO on a shaped dataset, forecast written first."),
+            (outcome_command, "What a run changed, beside what was forecast."),
+        ),
+    ),
+    (
+        "Trust",
+        (
+            (selftest_group, "Is nothing called where nothing is, and what is planted found?"),
+            (auc_command, "Held-out AUC of concepts beside every baseline."),
+            (coverage_command, "How much of the labels the judged concepts account for."),
+        ),
+    ),
+    (
+        "Housekeeping",
+        (
+            (doctor_command, "This machine, and what a reading would cost on it."),
+            (jobs_command, "Long work of a project: where it stands; stop it."),
+            (gc_command, "What nothing points to, and how to delete it."),
+        ),
+    ),
 )
+"""Every command with the line that ``prosect --help`` shows for it, in the order of the loop."""
 selftest_group.add_command(transfer_command)
-for command in COMMANDS:
-    main.add_command(command)
+for _, commands in SECTIONS:
+    for command, _line in commands:
+        main.add_command(command)
 
 if __name__ == "__main__":
     main()
