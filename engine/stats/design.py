@@ -8,13 +8,14 @@ Columns are taken in that order until there are ``GROUPS_PER_COLUMN`` labelled p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import UNKNOWN, PairArrays
 from engine.errors import StatsError
+from engine.stats.two_way import model_clusters
 
 Vector = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class Design:
     z: NDArray[np.float64]  # (P, q) float64
     left_out: tuple[str, ...]
     """Columns that were constant, collinear, or one too many for this number of prompt groups."""
+    second: NDArray[np.int32] | None = None
+    """(P,) a second clustering of the scores, by the two models that met; see ``two_way``."""
 
     @property
     def n_columns(self) -> int:
@@ -72,7 +75,8 @@ def build_design(
     candidates += [*_splines(pairs), *_topics(pairs, topic)]
     signed = pairs.is_signed
     n_groups = len(np.unique(pairs.group[signed]))
-    return _independent(candidates, signed, max(n_groups // GROUPS_PER_COLUMN, 1))
+    design = _independent(candidates, signed, max(n_groups // GROUPS_PER_COLUMN, 1))
+    return replace(design, second=model_clusters(pairs))
 
 
 def linear_design(pairs: PairArrays) -> Design:

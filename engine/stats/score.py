@@ -4,7 +4,8 @@ For a unit with disparity u, residuals e and curvatures w of the null model with
 ``U = Σ e·u``, ``κ = (ZᵀwZ)⁻¹ Zᵀwu``, and with the efficient score ``s_i = e_i (u_i − κᵀz_i)`` summed by
 prompt group, ``z = U / √(Σ_g s_g²)``. Expanding the square leaves sums over rows with u ≠ 0 only:
 ``Σ_g s_g² = Σ_g a_g² − 2 κᵀ Σ_i e_i u_i c_g(i) + κᵀ C κ`` with ``a_g = Σ e·u``, ``c_g = Σ e·z``,
-``C = Σ c_g c_gᵀ``. The variance carries the usual G/(G − q) for the q fitted columns.
+``C = Σ c_g c_gᵀ``. The variance carries the usual G/(G − q) for the q fitted columns; where models are known
+it is never less than the two-way variance by group and by the models that met (``two_way``).
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from engine.arrays import Disparity
 from engine.stats.null import NullModel
 from engine.stats.sums import for_chunks
+from engine.stats.two_way import second_variance
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -61,6 +63,11 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     variance = squares - 2 * np.einsum("mq,mq->m", cross, kappa)
     variance += np.einsum("mq,qr,mr->m", kappa, null.meat, kappa)
     variance *= freedom_correction(null)
+    if null.design.second is not None:
+        left = np.divide(information, own, out=np.zeros(len(own)), where=own > 0)
+        terms = (null.residual, null.curvature, null.design.z)
+        added = second_variance(disparity, null.design.second, terms, kappa, score, left)
+        variance += np.maximum(added, 0)
     usable = (information > EXPLAINED * own) & (variance > EXPLAINED * squares) & (not null.separates)
     z = np.divide(score, np.sqrt(np.maximum(variance, 0)), out=np.full(len(score), np.nan), where=usable)
     return Scores(z, score, information, variance, b)
