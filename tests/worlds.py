@@ -314,6 +314,9 @@ def _concept_rows(
                 "name": name,
                 "name_source": "tokens",
                 "tokens": json.dumps([name.split()[0], "token"]),
+                "label_evidence": json.dumps(
+                    {"fires": ["a «token»"], "silent": [], "inside": 0.5, "outside": 0.1}
+                ),
                 "n_latents": len(members),
                 "n_chosen": int((chosen > 0).sum()),
                 "n_rejected": int((rejected > 0).sum()),

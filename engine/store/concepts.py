@@ -94,9 +94,13 @@ def load_topics(store: Store, n_pairs: int) -> NDArray[np.int32] | None:
 
 
 def load_contexts(store: Store) -> PairSets:
-    """Every context but everywhere."""
-    rows = store.rows("SELECT context, context_id, kind FROM contexts WHERE context > 0 ORDER BY context")
-    found = store.columns("SELECT context, pair FROM context_pairs ORDER BY context, pair")
+    """Every context that is tested: all but everywhere and the silent pairs."""
+    tested = "context > 0 AND kind <> 'silent'"
+    rows = store.rows(f"SELECT context, context_id, kind FROM contexts WHERE {tested} ORDER BY context")
+    found = store.columns(
+        f"SELECT context, pair FROM context_pairs JOIN contexts USING (context) WHERE {tested}"
+        " ORDER BY context, pair"
+    )
     numbers = np.array([int(row[0]) for row in rows], np.int64)
     context = np.asarray(found["context"]).astype(np.int64)
     bounds = np.append(np.searchsorted(context, numbers), len(context)).astype(np.int64)
