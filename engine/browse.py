@@ -19,7 +19,6 @@ from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
-from engine.store import details
 from engine.store.build import Published, current_index
 from engine.store.carry import Match, best_match, hypothesis_id
 from engine.store.connection import Store
@@ -27,9 +26,7 @@ from engine.store.grids import GRIDS
 from engine.store.lookup import find
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
-from engine.store.scrutiny import mix
 from engine.store.snapshots import called_concepts, known_targets, snapshots
-from engine.strips import Strips
 from engine.undertakings import Undertakings
 from engine.views import (
     ConceptDetail,
@@ -46,6 +43,7 @@ from engine.views import (
 
 if TYPE_CHECKING:
     from engine.scrutiny_views import Mix
+    from engine.strips import Strips
 
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
@@ -71,7 +69,7 @@ class Browser(Undertakings):
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
-        self.strips = Strips(paths)  # texts token by token, asked for without waiting
+        self._strips: Strips | None = None
         self._open(current_index(paths))
 
     def _open(self, published: Published) -> None:
@@ -85,7 +83,8 @@ class Browser(Undertakings):
             self._matches: dict[str, tuple[Target, float] | None] = {}
             self._called: frozenset[str] | None = None
             self._n_concepts = 0
-            self.strips.follow(published.reader_hash, published.index_hash)
+            if self._strips is not None:
+                self._strips.follow(published.reader_hash, published.index_hash)
             self._mirror()
 
     def _mirror(self) -> None:
@@ -98,6 +97,17 @@ class Browser(Undertakings):
         """Who the journal says decides here."""
         return self.journal.author
 
+    @property
+    def strips(self) -> "Strips":
+        """Texts token by token, asked for without waiting."""
+        with self._lock:
+            if self._strips is None:
+                from engine.strips import Strips
+
+                self._strips = Strips(self.paths)
+                self._strips.follow(self._published.reader_hash, self._published.index_hash)
+            return self._strips
+
     def interrupt(self) -> None:
         """Stop every question that runs; its asker gets ``Cancelled``."""
         for slot in self._slots.values():
@@ -109,7 +119,8 @@ class Browser(Undertakings):
         """Let go of the index. Nothing may be asked any more."""
         self.interrupt()
         self.put_away()
-        self.strips.close()
+        if self._strips is not None:
+            self._strips.close()
         for store in self._stores:  # those of older indexes stayed open for their cursors
             store.close()
         self._stores.clear()
@@ -126,6 +137,8 @@ class Browser(Undertakings):
 
     def summary(self) -> ProjectSummary:
         """Counts of the open index."""
+        from engine.store import details
+
         root = self.paths.root
         found = details.summary(self._slots["summary"], self._store, root.name or str(root))
         return replace(found, folder=str(root))
@@ -167,18 +180,26 @@ class Browser(Undertakings):
             concept_id: its id.
             is_brief: leave out sources and neighbours; brief calls interrupt brief ones only.
         """
+        from engine.store import details
+
         return details.concept_detail(self._slot("concept", is_brief), concept_id, is_brief=is_brief)
 
     def context(self, context_id: str, *, is_brief: bool = False) -> ContextDetail:
         """A context with its concepts and examples."""
+        from engine.store import details
+
         return details.context_detail(self._slot("context", is_brief), context_id)
 
     def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
         """A pair; with the peaks of a concept when one is named."""
+        from engine.store import details
+
         return details.pair_detail(self._slot("pair", is_brief), pair, concept_id)
 
     def mix(self, facet: str) -> "Mix":
         """Every concept by ``source``, ``model`` or ``annotator``, and without each of them."""
+        from engine.store.scrutiny import mix
+
         return mix(self._slots["mix"], facet)
 
     def find(self, what: str) -> PairDetail | ConceptDetail:

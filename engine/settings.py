@@ -5,7 +5,6 @@ far as they determine its output, into its fingerprint.
 """
 
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -205,6 +204,8 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] 
     """
     raw: dict[str, Any] = {}
     if path is not None and path.exists():
+        import tomllib
+
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -6,7 +6,6 @@ from engine.safe_text import one_line
 from engine.views import ConceptDetail, ContextDetail, PairDetail
 from tui import actions as act
 from tui.lines import Line, Span
-from tui.views.jobs import short_text
 
 if TYPE_CHECKING:
     from tui.desk import Desk
@@ -22,7 +21,10 @@ def status_line(desk: "Desk") -> Line:
             parts.append(f"READ {s.share_read * 100:.0f}%")
         if s.warning:
             parts.append("! WARNING: g v")
-    parts += [short_text(job) for job in desk.doing.running[:3]]
+    if desk.doing.running:
+        from tui.views.jobs import short_text
+
+        parts += [short_text(job) for job in desk.doing.running[:3]]
     if desk.coverage is not None:
         c = desk.coverage
         n = sum(n for _, n in c.by_verdict)
@@ -67,9 +69,12 @@ def where_line(desk: "Desk") -> Line:
 
 def _page_where(desk: "Desk") -> Line:
     place, grid = desk.place, desk.table.grid
-    title = {"help": "Keys and commands", "coverage": "Coverage", "facets": "Values", "rules": "Rules"}.get(
-        place.view, place.view.capitalize()
-    )
+    title = {
+        "help": "Keys and commands",
+        "coverage": "Coverage",
+        "facets": "Values of",
+        "rules": "Rules",
+    }.get(place.view, place.view.capitalize())
     spans: list[Span] = [(title, "title")]
     detail = desk.detail
     if isinstance(detail, ConceptDetail | ContextDetail):
@@ -79,7 +84,7 @@ def _page_where(desk: "Desk") -> Line:
         spans.append(
             (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
         )
-    elif place.view in ("run", "job"):
+    elif place.view in ("run", "job", "facets"):
         spans.append((f"  {place.ident}", "text"))
     elif place.view in ("rules", "plan"):
         state = "saved" if desk.doing.rule_name else "working…"

@@ -1,6 +1,7 @@
 """Long work: watching jobs, asking them to stop, compiling rules and training on what came of it.
 
 A job started here is a process of its own: quitting, a lost connection or a killed terminal leave it alone.
+What only these views need is imported when they are first drawn: the first rows of a review wait for all.
 """
 
 import shlex
@@ -8,13 +9,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from engine.job_views import JobDetail, JobRow, JobState, ShapedRow, TrainingCost
 from tui import answers, prompts
 from tui.lines import PaneLine
 from tui.places import Place
-from tui.views.jobs import ShapedItem, job_lines, jobs_lines
 
 if TYPE_CHECKING:
+    from engine.job_views import JobDetail, JobRow, ShapedRow, TrainingCost
     from tui.desk import Desk
 
 TICK_S = 0.5
@@ -24,10 +24,10 @@ TICK_S = 0.5
 class WorkLike(Protocol):
     """The jobs of a project."""
 
-    def jobs(self) -> tuple[JobRow, ...]:
+    def jobs(self) -> "tuple[JobRow, ...]":
         """All of them."""
 
-    def job(self, ident: str) -> JobDetail:
+    def job(self, ident: str) -> "JobDetail":
         """One of them."""
 
     def cancel_job(self, ident: str) -> str:
@@ -39,10 +39,10 @@ class WorkLike(Protocol):
     def start_training(self, ident: str, options: Sequence[str] = ()) -> str:
         """Train on a shaped dataset."""
 
-    def shaped(self) -> tuple[ShapedRow, ...]:
+    def shaped(self) -> "tuple[ShapedRow, ...]":
         """Shaped datasets."""
 
-    def training_cost(self, ident: str) -> TrainingCost:
+    def training_cost(self, ident: str) -> "TrainingCost":
         """What training takes."""
 
 
@@ -58,8 +58,8 @@ class HasWork(Protocol):
 class Overview(NamedTuple):
     """What goes on and what was made."""
 
-    jobs: tuple[JobRow, ...]
-    shaped: tuple[ShapedRow, ...]
+    jobs: "tuple[JobRow, ...]"
+    shaped: "tuple[ShapedRow, ...]"
 
 
 class Jobbing:
@@ -67,7 +67,7 @@ class Jobbing:
 
     desk: "Desk"
     overview = Overview((), ())
-    _job: JobDetail | None = None
+    _job: "JobDetail | None" = None
     _is_ticking = False
 
     @property
@@ -104,13 +104,13 @@ class Jobbing:
             self._is_ticking = True
             self.desk.set_timer(TICK_S, self._tick)
 
-    def job_read(self, found: JobDetail) -> None:
+    def job_read(self, found: "JobDetail") -> None:
         """The job's files were read."""
         self._job = found
         self._draw_work()
 
     @property
-    def running(self) -> tuple[JobRow, ...]:
+    def running(self) -> "tuple[JobRow, ...]":
         """Jobs that go on."""
         return tuple(j for j in self.overview.jobs if j.state.is_alive)
 
@@ -123,7 +123,9 @@ class Jobbing:
         if self._is_shown:
             self.ask_work()
 
-    def _say_ended(self, before: Sequence[JobRow]) -> None:
+    def _say_ended(self, before: "Sequence[JobRow]") -> None:
+        from engine.job_views import JobState
+
         alive = {j.ident for j in before if j.state.is_alive}
         for job in self.overview.jobs:
             if job.ident in alive and not job.state.is_alive:
@@ -137,6 +139,8 @@ class Jobbing:
                     self.desk.say(f"{job.title}: {job.state.value}: {job.message}", "error")
 
     def _draw_work(self) -> None:
+        from tui.views.jobs import job_lines, jobs_lines
+
         desk = self.desk
         view = desk.place.view
         if view == "jobs":
@@ -152,6 +156,9 @@ class Jobbing:
 
     def work_lines(self, *kinds: str) -> list[PaneLine]:
         """Work of some kinds that goes on, and the last of it if it failed."""
+        from engine.job_views import JobState
+        from tui.views.jobs import jobs_lines
+
         jobs = [j for j in self.overview.jobs if j.kind in kinds]
         shown = [j for j in jobs if j.state.is_alive]
         if not shown and jobs and jobs[0].state is JobState.FAILED:
@@ -217,6 +224,8 @@ class Jobbing:
 
     def do_train(self, argument: str | None = None) -> None:
         """Ask how, say what it takes, ask again, start."""
+        from tui.views.jobs import ShapedItem
+
         desk, work = self.desk, self._work
         item = desk.page.item
         shaped = self.overview.shaped
@@ -239,7 +248,7 @@ class Jobbing:
             label = f"train on {ident[:12]}: options (--steps 200 --lora 8 …), enter for the project's: "
             desk.doing.ask_line("train", label, done)
 
-    def costed(self, ident: str, options: Sequence[str], cost: TrainingCost) -> None:
+    def costed(self, ident: str, options: Sequence[str], cost: "TrainingCost") -> None:
         """What the run would take is known: ask whether to start it."""
         desk, work = self.desk, self._work
         if work is None:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from engine.safe_text import one_line
-from engine.strip_views import PairStrip, StripFailure
 from engine.views import PairDetail
 from tui import answers
 from tui.views.pair import MIN_SPLIT, Layout
 
 if TYPE_CHECKING:
+    from engine.strip_views import PairStrip, StripFailure
     from tui.desk import Desk
 
 
@@ -21,7 +21,7 @@ TICK_S = 0.15
 class StripsLike(Protocol):
     """Texts token by token, read by another process."""
 
-    def request(self, pair: int, latents: Sequence[int]) -> PairStrip | StripFailure | None:
+    def request(self, pair: int, latents: Sequence[int]) -> "PairStrip | StripFailure | None":
         """A strip, why there is none, or None while it is being read."""
 
 
@@ -37,7 +37,7 @@ class Stripped(NamedTuple):
 
     pair: int
     concept_id: str | None
-    found: PairStrip | str
+    found: "PairStrip | str"
     """A strip, or why there is none."""
 
 
@@ -66,8 +66,10 @@ class Pairing:
         latents = sorted({p.latent for p in detail.peaks})
         desk.session.ask("strip", lambda: (pair, concept_id, strips.request(pair, latents)))
 
-    def stripped(self, pair: int, concept_id: str | None, found: PairStrip | StripFailure | None) -> None:
+    def stripped(self, pair: int, concept_id: str | None, found: "PairStrip | StripFailure | None") -> None:
         """An answer about a pair's tokens."""
+        from engine.strip_views import PairStrip, StripFailure
+
         if isinstance(found, StripFailure):
             hint = f" ({one_line(found.hint)})" if found.hint else ""
             self.strip_failure = f"no tokens: {one_line(found.message)}{hint}; R tries again"
@@ -78,7 +80,7 @@ class Pairing:
         if found is None:
             self.desk.set_timer(TICK_S, self.ask_strip)
 
-    def strip_of(self, detail: PairDetail) -> PairStrip | str | None:
+    def strip_of(self, detail: PairDetail) -> "PairStrip | str | None":
         """What is known of the tokens of what is shown."""
         strip = self.strip
         is_this = strip is not None and (strip.pair, strip.concept_id) == (detail.pair, detail.concept_id)

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from engine.errors import ProsectError
-from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText
 from engine.views import PairDetail
 from tui import answers
 from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Rulebook
 from tui.tools import edit_outside
-from tui.views.jobs import shaped_lines
 from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
+    from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
@@ -28,22 +27,22 @@ class RulesLike(Protocol):
     def rule_files(self) -> tuple[str, ...]:
         """Names."""
 
-    def read_rules(self, name: str) -> RuleText:
+    def read_rules(self, name: str) -> "RuleText":
         """A file, or the beginnings of a new one."""
 
-    def save_rules(self, name: str, text: str, stamp: str) -> RuleText:
+    def save_rules(self, name: str, text: str, stamp: str) -> "RuleText":
         """Save unless the file changed elsewhere."""
 
     def rules_path(self, name: str) -> Path:
         """Where a file lies."""
 
-    def plan_preview(self, text: str) -> PlanPreview:
+    def plan_preview(self, text: str) -> "PlanPreview":
         """What a text would do."""
 
     def missing_rules(self, text: str) -> tuple[str, ...]:
         """Statements for verdicts that the text does not mention."""
 
-    def pair_fate(self, text: str, pair: int) -> PairFate | None:
+    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
         """What a text does to one pair."""
 
 
@@ -99,13 +98,13 @@ class Ruling(Moving):
             self.ask_preview()
             return
 
-        def question() -> RuleText:
+        def question() -> "RuleText":
             names = rules.rule_files()
             return rules.read_rules(wanted or (names[0] if names else DEFAULT_NAME))
 
         self.desk.session.ask("rules", question)
 
-    def rules_read(self, found: RuleText) -> None:
+    def rules_read(self, found: "RuleText") -> None:
         """The file is here."""
         self.book, self.rule_name = Rulebook.of(found.text), found.name
         self._stamps[found.name] = found.stamp
@@ -118,7 +117,7 @@ class Ruling(Moving):
         if rules is not None:
             self.desk.session.ask("preview", lambda: rules.plan_preview(whole), is_slow=True)
 
-    def previewed(self, preview: PlanPreview) -> None:
+    def previewed(self, preview: "PlanPreview") -> None:
         """The plan is here."""
         self.preview = preview
         if self.desk.place.view in ("rules", "plan"):
@@ -133,6 +132,8 @@ class Ruling(Moving):
         width = desk.page_width
         plan = plan_lines(self.preview, desk.side_width - 2 if has_side else width, desk.glyphs)
         if desk.place.view == "plan":
+            from tui.views.jobs import shaped_lines
+
             made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
             lines = plan_lines(self.preview, desk.page_width, desk.glyphs, n_shifts=500, made=made)
             desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
@@ -150,7 +151,7 @@ class Ruling(Moving):
         if rules is None:
             return
 
-        def question() -> tuple[int, str, PairFate | None] | None:
+        def question() -> "tuple[int, str, PairFate | None] | None":
             names = rules.rule_files()
             if not name and not names:
                 return None
@@ -160,14 +161,14 @@ class Ruling(Moving):
 
         self.desk.session.ask("fate", question, is_slow=True)
 
-    def fated(self, found: tuple[int, str, PairFate | None] | None) -> None:
+    def fated(self, found: "tuple[int, str, PairFate | None] | None") -> None:
         """The fate is here."""
         detail = self.desk.detail
         if found is not None and isinstance(detail, PairDetail) and detail.pair == found[0]:
             self.fate = found
             answers.draw_page(self.desk, keep_place=True)
 
-    def shift_of(self, concept_id: str) -> ConceptShift | None:
+    def shift_of(self, concept_id: str) -> "ConceptShift | None":
         """What the rules do to a concept, as last planned."""
         shifts = self.preview.shifts if self.preview is not None else ()
         return next((s for s in shifts if s.concept_id == concept_id), None)
@@ -191,7 +192,7 @@ class Ruling(Moving):
                 self.desk.page.go(at)
         text = book.text
 
-        def save() -> RuleText:
+        def save() -> "RuleText":
             saved = rules.save_rules(name, text, self._stamps.get(name, ""))
             self._stamps[name] = saved.stamp
             return saved

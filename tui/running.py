@@ -1,13 +1,15 @@
-"""Watching training runs: read again while one is shown and running, never touched but for the stop flag."""
+"""Watching training runs: read again while one is shown and running, never touched but for the stop flag.
+
+What only this view needs is imported when it is first drawn: the first rows wait for every module.
+"""
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from engine.run_views import RunDetail, RunRow, RunState
 from tui import prompts
 from tui.places import Place
-from tui.views.runs import run_lines, runs_lines
 
 if TYPE_CHECKING:
+    from engine.run_views import RunDetail, RunRow
     from tui.desk import Desk
 
 SMOOTHINGS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
@@ -18,10 +20,10 @@ TICK_S = 1.0
 class RunsLike(Protocol):
     """What a project needs to offer for the runs view to exist."""
 
-    def runs(self) -> tuple[RunRow, ...]:
+    def runs(self) -> "tuple[RunRow, ...]":
         """All runs."""
 
-    def run(self, ident: str) -> RunDetail:
+    def run(self, ident: str) -> "RunDetail":
         """One run."""
 
     def stop_run(self, ident: str) -> None:
@@ -58,6 +60,8 @@ class Running:
 
     def runs_read(self, found: "tuple[RunRow, ...] | RunDetail") -> None:
         """The files were read."""
+        from engine.run_views import RunDetail, RunState
+
         rows = (found.row,) if isinstance(found, RunDetail) else found
         if isinstance(found, RunDetail):
             self._run = found
@@ -73,6 +77,8 @@ class Running:
 
     def draw_runs(self) -> None:
         """Lay the runs or the run out."""
+        from tui.views.runs import run_lines, runs_lines
+
         desk = self.desk
         if desk.place.view == "runs":
             lines = runs_lines(self._rows, desk.page_width, desk.glyphs)

@@ -8,7 +8,6 @@ Lines that cannot be read, a torn last one included, are counted and stepped ove
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -182,7 +181,7 @@ class Journal:
         return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
 
     def _entry(self, kind: EntryKind, **values: Any) -> Entry:
-        return Entry(ident=secrets.token_hex(8), batch="", kind=kind, author=self.author, time="", **values)
+        return Entry(ident=os.urandom(8).hex(), batch="", kind=kind, author=self.author, time="", **values)
 
     def append_foreign(self, entries: Sequence[Entry]) -> int:
         """Append entries of another journal as they are, those already here left out; how many were new."""
@@ -215,7 +214,7 @@ class Journal:
         last = self.state.last_time
         if last and now.isoformat(timespec="microseconds") <= last:
             now = datetime.fromisoformat(last) + timedelta(microseconds=1)
-        batch = secrets.token_hex(6)
+        batch = os.urandom(6).hex()
         time = now.astimezone(UTC).isoformat(timespec="microseconds")
         return [replace(e, batch=batch, time=time) for e in entries]
 

@@ -1,10 +1,9 @@
 """A concept as lines: evidence, dose, sources, contexts where it differs, neighbours, top pairs. Pure."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from engine.rule_views import ConceptShift
 from engine.safe_text import one_line
-from engine.scrutiny_views import LabelEvidence
 from engine.views import ConceptDetail, Evidence, VerdictView
 from tui import format as fmt
 from tui.cells import verdict_cell
@@ -12,14 +11,19 @@ from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit
 from tui.places import Place
 from tui.views.headings import heading
+from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines
+
+if TYPE_CHECKING:
+    from engine.rule_views import ConceptShift
+    from engine.scrutiny_views import LabelEvidence
 
 BAR = 25
 
 
 def concept_lines(
     detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
-    context_id: str | None = None, is_brief: bool = False, shift: ConceptShift | None = None,
+    context_id: str | None = None, is_brief: bool = False, shift: "ConceptShift | None" = None,
     expanded: frozenset[str] = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a concept.
@@ -34,7 +38,7 @@ def concept_lines(
         shift: what the rules do to it, as last planned.
         expanded: sections that are shown whole: pairs, contexts.
     """
-    bar = min(BAR, max(width // (3 if width >= 60 else 4), 9)) | 1
+    bar = min(BAR, max(width // 4, 9)) | 1
     lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
     inside = next((e for e in detail.differs if e.context_id == context_id), None)
     if inside is not None:
@@ -53,12 +57,16 @@ def concept_lines(
         return [line for line in lines if not isinstance(line.item, More)]
     lines += top_pairs_lines(detail, width, glyphs, limit=1000 if "pairs" in expanded else 12)
     lines += _differs(detail, bar, width, glyphs, limit=1000 if "contexts" in expanded else 12)
-    lines += _sources(detail, bar, width, glyphs)
+    if detail.scrutiny is not None:
+        is_called = bool(detail.everywhere and detail.everywhere.is_taught_call)
+        lines += scrutiny_lines(detail.scrutiny, bar, width, glyphs, is_called=is_called, expanded=expanded)
+    if detail.scrutiny is None or not any(level.facet == "source" for level in detail.scrutiny.levels):
+        lines += _sources(detail, bar, width, glyphs)
     lines += _neighbours(detail, width)
     return lines
 
 
-def shift_line(shift: ConceptShift, glyphs: Glyphs) -> Line:
+def shift_line(shift: "ConceptShift", glyphs: Glyphs) -> Line:
     """What the rules do to a concept, in a line."""
     what = "target of the rules" if shift.is_target else "held" if shift.is_held else "moved by the rules"
     return (
@@ -105,7 +113,7 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     return lines + _label_lines(detail.label, width)
 
 
-def _label_lines(label: LabelEvidence | None, width: int) -> list[Line]:
+def _label_lines(label: "LabelEvidence | None", width: int) -> list[Line]:
     """What a label made from tokens rests on: places, and where its words stand."""
     if label is None:
         return []

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.rule_views import PairFate
 from engine.safe_text import one_line
-from engine.strip_views import PairStrip
 from engine.views import PairDetail, Peak
 from tui import format as fmt
 from tui.format import Glyphs
@@ -24,6 +22,10 @@ from tui.views.words import (
     marked_words,
     words_of,
 )
+
+if TYPE_CHECKING:
+    from engine.rule_views import PairFate
+    from engine.strip_views import PairStrip
 
 MIN_SPLIT = 90
 """Cells below which two columns are too narrow to read."""
@@ -57,7 +59,7 @@ class PairOptions:
 
 def pair_lines(
     detail: PairDetail, options: PairOptions, width: int, glyphs: Glyphs, *,
-    fate: tuple[int, str, PairFate | None] | None = None, strip: PairStrip | str | None = None,
+    fate: "tuple[int, str, PairFate | None] | None" = None, strip: "PairStrip | str | None" = None,
     verdict: Line = (),
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a pair.
@@ -71,7 +73,7 @@ def pair_lines(
         strip: activations of the concept token by token, or why they are not here.
         verdict: what was decided about the concept whose peaks are shown.
     """
-    read = strip if isinstance(strip, PairStrip) else None
+    read = None if isinstance(strip, str) else strip
     lines = _head(detail, width, verdict)
     lines += _activations(detail, read, width, glyphs)
     if isinstance(strip, str):
@@ -115,7 +117,7 @@ def _head(detail: PairDetail, width: int, verdict: Line) -> list[PaneLine]:
     return lines
 
 
-def _fate(name: str, fate: PairFate | None) -> PaneLine:
+def _fate(name: str, fate: "PairFate | None") -> PaneLine:
     """What the rules do to the pair."""
     head = (f"{one_line(name, 30)}.rules  ", "dim")
     if fate is None:
@@ -135,7 +137,7 @@ def _fate(name: str, fate: PairFate | None) -> PaneLine:
     return PaneLine((head, (", ".join(facts), "text" if fate.fate == "kept" else "warn")))
 
 
-def _activations(detail: PairDetail, strip: PairStrip | None, width: int, glyphs: Glyphs) -> list[PaneLine]:
+def _activations(detail: PairDetail, strip: "PairStrip | None", width: int, glyphs: Glyphs) -> list[PaneLine]:
     """Where in the responses the concept fires: its latents' peaks, or every token once those were read."""
     read = {s.span: s for s in strip.spans} if strip is not None else {}
     lines = []
@@ -182,7 +184,7 @@ class Sides(NamedTuple):
     note: str
 
 
-def _sides(detail: PairDetail, options: PairOptions, strip: PairStrip | None, layout: Layout) -> Sides:
+def _sides(detail: PairDetail, options: PairOptions, strip: "PairStrip | None", layout: Layout) -> Sides:
     chosen, rejected = words_of(detail.chosen), words_of(detail.rejected)
     telling = frozenset(t.strip().casefold() for t in detail.concept_tokens if t.strip())
     lit = {s.span: s for s in strip.spans} if strip is not None else {}

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
 from engine.safe_text import one_line, sanitise
 from tui import format as fmt
 from tui.format import Glyphs
@@ -11,6 +11,9 @@ from tui.lines import PaneLine, Span, fit, wrap_plain
 from tui.places import Place
 from tui.rulebook import OFF, Rulebook
 from tui.views.headings import heading
+
+if TYPE_CHECKING:
+    from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class RuleLine:
     """From 0."""
 
 
-def rule_lines(book: Rulebook, preview: PlanPreview | None, width: int) -> list[PaneLine]:
+def rule_lines(book: Rulebook, preview: "PlanPreview | None", width: int) -> list[PaneLine]:
     """The file: line numbers, text, pairs that each statement changes; findings under their lines."""
     effects = {e.line: e for e in preview.effects} if preview else {}
     room = max(width - 18, 20)
@@ -41,7 +44,7 @@ def rule_lines(book: Rulebook, preview: PlanPreview | None, width: int) -> list[
     return lines
 
 
-def _findings_under(preview: PlanPreview | None, line: int, text: str, room: int) -> list[PaneLine]:
+def _findings_under(preview: "PlanPreview | None", line: int, text: str, room: int) -> list[PaneLine]:
     lines = []
     for found in preview.findings if preview else ():
         if found.line == line:
@@ -53,7 +56,7 @@ def _findings_under(preview: PlanPreview | None, line: int, text: str, room: int
     return lines
 
 
-def _said(found: RuleFinding, room: int, indent: str) -> list[PaneLine]:
+def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
     """A finding in words, folded."""
     role = "error" if found.is_error else "warn"
     lines = [
@@ -65,7 +68,7 @@ def _said(found: RuleFinding, room: int, indent: str) -> list[PaneLine]:
 
 
 def plan_lines(
-    preview: PlanPreview | None, width: int, glyphs: Glyphs, *, n_shifts: int = 30,
+    preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, n_shifts: int = 30,
     made: Sequence[PaneLine] = (),
 ) -> list[PaneLine]:  # fmt: skip
     """What the file would do to the data and to every concept; ``made`` is shown before the concepts."""
@@ -99,7 +102,7 @@ _COUNTS = {
 """What each count is called, in the order in which pairs are sorted out."""
 
 
-def _counts(preview: PlanPreview, width: int, glyphs: Glyphs) -> list[PaneLine]:
+def _counts(preview: "PlanPreview", width: int, glyphs: Glyphs) -> list[PaneLine]:
     counts = dict(preview.counts)
     bar = max(min(width - 34, 40), 6)
     lines = [
@@ -120,7 +123,7 @@ def _counts(preview: PlanPreview, width: int, glyphs: Glyphs) -> list[PaneLine]:
     return lines
 
 
-def _expectations(preview: PlanPreview) -> list[PaneLine]:
+def _expectations(preview: "PlanPreview") -> list[PaneLine]:
     return [
         PaneLine(
             (
@@ -133,7 +136,7 @@ def _expectations(preview: PlanPreview) -> list[PaneLine]:
     ]
 
 
-def _shifts(preview: PlanPreview, width: int, glyphs: Glyphs, limit: int) -> list[PaneLine]:
+def _shifts(preview: "PlanPreview", width: int, glyphs: Glyphs, limit: int) -> list[PaneLine]:
     targets = [s for s in preview.shifts if s.is_target]
     others = [s for s in preview.shifts if not s.is_target and (abs(s.change) > 1e-9 or s.is_held)]
     lines: list[PaneLine] = []
@@ -149,7 +152,7 @@ def _shifts(preview: PlanPreview, width: int, glyphs: Glyphs, limit: int) -> lis
     return lines
 
 
-def _shift(shift: ConceptShift, width: int, glyphs: Glyphs) -> PaneLine:
+def _shift(shift: "ConceptShift", width: int, glyphs: Glyphs) -> PaneLine:
     mark = "!" if shift.is_beyond else "=" if shift.is_held else " "
     name = fit(one_line(shift.name), max(min(width - 46, 50), 10))
     rates = (
@@ -174,7 +177,7 @@ def _signed(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}"  # + 0.0: no minus before zero
 
 
-def _overlaps(preview: PlanPreview, width: int) -> list[PaneLine]:
+def _overlaps(preview: "PlanPreview", width: int) -> list[PaneLine]:
     if not preview.overlaps:
         return []
     lines = [PaneLine(()), heading("Overlaps", "pairs that two statements touch")]
@@ -190,7 +193,7 @@ def _overlaps(preview: PlanPreview, width: int) -> list[PaneLine]:
     return lines
 
 
-def _drift(preview: PlanPreview, width: int) -> list[PaneLine]:
+def _drift(preview: "PlanPreview", width: int) -> list[PaneLine]:
     moved = sorted(
         (d for d in preview.drift if abs(d.after - d.before) >= 0.001), key=lambda d: -abs(d.after - d.before)
     )

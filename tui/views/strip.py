@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from math import ceil
+from typing import TYPE_CHECKING
 
 from engine.safe_text import sanitise
-from engine.strip_views import PairStrip, SpanStrip
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine
+
+if TYPE_CHECKING:
+    from engine.strip_views import PairStrip, SpanStrip
 
 LEVELS = 4
 _WINDOW = 64
 """Characters within which a token is looked for behind the one before it."""
 
 
-def top_of(strip: PairStrip) -> float:
+def top_of(strip: "PairStrip") -> float:
     """The strongest activation in either response: one scale for both."""
     return max((max(s.largest, default=0.0) for s in strip.spans if s.span != "prompt"), default=0.0)
 
@@ -24,7 +27,7 @@ def level(value: float, top: float) -> int:
     return 0 if value <= 0 or top <= 0 else min(max(ceil(LEVELS * value / top), 1), LEVELS)
 
 
-def char_levels(text: str, span: SpanStrip, top: float) -> list[int]:
+def char_levels(text: str, span: "SpanStrip", top: float) -> list[int]:
     """Per character of a sanitised text the level of its token.
 
     Tokens are looked for one behind the other, since the model saw the text through its chat template and
