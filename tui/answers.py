@@ -221,6 +221,8 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
         side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
         side.set_lines(pair_lines(detail, desk.pair_options, width, desk.glyphs), keep_place=keep_place)
+    else:
+        side.set_lines([])
     side.cursor = -1
 
 

@@ -52,6 +52,10 @@ class Workstation(App[None]):
         gc.freeze()
         gc.enable()
 
+    def on_unmount(self) -> None:
+        """Let go of everything again: the database complains about connections that are never collected."""
+        gc.unfreeze()
+
 
 def run(
     project: ProjectLike, *, theme: str | None = None, is_ascii: bool = False, has_mouse: bool = True,

@@ -180,8 +180,8 @@ class Desk(Screen[None]):
 
     @property
     def is_idle(self) -> bool:
-        """Nothing that was asked is still under way."""
-        return self.is_attached and self.session.n_waiting == 0
+        """Nothing that was asked is still under way, and nothing is about to be asked."""
+        return self.is_attached and self.session.n_waiting == 0 and self._side_timer is None
 
     @property
     def root(self) -> str:
@@ -296,8 +296,13 @@ class Desk(Screen[None]):
         """Fill the side pane once the cursor has rested."""
         if self._side_timer is not None:
             self._side_timer.stop()
+            self._side_timer = None
         if (self.place.is_table or self.has_preview) and self.side.display:
-            self._side_timer = self.set_timer(SIDE_DELAY_S, self.doing.ask_side)
+            self._side_timer = self.set_timer(SIDE_DELAY_S, self._rested)
+
+    def _rested(self) -> None:
+        self._side_timer = None
+        self.doing.ask_side()
 
     # -- keys -------------------------------------------------------------------------------------------
 

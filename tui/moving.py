@@ -57,13 +57,17 @@ class Moving:
         """Ask for the detail of the row or line that the cursor rests on."""
         desk = self.desk
         place, project = self.preview_place(), desk.session.project
-        if place is None or not desk.side.display:
+        if not desk.side.display:
+            return
+        if place is None or place.view not in ("concept", "context", "pair"):
+            desk.side_detail = None
+            answers.draw_side(desk)
             return
         if place.view == "concept":
             desk.session.ask("side", lambda: project.concept(place.ident, is_brief=True))
         elif place.view == "context":
             desk.session.ask("side", lambda: project.context(place.ident, is_brief=True))
-        elif place.view == "pair":
+        else:
             desk.session.ask("side", lambda: project.pair(int(place.ident), place.about, is_brief=True))
 
     def row_place(self) -> Place | None:
@@ -273,6 +277,8 @@ class Moving:
         elif isinstance(item, More):
             self.desk.expanded = self.desk.expanded ^ {item.section}
             answers.draw_page(self.desk, keep_place=True)
+        elif item is None:
+            self.desk.page.step(1)  # nothing is chosen yet: go to the next thing that can be opened
 
     def do_record_next(self, count: int | None = None) -> None:
         """Next record of the list."""

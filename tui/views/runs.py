@@ -25,7 +25,7 @@ def runs_lines(rows: Sequence[RunRow], width: int, glyphs: Glyphs) -> list[PaneL
     if not rows:
         return [PaneLine((("no runs yet; T trains on what C compiled from the rules", "dim"),))]
     title = f"{'run':<14}{'state':<11}"
-    bar = max(min(width - 66, 30), 6)
+    bar = max(min(width - 80, 30), 4)
     title += f"{'steps':<{bar + 15}}{'pairs':>9}       last event (UTC)"
     return [
         PaneLine(((fit(title, width).rstrip(), "dim"),)),
@@ -54,7 +54,7 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
         (f"run {row.ident}  ", "bold"),
         (row.state.value, _ROLES[row.state]),
         (f"  step {row.step:,} of {fmt.count(row.of)}  ", "text"),
-        (fmt.meter(row.step, row.of or 0, max(min(width - 60, 30), 5), glyphs), "key"),
+        (fmt.meter(row.step, row.of or 0, max(min(width - 70, 30), 4), glyphs), "key"),
         (f"  {row.last[:19].replace('T', ' ')}", "dim"),
     )
     lines = [PaneLine(head), *_pace(row)]

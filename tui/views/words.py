@@ -80,6 +80,8 @@ def inline_words(chosen: Sequence[Word], rejected: Sequence[Word]) -> list[Word]
         if tag == "equal":
             words += chosen[c:d]
         else:
+            if words and not _text(words[-1])[-1:].isspace():
+                words[-1] = (*words[-1], (" ", "text"))
             words += bracketed(rejected[a:b], "[-", "-]", "removed") + bracketed(
                 chosen[c:d], "{+", "+}", "added"
             )

@@ -136,7 +136,8 @@ class TextPane(Widget):
     def to_heading(self, step: int) -> None:
         """The next or previous section's title to the top, the cursor on its first stop."""
         lines = [i for i, line in enumerate(self.lines) if line.is_heading]
-        here = self.cursor if self.top <= self.cursor < self.top + max(self.size.height, 1) else self.top
+        seen = range(self.top, self.top + max(self.size.height, 1))
+        here = max((i for i in (self.cursor, self.matched) if i in seen), default=self.top)
         current = max((i for i in lines if i <= here), default=-1)
         found = [i for i in lines if (i > here if step > 0 else i < current)]
         if not found:
@@ -146,7 +147,7 @@ class TextPane(Widget):
         self.top = min(at, max(len(self.lines) - self.size.height, 0))
         stop = self._stop(at, 1)
         following = next((i for i in lines if i > at), len(self.lines))
-        self.cursor = stop if 0 <= stop < following else -1
+        self.cursor, self.matched = (stop if 0 <= stop < following else -1), at
         self.post_message(self.Moved())
         self.refresh()
 
