@@ -20,6 +20,7 @@ from engine.stats.arms import (
     Arm,
     difference_arm,
     embedding_arm,
+    favoured,
     format_arm,
     joined,
     length_arm,
@@ -179,7 +180,8 @@ def auc(paths: ProjectPaths, settings: Settings, progress: Progress) -> list[Arm
     concepts = unit_arm("concepts", audited.concepts.disparity, pairs.n_pairs)
     reading = reading_arm(audited.readings)
     beside = [
-        joined(f"{known.name} + {arm.name}", known, arm, penalty=arm.penalty) for arm in (concepts, reading)
+        joined(f"{known.name} + {arm.name}", favoured(known), arm, penalty=arm.penalty)
+        for arm in (concepts, reading)
     ]
     readers = [*_embedding_arms(paths, pairs.n_pairs, progress), concepts, reading]
     return held_out([*baselines, *readers, *beside], pairs, progress=progress)

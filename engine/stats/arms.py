@@ -104,6 +104,11 @@ def difference_arm(delta: NDArray[np.float32]) -> Arm:
     return Arm("difference SAE (WIMHF)", (Block(x / max(size, 1e-12), learn),))
 
 
+def favoured(arm: Arm) -> Arm:
+    """The same columns ten times as large: a penalty shared with many others then hardly shrinks them."""
+    return Arm(arm.name, tuple(Block(10 * b.x, b.learn) for b in arm.blocks), arm.penalty)
+
+
 def joined(name: str, *arms: Arm, penalty: str = "l2") -> Arm:
     """Several arms side by side."""
     return Arm(name, tuple(block for arm in arms for block in arm.blocks), penalty)
