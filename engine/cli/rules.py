@@ -11,9 +11,12 @@ from engine.cli.output import write_json, write_table
 from engine.safe_text import sanitise
 
 if TYPE_CHECKING:
+    from engine.compiler.compare import PlanDifference
     from engine.rules.diagnostics import Diagnostic
 
 _FAILED = 3
+_DIFF_CONCEPTS = 20
+_DIFF_PAIRS = 20
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILES = click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
@@ -162,15 +165,38 @@ def diff_command(project: Path, first: Path, second: Path, plain: bool, as_json:
     if found.is_empty:
         click.echo("every pair gets the same from both")
         return
+    _show_difference(found, first.name, second.name, plain=plain)
+
+
+def _show_difference(found: "PlanDifference", first: str, second: str, *, plain: bool) -> None:
+    names = (first, second) if first != second else ("first", "second")
+    counts: list[tuple[str, object, object]] = [
+        (name, *both) for name, both in found.counts.items() if both[0] != both[1]
+    ]
+    counts.append(("effective pairs / kept", *found.effective_share))
+    write_table(("pairs", *names), counts, plain=plain)
+    for name, only in ((names[0], found.only_first), (names[1], found.only_second)):
+        if only:
+            click.echo(f"only {name} has: " + ", ".join(only))
     if found.fates:
-        write_table(
-            ("from", "to", "pairs"), [(m.before, m.after, m.n_pairs) for m in found.fates], plain=plain
-        )
-    rows = [("weight", found.n_weight), ("offset", found.n_offset), ("sides", found.n_flipped)]
-    write_table(("kept by both, but other", "pairs"), rows, plain=plain)
-    shifts = [(c.label, c.mean_first, c.mean_second) for c in found.concepts[:20]]
-    write_table(("concept", "first", "second"), shifts, plain=plain, flexible=0)
-    click.echo("pairs that differ: " + " ".join(str(pair) for pair in found.example_pairs[:20]))
+        click.echo("\n── fates")
+        moved = [(m.before, m.after, m.n_pairs) for m in found.fates]
+        write_table((*names, "pairs"), moved, plain=plain)
+    click.echo("\n── kept by both, with another")
+    rows = [("weight", found.n_weight), ("offset", found.n_offset), ("chosen side", found.n_flipped)]
+    write_table(("what", "pairs"), rows, plain=plain)
+    if found.concepts:
+        click.echo("\n── concepts: mean disparity under each, largest difference first")
+        shifts = [
+            (c.label, c.mean_first, c.mean_second, c.mean_second - c.mean_first)
+            for c in found.concepts[:_DIFF_CONCEPTS]
+        ]
+        write_table(("concept", *names, "difference"), shifts, plain=plain, flexible=0)
+        if len(found.concepts) > _DIFF_CONCEPTS:
+            click.echo(f"… and {len(found.concepts) - _DIFF_CONCEPTS:,} more: --json")
+    shown = " ".join(str(pair) for pair in found.example_pairs[:_DIFF_PAIRS])
+    more = f" … of {found.n_pairs:,}" if found.n_pairs > _DIFF_PAIRS else ""
+    click.echo(f"\npairs that differ: {shown}{more}")
 
 
 @click.command("export")

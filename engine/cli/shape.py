@@ -10,6 +10,7 @@ from engine.cli.options import output_options, parse_assignments, project_argume
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.cli.rows import show_pairs
+from engine.rules.diagnostics import render
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Plan
@@ -115,42 +116,70 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     write_table(("rule", "kind", "matched", "only here", "effect", "text"), rows, plain=plain, flexible=5)
     if plan.overlaps:
         _section("overlaps")
-        write_table(
-            ("rule", "and", "pairs"), [(o.first, o.second, o.n_pairs) for o in plan.overlaps], plain=plain
-        )
+        shown = [(o.first, o.second, o.n_pairs) for o in plan.overlaps[:limit]]
+        write_table(("rule", "and", "pairs"), shown, plain=plain, flexible=0)
+        _rest(len(plan.overlaps), limit)
     if plan.matched:
         _section("matching, in standard deviations")
         matched = [(m.concept, m.statistic, m.stratum, m.before, m.target, m.after) for m in plan.matched]
         write_table(
             ("concept", "statistic", "in", "before", "target", "after"), matched, plain=plain, flexible=0
         )
+    _show_concepts(plan, plain=plain, limit=limit)
+    _show_drift(plan, plain=plain, limit=limit)
+    for warning in plan.warnings:
+        click.echo("\n" + render(warning, plan.checked.text, plan.checked.file_name))
+        if warning.n_pairs and warning.rules:
+            click.echo("  = rows: " + " ".join(f"--rows {name}" for name in warning.rules))
+    if plan.expectations:
+        _section("expectations")
+        found = [(e.line, e.text, "holds" if e.holds else "FAILS", e.found) for e in plan.expectations]
+        write_table(("line", "expect", "", "found"), found, plain=plain, flexible=1)
+
+
+def _show_concepts(plan: "Plan", *, plain: bool, limit: int | None) -> None:
+    named = [c for c in plan.collateral if c.is_target or c.is_held]
+    moved = [c for c in plan.collateral if not (c.is_target or c.is_held) and (limit is None or c.change)]
+    if not moved and not any(c.change for c in named):
+        click.echo("\nno concept moves")
+        return
     _section("concepts: mean disparity and win rate, before and after (targets last)")
-    moved = [c for c in plan.collateral if c.is_target or c.is_held]
-    others = [c for c in plan.collateral if not (c.is_target or c.is_held)][:limit]
     concepts = [
         (c.label, c.mean_before, c.mean_after, c.change, c.rate_before, c.rate_after, c.n_active, _mark(c))
-        for c in (*others, *moved)
+        for c in (*moved[:limit], *named)
     ]
-    write_table(
-        ("concept", "before", "after", "change", "win before", "win after", "active", ""),
-        concepts,
-        plain=plain,
-        flexible=0,
-    )
+    header = ("concept", "before", "after", "change", "win before", "win after", "active", "")
+    write_table(header, concepts, plain=plain, flexible=0)
+    _rest(len(moved), limit)
+
+
+def _show_drift(plan: "Plan", *, plain: bool, limit: int | None) -> None:
+    """The make-up; without --all what moves: every other part whole, contexts by how far they move."""
+    parts = [d for d in plan.drift if d.category != "context"]
+    contexts = [d for d in plan.drift if d.category == "context"]
+    n_contexts = 0
+    if limit is not None:
+        names = {d.category for d in parts if d.share_after != d.share_before}
+        parts = [d for d in parts if d.category in names]
+        contexts = [d for d in contexts if d.share_after != d.share_before]
+        contexts.sort(key=lambda d: -abs(d.share_after - d.share_before))
+        n_contexts, contexts = len(contexts), contexts[:limit]
+    if not parts and not contexts:
+        click.echo("\nno drift in source, language, length or context")
+        return
     _section("drift")
-    drift = [(d.category, d.value, d.n_before, d.n_after, d.share_before, d.share_after) for d in plan.drift]
-    write_table(
-        ("what", "value", "before", "after", "share before", "share after"), drift, plain=plain, flexible=1
-    )
-    for warning in plan.warnings:
-        click.echo(
-            f"\nwarning[{warning.code}]: {warning.message}"
-            + (f"\n  = help: {warning.help}" if warning.help else "")
-        )
-    for expectation in plan.expectations:
-        click.echo(
-            f"expect {expectation.text}: {'holds' if expectation.holds else 'FAILS'} ({expectation.found})"
-        )
+    drift = [
+        (d.category, d.value, d.n_before, d.n_after, d.share_before, d.share_after)
+        for d in (*parts, *contexts)
+    ]
+    header = ("what", "value", "before", "after", "share before", "share after")
+    write_table(header, drift, plain=plain, flexible=1)
+    _rest(n_contexts, limit, "contexts")
+
+
+def _rest(n: int, limit: int | None, what: str = "") -> None:
+    if limit is not None and n > limit:
+        click.echo(f"… and {n - limit:,} more{' ' + what if what else ''}: --all")
 
 
 def _section(title: str) -> None:

@@ -44,8 +44,10 @@ class PlanDifference:
     only_second: tuple[str, ...]
     concepts: tuple[ConceptShift, ...]
     """Every concept whose mean differs, largest difference first."""
+    n_pairs: int
+    """Pairs whose fate, weight, offset or sides differ."""
     example_pairs: tuple[int, ...]
-    """Up to 100 pair numbers whose fate, weight, offset or sides differ."""
+    """The first 100 of their numbers."""
 
     @property
     def is_empty(self) -> bool:
@@ -95,5 +97,6 @@ def compare_plans(first: Plan, second: Plan) -> PlanDifference:
         only_first=tuple(sorted(names[0] - names[1])),
         only_second=tuple(sorted(names[1] - names[0])),
         concepts=tuple(shifts),
+        n_pairs=int(differs.sum()),
         example_pairs=tuple(int(i) for i in np.nonzero(differs)[0][:100]),
     )

@@ -55,6 +55,7 @@ def _effect(rule: CheckedRule, effects: RowEffects, fates: Fates, at: NDArray[np
     """Pairs on which the rule's actions show in the result."""
     hit = effects.matched[rule.name]
     kept = fates.raw_weight[at] > 0
+    by_weight = fates.reason["weight"][at] if "weight" in fates.reason else ~kept & False
     out = np.zeros(len(hit), bool)
     for action in rule.actions:
         match action.verb:
@@ -63,6 +64,8 @@ def _effect(rule: CheckedRule, effects: RowEffects, fates: Fates, at: NDArray[np
             case "protect":
                 others = [d for n, d in effects.dropped_by.items() if n != rule.name]
                 out |= hit & np.logical_or.reduce([np.zeros(len(hit), bool), *others])
+            case "weight *=" | "weight =":
+                out |= hit & (kept | by_weight)
             case _:
                 out |= hit & kept
     return out

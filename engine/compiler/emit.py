@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from engine.compiler.card import card_text
 from engine.compiler.ledger import fates_digest, ledger_table, name_lists
 from engine.compiler.lock import drift_of
+from engine.compiler.plan import PlanFileError
 from engine.compiler.population import Population, population
 from engine.compiler.records import Plan
 from engine.errors import CompileError
@@ -126,8 +127,8 @@ def _refuse(plan: Plan, locked: Mapping[str, Any] | None, *, allow_failing: bool
                 hint="review the change, then compile without --locked to accept it",
             )
     if plan.conflicts:
-        conflict = next(w for w in plan.warnings if w.code == "R601")
-        raise CompileError(f"R601: {conflict.message}", hint=conflict.help)
+        conflicts = tuple(w for w in plan.warnings if w.code == "R601")
+        raise PlanFileError(conflicts, plan.checked.text, plan.checked.file_name)
     if plan.counts["kept"] == 0:
         raise CompileError("R605: no pair is left to train on", hint="check the rules that drop")
     failing = [e for e in plan.expectations if not e.holds]

@@ -22,7 +22,7 @@ def rules_from_verdicts(
     amplify_to: float = 0.2,
     share: float = 5.0,
 ) -> str:
-    """The text of a rule file.
+    """The text of a rule file; statements have names, so that ledgers say what they are.
 
     Args:
         verdicts: the verdicts in force; ``ignore`` is passed over, ``keep`` becomes a comment,
@@ -38,11 +38,13 @@ def rules_from_verdicts(
     lines = [f"prosect rules {LANGUAGE_VERSION}", "# Made from verdicts; edit freely."]
     definitions: dict[str, str] = {}
     statements: list[str] = []
+    rule_names: set[str] = set()
     targets = [v for v in verdicts if v.verdict in (Verdict.SUPPRESS, Verdict.AMPLIFY)]
     for note in sorted(targets, key=lambda v: (v.concept_id, v.context_id or "")):
         entry = known.get(note.concept_id)
         if entry is None:
-            statements.append(f"# {note.verdict} {note.concept_id}: not in this index  [{note.entry}]")
+            gone = f"# {note.verdict} {note.concept_id}: not in this index"
+            statements.append(f"{gone} · {_journal(note)}" if note.entry else gone)
             continue
         name = _unused(note.name or entry.name or entry.label, definitions, note.concept_id)
         definitions[note.concept_id] = name
@@ -52,11 +54,13 @@ def rules_from_verdicts(
             where = f' where context("{note.context_id[:12]}")'
         elif note.context_id and context is None:
             statements.append(f"# context {note.context_id} is not in this index: shaped everywhere")
-        about = "; ".join(one_line(x) for x in (note.reason, note.author, note.entry) if x)
+        about = " · ".join(one_line(x) for x in (note.reason, note.author, _journal(note)) if x)
         if about:
             statements.append(f"# {about}")
         how = _method(note.verdict, method, strength, amplify_to, share)
-        statements.append(f"{note.verdict} {concept_literal(name)} by {how}{where}")
+        rule = _free(f"{note.verdict}_{name}", rule_names)
+        rule_names.add(rule)
+        statements.append(f"{rule}: {note.verdict} {concept_literal(name)} by {how}{where}")
     for ident, name in definitions.items():
         comment = "" if name == known[ident].label else f"  # {one_line(known[ident].label)}"
         lines.append(f'concept {name} = id "{_prefix(ident, list(known))}"{comment}')
@@ -64,8 +68,14 @@ def rules_from_verdicts(
     held = [v for v in verdicts if v.verdict is Verdict.KEEP]
     for note in held:
         label = note.name or (known[note.concept_id].label if note.concept_id in known else note.concept_id)
-        lines.append(f"# held: {one_line(label)}  [{note.entry}]")
+        about = " · ".join(one_line(x) for x in (label, note.reason, note.author, _journal(note)) if x)
+        lines.append(f"# held: {about}")
     return "\n".join(lines) + "\n"
+
+
+def _journal(note: VerdictNote) -> str:
+    """Which journal entry a statement comes from."""
+    return f"journal {note.entry}" if note.entry else ""
 
 
 def _method(verdict: Verdict, method: str, strength: float, amplify_to: float, share: float) -> str:
@@ -85,9 +95,14 @@ def _unused(label: str, taken: dict[str, str], ident: str) -> str:
         word = word.replace("__", "_")
     if not word or not word[0].isalpha():
         word = f"c_{word}" if word else f"c_{ident[:8]}"
-    candidate = word[:40]
+    return _free(word, set(taken.values()))
+
+
+def _free(word: str, taken: set[str]) -> str:
+    """The word, shortened and numbered where it is taken."""
+    candidate = word[:40].rstrip("_")
     number = 2
-    while candidate in taken.values() or candidate in RESERVED:
+    while candidate in taken or candidate in RESERVED:
         candidate = f"{word[:36]}_{number}"
         number += 1
     return candidate

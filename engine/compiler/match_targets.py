@@ -22,6 +22,14 @@ from engine.safe_text import one_line
 Bools = NDArray[np.bool_]
 
 
+class UnmetTarget(CompileError):
+    """A statement whose target no weights meet; ``make_plan`` shows its place in the file."""
+
+    def __init__(self, statement: str, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.statement = statement
+
+
 MAX_STRATA = 64
 """Values of one ``within``: each is a target of its own, and small strata cannot be matched anyway."""
 
@@ -124,8 +132,9 @@ def solve(
     if not result.converged:
         worst = int(np.argmax(np.abs(result.residual[: len(rows)])))
         names = ", ".join(sorted({f"`@{r.concept}`" for r in rows}))
-        raise CompileError(
-            f"R602: no weights up to {upper:g} meet all targets at once; furthest is `@{rows[worst].concept}`"
+        raise UnmetTarget(
+            rows[worst].statement,
+            f"no weights up to {upper:g} meet all targets at once; furthest is `@{rows[worst].concept}`"
             + (f" in {rows[worst].stratum}" if rows[worst].stratum else ""),
             hint=f"raise `max`, soften a target of {names}, or hold fewer concepts",
         )
@@ -174,8 +183,9 @@ def target_rows(
                 target = shape.amount or 0.0
                 out.append(TargetRow(shape.name, concept.name, statistic, stratum, part, value / sd, target))
     if not out:
-        raise CompileError(
-            f"R602: `@{concept.name}` does not vary on the pairs of `{shape.name}`",
+        raise UnmetTarget(
+            shape.name,
+            f"`@{concept.name}` does not vary on the pairs of `{shape.name}`",
             hint="there is nothing to match: widen the selection or remove the statement",
         )
     return out
@@ -216,7 +226,8 @@ def _strata(shape: CheckedShape, evaluation: Evaluation, inside: Bools) -> list[
         return [("", inside & (codes == names.index("True")))]
     present = np.unique(codes[inside])
     if len(present) > MAX_STRATA:
-        raise CompileError(
+        raise UnmetTarget(
+            shape.name,
             f"`within` of `{shape.name}` has {len(present)} values, at most {MAX_STRATA} can be matched",
             hint="match within something coarser",
         )
@@ -230,8 +241,9 @@ def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats,
         low, high = reachable(row.value[row.inside], full[row.inside], upper)
         if not low - 1e-9 <= row.target <= high + 1e-9:
             where = f" in {row.stratum}" if row.stratum else ""
-            raise CompileError(
-                f"R602: `@{row.concept}`{where} cannot reach {row.target:g} sd with weights up to {upper:g}:"
+            raise UnmetTarget(
+                row.statement,
+                f"`@{row.concept}`{where} cannot reach {row.target:g} sd with weights up to {upper:g}:"
                 f" the range is {low:.3g} to {high:.3g}",
                 hint="raise `max`, choose a nearer target or widen the selection",
             )

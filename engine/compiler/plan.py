@@ -20,7 +20,7 @@ from engine.compiler.expectations import check_expectations
 from engine.compiler.findings import Caps, plan_warnings
 from engine.compiler.forecast import collateral, drift, effective_share
 from engine.compiler.lock import make_lock
-from engine.compiler.match_targets import Controls, Held, solve
+from engine.compiler.match_targets import Controls, Held, UnmetTarget, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
 from engine.compiler.records import Fates, Matched, Plan, VerdictNote
 from engine.compiler.residual import length_controls
@@ -33,6 +33,7 @@ from engine.records import FateKind, Verdict
 from engine.rules.catalogue import Catalogue
 from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
+from engine.rules.diagnostics import Diagnostic, RuleFileError
 from engine.settings import RulesSettings
 from engine.store.connection import Store
 
@@ -88,7 +89,10 @@ def make_plan(
     everyone = population(store)
     evaluation = evaluate(store, checked.definitions, with_shapes(request_of(checked), checked))
     effects = row_effects(checked.rules, evaluation, everyone.base_weight[everyone.input_pairs])
-    draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
+    try:
+        draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
+    except UnmetTarget as error:
+        raise PlanFileError(_at_statement(checked, error), text, file_name) from error
     if control:
         draft = randomised(
             draft,
@@ -107,6 +111,15 @@ def make_plan(
         limits,
         control_seed if control else None,
     )
+
+
+class PlanFileError(RuleFileError, CompileError):
+    """A file without mistakes that cannot be carried out on these pairs, drawn like a mistake."""
+
+
+def _at_statement(checked: CheckedFile, error: UnmetTarget) -> tuple[Diagnostic, ...]:
+    place = next(s.place for s in checked.shapes if s.name == error.statement)
+    return (Diagnostic("R602", error.message, place, error.hint),)
 
 
 def with_shapes(request: Request, checked: CheckedFile) -> Request:

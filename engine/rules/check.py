@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from engine.rules.catalogue import AGGREGATES, COLUMNS, LONG_TEXTS, Catalogue, Type
-from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean
+from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, suggest
 from engine.rules.lexer import concept_literal
 from engine.rules.naming import Names, Unresolved, compile_pattern
 from engine.rules.outcomes import NAMES, is_count, outcome_call, outcome_name
@@ -74,7 +74,9 @@ class Checker:
         """Check an expression that must have this type."""
         term = self.term(node)
         if term.type is not wanted:
-            raise self.fail("R304", f"expected a {wanted}, found a {term.type}", node.place)
+            raise self.fail(
+                "R304", f"expected a {wanted}, found a {term.type}", node.place, _unquoted(wanted, term)
+            )
         return term
 
     def term(self, node: Expression) -> Term:
@@ -163,7 +165,9 @@ class Checker:
             otherwise = (
                 "this data set has " + ", ".join(known[:8]) if known else "this data set has no metadata"
             )
-            help_line = did_you_mean(node.dotted, known, otherwise)
+            # compared without `meta.`, which would make every key look alike
+            close = suggest(".".join(path), [k.removeprefix("meta.") for k in known])
+            help_line = f"did you mean `meta.{close[0]}`?" if close else otherwise
             raise self.fail("R202", f"there is no column `{node.dotted}`", node.place, help_line)
         kind = self.catalogue.meta[path]
         if kind is None:
@@ -350,3 +354,14 @@ class Checker:
                 if definition is not None:
                     pending.extend(walk(definition))
         return False
+
+
+def _unquoted(wanted: Type, term: Term) -> str | None:
+    """A help line for a number in quotes."""
+    if wanted is not Type.NUMBER or not isinstance(term, Constant) or not isinstance(term.value, str):
+        return None
+    try:
+        float(term.value)
+    except ValueError:
+        return None
+    return f"write {term.value} without quotes"

@@ -48,7 +48,8 @@ def outcome_call(
     if name in ABOUT_RULES and isinstance(argument, Name):
         if argument.dotted not in rule_names:
             known = [n for n in rule_names if "-" not in n]
-            help_line = did_you_mean(argument.dotted, known, "named rules: " + ", ".join(known))
+            otherwise = "named rules: " + ", ".join(known) if known else "name it: `links: drop where …`"
+            help_line = did_you_mean(argument.dotted, known, otherwise)
             raise Unresolved("R210", f"there is no rule `{argument.dotted}`", argument.place, help_line)
         return Outcome(name, argument.dotted, None, Type.NUMBER)
     if name in ABOUT_CONCEPTS and isinstance(argument, ConceptName):

@@ -261,7 +261,7 @@ def _prefix(cursor: Cursor) -> Expression:
 def _value_help(token: Token) -> str | None:
     if token.text == "/":
         return "a regular expression stands behind `~` or `!~`"
-    return None
+    return "numbers begin with a digit: `0.5`" if token.text == "." else None
 
 
 def _group(cursor: Cursor) -> Expression:

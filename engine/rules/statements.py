@@ -126,7 +126,12 @@ def _fail_tail(cursor: Cursor) -> None:
             found.place,
             "a statement starts in the first column: remove the spaces before it",
         )
-    cursor.fail_expected("the end of the statement")
+    help_line = did_you_mean(found.text, _CLAUSES) if found.kind is Kind.WORD else None
+    cursor.fail_expected("the end of the statement", help_line)
+
+
+_CLAUSES = ("where", "because", "priority", "within", "seed", "and", "or")
+"""Words that may go on with a statement."""
 
 
 def _header(cursor: Cursor) -> Header | None:

@@ -187,7 +187,9 @@ def test_verdicts_become_rules_that_plan(store: Store) -> None:
     for method in ("matching", "offset", "dropping"):
         text = rules_from_verdicts(notes, catalogue, method=method)
         assert "concept over_styled = id" in text
-        assert "e1" in text
+        assert "# ugly · journal e1" in text
+        assert "suppress_over_styled: suppress @over_styled by" in text
+        assert "# held: concept 2 · journal e3" in text
         assert "not in this index" in text
         plan = make_plan(store, text, verdicts=notes)
         assert {r.kind for r in plan.rules} == {f"suppress by {method}", f"amplify by {method}"}
