@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
+LONG_PAIR = 8_000
+"""Characters of both responses above which a pair is laid out in the background."""
+
+
 def take(desk: "Desk", answer: Answer) -> None:
     """Take over one answer, by its purpose."""
     purpose, _, name = answer.purpose.partition(" ")
@@ -44,6 +48,10 @@ def take(desk: "Desk", answer: Answer) -> None:
             desk.doing.ask_fate(value.pair)
             desk.doing.ask_strip()
         desk.draw_where()
+    elif purpose == "laid-out":
+        laid_out, lines, is_kept = value
+        if desk.detail is laid_out and not desk.doing.is_listing:
+            desk.set_page(lines, keep_place=is_kept)
     elif purpose == "side":
         desk.side_detail = value
         draw_side(desk)
@@ -190,14 +198,25 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
     elif isinstance(detail, ContextDetail):
         desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
-        fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
-        strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
-        held = desk.reviewer.held.get(target.key) if target else None
-        verdict = verdict_line(held, desk.glyphs) if target else ()
-        lines = pair_lines(
-            detail, desk.pair_options, width, desk.glyphs, fate=fate, strip=strip, verdict=verdict
-        )
-        desk.set_page(lines, keep_place=keep_place)
+        _draw_pair(desk, detail, width, keep_place=keep_place)
+
+
+def _draw_pair(desk: "Desk", detail: PairDetail, width: int, *, keep_place: bool) -> None:
+    """Lay a pair out; a long one elsewhere, since the difference of two long texts takes its time."""
+    fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
+    strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
+    held = desk.reviewer.held.get(target.key) if target else None
+    verdict = verdict_line(held, desk.glyphs) if target else ()
+    options, glyphs = desk.pair_options, desk.glyphs
+
+    def lines() -> list[PaneLine]:
+        return pair_lines(detail, options, width, glyphs, fate=fate, strip=strip, verdict=verdict)
+
+    if len(detail.chosen) + len(detail.rejected) <= LONG_PAIR:
+        desk.session.forget("laid-out")
+        desk.set_page(lines(), keep_place=keep_place)
+    else:
+        desk.session.ask("laid-out", lambda: (detail, lines(), keep_place))
 
 
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:

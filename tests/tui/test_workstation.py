@@ -435,3 +435,23 @@ def test_a_defect_is_said_and_the_review_goes_on(world: World, monkeypatch: pyte
         await driver.shows("1 verdict ")
 
     drive(world, scenario)
+
+
+def test_a_long_pair_is_laid_out_in_the_background_and_read_like_any_other(world: World) -> None:
+    import duckdb
+
+    text = " ".join(f"word{i * 7919 % 800}" for i in range(4_000))
+    other = " ".join(f"word{i * 104729 % 800}" for i in range(4_000))
+    with duckdb.connect(str(world.paths.index("world"))) as connection:
+        connection.execute("UPDATE pairs SET chosen_text = ?, rejected_text = ?", [text, other])
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "p")
+        await driver.until(lambda: driver.desk.is_idle)
+        await driver.keys("enter")
+        await driver.shows("CHOSEN")
+        await driver.keys("J", "v")
+        await driver.shows("Pair  1  stacked")
+        await driver.until(lambda: "+ word0 word719" in driver.screen())
+
+    drive(world, scenario)

@@ -7,6 +7,7 @@ a line end is a word of its own.
 import difflib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rich.cells import cell_len
 
@@ -22,15 +23,20 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\n|[^\S\n]+|[^\s]+[^\S\n]*", sanitise(text))
 
 
+@lru_cache(maxsize=8)
+def _matches(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[str, int, int, int, int], ...]:
+    """How to turn the first words into the second; kept, since a page is laid out again and again."""
+    return tuple(difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes())
+
+
 def differences(chosen: Sequence[str], rejected: Sequence[str]) -> tuple[set[int], set[int]]:
     """Numbers of the words that only one of the two has in this order."""
-    matcher = difflib.SequenceMatcher(
-        None, [w.strip() for w in chosen], [w.strip() for w in rejected], autojunk=False
-    )
-    only_chosen, only_rejected = set(range(len(chosen))), set(range(len(rejected)))
-    for a, b, size in matcher.get_matching_blocks():
-        only_chosen.difference_update(range(a, a + size))
-        only_rejected.difference_update(range(b, b + size))
+    only_chosen: set[int] = set()
+    only_rejected: set[int] = set()
+    for tag, a, b, c, d in _matches(tuple(w.strip() for w in chosen), tuple(w.strip() for w in rejected)):
+        if tag != "equal":
+            only_chosen.update(range(a, b))
+            only_rejected.update(range(c, d))
     return only_chosen, only_rejected
 
 
@@ -72,11 +78,9 @@ def _lit(word: str, role: str, levels: Sequence[int]) -> Word:
 
 def inline_words(chosen: Sequence[Word], rejected: Sequence[Word]) -> list[Word]:
     """One text: common words plain, ``[-rejected only-]`` and ``{+chosen only+}``."""
-    matcher = difflib.SequenceMatcher(
-        None, [_text(w).strip() for w in rejected], [_text(w).strip() for w in chosen], autojunk=False
-    )
     words: list[Word] = []
-    for tag, a, b, c, d in matcher.get_opcodes():
+    stripped = [tuple(_text(w).strip() for w in side) for side in (rejected, chosen)]
+    for tag, a, b, c, d in _matches(*stripped):
         if tag == "equal":
             words += chosen[c:d]
         else:
@@ -114,7 +118,7 @@ def fold_words(words: Sequence[Word], width: int) -> list[Line]:
             current, size = [], 0
             continue
         parts = [(shown(text), role) for text, role in word]
-        need = cell_len("".join(text for text, _ in parts).rstrip())
+        need = _cells("".join(text for text, _ in parts).rstrip())
         if current and size + need > width:
             lines.append(_closed(current))
             current, size = [], 0
@@ -125,9 +129,13 @@ def fold_words(words: Sequence[Word], width: int) -> list[Line]:
                 current[-1] = (current[-1][0] + text, role)
             elif text:
                 current.append((text, role))
-        size += cell_len("".join(text for text, _ in parts))
+        size += sum(_cells(text) for text, _ in parts)
     lines.append(_closed(current))
     return lines
+
+
+def _cells(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _broken(parts: Sequence[Span], width: int, lines: list[Line]) -> list[Span]:
