@@ -82,13 +82,13 @@ _action = st.one_of(
     _number.map(lambda x: f"weight = {x} + 0"),
     _any_number.map(lambda x: f"offset += {x}"),
 )
-_rule = st.tuples(_action, _truth, st.integers(0, 2)).map(
+RULES = st.tuples(_action, _truth, st.integers(0, 2)).map(
     lambda t: f"{t[0]} where {t[1]}" + (f" priority {t[2]}" if t[0].startswith("weight =") else "")
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rules=st.lists(_rule, min_size=1, max_size=5, unique=True))
+@given(rules=st.lists(RULES, min_size=1, max_size=5, unique=True))
 def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
     known: WorldFacts, store: Store, rules: list[str]
 ) -> None:
