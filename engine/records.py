@@ -207,16 +207,18 @@ def pair_schema() -> "pa.Schema":
 def reading_schema() -> "pa.Schema":
     """Columns of readings/<reader>/shards/*.parquet: one row per pair, latents as lists.
 
-    Per span the token count, whether it was cut, and per latent that fired: its number, ``act_max``,
-    ``n_fired``, ``act_sum``, the position of the peak, counted in the span's own tokens from 0, and the
-    activation at the span's last own token, 0 where the latent is silent there. Latents ascend within a
-    list; latents that are silent on the whole span are not stored.
+    Per span a hash of all that its reading depends on beside the reader, the token count, whether it was
+    cut, and per latent that fired: its number, ``act_max``, ``n_fired``, ``act_sum``, the position of the
+    peak, counted in the span's own tokens from 0, and the activation at the span's last own token, 0 where
+    the latent is silent there. Latents ascend within a list; latents that are silent on the whole span are
+    not stored.
     """
     import pyarrow as pa
 
     columns: list[tuple[str, pa.DataType]] = [("pair_id", pa.string())]
     for span in Span:
         columns += [
+            (f"{span}_key", pa.binary(16)),
             (f"{span}_tokens", pa.int32()),
             (f"{span}_truncated", pa.bool_()),
             (f"{span}_latent", pa.list_(pa.uint32())),

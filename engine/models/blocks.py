@@ -59,6 +59,12 @@ def _text_config(model: torch.nn.Module) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
+def block_parameters(model: torch.nn.Module, layer: int) -> int:
+    """Weights in the blocks up to ``layer``: half of a token's operations, attention aside."""
+    _, blocks = find_blocks(model)
+    return sum(p.numel() for block in list(blocks)[: layer + 1] for p in block.parameters())
+
+
 @dataclass(frozen=True, slots=True)
 class SpareBlock:
     """The first block that a cut took away, kept so that it can be put back for a look."""

@@ -7,6 +7,7 @@ literal pieces around them; each real rendering is checked against those pieces.
 and no prompt is tokenised alone to find where its response begins.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -20,10 +21,12 @@ from engine.errors import ModelError
 from engine.manifest import hash_json
 from engine.records import Message
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised when the same messages would give other tokens or other own tokens."""
 _FIXED_DATE = "26 Jul 2024"
 """Templates that print today's date would make readings depend on the day; this is Llama 3.1's default."""
+
+_N_SKELETONS = 1024
 
 IntArray = NDArray[np.int64]
 
@@ -46,6 +49,8 @@ class Rendered:
     """Contents that the template changed beyond recognition; they count as template text."""
     has_template: bool
     """False: the plain layout was used."""
+    has_tools: bool = False
+    """Tool definitions are part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class EncodedText:
     response_truncated: bool = False
     n_lost: int = 0
     """Contents that the template changed beyond recognition."""
+    lacks_tools: bool = False
+    """Tool definitions were given that the template does not print."""
     contents: tuple[CharRange, ...] = ()
     """Where each message's content lies in ``text``; empty for one that the template left out."""
 
@@ -94,7 +101,9 @@ class ChatLayout:
     fingerprint: str
     """Hash over tokenizer, template and layout version."""
     special_ids: frozenset[int]
-    _skeletons: dict[tuple[str, ...], "_Skeleton | None"] = field(default_factory=dict, repr=False)
+    _skeletons: dict[tuple[tuple[str, ...], str | None], "_Skeleton | None"] = field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def of(cls, tokenizer: Any, *, is_causal: bool) -> "ChatLayout":
@@ -117,28 +126,37 @@ class ChatLayout:
         prompt: Sequence[Message],
         response: Sequence[Message] | None,
         *,
+        tools: str | None = None,
         max_tokens: int | None = None,
     ) -> EncodedText:
         """Tokens of a prompt, or of prompt and response; see ``encode_many``."""
-        return self.encode_many([(prompt, response)], max_tokens=max_tokens)[0]
+        return self.encode_many([(prompt, response)], tools=[tools], max_tokens=max_tokens)[0]
 
     def encode_many(
         self,
         conversations: Sequence[tuple[Sequence[Message], Sequence[Message] | None]],
         *,
+        tools: Sequence[str | None] | None = None,
         max_tokens: int | None = None,
     ) -> list[EncodedText]:
         """Tokens of many conversations; the tokenizer spreads them over its own threads.
 
         Args:
             conversations: prompt and response each; None for the prompt alone.
+            tools: per conversation JSON of the tool definitions that its prompt offers, or None. They are
+                template text: nobody's own. A template that cannot print them, and the plain layout, leave
+                them out and say so.
             max_tokens: cut to this many tokens: a prompt of more than three quarters of it (all of it when
                 there is no response) loses its oldest tokens, then the response loses its last.
 
         Raises:
             ModelError: the chat template itself is broken.
         """
-        rendered = [self._render([*prompt, *(response or ())]) for prompt, response in conversations]
+        given = tools if tools is not None else [None] * len(conversations)
+        rendered = [
+            self._render([*prompt, *(response or ())], offered)
+            for (prompt, response), offered in zip(conversations, given, strict=True)
+        ]
         by_special: dict[bool, list[int]] = {True: [], False: []}
         for i, item in enumerate(rendered):
             by_special[not item.has_template].append(i)
@@ -147,9 +165,13 @@ class ChatLayout:
             texts = [rendered[i].text for i in indices]
             found = self.backend.encode_batch(texts, add_special_tokens=adds_special)
             encodings.update(zip(indices, found, strict=True))
-        return [
+        located = (
             self._locate(rendered[i], encodings[i], len(prompt), response is not None, max_tokens)
             for i, (prompt, response) in enumerate(conversations)
+        )
+        return [
+            replace(text, lacks_tools=True) if offered is not None and not item.has_tools else text
+            for text, offered, item in zip(located, given, rendered, strict=True)
         ]
 
     def _locate(
@@ -177,34 +199,47 @@ class ChatLayout:
             return whole
         return _truncate(whole, max_tokens, max_tokens * 3 // 4 if has_response else max_tokens, is_special)
 
-    def _render(self, messages: Sequence[Message]) -> Rendered:
+    def _render(self, messages: Sequence[Message], tools: str | None = None) -> Rendered:
         if self.has_template:
-            for turns in (_Turns.of(messages), _Turns.folded(messages)):
-                skeleton = self._skeleton(turns.roles)
-                if skeleton is not None:
-                    text = self._apply(turns)
-                    if text is not None:
-                        return turns.unfold(_match(text, skeleton, turns.contents), len(messages))
+            for offered in dict.fromkeys((tools, None)):  # a template may refuse tools, not the messages
+                for turns in (_Turns.of(messages), _Turns.folded(messages)):
+                    skeleton = self._skeleton(turns.roles, offered)
+                    text = self._apply(turns, offered) if skeleton is not None else None
+                    if skeleton is not None and text is not None:
+                        found = turns.unfold(_match(text, skeleton, turns.contents), len(messages))
+                        return replace(found, has_tools=self._prints(turns.roles, offered))
         return _render_plainly(messages, with_roles=self.is_causal)
 
-    def _skeleton(self, roles: tuple[str, ...]) -> "_Skeleton | None":
-        """The template's own text around the contents; None where it refuses this order of roles."""
-        if roles not in self._skeletons:
-            sentinels = [f"zq7x{i}c0ntent{i}x7qz" for i in range(len(roles))]
-            text = self._apply(_Turns(roles, tuple(sentinels), ()))
-            self._skeletons[roles] = None if text is None else _Skeleton.cut(text, sentinels)
-        return self._skeletons[roles]
+    def _prints(self, roles: tuple[str, ...], tools: str | None) -> bool:
+        """Do the tools change the template's own text?"""
+        return tools is not None and self._skeleton(roles, tools) != self._skeleton(roles, None)
 
-    def _apply(self, turns: "_Turns") -> str | None:
+    def _skeleton(self, roles: tuple[str, ...], tools: str | None) -> "_Skeleton | None":
+        """The template's own text around the contents; None where it refuses this order of roles."""
+        key = (roles, tools)
+        if key not in self._skeletons:
+            if len(self._skeletons) >= _N_SKELETONS:  # every pair may offer tools of its own
+                self._skeletons.clear()
+            sentinels = [f"zq7x{i}c0ntent{i}x7qz" for i in range(len(roles))]
+            text = self._apply(_Turns(roles, tuple(sentinels), ()), tools)
+            self._skeletons[key] = None if text is None else _Skeleton.cut(text, sentinels)
+        return self._skeletons[key]
+
+    def _apply(self, turns: "_Turns", tools: str | None) -> str | None:
         chat = [{"role": r, "content": c} for r, c in zip(turns.roles, turns.contents, strict=True)]
         try:
-            return str(self.tokenizer.apply_chat_template(chat, tokenize=False, date_string=_FIXED_DATE))
+            offered = None if tools is None else json.loads(tools)
+            return str(
+                self.tokenizer.apply_chat_template(
+                    chat, tools=offered, tokenize=False, date_string=_FIXED_DATE
+                )
+            )
         except jinja2.TemplateSyntaxError as error:
             raise ModelError(
                 f"the chat template is broken: {error.message}", hint="repair chat_template in the tokenizer"
             ) from error
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError):
-            return None  # the template refuses these roles
+            return None  # the template refuses these roles, or the tools are no JSON that it knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ def _read_and_build(
     reader_dir = paths.reader_dir(reader.reader_hash)
     n_shards = -(-n_pairs // settings.reading.shard_pairs)
     shares = EARLY_SHARES if n_pairs >= EARLY_FROM_PAIRS else ()
+    earlier = []
     for share in shares:
         if _published_share(paths, reader.reader_hash) >= share:
             continue
@@ -123,11 +124,12 @@ def _read_and_build(
             progress,
             max_shards=max(round(share * n_shards), 1),
         )
+        earlier.append(early)
         if early.n_prefix_pairs >= n_pairs:
             break
         build(paths, reader, settings, progress, max_pairs=early.n_prefix_pairs, n_pairs=n_pairs)
         progress.note(f"an index over the first {early.n_prefix_pairs:,} pairs is ready to open")
-    read = read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
+    read = read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress).after(earlier)
     index_hash, facts = build(paths, reader, settings, progress, max_pairs=None, n_pairs=n_pairs)
     return read, index_hash, facts
 
@@ -333,6 +335,12 @@ def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
     return tuple(lines)
 
 
+def _just_now(read: "ReadingReport") -> str:
+    known = read.n_pairs_done - read.n_pairs_read
+    before = f"{known:,} of {read.n_pairs_done:,} already read, " if known else ""
+    return f"{before}{read.n_tokens:,} tokens read just now"
+
+
 def _lines(
     ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
 ) -> tuple[ReportLine, ...]:
@@ -343,7 +351,7 @@ def _lines(
     return (
         *((ReportLine("warning", 1, str(warning)),) if warning else ()),
         *ingest_lines(ingested),
-        ReportLine("pairs with readings", read.n_pairs_done, f"{read.n_tokens:,} tokens read just now"),
+        ReportLine("pairs with readings", read.n_pairs_done, _just_now(read)),
         ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),
         ReportLine("concepts", facts["n_concepts"], share),
         ReportLine("hypotheses", facts["n_hypotheses"], contexts),

@@ -1,5 +1,6 @@
 """Texts of pairs.parquet by pair number, a row group at a time."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import StoreError
+from engine.manifest import hash_bytes
 from engine.records import Message, Span
 
 Messages = tuple[Message, ...]
+_NO_TOOLS = ("", "[]", "null")
 
 
 class PairTexts(NamedTuple):
@@ -23,18 +26,46 @@ class PairTexts(NamedTuple):
     """JSON of the tool definitions."""
 
 
+def content_keys(pair: PairTexts) -> dict[Span, bytes]:
+    """16 bytes per span over all that its reading depends on beside the reader.
+
+    A prompt's covers its messages and tools, a response's those and its own messages: never the response
+    alone. The side plays no part, so a swapped pair has swapped keys.
+    """
+    prompt = _digest(pair.prompt, (pair.tools or "").encode())
+    return {
+        Span.PROMPT: prompt,
+        Span.CHOSEN: _digest(pair.chosen, prompt),
+        Span.REJECTED: _digest(pair.rejected, prompt),
+    }
+
+
+def _digest(messages: Messages, before: bytes) -> bytes:
+    h = hashlib.blake2b(b"%d %d\n" % (len(before), len(messages)) + before, digest_size=16)
+    for message in messages:
+        content = message.content.encode("utf-8", "surrogatepass")
+        h.update(b"%s %d\n" % (message.role.encode(), len(content)))
+        h.update(content)
+    return h.digest()
+
+
 class PairFile:
     """Texts of pairs.parquet by pair number; keeps one row group in memory."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._file = pq.ParquetFile(path, memory_map=True)
-            table = self._file.read(columns=["pair_id", "group_id", "source"])
+            table = self._file.read(columns=["pair_id", "group_id", "source", "tools"])
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"{path} cannot be read: {error}", hint="ingest the sources again") from error
         self.pair_ids: list[str] = table["pair_id"].to_pylist()
         self.group_ids: list[str] = table["group_id"].to_pylist()
         self.sources: list[str] = table["source"].to_pylist()
+        self.idents: list[str] = [
+            pair_id if tools is None else f"{pair_id} {hash_bytes(tools.encode())}"
+            for pair_id, tools in zip(self.pair_ids, table["tools"].to_pylist(), strict=True)
+        ]
+        """What decides a pair's readings: pair ids cover all but the tools."""
         metadata = self._file.metadata
         self._starts = [0]
         for i in range(metadata.num_row_groups):
@@ -64,7 +95,8 @@ class PairFile:
 
 def _texts(row: dict[str, Any]) -> PairTexts:
     prompt, chosen, rejected = (_messages(row[span]) for span in Span)
-    return PairTexts(prompt, chosen, rejected, row["tools"])
+    tools = row["tools"]
+    return PairTexts(prompt, chosen, rejected, tools if tools not in _NO_TOOLS else None)
 
 
 def _messages(raw: list[dict[str, Any]] | None) -> Messages:

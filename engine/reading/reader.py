@@ -15,15 +15,15 @@ from engine.models.chat import ChatLayout
 from engine.models.loading import LoadedModel, pick_dtype
 from engine.reading.batches import plan_batches
 from engine.reading.encode import Encoder, Pooled
-from engine.reading.jobs import Job
+from engine.reading.jobs import Job, job_residuals
 from engine.reading.sae import Sae, load_sae
 from engine.reading.spec import ReaderSpec
-from engine.reading.stream import Stream, cut_stream, load_stream_model
+from engine.reading.stream import NEVER, Stream, cut_stream, load_stream_model
 from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised when the same model, SAE and text would give other readings."""
 _HALF_MAX = 65_504.0
 
@@ -50,7 +50,7 @@ class Reader:
     sae: Sae
     encoder: Encoder
     batch_tokens: int
-    """Token budget of a batch on a GPU; halved when memory runs out."""
+    """Token budget of a batch on a GPU, halved when memory runs out; 0 on a CPU: one sequence at a time."""
     reader_hash: str
 
     @property
@@ -112,6 +112,7 @@ class Reader:
             "has_template": self.layout.has_template,
             "layout": self.layout.fingerprint,
             "max_tokens": self.max_tokens,
+            "prompt_once_from": None if self.stream.min_shared == NEVER else self.stream.min_shared,
             "pooling": "act_max, n_fired, act_sum, peak, last token",
             "reader_hash": self.reader_hash,
         }
@@ -133,8 +134,10 @@ class Reader:
             ModelError: a single sequence does not fit into memory.
         """
         readings: dict[Hashable, SpanReading] = {}
-        budget = 0 if self.loaded.device.type == "cpu" else self.batch_tokens
-        waiting = plan_batches([len(job.ids) for job in jobs], budget)
+        if not self.batch_tokens:
+            self._read_in_turn(jobs, readings, on_batch)
+            return readings
+        waiting = plan_batches([len(job.ids) for job in jobs], self.batch_tokens)
         while waiting:
             batch = waiting.pop(0)
             try:
@@ -143,10 +146,7 @@ class Reader:
                 if not _is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise ModelError(
-                        f"a text of {len(jobs[batch[0]].ids)} tokens does not fit into memory",
-                        hint="lower reading.max_tokens",
-                    ) from error
+                    raise _too_long(jobs[batch[0]]) from error
                 if self.loaded.device.type == "cuda":
                     torch.cuda.empty_cache()
                 log.warning("out of memory with %d sequences: halving the batch", len(batch))
@@ -157,12 +157,35 @@ class Reader:
                 on_batch(len(batch))
         return readings
 
+    def _read_in_turn(
+        self,
+        jobs: Sequence[Job],
+        readings: dict[Hashable, SpanReading],
+        on_batch: Callable[[int], None] | None,
+    ) -> None:
+        """One sequence at a time: a CPU is saturated by one, and padding is lost work."""
+        streams = job_residuals(self.stream, jobs)
+        for job in jobs:
+            try:
+                self._pool([job], [next(streams)], readings)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                raise _too_long(job) from error
+            if on_batch is not None:
+                on_batch(1)
+
     def _read_batch(self, jobs: Sequence[Job], readings: dict[Hashable, SpanReading]) -> None:
         sequences = [job.ids for job in jobs if len(job.ids)]
-        streams = iter(self.residuals(sequences)) if sequences else iter(())
+        found = iter(self.residuals(sequences)) if sequences else iter(())
+        streams = [next(found) if len(job.ids) else self.stream.nothing() for job in jobs]
+        self._pool(jobs, streams, readings)
+
+    def _pool(
+        self, jobs: Sequence[Job], streams: Sequence[torch.Tensor], readings: dict[Hashable, SpanReading]
+    ) -> None:
         wants, parts, bounds = [], [], [0]
-        for job in jobs:
-            stream = next(streams) if len(job.ids) else torch.zeros(0, self.width, device=self.loaded.device)
+        for job, stream in zip(jobs, streams, strict=True):
             for want in job.wants:
                 wants.append(want)
                 parts.append(stream[torch.from_numpy(want.own).to(stream.device)])
@@ -177,6 +200,12 @@ class Reader:
             readings[want.key] = SpanReading(
                 pooled[i], bounds[i + 1] - bounds[i], want.is_truncated, means[i], lasts[i]
             )
+
+
+def _too_long(job: Job) -> ModelError:
+    return ModelError(
+        f"a text of {len(job.ids)} tokens does not fit into memory", hint="lower reading.max_tokens"
+    )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -234,7 +263,7 @@ def make_reader(spec: ReaderSpec, stream: Stream, sae: Sae, settings: ReadingSet
         stream=stream,
         sae=sae,
         encoder=Encoder(sae, stream.device, sae_dtype),
-        batch_tokens=settings.batch_tokens,
+        batch_tokens=0 if stream.device.type == "cpu" else settings.batch_tokens,
         reader_hash=hash_json(parts),
     )
 

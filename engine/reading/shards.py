@@ -2,13 +2,12 @@
 
 A shard holds the readings of a run of whole prompt groups. Its file name carries a fingerprint of exactly
 the pairs in it, and the file itself names its reader, so that neither a shard of other pairs nor one of
-another reader is ever taken for it. Pair ids are hashes of the pairs' content: when a source is added, rows
-of older shards are used again by pair id and only new pairs are read.
+another reader is ever taken for it.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,11 +20,8 @@ from safetensors.numpy import load_file, save
 
 from engine.errors import StoreError
 from engine.manifest import hash_json, sync_folder, write_atomic
-from engine.reading.reader import SpanReading
-from engine.records import Span, reading_schema
 
 _META = b"prosect"
-_SUMMARIES = tuple(f"{span}_{kind}" for span in Span for kind in ("mean", "last"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class ShardPlan:
     stop: int
     """One past the last pair number."""
     fingerprint: str
-    """Hash over the pair ids, in order."""
+    """Hash over what decides the readings of its pairs, in order."""
 
     @property
     def name(self) -> str:
@@ -56,54 +52,25 @@ class ShardFacts:
     """Message contents that the chat template changed beyond recognition."""
     n_plain: int = 0
     """Conversations that the chat template refused, read in the plain layout."""
+    n_without_tools: int = 0
+    """Conversations whose tools the chat template does not print."""
     packages: dict[str, str] = field(default_factory=dict)
 
 
-def plan_shards(pair_ids: Sequence[str], group_ids: Sequence[str], size: int) -> list[ShardPlan]:
+def plan_shards(idents: Sequence[str], group_ids: Sequence[str], size: int) -> list[ShardPlan]:
     """Cut the pairs into runs of whole groups with about ``size`` pairs each.
 
     Pairs come sorted by (group_id, pair_id), and group ids are hashes: every prefix is a random sample.
+    ``idents`` says of each pair what decides its readings (``PairFile.idents``).
     """
     plans: list[ShardPlan] = []
     start = 0
-    for i in range(1, len(pair_ids) + 1):
-        is_boundary = i == len(pair_ids) or group_ids[i] != group_ids[i - 1]
-        if is_boundary and (i - start >= size or i == len(pair_ids)):
-            plans.append(ShardPlan(len(plans), start, i, hash_json(list(pair_ids[start:i]))))
+    for i in range(1, len(idents) + 1):
+        is_boundary = i == len(idents) or group_ids[i] != group_ids[i - 1]
+        if is_boundary and (i - start >= size or i == len(idents)):
+            plans.append(ShardPlan(len(plans), start, i, hash_json(list(idents[start:i]))))
             start = i
     return plans
-
-
-def rows_table(pair_ids: Sequence[str], spans: Mapping[Span, Sequence[SpanReading]]) -> pa.Table:
-    """Arrow table in ``records.reading_schema``: one row per pair."""
-    columns: dict[str, pa.Array] = {"pair_id": pa.array(pair_ids, pa.string())}
-    for span in Span:
-        readings = spans[span]
-        columns[f"{span}_tokens"] = pa.array([r.n_tokens for r in readings], pa.int32())
-        columns[f"{span}_truncated"] = pa.array([r.is_truncated for r in readings], pa.bool_())
-        offsets = np.cumsum([0, *(len(r.pooled.latent) for r in readings)]).astype(np.int32)
-        for column, attribute in (
-            ("latent", "latent"),
-            ("max", "act_max"),
-            ("n", "n_fired"),
-            ("sum", "act_sum"),
-            ("peak", "peak"),
-            ("last", "act_last"),
-        ):
-            values = [getattr(r.pooled, attribute) for r in readings]
-            flat = np.concatenate(values) if values else np.zeros(0)
-            kind = reading_schema().field(f"{span}_{column}").type.value_type
-            columns[f"{span}_{column}"] = pa.ListArray.from_arrays(offsets, pa.array(flat, kind))
-    return pa.table(columns, schema=reading_schema())
-
-
-def summaries(spans: Mapping[Span, Sequence[SpanReading]]) -> dict[str, NDArray[np.float16]]:
-    """Mean and last residual of every span: ``prompt_mean`` … ``rejected_last``, each (P, D)."""
-    return {
-        f"{span}_{kind}": np.stack([getattr(r, kind) for r in spans[span]])
-        for span in Span
-        for kind in ("mean", "last")
-    }
 
 
 def write_shard(
@@ -165,56 +132,6 @@ def is_done(reader_dir: Path, plan: ShardPlan, reader_hash: str, *, with_residua
         return False
     facts = shard_facts(path)
     return facts is not None and (facts.reader_hash, facts.fingerprint) == (reader_hash, plan.fingerprint)
-
-
-class OldRows:
-    """Rows of shards that an earlier run left behind, by pair id."""
-
-    def __init__(
-        self, reader_dir: Path, keep: Iterable[str], reader_hash: str, *, with_residuals: bool
-    ) -> None:
-        self._dir = reader_dir
-        self._with_residuals = with_residuals
-        self._place: dict[str, tuple[str, int]] = {}
-        known = set(keep)
-        for path in sorted((reader_dir / "shards").glob("*.parquet")):
-            facts = shard_facts(path) if path.stem not in known else None
-            if facts is None or facts.reader_hash != reader_hash:
-                continue
-            if with_residuals and not residual_file(reader_dir, path.stem).exists():
-                continue
-            ids = pq.read_table(path, columns=["pair_id"])["pair_id"].to_pylist()
-            self._place.update({pair_id: (path.stem, row) for row, pair_id in enumerate(ids)})
-
-    def __contains__(self, pair_id: str) -> bool:
-        return pair_id in self._place
-
-    def __len__(self) -> int:
-        return len(self._place)
-
-    def take(self, pair_ids: Sequence[str]) -> tuple[pa.Table, dict[str, NDArray[np.float16]] | None]:
-        """Rows of the given pairs, in that order, with their residual summaries."""
-        names = sorted({self._place[p][0] for p in pair_ids})
-        tables = {name: _read_rows(shard_file(self._dir, name)) for name in names}
-        rows = [tables[name].slice(row, 1) for name, row in (self._place[p] for p in pair_ids)]
-        table = pa.concat_tables(rows).combine_chunks() if rows else reading_schema().empty_table()
-        if not self._with_residuals:
-            return table, None
-        files = {name: read_residuals(residual_file(self._dir, name)) for name in names}
-        stacked = (
-            {
-                key: np.stack([files[name][key][row] for name, row in (self._place[p] for p in pair_ids)])
-                for key in _SUMMARIES
-            }
-            if pair_ids
-            else {}
-        )
-        return table, stacked
-
-
-def _read_rows(path: Path) -> pa.Table:
-    table = pq.read_table(path, page_checksum_verification=True)
-    return table.replace_schema_metadata(None)
 
 
 def read_residuals(path: Path) -> dict[str, NDArray[np.float16]]:

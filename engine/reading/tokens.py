@@ -57,10 +57,10 @@ def pair_tokens(reader: Reader, pair: PairTexts) -> dict[Span, SpanTokens]:
     """
     found: dict[Span, SpanTokens] = {}
     if not reader.is_causal:  # an encoder reads the prompt alone
-        alone = reader.layout.encode(pair.prompt, None, max_tokens=reader.max_tokens)
+        alone = reader.layout.encode(pair.prompt, None, tools=pair.tools, max_tokens=reader.max_tokens)
         found[Span.PROMPT] = _read(reader, alone, [alone.prompt_own], [alone.prompt_truncated])[0]
     for span, response in ((Span.CHOSEN, pair.chosen), (Span.REJECTED, pair.rejected)):
-        encoded = reader.layout.encode(pair.prompt, response, max_tokens=reader.max_tokens)
+        encoded = reader.layout.encode(pair.prompt, response, tools=pair.tools, max_tokens=reader.max_tokens)
         owns, cuts = [encoded.response_own], [encoded.response_truncated]
         if Span.PROMPT not in found:
             owns, cuts = [*owns, encoded.prompt_own], [*cuts, encoded.prompt_truncated]

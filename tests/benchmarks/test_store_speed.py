@@ -71,6 +71,7 @@ def shard(rng: np.random.Generator, start: int, n: int) -> pa.Table:
             "peak": rng.integers(0, 400, size).astype(np.uint16),
             "last": np.where(rng.random(size) < 0.1, rng.gamma(2.0, 2.0, size), 0).astype(np.float32),
         }
+        columns[f"{span}_key"] = pa.nulls(n, pa.binary(16))
         columns[f"{span}_tokens"] = pa.array(rng.integers(20, 700, n), pa.int32())
         columns[f"{span}_truncated"] = pa.array(np.zeros(n, bool))
         for kind, array in values.items():

@@ -1,5 +1,7 @@
 """Which tokens are a message's own."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,3 +161,44 @@ def test_any_text_is_covered_by_its_own_tokens_and_nothing_else(prompt: str, ans
         assert not outside.strip()  # at most white space that shares a token with the text
         assert start >= previous_end
         previous_end = int(end)
+
+
+TOOLS = '[{"type": "function", "function": {"name": "brew_tea", "parameters": {"type": "object"}}}]'
+PRINTS_TOOLS = (
+    "{% if tools %}{{ 'Tools: ' + (tools | tojson) + '\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '\n' }}{% endfor %}"
+)
+
+
+def test_tools_are_printed_by_templates_that_can_and_are_nobodys() -> None:
+    tokenizer = make_tokenizer("tulu")
+    tokenizer.chat_template = PRINTS_TOOLS
+    layout = ChatLayout.of(tokenizer, is_causal=True)
+    prompt = [Message("user", "Please brew_tea")]
+    encoded, bare = layout.encode(prompt, ANSWER, tools=TOOLS), layout.encode(prompt, ANSWER)
+    assert encoded.text.startswith("Tools: [")
+    assert "brew_tea" in encoded.text.split("<|user|>")[0]
+    assert not encoded.lacks_tools
+    for attribute in ("prompt_own", "response_own"):  # not the name in the definition, the one in the message
+        assert joined(encoded, attribute) == joined(bare, attribute)
+    assert int(encoded.prompt_own[0]) > int(bare.prompt_own[0]) + 10
+    chat = [{"role": m.role, "content": m.content} for m in [*prompt, *ANSWER]]
+    expected = tokenizer.apply_chat_template(chat, tools=json.loads(TOOLS), tokenize=True, return_dict=True)
+    assert encoded.ids.tolist() == expected["input_ids"]
+
+
+@pytest.mark.parametrize("tools", [TOOLS, "no JSON", '{"a": 1}'])
+def test_tools_that_cannot_be_printed_are_counted(tools: str) -> None:
+    encoded = LAYOUTS["tulu"].encode(PROMPT, ANSWER, tools=tools)
+    assert encoded.lacks_tools
+    assert encoded.ids.tolist() == LAYOUTS["tulu"].encode(PROMPT, ANSWER).ids.tolist()
+    assert not LAYOUTS["tulu"].encode(PROMPT, ANSWER).lacks_tools
+    assert LAYOUTS["plain"].encode(PROMPT, ANSWER, tools=tools).lacks_tools
+
+
+def test_a_template_that_refuses_tools_still_prints_the_messages() -> None:
+    tokenizer = make_tokenizer("tulu")
+    tokenizer.chat_template = "{% if tools %}{{ raise_exception('none') }}{% endif %}" + PRINTS_TOOLS
+    encoded = ChatLayout.of(tokenizer, is_causal=True).encode(PROMPT, ANSWER, tools=TOOLS)
+    assert encoded.has_template
+    assert encoded.lacks_tools

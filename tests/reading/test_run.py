@@ -27,21 +27,10 @@ from engine.reading.run import read_pairs, read_responses
 from engine.reading.shards import read_residuals
 from engine.reading.spec import ReaderSpec
 from engine.records import Message, Span, reading_schema
-from tests.models.tiny import SHAPES, save_checkpoint
+from tests.models.tiny import SHAPES
 from tests.reading.readers import N_LATENTS, SETTINGS, make_rows, make_sae, pair_row, save_sae, write_pairs
 
 LAYER = 1
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of every shape, an SAE of every kind."""
-    root = tmp_path_factory.mktemp("readers")
-    for shape in SHAPES:
-        save_checkpoint(root / shape, shape, "tulu" if shape == "llama" else "chatml")
-    for kind in ("standard", "jumprelu", "topk"):
-        save_sae(root / kind, kind)
-    return root
 
 
 def open_tiny(root: Path, shape: str = "llama", kind: str = "jumprelu", **settings: Any) -> Reader:
@@ -207,22 +196,6 @@ def test_a_lost_or_damaged_shard_is_read_again_and_only_that(folders: Path, tmp_
     again = read_pairs(path, reader, tmp_path / "r", SETTINGS, NullProgress())
     assert 12 <= again.n_pairs_read < 20
     assert rows_of(tmp_path / "r") == before
-
-
-def test_adding_a_source_reads_only_the_new_pairs(folders: Path, tmp_path: Path) -> None:
-    reader = open_tiny(folders)
-    rows = make_rows(24)
-    read_pairs(
-        write_pairs(tmp_path / "a.parquet", rows[:15]), reader, tmp_path / "r", SETTINGS, NullProgress()
-    )
-    both = write_pairs(tmp_path / "b.parquet", rows)
-    report = read_pairs(both, reader, tmp_path / "r", SETTINGS, NullProgress())
-    assert (report.n_pairs_read, report.n_pairs_reused) == (9, 15)
-    read_pairs(both, reader, tmp_path / "fresh", SETTINGS, NullProgress())
-    assert rows_of(tmp_path / "r") == rows_of(tmp_path / "fresh")
-    for name in sorted(p.name for p in (tmp_path / "fresh" / "residuals").iterdir()):
-        a, b = (read_residuals(tmp_path / d / "residuals" / name) for d in ("r", "fresh"))
-        assert all((a[key] == b[key]).all() for key in b)
 
 
 def test_shards_of_another_reader_are_not_taken(folders: Path, tmp_path: Path) -> None:
