@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import IngestError
+from engine.ingest.card import pick_table, split_by_card, tables_of
 
 SUFFIXES = (
     *(".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst"),
@@ -14,8 +15,13 @@ SUFFIXES = (
     *(".parquet", ".arrow", ".feather"),
 )
 _BOOKKEEPING = frozenset(
-    {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
+    {
+        *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"),
+        *("export.json", "lock.json", "plan.json", "build.json", "ledger.parquet"),
+    }
 )
+_OWN = ("export.json", "ledger.parquet")
+"""A folder with one of these is a shaped dataset of ours, or an export of one: the same rows in two kinds."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\Z")
 
@@ -94,24 +100,49 @@ def _check_suffix(path: Path) -> None:
         raise IngestError(f"{path}: not a kind of file that can be read", hint=_kinds())
 
 
-def _folder(folder: Path, shown: str, name: str, split: str) -> Located:
+def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
+    table, split, about = pick_table(tables_of(folder), shown, asked)
     by_split: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
         if hidden or not path.is_file() or not path.name.endswith(SUFFIXES):
             continue
-        if path.name not in _BOOKKEEPING and not path.name.startswith("cache-"):
-            by_split.setdefault(_split_of(inside, path), []).append(path)
+        if path.name in _BOOKKEEPING or path.name.startswith("cache-"):
+            continue
+        part = "" if table is None else split_by_card(table, inside)
+        if part is not None:
+            by_split.setdefault(part or _split_of(inside, path), []).append(path)
     if not by_split:
         raise IngestError(f"{shown}: no data files in this folder", hint=_kinds())
-    taken, remarks = _pick_splits(by_split, shown, split)
+    about += _once(folder, shown, by_split)
+    try:
+        taken, remarks = _pick_splits(by_split, shown, split)
+    except IngestError as error:
+        others = ", ".join(t.name for t in tables_of(folder))
+        raise IngestError(
+            error.message, hint=f"{error.hint}" + (f"; tables: {others}" if others else "")
+        ) from error
     files = [
         DataFile(p, f"{shown.rstrip('/')}/{p.relative_to(folder).as_posix()}", name)
         for s in taken
         for p in by_split[s]
     ]
-    return Located(tuple(sorted(files, key=lambda f: f.shown)), remarks)
+    return Located(tuple(sorted(files, key=lambda f: f.shown)), (*about, *remarks))
+
+
+def _once(folder: Path, shown: str, by_split: dict[str, list[Path]]) -> tuple[str, ...]:
+    """Leave the second kind of the same rows out of a shaped dataset or an export; says so."""
+    if not any((folder / name).exists() for name in _OWN):
+        return ()
+    remarks = []
+    for paths in by_split.values():
+        whole = [p for p in paths if p.suffix == ".parquet"]
+        if whole and len(paths) > len(whole):
+            left = ", ".join(p.name for p in paths if p not in whole)
+            remarks.append(f"{shown}: read {whole[0].name}, left out {left}: the same rows")
+            paths[:] = whole
+    return tuple(remarks)
 
 
 def _split_of(inside: Path, path: Path) -> str:

@@ -43,7 +43,6 @@ ARENA = Format(
     _convert_arena,
     frozenset({*_SIDES, "winner", "model_a", "model_b", "full_conversation", "evaluation_session_id"}),
     rank=3,
-    from_description=True,
 )
 
 

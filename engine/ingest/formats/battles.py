@@ -39,6 +39,9 @@ _ALPACA_B = ("response_b", "output_2")
 
 def _convert_alpaca(row: Row, notes: Notes) -> list[Draft]:
     prompt = prompt_turns(row.get(first(row, _ALPACA_PROMPT)), notes, "prompt")
+    more = row.get("input")
+    if "prompt" not in row and isinstance(more, str) and more and len(prompt) == 1:
+        prompt = (("user", f"{prompt[0][1]}\n{more}"),)  # AlpacaFarm keeps the task's material apart
     a = side_turns(row.get(first(row, _ALPACA_A)), notes, "response_a")
     b = side_turns(row.get(first(row, _ALPACA_B)), notes, "response_b")
     said = number(row.get("preference"))

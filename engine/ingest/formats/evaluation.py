@@ -66,5 +66,4 @@ REWARDBENCH2 = Format(
     frozenset({"prompt", "chosen", "rejected", "id"}),
     rank=4,
     is_evaluation=True,
-    from_description=True,
 )

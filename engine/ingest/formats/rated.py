@@ -51,7 +51,6 @@ HELPSTEER3 = Format(
     lambda row, notes: _helpsteer(row, notes, _HS3),
     frozenset(_HS3),
     rank=3,
-    from_description=True,
 )
 
 

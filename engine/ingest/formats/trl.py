@@ -42,7 +42,7 @@ def _convert_explicit(row: Row, notes: Notes) -> list[Draft]:
     return [explicit_draft(prompt, chosen, rejected, notes)]
 
 
-def _convert_conversational(row: Row, notes: Notes) -> list[Draft]:
+def convert_conversational(row: Row, notes: Notes) -> list[Draft]:
     """As explicit; messages may have become JSON text on their way through csv."""
     unpacked_row = dict(row)
     for column in ("prompt", "chosen", "rejected"):
@@ -126,7 +126,7 @@ CONVERSATIONAL = Format(
     "TRL, conversational, explicit prompt",
     "prompt: text or messages; chosen, rejected: messages",
     _detect_explicit_messages,
-    _convert_conversational,
+    convert_conversational,
     _SIDES | {"prompt", "system"},
     rank=2,
 )
@@ -146,7 +146,6 @@ ULTRAFEEDBACK = Format(
     _convert_explicit,
     _SIDES | {"prompt", "messages", "system"},
     rank=4,
-    from_description=True,
 )
 ARGILLA = Format(
     "argilla",
@@ -166,7 +165,6 @@ MIXTURE = Format(
     _convert_mixture,
     _SIDES | {"prompt", "system"},
     rank=3,
-    from_description=True,
 )
 SKYWORK = Format(
     "skywork",
