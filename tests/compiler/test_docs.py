@@ -68,7 +68,19 @@ def test_every_example_plans_and_compiles(
 
 
 def test_the_page_has_examples() -> None:
-    assert len(EXAMPLES) >= 8
+    assert len(EXAMPLES) >= 14
+
+
+def test_the_filter_that_backfired_is_warned_about(docs_store: Store) -> None:
+    """The page quotes it; the concept leans to chosen inside and outside of the context alike."""
+    quoted = re.search(r"`(suppress @benchmark by dropping 100% [^`]*)`", PAGE)
+    assert quoted is not None
+    # a concept that chosen carries with log odds 1.5 everywhere
+    text = 'prosect rules 1\nconcept benchmark = @"bold · lists"\n' + quoted[1] + "\n"
+    codes = [w.code for w in make_plan(docs_store, text).warnings]
+    assert "R509" in codes
+    everywhere = text.replace(' where context("recipes")', "")
+    assert "R509" not in [w.code for w in make_plan(docs_store, everywhere).warnings]
 
 
 @pytest.mark.parametrize(
