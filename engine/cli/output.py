@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,7 +19,7 @@ def plain_value(value: Any) -> Any:
     """A JSON value for anything the façade returns: records become objects, enums their value, NaN null."""
     if is_dataclass(value) and not isinstance(value, type):
         return {key: plain_value(item) for key, item in asdict(value).items()}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain_value(item) for item in value]

@@ -1,6 +1,7 @@
 """One line of the journal, and how it is written."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,37 @@ class EntryKind(StrEnum):
     REDO = "redo"
 
 
+class Packed(Mapping[str, Any]):
+    """Evidence as it lies in the file, read when it is looked at: it is most of a line and rarely wanted."""
+
+    __slots__ = ("_json", "_read")
+
+    def __init__(self, raw: bytes) -> None:
+        self._json = raw
+        self._read: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._read is None:
+            try:
+                found = json.loads(self._json)
+            except ValueError:  # the decision before it could be read and counts
+                found = {}
+            self._read = found if isinstance(found, dict) else {}
+        return self._read
+
+    def __getitem__(self, key: str) -> Any:
+        """A value."""
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """Number of keys."""
+        return len(self._all())
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One decision, name, undo or redo."""
@@ -40,7 +72,7 @@ class Entry:
     reason: str | None = None
     name: str = ""
     """The concept's name as it stood; for a name entry, the new one."""
-    evidence: dict[str, Any] | None = None
+    evidence: Mapping[str, Any] | None = None
     """The estimates as they stood."""
     of: str | None = None
     """Undo and redo: the batch."""
@@ -57,7 +89,7 @@ def encode(entry: Entry) -> bytes:
         raw["target"] = target | ({"context": entry.target.context_id} if entry.target.context_id else {})
     optional = {
         "verdict": entry.verdict.value if entry.verdict else None, "reason": entry.reason,
-        "name": entry.name or None, "evidence": entry.evidence or None, "of": entry.of,
+        "name": entry.name or None, "evidence": dict(entry.evidence or {}) or None, "of": entry.of,
     }  # fmt: skip
     raw |= {key: value for key, value in optional.items() if value is not None}
     return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
@@ -65,6 +97,16 @@ def encode(entry: Entry) -> bytes:
 
 def decode(line: bytes) -> Entry | None:
     """The entry of a line, None when it is not one of ours."""
+    head, mark, tail = line.rstrip().partition(b',"evidence":')
+    # Evidence is written last and holds no object: then the line is its head, the evidence and one brace.
+    if mark and tail.endswith(b"}}") and tail.startswith(b"{") and tail.find(b"}") == len(tail) - 2:
+        entry = _decode(head + b"}", Packed(tail[:-1]))
+        if entry is not None:
+            return entry
+    return _decode(line)
+
+
+def _decode(line: bytes, evidence: Packed | None = None) -> Entry | None:
     try:
         raw = json.loads(line)
         if raw["v"] != FORMAT:
@@ -80,7 +122,7 @@ def decode(line: bytes) -> Entry | None:
             verdict=Verdict(raw["verdict"]) if "verdict" in raw else None,
             reason=raw.get("reason"),
             name=_text(raw.get("name", "")),
-            evidence=raw.get("evidence"),
+            evidence=raw.get("evidence") if evidence is None else evidence,
             of=raw.get("of"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -100,9 +100,10 @@ class Journal:
         if status.st_size == self._offset:
             return is_other_file
         os.lseek(handle, self._offset - len(self._torn), os.SEEK_SET)
-        data = b""
+        chunks = []
         while chunk := os.read(handle, 1 << 20):
-            data += chunk
+            chunks.append(chunk)
+        data = b"".join(chunks)
         self._offset += len(data) - len(self._torn)
         *lines, self._torn = data.split(b"\n")
         known = len(self._entries)
