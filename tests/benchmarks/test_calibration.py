@@ -113,7 +113,8 @@ def test_nulls_and_random_contexts_are_calibrated(name: str) -> None:
 
 
 @pytest.mark.timeout(14400)
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.skipif(not WORDS, reason="PROSECT_DATA names no folder; `prosect auc` does this for audits")
+@pytest.mark.parametrize("name", WORDS or ("none",))
 def test_what_tells_the_sides_apart_on_held_out_prompts(name: str) -> None:
     readings = _readings(name)
     pairs = readings.pairs
