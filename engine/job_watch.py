@@ -213,7 +213,8 @@ class Work:
         folder = self._paths.shaped_dir
         if not folder.is_dir():
             return ()
-        published = {e["index"] for e in (read_current(self._paths) or {"readers": {}})["readers"].values()}
+        pointer = read_current(self._paths) or {"readers": {}, "default": ""}
+        published = pointer["readers"].get(pointer["default"], {}).get("index")
         rows = []
         for path in folder.iterdir():
             manifest = read_manifest(path) if path.is_dir() else None
@@ -224,7 +225,7 @@ class Work:
             rows.append(
                 ShapedRow(
                     path.name, str(path), int(counts.get("kept", 0)), int(counts.get("total", 0)),
-                    made.isoformat(timespec="seconds"), manifest.inputs.get("index") in published,
+                    made.isoformat(timespec="seconds"), manifest.inputs.get("index") == published,
                 )
             )  # fmt: skip
         return tuple(sorted(rows, key=lambda r: r.made, reverse=True))

@@ -96,10 +96,14 @@ class Jobbing:
     def work_read(self, found: Overview) -> None:
         """The files were read: draw what shows them; say what ended."""
         before, self.overview = self.overview, found
-        self._say_ended(before.jobs)
+        made = self._say_ended(before.jobs)
         self._draw_work()
+        if made is not None and self.desk.place.view == "plan":
+            self._stand_on(made)
         if before.jobs != found.jobs:
             self.desk.draw_status()
+            if self.desk.place.view in ("runs", "run"):
+                self.desk.doing.ask_runs()
         if self._is_shown and self.running and not self._is_ticking:
             self._is_ticking = True
             self.desk.set_timer(TICK_S, self._tick)
@@ -123,20 +127,32 @@ class Jobbing:
         if self._is_shown:
             self.ask_work()
 
-    def _say_ended(self, before: "Sequence[JobRow]") -> None:
+    def _stand_on(self, shaped: str) -> None:
+        """Put the cursor on a shaped dataset: the next thing asked for is probably about it."""
+        from tui.views.jobs import ShapedItem
+
+        lines = self.desk.page.lines
+        at = next((i for i, line in enumerate(lines) if line.item == ShapedItem(shaped)), None)
+        if at is not None:
+            self.desk.page.go(at)
+
+    def _say_ended(self, before: "Sequence[JobRow]") -> str | None:
+        """Say what has ended since; the shaped dataset that came of it."""
         from engine.job_views import JobState
 
+        made = None
         alive = {j.ident for j in before if j.state.is_alive}
         for job in self.overview.jobs:
             if job.ident in alive and not job.state.is_alive:
                 results = dict(job.results)
                 if "shaped" in results:
-                    ident, kept = results["shaped"], int(results.get("kept", 0))
-                    self.desk.say(f"compiled: shaped/{ident[:12]} with {kept:,} pairs; T trains on it")
+                    made, kept = results["shaped"], int(results.get("kept", 0))
+                    self.desk.say(f"compiled: shaped/{made[:12]} with {kept:,} pairs; T trains on it")
                 elif job.state is JobState.FINISHED:
                     self.desk.say(f"{job.title}: finished")
                 else:
                     self.desk.say(f"{job.title}: {job.state.value}: {job.message}", "error")
+        return made
 
     def _draw_work(self) -> None:
         from tui.views.jobs import job_lines, jobs_lines

@@ -38,6 +38,7 @@ class Running:
     def __init__(self) -> None:
         super().__init__()
         self._smoothing = 0
+        self._is_due = False
         self._run: RunDetail | None = None
         self._rows: tuple[RunRow, ...] = ()
 
@@ -68,10 +69,12 @@ class Running:
         else:
             self._rows = found
         self.draw_runs()
-        if any(r.state is RunState.RUNNING for r in rows):
-            self.desk.set_timer(TICK_S, self._tick)
+        if any(r.state is RunState.RUNNING for r in rows) and not self._is_due:
+            self._is_due = True
+            self.desk.set_timer(TICK_S, self._look_again)
 
-    def _tick(self) -> None:
+    def _look_again(self) -> None:
+        self._is_due = False
         if self.desk.place.view in ("runs", "run"):
             self.ask_runs()
 

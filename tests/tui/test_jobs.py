@@ -91,6 +91,22 @@ def test_another_process_is_seen_at_work_and_stops_when_asked(world: World) -> N
     drive(world, scenario)
 
 
+def test_a_run_that_begins_and_ends_while_one_looks_shows_up(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("no runs yet")
+        folder = world.paths.runs_dir / "abc"
+        with tracked(NullProgress(), world.paths.root, "train", "train on 123") as job:
+            job.start("train", 4, "steps")
+            await driver.shows("0/4 steps")
+            folder.mkdir(parents=True)
+            (folder / "events.jsonl").write_text('{"event": "start", "time": "2026-01-02T03:04:05+00:00"}\n')
+        await driver.shows("train on 123: finished")
+        await driver.shows("abc")
+
+    drive(world, scenario)
+
+
 def test_rules_with_errors_are_not_compiled(world: World) -> None:
     (world.paths.rules_dir / "main.rules").write_text("prosect rules 1\ndrop wher\n")
 
