@@ -6,6 +6,7 @@ that two checkpoints of the same name and size are never mistaken for one anothe
 
 import json
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,10 +205,16 @@ def fingerprint_of(folder: Path) -> str:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device a name stands for. Raises ``ModelError`` if this machine has none such."""
+    """The device a name stands for; of several GPUs, each process that torchrun started gets its own.
+
+    Raises:
+        ModelError: this machine has none such.
+    """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda:0")
+            local = os.environ.get("LOCAL_RANK", "0")
+            number = int(local) if local.isdigit() else 0
+            return torch.device(f"cuda:{number % max(torch.cuda.device_count(), 1)}")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
