@@ -20,7 +20,7 @@ from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
-from engine.store.carry import Match, best_match, hypothesis_id
+from engine.store.carry import Match, best_context, best_match, hypothesis_id
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find
@@ -249,18 +249,25 @@ class Browser(Undertakings):
             evidence, target = entry.evidence or {}, entry.target
             same_reader = evidence.get("reader") == self._published.reader_hash
             match = best_match(self._slots["known"], evidence.get("latents") or ()) if same_reader else None
-            moved = self._moved(target, match) if match and target else None
-            self._matches[key] = (moved, match.jaccard) if moved and match else None
+            self._matches[key] = self._moved(target, match, evidence) if match and target else None
         found = self._matches[key]
         if found is None or found[0].key in self.journal.state.verdicts:
             return self._view(entry, is_orphaned=True)
         return self._view(entry, target=found[0], carried_from=key, match=found[1])
 
-    def _moved(self, target: Target, match: Match) -> Target | None:
+    def _moved(
+        self, target: Target, match: Match, evidence: Mapping[str, Any]
+    ) -> tuple[Target, float] | None:
+        """The target on what continues concept and context, and the weaker of the two matches."""
         if target.context_id is None:
-            return Target("concept", match.concept_id, match.concept_id)
-        ident = hypothesis_id(self._slots["known"], match.concept_id, target.context_id)
-        return Target("hypothesis", ident, match.concept_id, target.context_id) if ident else None
+            return Target("concept", match.concept_id, match.concept_id), match.jaccard
+        slot = self._slots["known"]
+        context = (target.context_id, 1.0)
+        if not hypothesis_id(slot, match.concept_id, target.context_id):
+            context = best_context(slot, evidence.get("context_pairs") or ()) or context
+        ident = hypothesis_id(slot, match.concept_id, context[0])
+        moved = Target("hypothesis", ident, match.concept_id, context[0]) if ident else None
+        return (moved, min(match.jaccard, context[1])) if moved else None
 
     def names(self) -> Mapping[str, str]:
         """Concept id → name given by a person."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engine.store.carry import context_sketch
 from engine.store.pages import MAX_FETCH, QuerySlot
 from engine.views import Target
 
@@ -26,6 +27,12 @@ def snapshots(slot: QuerySlot, targets: Sequence[Target]) -> dict[str, dict[str,
             idents = [t.ident for t in part if t.kind == kind]
             if idents:
                 found |= _read(slot, kind, where, idents)
+    sketches: dict[str, list[str]] = {}
+    for target in targets:
+        if target.context_id is not None and target.key in found:
+            if target.context_id not in sketches:
+                sketches[target.context_id] = context_sketch(slot, target.context_id)
+            found[target.key]["context_pairs"] = sketches[target.context_id]
     return found
 
 

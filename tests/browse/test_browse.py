@@ -1,5 +1,6 @@
 """Tables, filters, sorts and details agree with plain SQL over the same index."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from engine.browse import Browser
 from engine.errors import StoreError
 from engine.records import Verdict
 from engine.settings import ReviewSettings
+from engine.store.carry import SKETCH, sketch_jaccard
 from engine.store.pages import TableCursor
 from engine.views import GridRow, SortKey, Target
 from tests.worlds import World, make_world
@@ -276,3 +278,42 @@ def test_a_verdict_follows_its_concept_into_a_new_index(tmp_path: Path) -> None:
     again.set_verdict([carried.target], Verdict.KEEP)
     assert again.verdicts()[carried.target.key].carried_from is None
     again.close()
+
+
+def test_a_verdict_follows_its_context_into_a_new_index(tmp_path: Path) -> None:
+    """The context loses a tenth of its pairs, and with them its id; another changes beyond recognition."""
+    world = make_world(tmp_path, 400, 48)
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    cursor = browser.open_table("hypotheses", "family:cells")
+    names = (cursor.spec.index("concept"), cursor.spec.index("context"))
+    rows = {(r.values[names[0]], r.values[names[1]]): r for r in cursor.rows(0, 5000)}
+    contexts = sorted({context for _, context in rows})
+    kept, lost = (target_of(cursor, rows["concept 0", context]) for context in contexts[:2])
+    browser.set_verdict([kept, lost], Verdict.SUPPRESS)
+    browser.close()
+    with duckdb.connect(str(world.paths.index("world"))) as connection:
+        connection.execute("UPDATE contexts SET context_id = 'new' || context_id WHERE context > 0")
+        connection.execute("UPDATE hypotheses SET hypothesis_id = 'new' || hypothesis_id WHERE context > 0")
+        numbers = [
+            connection.execute("SELECT context FROM contexts WHERE name = ?", [c]).fetchone()
+            for c in contexts
+        ]
+        first, second = (int(row[0]) for row in numbers if row)
+        connection.execute("DELETE FROM context_pairs WHERE context = ? AND pair % 10 = 0", [first])
+        connection.execute("DELETE FROM context_pairs WHERE context = ? AND pair % 5 > 0", [second])
+    again = Browser(world.paths, ReviewSettings(author="ana"))
+    views = {view.carried_from or key: view for key, view in again.verdicts().items()}
+    assert views[kept.key].target.context_id == "new" + str(kept.context_id)
+    assert views[kept.key].match == pytest.approx(0.9, abs=0.1)
+    assert views[lost.key].is_orphaned
+    again.close()
+
+
+def test_a_sketch_estimates_the_jaccard_index() -> None:
+    """Two sets of 3,000 ids that share 2,000 of 4,000; and small ones, kept whole: 1 of 3."""
+    ids = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(4000)]
+    a, b = sorted(ids[:3000])[:SKETCH], sorted(ids[1000:])[:SKETCH]
+    assert sketch_jaccard(a, b) == pytest.approx(0.5, abs=0.15)
+    assert sketch_jaccard(a, a) == 1
+    assert sketch_jaccard(ids[:2], ids[1:3]) == pytest.approx(1 / 3)
+    assert sketch_jaccard([], []) == 0

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.concepts.context_words import telling_words
-from engine.concepts.identity import carry
 from engine.concepts.label_check import LabelCheck, check_labels
 from engine.concepts.labels import Peak, label_of, peaks_of, show_token, snippet, telling_labels
 from engine.concepts.scores import ConceptScores
@@ -184,11 +183,3 @@ def test_column_disparity_is_the_delta_over_its_root_mean_square() -> None:
 def test_columns_that_nobody_carries_are_left_out_but_length_stays() -> None:
     names = [c.name for c in surface_columns(make_readings(2, 3), PairTexts(["p"] * 2, ["a"] * 2, ["b"] * 2))]
     assert names == ["@length"]
-
-
-def test_verdicts_move_to_the_best_match_and_orphans_are_listed() -> None:
-    old = {"same": frozenset({1}), "grown": frozenset({2, 3, 4}), "lost": frozenset({7, 8, 9, 10})}
-    new = {"same": frozenset({1}), "a": frozenset({2, 3, 4, 5}), "b": frozenset({4, 7, 11, 12})}
-    carried = carry(old, new)
-    assert carried.moved == {"grown": ("a", 0.75)}
-    assert carried.orphans == ("lost",)
