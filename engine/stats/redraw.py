@@ -105,4 +105,4 @@ def differs_calls(bench: Bench, flip: Vector, sets: PairSets) -> Vector:
     tests = cell_tests(
         cells, turned, null, index, ratio, fitted, inside, outside, bench.settings.min_discordant
     )
-    return differs(cells, tests, fitted, bench.settings).call
+    return differs(cells, tests, fitted, inside.n_discordant_groups, bench.settings).call

@@ -170,15 +170,15 @@ def _cell_columns(
     columns = estimate_columns(sums, taught(sums), equal, totals, settings)
     return (
         columns
-        | _differs_columns(cells, tests, concepts.effects, settings)
+        | _differs_columns(cells, tests, concepts.effects, sums.n_discordant_groups, settings)
         | _paper_columns(cells, units, pairs, null.weight, sums, concepts.sums)
     )
 
 
 def _differs_columns(
-    cells: Cells, tests: CellTests, effects: Effects, settings: StatsSettings
+    cells: Cells, tests: CellTests, effects: Effects, n_groups: Vector, settings: StatsSettings
 ) -> dict[str, Any]:
-    found = differs(cells, tests, effects, settings)
+    found = differs(cells, tests, effects, n_groups, settings)
     return {
         "differs_z": nullable(found.z),
         "differs_p": nullable(found.p),

@@ -10,6 +10,7 @@ from engine.progress import NullProgress
 from engine.settings import StatsSettings
 from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
 from engine.stats.design import build_design, length_ratio
+from engine.stats.differs import could_pass
 from engine.stats.effect import Effects, fit_effects
 from engine.stats.null import NullModel, fit_null
 from engine.stats.run import estimate
@@ -121,3 +122,12 @@ def test_the_papers_numbers_are_welch_and_cohen() -> None:
             ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / (len(a) + len(b) - 2)
         )
         assert row["paper_d"] == pytest.approx((a.mean() - b.mean()) / pooled)
+
+
+def test_cells_that_could_never_pass_are_no_tests() -> None:
+    """900 cells of 15 groups, 100 of 40: |z| ≤ √15, p ≥ 1.1e-4 > 0.05/1000; √40 = 6.3 passes 0.05/100."""
+    n = np.array([15.0] * 900 + [40.0] * 100)
+    np.testing.assert_array_equal(could_pass(n, 0.05), n == 40)
+    assert could_pass(np.array([15.0] * 100), 0.05).all()  # 0.05/100 = 5e-4 is within reach
+    assert not could_pass(np.array([3.0]), 0.05).any()
+    assert could_pass(np.zeros(0), 0.05).shape == (0,)
