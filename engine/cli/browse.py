@@ -202,7 +202,7 @@ def _show_concept(concept: "ConceptDetail") -> None:
         ("pair", "chosen", "rejected", "chosen at the peak", "rejected at the peak"),
         top,
         plain=False,
-        flexible=4,
+        flexible=(3, 4),
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -13,6 +13,11 @@ from typing import Any
 import click
 
 from engine.safe_text import one_line
+
+_PIPED = 160
+"""Width of tables where neither a terminal nor COLUMNS says one."""
+_NARROWEST = 12
+"""Cells that a column keeps, however narrow the terminal."""
 
 
 def plain_value(value: Any) -> Any:
@@ -53,20 +58,25 @@ def cell(value: Any) -> str:
 
 
 def write_table(
-    header: Sequence[str], rows: Sequence[Sequence[Any]], *, plain: bool, flexible: int | None = None
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    plain: bool,
+    flexible: int | tuple[int, ...] | None = None,
 ) -> None:
-    """Rows under a header; the column ``flexible`` gives way when the terminal is too narrow."""
+    """Rows under a header; in a narrow terminal the columns ``flexible`` give way, the widest first."""
     if plain:
         click.echo("\t".join(header))
         for row in rows:
             click.echo("\t".join("" if _is_undefined(v) else one_line(str(v)) for v in row))
         return
     texts = [[cell(v) for v in row] for row in rows]
-    widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(header)]
+    widths = [max([cells(name), *(cells(row[i]) for row in texts)]) for i, name in enumerate(header)]
     if flexible is not None:
-        available = shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else 160
-        excess = sum(widths) + 2 * (len(widths) - 1) - available
-        widths[flexible] = max(widths[flexible] - max(excess, 0), len(header[flexible]), 12)
+        columns = (flexible,) if isinstance(flexible, int) else flexible
+        available = shutil.get_terminal_size((_PIPED, 40)).columns
+        least = {i: max(cells(header[i]), _NARROWEST) for i in columns}
+        _give_way(widths, least, sum(widths) + 2 * (len(widths) - 1) - available)
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
         for i in range(len(header))
@@ -76,6 +86,24 @@ def write_table(
         click.echo(_line(row, widths, numeric))
 
 
+def _give_way(widths: list[int], least: Mapping[int, int], excess: int) -> None:
+    """Take ``excess`` cells from the columns in ``least``, always from the widest that still can."""
+    for _ in range(excess):
+        can = [i for i in least if widths[i] > least[i]]
+        if not can:
+            return
+        widths[max(can, key=widths.__getitem__)] -= 1
+
+
+def cells(text: str) -> int:
+    """Terminal cells that a text takes: none for combining marks, two for wide characters."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
 def _is_undefined(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
@@ -83,6 +111,17 @@ def _is_undefined(value: Any) -> bool:
 def _line(values: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
     parts = []
     for value, width, right in zip(values, widths, numeric, strict=True):
-        cut = value if len(value) <= width else value[: width - 1] + "…"
-        parts.append(cut.rjust(width) if right else cut.ljust(width))
+        cut = _cut(value, width)
+        space = " " * (width - cells(cut))
+        parts.append(space + cut if right else cut + space)
     return "  ".join(parts).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, or as much of it as fits beside an ellipsis."""
+    if cells(text) <= width:
+        return text
+    kept = text[: width - 1]
+    while cells(kept) > width - 1:
+        kept = kept[:-1]
+    return kept + "…"
