@@ -9,7 +9,7 @@ from engine.ingest import keys as k
 from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Origin, Reason, Row
 from engine.ingest.files import DataFile
 from engine.ingest.formats.base import Format, finish
-from engine.ingest.json_values import Failure, Part
+from engine.ingest.json_values import Failure, Mended, Part
 from engine.ingest.pairing import RatedAnswers
 from engine.ingest.report import Entries, Tally
 from engine.ingest.source import OpenSource, line_limit
@@ -127,6 +127,8 @@ class Collector:
             self._drop(origin, tally, Dropped(row.reason, row.detail))
             return
         notes: Notes = []
+        if isinstance(row, Mended):
+            notes.append(Note(Kind.REPAIRED, Reason.NO_NUMBER, ""))
         try:
             drafts = convert(self._opened.format, row, notes)
         except Dropped as dropped:

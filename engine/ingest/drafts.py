@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"
     NOT_AN_OBJECT = "not_an_object"
     LINE_TOO_LONG = "line_too_long"
+    REPEATED_KEY = "repeated_key"
     NESTED_TOO_DEEPLY = "nested_too_deeply"
     TOO_MANY_COLUMNS = "too_many_columns"
     WRONG_WIDTH = "wrong_width"
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     BROKEN_UTF8 = "broken_utf8"
     NUL = "nul"
     LONE_SURROGATE = "lone_surrogate"
+    NO_NUMBER = "no_number"
     NON_TEXT_PART = "non_text_part"
 
     TIE = "tie"
@@ -74,6 +76,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_JSON: "the line is no valid JSON",
     Reason.NOT_AN_OBJECT: "the line is JSON but no object with columns",
     Reason.LINE_TOO_LONG: "the line is longer than four times max_text_bytes",
+    Reason.REPEATED_KEY: "an object of the row has a key twice: which value holds cannot be known",
     Reason.NESTED_TOO_DEEPLY: "values are nested hundreds of levels deep",
     Reason.TOO_MANY_COLUMNS: "the row has more columns than any dataset needs",
     Reason.WRONG_WIDTH: "the csv row has more or fewer cells than the header",
@@ -91,6 +94,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.BROKEN_UTF8: "bytes that are no UTF-8 became U+FFFD",
     Reason.NUL: "NUL characters became U+FFFD",
     Reason.LONE_SURROGATE: "lone surrogates became U+FFFD",
+    Reason.NO_NUMBER: "NaN or Infinity became null",
     Reason.NON_TEXT_PART: "images or other parts that are no text were left out of a message",
     Reason.TIE: "both sides are equally good: kept, left out of signed statistics",
     Reason.BOTH_BAD: "both sides are bad: kept, left out of signed statistics",

@@ -2,7 +2,9 @@
 
 import glob
 import json
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +85,8 @@ def locate(text: str) -> Located:
         folder, revision = download(base)
         located = _folder(folder, base, base.split("@")[0].split("/")[1], split)
         return Located(located.files, (f"{base}: revision {revision}", *located.remarks))
+    if os.path.lexists(path):
+        raise IngestError(f"{text} is no regular file or folder, or a link to nowhere", hint=_kinds())
     raise IngestError(f"{text}: no such file or folder", hint=_kinds())
 
 
@@ -103,10 +107,13 @@ def _check_suffix(path: Path) -> None:
 def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
     table, split, about = pick_table(tables_of(folder), shown, asked)
     by_split: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_below(folder, shown)):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if hidden or not path.is_file() or not path.name.endswith(SUFFIXES):
+        if hidden or not path.name.endswith(SUFFIXES):
+            continue
+        if not path.is_file():
+            about += (f"{shown}: left out {inside.as_posix()}: no regular file, or a link to nowhere",)
             continue
         if path.name in _BOOKKEEPING or path.name.startswith("cache-"):
             continue
@@ -129,6 +136,18 @@ def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
         for p in by_split[s]
     ]
     return Located(tuple(sorted(files, key=lambda f: f.shown)), (*about, *remarks))
+
+
+def _below(folder: Path, shown: str) -> Iterator[Path]:
+    """Everything below a folder that is no folder; links to folders are not followed."""
+
+    def refuse(error: OSError) -> None:
+        raise IngestError(
+            f"{shown}: {error.filename} cannot be read: {error.strerror}", hint="chmod +rx, or ask its owner"
+        ) from error
+
+    for root, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(root) / name for name in names)
 
 
 def _once(folder: Path, shown: str, by_split: dict[str, list[Path]]) -> tuple[str, ...]:

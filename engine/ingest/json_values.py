@@ -13,8 +13,6 @@ MAX_COLUMNS = 10_000
 WRAPPER_BYTES = 64 << 20
 """Largest JSON file whose rows sit inside one object: that object must be held in memory whole."""
 _CHUNK = 1 << 20
-_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
-"""NaN and Infinity become null: they are no JSON, but pandas and Python write them."""
 _SPACE = " \t\r\n"
 
 
@@ -36,40 +34,70 @@ NumberedRow = tuple[int, dict[str, Any] | Failure]
 """0-based row (line) of the file and its columns."""
 
 
-def as_row(text: str) -> dict[str, Any] | Failure:
-    """One line of JSON as a row."""
-    try:
-        value = _DECODER.decode(text)
-    except RecursionError:
-        return Failure(Reason.NESTED_TOO_DEEPLY, "")
-    except ValueError as error:
-        return Failure(Reason.NOT_JSON, str(error)[:120])
-    return checked(value)
+class Mended(dict[str, Any]):
+    """A row in which NaN or Infinity became null: they are no JSON, but pandas and Python write them."""
 
 
-def checked(value: Any) -> dict[str, Any] | Failure:
-    """A JSON value as a row, if it is an object of a bearable width."""
-    if not isinstance(value, dict):
-        return Failure(Reason.NOT_AN_OBJECT, type(value).__name__)
-    if len(value) > MAX_COLUMNS:
-        return Failure(Reason.TOO_MANY_COLUMNS, f"{len(value)} columns")
-    return value
+class Decoder:
+    """JSON values with what is wrong about them: each reader has one of its own."""
+
+    def __init__(self) -> None:
+        self._json = json.JSONDecoder(parse_constant=self._constant, object_pairs_hook=self._object)
+        self._repeated: str | None = None
+        self._has_constants = False
+
+    def _constant(self, _: str) -> None:
+        self._has_constants = True
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) != len(pairs):
+            names = [name for name, _ in pairs]
+            self._repeated = next(name for name in names if names.count(name) > 1)
+        return made
+
+    def start(self, text: str, at: int) -> tuple[Any, int]:
+        """The value that begins at a place, and its end. Raises ``ValueError`` or ``RecursionError``."""
+        self._repeated, self._has_constants = None, False
+        return self._json.raw_decode(text, at)
+
+    def line(self, text: str) -> dict[str, Any] | Failure:
+        """One line of JSON as a row."""
+        self._repeated, self._has_constants = None, False
+        try:
+            value = self._json.decode(text)
+        except RecursionError:
+            return Failure(Reason.NESTED_TOO_DEEPLY, "")
+        except ValueError as error:
+            return Failure(Reason.NOT_JSON, str(error)[:120])
+        return self.row(value)
+
+    def row(self, value: Any) -> dict[str, Any] | Failure:
+        """The value read last as a row, if it is an unambiguous object of a bearable width."""
+        if not isinstance(value, dict):
+            return Failure(Reason.NOT_AN_OBJECT, type(value).__name__)
+        if self._repeated is not None:
+            return Failure(Reason.REPEATED_KEY, repr(self._repeated)[:80])
+        if len(value) > MAX_COLUMNS:
+            return Failure(Reason.TOO_MANY_COLUMNS, f"{len(value)} columns")
+        return Mended(value) if self._has_constants else value
 
 
 class _Text:
     """The decoded text of a stream from the current position on."""
 
     def __init__(self, first: bytes, stream: IO[bytes]) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._stream = stream
-        self.text = self._decoder.decode(first)
+        self.json = Decoder()
+        self.text = self._utf8.decode(first)
         self.at = 0
         self.is_complete = False
 
     def fill(self) -> None:
         """Read as much again as is there, so that reparsing costs at most twice the text."""
         chunk = self._stream.read(max(_CHUNK, len(self.text) - self.at))
-        self.text = self.text[self.at :] + self._decoder.decode(chunk, final=not chunk)
+        self.text = self.text[self.at :] + self._utf8.decode(chunk, final=not chunk)
         self.at = 0
         self.is_complete = not chunk
 
@@ -93,7 +121,7 @@ class _Text:
         """The next JSON value. Raises ``ValueError``, ``RecursionError`` or ``OverflowError`` (too long)."""
         while True:
             try:
-                value, self.at = _DECODER.raw_decode(self.text, self.at)
+                value, self.at = self.json.start(self.text, self.at)
             except ValueError:
                 if self.is_complete:
                     raise
@@ -129,7 +157,7 @@ def _array(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
             return
         if not following:
             raise IngestError(f"{path} ends before its closing ]", hint="it is truncated: fetch it again")
-        yield number, checked(_value(path, source, limit, f"item {number}"))
+        yield number, source.json.row(_value(path, source, limit, f"item {number}"))
         number += 1
 
 
@@ -152,13 +180,13 @@ def _value(path: Path, source: _Text, limit: int, what: str) -> Any:
 def _objects(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
     only = _value(path, source, WRAPPER_BYTES, "the first object")
     if not source.skip(_SPACE):
-        yield from enumerate(_unwrapped(only))
+        yield from enumerate(_unwrapped(only, source.json))
         return
-    yield 0, checked(only)
+    yield 0, source.json.row(only)
     number = 1
     while source.skip(_SPACE):
         try:
-            row: dict[str, Any] | Failure = checked(source.value(limit))
+            row: dict[str, Any] | Failure = source.json.row(source.value(limit))
         except RecursionError:
             row = Failure(Reason.NESTED_TOO_DEEPLY, "")
         except OverflowError:
@@ -171,7 +199,7 @@ def _objects(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
         number += 1
 
 
-def _unwrapped(value: dict[str, Any]) -> Iterator[dict[str, Any] | Failure]:
+def _unwrapped(value: dict[str, Any], decoder: Decoder) -> Iterator[dict[str, Any] | Failure]:
     """Rows inside one object: columns as lists, columns as {row: value}, or one list of rows."""
     columns = list(value.values())
     if _are_lists(columns):
@@ -186,8 +214,8 @@ def _unwrapped(value: dict[str, Any]) -> Iterator[dict[str, Any] | Failure]:
             if isinstance(about, dict) and "default_annotator" in about
             else {}
         )
-        return (checked(item | shared if isinstance(item, dict) else item) for item in lists[0])
-    return iter([checked(value)])
+        return (decoder.row(item | shared if isinstance(item, dict) else item) for item in lists[0])
+    return iter([decoder.row(value)])
 
 
 def _are_lists(columns: list[Any]) -> bool:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from engine.errors import IngestError
 from engine.ingest.columnar import arrow_rows, count_row_groups, parquet_rows
 from engine.ingest.drafts import Reason
-from engine.ingest.json_values import MAX_COLUMNS, Failure, NumberedRow, Part, as_row, json_values
+from engine.ingest.json_values import MAX_COLUMNS, Decoder, Failure, NumberedRow, Part, json_values
 
 _CHUNK = 1 << 20
 
@@ -43,7 +43,7 @@ def read_rows(path: Path, max_line_bytes: int, part: Part | None = None) -> Iter
         IngestError: the file is empty, truncated, of another encoding, or has a broken header.
     """
     if not path.is_file():
-        raise IngestError(f"{path}: no such file")
+        raise IngestError(f"{path}: no such file, or no regular one")
     if path.stat().st_size == 0:
         raise IngestError(f"{path} is empty", hint="an interrupted download? fetch it again")
     kind = path.name.removesuffix(".gz").removesuffix(".zst").rsplit(".", 1)[-1]
@@ -59,12 +59,28 @@ def read_rows(path: Path, max_line_bytes: int, part: Part | None = None) -> Iter
                 else:
                     first = _skip_to(stream, part.start)
                     yield from _jsonl_rows(_lines(stream, max_line_bytes, part.end), first)
+    except PermissionError as error:
+        raise IngestError(
+            f"{path} cannot be read: no permission", hint="chmod +r, or ask its owner"
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
+        if _is_pointer(path):
+            raise IngestError(
+                f"{path} is a git-lfs pointer, not the data", hint="fetch the data: git lfs pull"
+            ) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IngestError(
             f"{path} cannot be read to its end: {first_line}",
             hint="the file is truncated or damaged: fetch it again",
         ) from error
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS)) == _LFS
+    except OSError:
+        return False
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -104,11 +120,28 @@ def _checked_start(path: Path, first: bytes) -> bytes:
     """The first bytes of a text file without byte order mark."""
     if not first:
         raise IngestError(f"{path} is empty once unpacked")
-    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise IngestError(f"{path} is UTF-16", hint="convert it: iconv -f UTF-16 -t UTF-8 IN > OUT")
+    encoding = _foreign_encoding(first)
+    if encoding:
+        raise IngestError(f"{path} is {encoding}", hint=f"convert it: iconv -f {encoding} -t UTF-8 IN > OUT")
+    if first.startswith(_LFS):
+        raise IngestError(f"{path} is a git-lfs pointer, not the data", hint="fetch the data: git lfs pull")
     return first[3:] if first.startswith(b"\xef\xbb\xbf") else first
 
 
+def _foreign_encoding(first: bytes) -> str:
+    """The encoding of text that is no UTF-8, by its mark or by the NULs between its ASCII characters."""
+    if first[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "UTF-32"
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "UTF-16"
+    start = first[:64]
+    for encoding, text, gaps in (("UTF-16LE", 0, 1), ("UTF-16BE", 1, 0)):
+        if len(start) >= 8 and not any(start[gaps::2]) and all(start[text::2]):
+            return encoding
+    return ""
+
+
+_LFS = b"version https://git-lfs"
 _TOO_LONG = b"\0 the line is too long \0"
 """Stands for a line that was skipped unread; compared by identity."""
 
@@ -133,6 +166,7 @@ def _lines(stream: IO[bytes], limit: int, end: int | None = None) -> Iterator[by
 
 
 def _jsonl_rows(lines: Iterator[bytes], first_number: int) -> Iterator[NumberedRow]:
+    decoder = Decoder()
     for number, line in enumerate(lines, first_number):
         if line is _TOO_LONG:
             yield number, Failure(Reason.LINE_TOO_LONG, "")
@@ -140,7 +174,7 @@ def _jsonl_rows(lines: Iterator[bytes], first_number: int) -> Iterator[NumberedR
         text = line.decode("utf-8", "surrogateescape")
         if text.isspace():
             continue
-        yield number, as_row(text)
+        yield number, decoder.line(text)
 
 
 def _csv_rows(path: Path, delimiter: str, lines: Iterator[bytes], limit: int) -> Iterator[NumberedRow]:

@@ -105,6 +105,7 @@ def _written(
 ) -> IngestReport:
     """Read and write what is not there yet."""
     wanted = before.weights | dict(mix.weights)
+    stamps = _stamps(inputs)
     evaluations = before.evaluations_after(mix)
     if before.is_finished:
         progress.start("look for changes", len(inputs), "sources")
@@ -119,6 +120,7 @@ def _written(
         collected, counts = _collect(inputs, before, scratch, settings, progress)
         weights = _weights(wanted, mix.weights, collected.sources)
         _wait(inputs, progress)
+        _refuse_changed(inputs, stamps)
         expected, hashes = _identity(inputs, before, weights, evaluations, settings)
         around = Around(counts, weights, prompts, counts_of(prompts, evaluations), remarks)
         report = assemble(collected, around, out_dir, scratch, settings, progress)
@@ -177,6 +179,22 @@ def _shared_names(opened: Sequence[OpenSource]) -> tuple[str, ...]:
         for name, given in sorted(paths.items())
         if len(given) > 1
     )
+
+
+def _stamps(inputs: Sequence[_Input]) -> dict[str, tuple[int, int]]:
+    """Size and time of every file that is read."""
+    files = [f for i in inputs if i.source is not None for f in i.source.files]
+    return {f.shown: ((s := f.path.stat()).st_size, s.st_mtime_ns) for f in files}
+
+
+def _refuse_changed(inputs: Sequence[_Input], before: Mapping[str, tuple[int, int]]) -> None:
+    """Raise ``IngestError`` where a file is not what it was when reading began."""
+    changed = [name for name, stamp in _stamps(inputs).items() if before[name] != stamp]
+    if changed:
+        raise IngestError(
+            f"{', '.join(changed[:5])} changed while it was read",
+            hint="wait until it is complete, then again",
+        )
 
 
 def _wait(inputs: Sequence[_Input], progress: Progress) -> None:

@@ -12,7 +12,7 @@ from engine.ingest.formats.base import Format
 from engine.ingest.formats.generic import check_mapping, is_complete, mapped_format, renamed
 from engine.ingest.formats.registry import choose
 from engine.ingest.formats.shape import Shape
-from engine.ingest.json_values import Failure, NumberedRow, Part
+from engine.ingest.json_values import Failure, Mended, NumberedRow, Part
 from engine.ingest.readers import read_rows
 from engine.manifest import hash_file, hash_json
 from engine.safe_text import is_printable_name
@@ -71,9 +71,13 @@ class OpenSource:
         rows = read_rows(file.path, max_line_bytes, part)
         if not self.renames:
             return rows
-        return (
-            (number, row if isinstance(row, Failure) else renamed(row, self.renames)) for number, row in rows
-        )
+        return ((number, self._renamed(row)) for number, row in rows)
+
+    def _renamed(self, row: dict[str, Any] | Failure) -> dict[str, Any] | Failure:
+        if isinstance(row, Failure):
+            return row
+        made = renamed(row, self.renames)
+        return Mended(made) if isinstance(row, Mended) else made
 
 
 def line_limit(max_text_bytes: int) -> int:
@@ -125,10 +129,16 @@ def identify(source: OpenSource, max_text_bytes: int) -> Identity:
 
 def _sample(files: tuple[DataFile, ...], limit: int) -> tuple[tuple[int, Row], ...]:
     """The first readable rows. Raises ``IngestError`` where no file has any."""
+    problem = ""
     for file in files:
-        rows = ((n, row) for n, row in islice(read_rows(file.path, limit), 4 * SAMPLE_ROWS))
+        rows = list(islice(read_rows(file.path, limit), 4 * SAMPLE_ROWS))
         good = [(n, row) for n, row in rows if not isinstance(row, Failure)][:SAMPLE_ROWS]
         if good:
             return tuple(good)
+        if rows and not problem:
+            number, row = rows[0]
+            problem = f"row {number}: {row.reason}, {row.detail}" if isinstance(row, Failure) else ""
     where = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
-    raise IngestError(f"{where}: no row can be read as a table row", hint="is it JSON lines, csv or parquet?")
+    if not problem:
+        raise IngestError(f"{where}: there are no rows", hint="an interrupted download or an empty export?")
+    raise IngestError(f"{where}: no row can be read ({problem})", hint="is it JSON lines, csv or parquet?")
