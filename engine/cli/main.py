@@ -137,7 +137,7 @@ SECTIONS: tuple[Section, ...] = (
     (
         "Housekeeping",
         (
-            (doctor_command, "This machine, and what a reading would cost on it."),
+            (doctor_command, "This machine, and what reading, index and training would cost on it."),
             (jobs_command, "Long work of a project: where it stands; stop it."),
             (gc_command, "What nothing points to, and how to delete it."),
         ),

@@ -183,7 +183,7 @@ def doctor_command(
     project: Path | None, reader: str | None, layer: int | None, sae: str | None, n_pairs: int | None,
     assignments: tuple[str, ...], plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """This machine, and the hours, memory and disk that a reading would take on it."""
+    """This machine, and the hours, memory and disk that reading, index and training would take on it."""
     from engine.api import examine
 
     found = examine(
@@ -200,7 +200,8 @@ def doctor_command(
     write_table(("assumed", ""), list(found.assumed.items()), plain=plain)
     cost = found.cost.as_dict()
     problems = cost.pop("problems")
-    write_table(("reading", ""), list(cost.items()), plain=plain)
+    for stage, figures in cost.items():
+        write_table((stage, ""), list(figures.items()), plain=plain)
     for problem in problems:
         click.echo(f"problem: {problem}")
 

@@ -15,7 +15,8 @@ from engine.settings import Settings
 
 if TYPE_CHECKING:
     from engine.pipeline.audit import ReaderChoice
-    from engine.reading.doctor import Machine, ReadingCost
+    from engine.reading.costs import Costs
+    from engine.reading.doctor import Machine
     from engine.reading.run import ReadingReport
 
 
@@ -90,10 +91,10 @@ def train_sae(
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What this machine is, and what a reading would cost on it."""
+    """What this machine is, and what an audit and a training would cost on it."""
 
     machine: "Machine"
-    cost: "ReadingCost | None"
+    cost: "Costs | None"
     """None where no reader was named."""
     assumed: dict[str, Any]
     """What was taken for granted: tokens per text, latents per token."""
@@ -102,7 +103,7 @@ class Examined:
 def examine(
     paths: ProjectPaths | None, choice: "ReaderChoice | None", n_pairs: int | None, settings: Settings
 ) -> Examined:
-    """Look at the machine and, for a reader, estimate hours, memory and disk before anyone starts.
+    """Look at the machine and, for a reader, estimate hours, memory and disk of reading, index and training.
 
     Args:
         paths: a project whose pairs are counted and measured; None: assumed lengths.
@@ -110,7 +111,8 @@ def examine(
         n_pairs: pairs to plan for; None: those of the project.
         settings: device and dtype.
     """
-    from engine.reading.doctor import inspect_machine, reading_cost, sae_shape, shape_of
+    from engine.reading.costs import Workload, estimate_costs
+    from engine.reading.doctor import inspect_machine, sae_shape, shape_of
     from engine.reading.spec import load_reader_spec
 
     machine = inspect_machine(paths.root if paths is not None else Path.cwd(), settings.reading)
@@ -129,16 +131,21 @@ def examine(
         "latents per token": spec.expected_l0 or l0,
         "lengths are": "measured on this project (4 characters a token)" if lengths else "assumed",
     }
-    cost = reading_cost(
-        machine,
-        shape,
-        layer=spec.layer if spec.layer is not None else shape.n_layers // 2,
-        n_latents=n_latents,
-        l0=spec.expected_l0 or l0,
+    work = Workload(
         n_pairs=n_pairs or n_known or 10_000,
         prompt_tokens=prompt,
         response_tokens=response,
+        layer=spec.layer if spec.layer is not None else shape.n_layers // 2,
+        n_latents=n_latents,
+        l0=spec.expected_l0 or l0,
+    )
+    cost = estimate_costs(
+        machine,
+        shape,
+        work,
         store_residuals=settings.reading.store_residuals,
+        batch_pairs=settings.training.micro_batch_pairs or settings.training.batch_pairs,
+        lora_rank=settings.training.lora_rank,
     )
     return Examined(machine, cost, assumed)
 

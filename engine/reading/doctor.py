@@ -1,18 +1,12 @@
-"""What reading would cost, before anyone starts: device, versions, hours, memory, disk.
-
-Hours come from FLOPs and a short matrix product measured here and now; nothing is loaded but the
-configurations of checkpoint and SAE. Numbers are estimates: the share of the matrix product's rate that
-reading reaches is taken as ``READING_SHARE``; tests/benchmarks/test_reading_speed.py measures it.
-"""
+"""This machine, and the sizes of a checkpoint and an SAE by their configurations: what costs are made of."""
 
 import json
 import os
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,18 +15,10 @@ from engine.manifest import package_versions
 from engine.models.loading import pick_device, pick_dtype, read_config, resolve_folder
 from engine.settings import ReadingSettings
 
-READING_SHARE = {"cpu": 0.6, "cuda": 0.5, "mps": 0.4}
-"""Share of the matrix product's rate that reading reaches, tokenising and writing included."""
 _PACKAGES = (
     "prosect", "torch", "transformers", "tokenizers", "sae-lens", "trl", "duckdb", "pyarrow", "numpy",
     "textual",
 )  # fmt: skip
-_LATENTS_PER_SPAN = 30
-"""Different latents that fire in a response, per latent that fires at a token (k = 64: about 2,000)."""
-_BYTES_PER_READING = 7.0
-"""Of a shard: one latent of one span, compressed."""
-_BYTES_PER_INDEX_ROW = 55.0
-"""Index and arrays in both orders: one pair and latent, both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +51,6 @@ class ModelShape:
     parameters_per_block: int
     """Weights of one block that a token passes (of a mixture of experts: the active ones)."""
     n_vocabulary: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingCost:
-    """What reading n pairs costs."""
-
-    n_pairs: int
-    n_tokens: int
-    """Tokens through the model: prompt and response of both sides."""
-    flops_per_token: float
-    hours: float
-    model_gb: float
-    """Memory of the blocks that are read, and the embedding."""
-    sae_gb: float
-    shards_gb: float
-    residuals_gb: float
-    index_gb: float
-    problems: tuple[str, ...]
-    """What would go wrong, in words."""
-
-    @property
-    def disk_gb(self) -> float:
-        """All that reading and the index leave on disk."""
-        return self.shards_gb + self.residuals_gb + self.index_gb
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain dict for screens."""
-        return asdict(self) | {"disk_gb": self.disk_gb}
 
 
 def inspect_machine(folder: Path, settings: ReadingSettings) -> Machine:
@@ -173,70 +131,6 @@ def shape_of(model: str, revision: str | None = None) -> ModelShape:
         int(attention + (3 if is_gated else 2) * width * inner),
         int(config.get("vocab_size") or 0),
     )
-
-
-def reading_cost(
-    machine: Machine,
-    shape: ModelShape,
-    *,
-    layer: int,
-    n_latents: int,
-    l0: float,
-    n_pairs: int,
-    prompt_tokens: float,
-    response_tokens: float,
-    store_residuals: bool = True,
-) -> ReadingCost:
-    """Hours, memory and disk of reading pairs and building their index.
-
-    Args:
-        machine: as ``inspect_machine`` found it.
-        shape: of the checkpoint.
-        layer: block after which is read.
-        n_latents: of the SAE.
-        l0: latents that fire per token.
-        n_pairs: pairs to read.
-        prompt_tokens: mean tokens of a prompt.
-        response_tokens: mean tokens of a response.
-        store_residuals: whether residual summaries are kept.
-    """
-    n_tokens = round(n_pairs * 2 * (prompt_tokens + response_tokens))
-    own = 2 * response_tokens + prompt_tokens
-    blocks = layer + 1
-    attention = 2 * 2 * shape.width * (prompt_tokens + response_tokens) / 2  # scores and values, half masked
-    per_token = blocks * (2 * shape.parameters_per_block + attention)
-    flops = n_tokens * per_token + n_pairs * own * 2 * shape.width * n_latents
-    share = READING_SHARE[machine.device.partition(":")[0]]
-    bytes_each = 4 if machine.dtype == "float32" else 2
-    per_span = min(l0 * _LATENTS_PER_SPAN, n_latents)
-    cost = ReadingCost(
-        n_pairs=n_pairs,
-        n_tokens=n_tokens,
-        flops_per_token=flops / max(n_tokens, 1),
-        hours=flops / (machine.tflops * 1e12 * share) / 3600,
-        model_gb=(blocks * shape.parameters_per_block + shape.width * shape.n_vocabulary) * bytes_each / 1e9,
-        sae_gb=shape.width * n_latents * 2 * 4 / 1e9,
-        shards_gb=n_pairs * 3 * per_span * _BYTES_PER_READING / 1e9,
-        residuals_gb=n_pairs * 6 * shape.width * 2 / 1e9 if store_residuals else 0.0,
-        index_gb=n_pairs * 1.45 * per_span * _BYTES_PER_INDEX_ROW / 1e9,
-        problems=(),
-    )
-    return _with_problems(cost, machine)
-
-
-def _with_problems(cost: ReadingCost, machine: Machine) -> ReadingCost:
-    problems = []
-    needed = 1.2 * (cost.model_gb + cost.sae_gb)
-    free = machine.device_memory_gb if machine.device_memory_gb is not None else machine.memory_gb
-    if free is not None and needed > free:
-        problems.append(
-            f"model and SAE need about {needed:.1f} GB, {free:.1f} GB are free on {machine.device}"
-        )
-    if cost.disk_gb > machine.disk_gb:
-        problems.append(
-            f"readings and index need about {cost.disk_gb:.1f} GB, {machine.disk_gb:.1f} GB are free"
-        )
-    return ReadingCost(**{**asdict(cost), "problems": tuple(problems)})
 
 
 def sae_shape(folder: Path) -> tuple[int, float] | None:

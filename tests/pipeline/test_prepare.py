@@ -83,10 +83,10 @@ def test_doctor_says_what_a_reading_costs_before_it_starts() -> None:
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["machine"]["tflops"] > 0
-    assert found["cost"]["n_pairs"] == 1000
-    assert found["cost"]["hours"] > 0
+    assert found["cost"]["reading"]["n_pairs"] == 1000
+    assert all(found["cost"][stage]["hours"] > 0 for stage in ("reading", "index", "training"))
     twice = json.loads(run("doctor", "--reader", sample_folder() / "reader", "-n", "2000", "--json").stdout)
-    assert twice["cost"]["n_tokens"] == 2 * found["cost"]["n_tokens"]
+    assert twice["cost"]["reading"]["n_tokens"] == 2 * found["cost"]["reading"]["n_tokens"]
 
 
 def test_garbage_is_what_nothing_points_to_and_never_a_decision(

@@ -9,12 +9,14 @@ import pytest
 from engine.errors import ModelError
 from engine.models.blocks import find_blocks
 from engine.models.loading import load_model, pick_device, pick_dtype
-from engine.reading.doctor import Machine, inspect_machine, measure_tflops, reading_cost, sae_shape, shape_of
+from engine.reading.costs import Workload, estimate_costs, index_cost
+from engine.reading.doctor import Machine, ModelShape, inspect_machine, measure_tflops, sae_shape, shape_of
 from engine.settings import ReadingSettings
 from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
 from tests.reading.readers import N_LATENTS, save_sae
 
 H100 = Machine("3.11", {}, "cuda:0", "H100", "bfloat16", 16, 128.0, 78.0, 1000.0, 700.0)
+TULU = Workload(270_000, prompt_tokens=100, response_tokens=330, layer=15, n_latents=32_768, l0=50)
 LLAMA_8B = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
     "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "hidden_act": "silu",
@@ -37,32 +39,41 @@ def test_a_large_reading_is_foreseen_by_arithmetic(tmp_path: Path) -> None:
     shape = shape_of(str(tmp_path))
     # attention 4096·128·2·(32+8) + gated MLP 3·4096·14336
     assert shape.parameters_per_block == 41_943_040 + 176_160_768
-    cost = reading_cost(
-        H100,
-        shape,
-        layer=15,
-        n_latents=32_768,
-        l0=50,
-        n_pairs=270_000,
-        prompt_tokens=100,
-        response_tokens=330,
-    )
-    assert cost.n_tokens == 270_000 * 860
-    assert 1.0 < cost.hours < 2.0
-    assert 10 < cost.shards_gb + cost.residuals_gb < 40
-    assert cost.problems == ()
+    costs = estimate_costs(H100, shape, TULU)
+    assert costs.reading.n_tokens == 270_000 * 860
+    assert 1.0 < costs.reading.hours < 2.0
+    assert 10 < costs.reading.shards_gb + costs.reading.residuals_gb < 40
+    # 1,500 latents a response, 1.45 of them on either side
+    assert costs.index.n_rows == 270_000 * 2175
+    assert 0.1 < costs.index.hours < 2.0
+    # 10 operations for each of 8 billion weights and 232 million tokens, at 0.35 of 700 TFLOP/s
+    assert 15 < costs.training.hours < 30
+    # weights, gradients and two moments in float32
+    assert 16 * 7.5 < costs.training.memory_gb < 16 * 8 + 30
+    assert len(costs.problems) == 1
+    assert "training takes about" in costs.problems[0]
+    adapter = estimate_costs(H100, shape, TULU, batch_pairs=2, lora_rank=16)
+    assert adapter.problems == ()
+    assert adapter.training.hours < costs.training.hours
+
+
+def test_a_small_reading_is_mostly_its_calls() -> None:
+    """A model of nothing still has to be called three times a pair, 4 ms each."""
+    nothing = Workload(1000, prompt_tokens=10, response_tokens=10, layer=0, n_latents=1, l0=1)
+    cpu = replace(H100, device="cpu", device_memory_gb=None, tflops=0.2, dtype="float32")
+    costs = estimate_costs(cpu, ModelShape(8, 1, 100, 10), nothing)
+    assert costs.reading.hours * 3600 == pytest.approx(12, rel=0.01)
+    assert index_cost(nothing).n_rows == 1450
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
-    small = replace(H100, device_memory_gb=6.0, disk_gb=1.0)
-    cost = reading_cost(
-        small, shape_of(str(tmp_path)), layer=15, n_latents=32_768, l0=50, n_pairs=270_000,
-        prompt_tokens=100, response_tokens=330,
-    )  # fmt: skip
-    assert len(cost.problems) == 2
-    assert "6.0 GB are free on cuda:0" in cost.problems[0]
-    assert "1.0 GB are free" in cost.problems[1]
+    small = replace(H100, device_memory_gb=6.0, disk_gb=1.0, memory_gb=16.0)
+    problems = estimate_costs(small, shape_of(str(tmp_path)), TULU).problems
+    assert "6.0 GB are free on cuda:0" in problems[0]
+    assert "1.0 GB are free" in problems[1]
+    assert "building the index" in problems[2]
+    assert "lora_rank" in problems[3]
 
 
 def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:

@@ -1,0 +1,228 @@
+"""What an audit and a training run would cost, before anyone starts: hours, memory, disk.
+
+Hours come from operations counted from configurations and the rate of a matrix product measured here and
+now; nothing is loaded. The shares of that rate, and the constants below, were measured on two CPU cores
+(tests/benchmarks); those of a GPU are cautious guesses from published figures. What estimates are worth is in
+engine/docs/benchmarks.md.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine.reading.doctor import Machine, ModelShape
+
+READING_SHARE = {"cpu": 0.7, "cuda": 0.5, "mps": 0.4}
+"""Share of the matrix product's rate that reading reaches, tokenising and writing included …"""
+SEQUENCE_S = {"cpu": 4e-3, "cuda": 2e-4, "mps": 1e-3}
+"""… and what each sequence costs beside: calls, pooling, rows. All there is to see of a tiny model."""
+TRAINING_SHARE = {"cpu": 0.25, "cuda": 0.35, "mps": 0.2}
+_LATENTS_PER_SPAN = 30
+"""Different latents that fire in a response, per latent that fires at a token (k = 64: about 2,000)."""
+_BYTES_PER_READING = 7.5
+"""Of a shard: one latent of one span, compressed."""
+_ROWS_PER_SPAN = 1.45
+"""Latents that fire on either response, per latent that fires on one."""
+_BYTES_PER_INDEX_ROW = 100.0
+"""Index and arrays in both orders: one pair and latent, both sides."""
+_MEMORY_PER_INDEX_ROW = 120.0
+"""Arrow tables on their way into the index, and the arrays' pages."""
+_INDEX_ROWS_PER_S = 4e5
+"""Arrays, concepts, statistics and the index together, on two cores."""
+_INDEX_S = 15.0
+"""Compiling the kernels, and what else a small index costs."""
+_PAIRS_PER_S = 300.0
+"""Texts, labels and contexts of an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is to be read."""
+
+    n_pairs: int
+    prompt_tokens: float
+    """Mean tokens of a prompt."""
+    response_tokens: float
+    """Mean tokens of a response."""
+    layer: int
+    """Block after which is read."""
+    n_latents: int
+    l0: float
+    """Latents that fire per token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingCost:
+    """What reading the pairs costs."""
+
+    n_pairs: int
+    n_tokens: int
+    """Tokens through the model; on a CPU a prompt counts once per pair."""
+    flops_per_token: float
+    hours: float
+    model_gb: float
+    """Memory of the blocks that are read, and the embedding."""
+    sae_gb: float
+    shards_gb: float
+    residuals_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCost:
+    """What concepts, statistics and the index cost after reading."""
+
+    n_rows: int
+    """One per pair and latent that fires on either side."""
+    hours: float
+    memory_gb: float
+    disk_gb: float
+    """Index and arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCost:
+    """What one epoch of DPO on all pairs costs, full fine-tuning unless ``lora_rank``."""
+
+    n_tokens: int
+    hours: float
+    """Reference log-probabilities included."""
+    memory_gb: float
+    """Weights, gradients, optimiser and activations of one step, on the device."""
+    disk_gb: float
+    """One checkpoint to go on from, and the tuned model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """All stages, and what would go wrong."""
+
+    reading: ReadingCost
+    index: IndexCost
+    training: TrainingCost
+    problems: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dict for screens."""
+        return asdict(self)
+
+
+def estimate_costs(
+    machine: Machine,
+    shape: ModelShape,
+    work: Workload,
+    *,
+    store_residuals: bool = True,
+    batch_pairs: int = 8,
+    lora_rank: int = 0,
+) -> Costs:
+    """Hours, memory and disk of every stage.
+
+    Args:
+        machine: as ``inspect_machine`` found it.
+        shape: of the checkpoint.
+        work: what is to be read, and trained on.
+        store_residuals: whether residual summaries are kept.
+        batch_pairs: pairs per forward pass of the training.
+        lora_rank: 0 for full fine-tuning.
+    """
+    reading = reading_cost(machine, shape, work, store_residuals=store_residuals)
+    index = index_cost(work)
+    training = training_cost(machine, shape, work, batch_pairs=batch_pairs, lora_rank=lora_rank)
+    return Costs(reading, index, training, _problems(machine, reading, index, training))
+
+
+def reading_cost(
+    machine: Machine, shape: ModelShape, work: Workload, *, store_residuals: bool = True
+) -> ReadingCost:
+    """Reading: a forward to the layer and one matrix product with the SAE."""
+    kind = machine.device.partition(":")[0]
+    n_prompts = 1 if kind == "cpu" else 2
+    length = work.prompt_tokens + work.response_tokens
+    n_tokens = work.n_pairs * (n_prompts * work.prompt_tokens + 2 * work.response_tokens)
+    own = work.n_pairs * (work.prompt_tokens + 2 * work.response_tokens)
+    blocks = work.layer + 1
+    per_token = blocks * (2 * shape.parameters_per_block + _attention(shape, length))
+    flops = n_tokens * per_token + own * 2 * shape.width * work.n_latents
+    seconds = flops / (machine.tflops * 1e12 * READING_SHARE[kind])
+    seconds += work.n_pairs * (n_prompts + 2 if n_prompts == 1 else 2) * SEQUENCE_S[kind]
+    bytes_each = 4 if machine.dtype == "float32" else 2
+    weights = blocks * shape.parameters_per_block + shape.width * shape.n_vocabulary
+    return ReadingCost(
+        n_pairs=work.n_pairs,
+        n_tokens=round(n_tokens),
+        flops_per_token=flops / max(n_tokens, 1),
+        hours=seconds / 3600,
+        model_gb=weights * bytes_each / 1e9,
+        sae_gb=shape.width * work.n_latents * 2 * 4 / 1e9,
+        shards_gb=work.n_pairs * 3 * _per_span(work) * _BYTES_PER_READING / 1e9,
+        residuals_gb=work.n_pairs * 6 * shape.width * 2 / 1e9 if store_residuals else 0.0,
+    )
+
+
+def index_cost(work: Workload) -> IndexCost:
+    """Arrays, concepts, statistics and the index."""
+    n_rows = work.n_pairs * _ROWS_PER_SPAN * _per_span(work)
+    return IndexCost(
+        n_rows=round(n_rows),
+        hours=(_INDEX_S + n_rows / _INDEX_ROWS_PER_S + work.n_pairs / _PAIRS_PER_S) / 3600,
+        memory_gb=0.8 + n_rows * _MEMORY_PER_INDEX_ROW / 1e9,
+        disk_gb=n_rows * _BYTES_PER_INDEX_ROW / 1e9,
+    )
+
+
+def training_cost(
+    machine: Machine, shape: ModelShape, work: Workload, *, batch_pairs: int, lora_rank: int
+) -> TrainingCost:
+    """One epoch of DPO: forward, backward, and one forward for the reference.
+
+    Operations per weight and token: 2 forward, 4 backward (2 where only an adapter learns), 2 for the
+    reference, and 2 more on a GPU, where activations are computed again. Weights are held in float32.
+    """
+    kind = machine.device.partition(":")[0]
+    length = work.prompt_tokens + work.response_tokens
+    n_tokens = work.n_pairs * 2 * length
+    blocks = shape.n_layers * shape.parameters_per_block
+    vocabulary = shape.width * shape.n_vocabulary
+    per_weight = (4 if lora_rank else 6) + 2 + (2 if kind == "cuda" else 0)
+    per_token = per_weight * (blocks + vocabulary + shape.n_layers * _attention(shape, length) / 2)
+    bytes_per_weight = 4 if lora_rank else 16  # weights; with gradients and two moments
+    held = 2 if kind == "cuda" else 34 * 4  # bytes per token and width: block inputs only, or all activations
+    activations = 2 * batch_pairs * length * (shape.n_layers * shape.width * held + 4 * shape.n_vocabulary)
+    return TrainingCost(
+        n_tokens=round(n_tokens),
+        hours=n_tokens * per_token / (machine.tflops * 1e12 * TRAINING_SHARE[kind]) / 3600,
+        memory_gb=((blocks + vocabulary) * bytes_per_weight + activations) / 1e9,
+        disk_gb=(blocks + vocabulary) * (4 if lora_rank else 16) / 1e9,
+    )
+
+
+def _attention(shape: ModelShape, length: float) -> float:
+    """Operations per token and block for scores and values, half of them masked."""
+    return 2 * 2 * shape.width * length / 2
+
+
+def _per_span(work: Workload) -> float:
+    """Different latents that fire on a response: at most all, and each token brings at most L0 new ones."""
+    return min(work.l0 * min(_LATENTS_PER_SPAN, work.response_tokens), work.n_latents)
+
+
+def _problems(
+    machine: Machine, reading: ReadingCost, index: IndexCost, training: TrainingCost
+) -> tuple[str, ...]:
+    found = []
+    needed = 1.2 * (reading.model_gb + reading.sae_gb)
+    free = machine.device_memory_gb if machine.device_memory_gb is not None else machine.memory_gb
+    if free is not None and needed > free:
+        found.append(f"model and SAE need about {needed:.1f} GB, {free:.1f} GB are free on {machine.device}")
+    disk = reading.shards_gb + reading.residuals_gb + index.disk_gb
+    if disk > machine.disk_gb:
+        found.append(f"readings and index need about {disk:.1f} GB, {machine.disk_gb:.1f} GB are free")
+    if machine.memory_gb is not None and index.memory_gb > machine.memory_gb:
+        found.append(
+            f"building the index takes about {index.memory_gb:.1f} GB, {machine.memory_gb:.1f} GB are free"
+        )
+    if free is not None and training.memory_gb > free:
+        found.append(
+            f"training takes about {training.memory_gb:.1f} GB, {free:.1f} GB are free on {machine.device}:"
+            " lower training.micro_batch_pairs, set training.lora_rank, or use more GPUs"
+        )
+    return tuple(found)
