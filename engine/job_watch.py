@@ -7,6 +7,7 @@ outlives the terminal; what it says of itself lies in files (engine/jobs.py) and
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -203,6 +204,7 @@ class Work:
         except subprocess.CalledProcessError as error:
             raise StoreError(f"the job cannot be started: {error}") from error
         except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise StoreError(f"the job cannot be started: {error.strerror or error}") from error
         return ident
 

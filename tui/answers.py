@@ -6,7 +6,7 @@ from engine.errors import ProsectError
 from engine.safe_text import one_line
 from engine.views import ConceptDetail, ContextDetail, FacetCount, PairDetail
 from tui import format as fmt
-from tui.lines import PaneLine, fit
+from tui.lines import PaneLine, fit, wrap
 from tui.review import Written
 from tui.session import Answer
 from tui.views.concept import concept_lines, verdict_line
@@ -67,6 +67,9 @@ def take(desk: "Desk", answer: Answer) -> None:
         desk.doing.drafted(value)
     elif purpose in ("runs", "run"):
         desk.doing.runs_read(value)
+    elif purpose == "save":
+        desk.doing.unsaved = None
+        desk.draw_where()
     elif purpose == "work":
         desk.doing.work_read(value)
     elif purpose == "job":
@@ -115,6 +118,13 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
             return  # half a filter makes no sense yet; enter says so
     if purpose == "seek":
         desk.is_seeking = False
+    if purpose == "save":
+        desk.doing.unsaved = error.message
+        desk.draw_where()
+    if purpose == "side":  # said where it belongs: it must not cover what is said about a verdict
+        desk.side_detail = None
+        desk.side.set_lines([PaneLine(line) for line in wrap(error.message, desk.side_width - 2, "error")])
+        return
     if purpose == "page":
         desk.set_page([PaneLine(((error.message, "error"),)), PaneLine(((error.hint or "", "dim"),))])
     if purpose != "watch" or not desk.has_watch_failed:

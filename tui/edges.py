@@ -87,9 +87,11 @@ def _page_where(desk: "Desk") -> Line:
     elif place.view in ("run", "job", "facets"):
         spans.append((f"  {place.ident}", "text"))
     elif place.view in ("rules", "plan"):
+        edits = len(desk.doing.book.past)
         state = "saved" if desk.doing.rule_name else "working…"
+        state += f", {edits:,} edit{'s' if edits != 1 else ''} can be taken back"
         spans.append((f"  {one_line(desk.doing.rule_name, 60)}.rules", "text"))
-        spans.append((f"  {state}, {len(desk.doing.book.past)} edits can be taken back", "dim"))
+        spans.append(("  NOT SAVED", "error") if desk.doing.unsaved else (f"  {state}", "dim"))
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
     if place.view in ("concept", "context", "pair") and grid.n_rows:

@@ -57,6 +57,8 @@ class Ruling(Moving):
         self.rule_name = ""
         self.fate: tuple[int, str, PairFate | None] | None = None
         self.preview: PlanPreview | None = None
+        self.unsaved: str | None = None
+        """Why the last edit is not on disk."""
         self._stamps: dict[str, str] = {}
 
     @property
