@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.job_watch import Work
     from engine.pipeline.audit import AuditReport, ReportLine
     from engine.pipeline.coverage import CoverageMeter
+    from engine.pipeline.entries import Entries, EntryFilter
     from engine.pipeline.garbage import Garbage
     from engine.pipeline.mix import MixChange, MixRow
     from engine.pipeline.outcome import NamedOutcome
@@ -211,9 +212,13 @@ class Project:
 
         return change_mix(self.paths, change, self.settings, progress or NullProgress())
 
-    def ingest_entries(
-        self, *, reason: str | None = None, kind: str | None = None, limit: int = 40
-    ) -> tuple[list[dict[str, Any]], int, Mapping[str, str]]:
+    def ingest_report(self) -> "IngestReport":
+        """What became of all rows, in counts that add up."""
+        from engine.pipeline.entries import ingest_report
+
+        return ingest_report(self.paths)
+
+    def ingest_entries(self, wanted: "EntryFilter", limit: int | None = 40) -> "Entries":
         """Rows that ingest dropped, repaired or noted: the first ones, how many, what reasons mean."""
         from engine.pipeline.prepare import ingest_entries
 

@@ -27,9 +27,9 @@ from engine.cli.prepare import (
     gc_command,
     ingest_command,
     read_command,
-    report_command,
     sae_command,
 )
+from engine.cli.report import report_command
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.scrutiny import coverage_command, sources_command
 from engine.cli.shape import compile_command, plan_command

@@ -66,34 +66,6 @@ def _start(messages: "tuple[Message, ...]") -> str:
     return one_line(" ".join(m.content for m in messages), 60)
 
 
-@click.command("report")
-@project_argument
-@click.option("--reason", help="Only entries with this reason, such as empty_side.")
-@click.option(
-    "--kind", type=click.Choice(["dropped", "repaired", "noted"]), help="Only entries of this kind."
-)
-@click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True)
-@output_options
-def report_command(
-    project: Path, reason: str | None, kind: str | None, limit: int, plain: bool, as_json: bool
-) -> None:
-    """Every row that ingest dropped, repaired or noted, with its file and row."""
-    from engine.api import Project
-
-    with Project(project) as opened:
-        rows, n_selected, meanings = opened.ingest_entries(reason=reason, kind=kind, limit=limit)
-    if as_json:
-        write_json({"entries": rows, "n_selected": n_selected})
-        return
-    header = ("source", "file", "row", "kind", "reason", "detail")
-    write_table(header, [tuple(row[name] for name in header) for row in rows], plain=plain, flexible=5)
-    if plain:
-        return
-    click.echo(f"\n{len(rows):,} of {n_selected:,}")
-    for name in sorted({str(row["reason"]) for row in rows}):
-        click.echo(f"{name}: {meanings.get(name, '')}")
-
-
 @click.command("read")
 @project_argument
 @click.option(

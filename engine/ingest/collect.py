@@ -131,11 +131,12 @@ class Collector:
             notes.append(Note(Kind.REPAIRED, Reason.NO_NUMBER, ""))
         try:
             drafts = convert(self._opened.format, row, notes)
-        except Dropped as dropped:
-            self._drop(origin, tally, dropped)
-            return
-        except RecursionError:
-            self._drop(origin, tally, Dropped(Reason.NESTED_TOO_DEEPLY))
+        except (Dropped, RecursionError) as error:
+            own = row.get("source")
+            named = origin._replace(source=own) if isinstance(own, str) and own else origin
+            self._drop(
+                named, tally, error if isinstance(error, Dropped) else Dropped(Reason.NESTED_TOO_DEEPLY)
+            )
             return
         tally.expanded += len(drafts) - 1
         for draft in drafts:
@@ -154,11 +155,12 @@ class Collector:
             check_sides(draft, notes)
             check_weight(draft)
             sealed, keys = self._sealed(draft, source, notes)
-        except Dropped as dropped:
-            self._drop(origin, tally, dropped)
-            return
-        except RecursionError:
-            self._drop(origin, tally, Dropped(Reason.NESTED_TOO_DEEPLY))
+        except (Dropped, RecursionError) as error:
+            self._drop(
+                origin._replace(source=source),
+                tally,
+                error if isinstance(error, Dropped) else Dropped(Reason.NESTED_TOO_DEEPLY),
+            )
             return
         if not sealed.prompt.size and all(n.reason is not Reason.NO_PROMPT for n in notes):
             notes.append(Note(Kind.NOTED, Reason.NO_PROMPT, ""))

@@ -1,7 +1,6 @@
 """Single steps before an audit: ingest only, read only, train an SAE, look what a reading would cost."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,26 +25,6 @@ def require_pairs(paths: ProjectPaths) -> None:
         raise StoreError(
             f"{paths.root} has no pairs", hint="`prosect ingest FILE -o DIR` or `prosect audit FILE …`"
         )
-
-
-def ingest_entries(
-    paths: ProjectPaths, reason: str | None, kind: str | None, limit: int
-) -> tuple[list[dict[str, Any]], int, Mapping[str, str]]:
-    """Matching entries of the ingest report: the first ``limit``, their number, what reasons mean."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    from engine.ingest.drafts import REASONS
-
-    require_pairs(paths)
-    table = pq.read_table(paths.pairs_dir / "report.parquet")
-    for column, wanted in (("reason", reason), ("kind", kind)):
-        if wanted is not None:
-            table = table.filter(pc.equal(table.column(column), wanted))
-    meanings = {getattr(r, "value", str(r)): text for r, text in REASONS.items()}
-    if reason is not None and reason not in meanings:
-        raise StoreError(f"there is no reason `{reason}`", hint="known: " + ", ".join(sorted(meanings)))
-    return table.slice(0, limit).to_pylist(), table.num_rows, meanings
 
 
 def read_only(

@@ -52,6 +52,13 @@ def test_every_dropped_and_repaired_row_can_be_looked_at(tmp_path: Path) -> None
     one = json.loads(run("report", tmp_path / "p", "--reason", "empty_side", "--json").stdout)
     assert [(e["file"].split("/")[-1], e["row"]) for e in one["entries"]] == [("x.jsonl", 2)]
     assert "known:" in run("report", tmp_path / "p", "--reason", "nonsense").stderr
+    assert "x.jsonl" in run("report", tmp_path / "p", "--file", "y.jsonl").stderr
+    shown = run("report", tmp_path / "p", "--rows").stdout
+    assert "5           0        3         0          2" in shown  # 5 + 0 = 3 + 0 + 2
+    assert '"chosen": "", "rejected": "b"' in shown
+    assert "(not_json: Expecting value" in shown
+    path.unlink()
+    assert "no such file" in run("report", tmp_path / "p", "--rows", "--kind", "dropped").stdout
 
 
 def test_two_processes_share_the_shards_and_give_the_index_of_one(
