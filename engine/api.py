@@ -220,9 +220,15 @@ class Project:
 
     def ingest_entries(self, wanted: "EntryFilter", limit: int | None = 40) -> "Entries":
         """Rows that ingest dropped, repaired or noted: the first ones, how many, what reasons mean."""
-        from engine.pipeline.prepare import ingest_entries
+        from engine.pipeline.entries import read_entries
 
-        return ingest_entries(self.paths, reason, kind, limit)
+        return read_entries(self.paths, wanted, limit)
+
+    def original_rows(self, entries: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+        """What stands in the files at the places of some entries."""
+        from engine.pipeline.entries import original_rows
+
+        return original_rows(entries, 4 * self.settings.ingest.max_text_bytes)
 
     def read(
         self,
