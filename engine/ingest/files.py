@@ -169,7 +169,7 @@ def _split_of(inside: Path, path: Path) -> str:
     if (path.parent / "state.json").exists():
         return _saved_split(path)
     name = stem(inside)
-    if name in ("data", "") and len(inside.parts) > 1:
+    if (name in ("data", "") or name.isdigit()) and len(inside.parts) > 1:  # also refs/convert/parquet
         return inside.parts[-2]
     return name
 

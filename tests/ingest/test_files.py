@@ -187,6 +187,46 @@ def test_a_hub_name_without_network_says_what_to_do(tmp_path: Path, monkeypatch:
     assert "give the folder" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("error", "said", "hint"),
+    [
+        ("GatedRepoError", "someone/pairs is gated", "hf auth login"),
+        ("RepositoryNotFoundError", "no dataset of that name", "spelling"),
+        ("RevisionNotFoundError", "someone/pairs has no revision `v9`", "a tag"),
+        ("HfHubHTTPError", "the hub refused: no luck", "later"),
+        ("LocalEntryNotFoundError", "cannot be reached", "network"),
+        ("HFValidationError", "no name of a dataset", "owner/name"),
+    ],
+)
+def test_what_the_hub_says_is_told(error: str, said: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import errors
+
+    def refuse(*_: object, **__: object) -> str:
+        kind = getattr(errors, error)
+        made = kind.__new__(kind)  # the client builds them from its own responses
+        made.args = ("no luck",)
+        raise made
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(IngestError, match=said) as caught:
+        preview(SourceSpec("someone/pairs@v9"))
+    assert hint in str(caught.value.hint)
+
+
+def test_a_dataset_of_scripts_names_the_hubs_own_parquet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "README.md").write_text("no rows here", encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(IngestError, match="come from a script") as caught:
+        preview(SourceSpec("someone/pairs"))
+    assert "someone/pairs@refs/convert/parquet" in str(caught.value.hint)
+    for split in ("train", "test"):
+        (tmp_path / "default" / split).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(ROWS[:3]), tmp_path / "default" / split / "0000.parquet")
+    assert run(SourceSpec("someone/pairs@refs/convert/parquet"), out=tmp_path / "out").pairs == 3
+
+
 @pytest.mark.parametrize("name", ["missing.jsonl", "notes.docx", "empty.jsonl", "empty.jsonl.gz", "folder"])
 def test_nothing_to_read_is_a_clear_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "notes.docx").write_bytes(b"PK")
