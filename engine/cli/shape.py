@@ -100,6 +100,8 @@ def compile_command(
     write_table(("pairs", "n"), list(dataset.counts.items()), plain=plain)
     for line in done.drift:
         click.echo(f"since the last lock: {line}")
+    if done.plan.warnings:
+        click.echo(f"{len(done.plan.warnings)} warnings: `prosect plan` shows them")
     click.echo(f"\n{'already there' if dataset.was_there else 'written'}: {dataset.folder}")
 
 

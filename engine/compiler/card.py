@@ -50,9 +50,11 @@ def card_text(plan: Plan, content_hash: str) -> str:
 def _statements(plan: Plan) -> list[str]:
     rows = [
         f"| {_cell(rule.name)} | {_cell(rule.kind)} | {rule.n_matched} | {rule.n_effect} |"
+        f" {_cell(rule.reason or '')} |"
         for rule in sorted(plan.rules, key=lambda r: r.name)
     ]
-    return ["", "## Statements", "", "| statement | does | matches | changes |", "|---|---|---:|---:|", *rows]
+    header = "| statement | does | matches | changes | because |"
+    return ["", "## Statements", "", header, "|---|---|---:|---:|---|", *rows]
 
 
 def _concepts(plan: Plan) -> list[str]:

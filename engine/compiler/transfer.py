@@ -28,6 +28,7 @@ from engine.compiler.records import VerdictNote
 from engine.compiler.row_effects import RowEffects, row_effects
 from engine.compiler.transferred import LEFT, Moved, Transferred, TransferReport
 from engine.errors import CompileError
+from engine.records import Verdict
 from engine.rules.catalogue import AGGREGATES, Type
 from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
@@ -45,6 +46,8 @@ class TransferRequest:
     text: str
     """A rule file with at least one ``by matching``. Row rules act as written; set statements, offsets and
     ranked drops are passed over."""
+    file_name: str = "rules"
+    """For messages."""
     settings: RulesSettings = field(default_factory=RulesSettings)
     names: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[VerdictNote, ...] = ()
@@ -71,7 +74,7 @@ def transfer(store: Store, request: TransferRequest) -> TransferReport:
         RuleFileError: the file has errors.
         CompileError: nothing is matched, or the targets cannot be met on the half.
     """
-    checked = check(request.text, catalogue_of(store, request.names))
+    checked = check(request.text, catalogue_of(store, request.names), file_name=request.file_name)
     matching = [s for s in checked.shapes if s.method == "matching"]
     if not matching:
         raise CompileError("this file matches nothing", hint="write `suppress @x by matching`")
@@ -99,7 +102,7 @@ def transfer(store: Store, request: TransferRequest) -> TransferReport:
     halves = two_halves(solved, measured, held, effects.weight, group)
     upper = min([s.maximum for s in matching if s.maximum is not None] or [request.settings.max_weight])
     measures = _measures(everyone, request, (solved, measured), poolings, evaluation.values, effects, halves)
-    return _report(everyone, request, halves, measures, effects, upper, [h.name for h in held], concepts)
+    return _report(everyone, request, halves, measures, effects, upper, concepts)
 
 
 def _half_of(group: NDArray[np.int64], seed: int) -> Bools:
@@ -192,7 +195,6 @@ def _report(
     measures: Sequence[_Measure],
     effects: RowEffects,
     upper: float,
-    held: Sequence[str],
     concepts: Sequence[Any],
 ) -> TransferReport:
     point = _run(halves, measures, upper)
@@ -206,16 +208,18 @@ def _report(
         for i, m in enumerate(measures)
     )
     moved = _moved(everyone, halves[1], point.weight, effects)
-    names = {c.number for c in concepts}
-    largest = max((abs(m.change) for n, m in moved if n in names), default=0.0)
+    # by id: several concepts may have one label
+    shaped = {c.concept_id for c in concepts}
+    kept = {v.concept_id for v in request.verdicts if v.verdict is Verdict.KEEP} - shaped
+    largest = max((abs(m.change) for i, m in moved if i in shaped), default=0.0)
     limit = request.settings.keep_limit * largest
-    others = [m for n, m in moved if n not in names and m.concept not in held]
+    others = [m for i, m in moved if i not in shaped | kept]
     return TransferReport(
         n_solved=len(halves[0].at),
         n_measured=len(halves[1].at),
         n_groups=(halves[0].n_groups, halves[1].n_groups),
         targets=targets,
-        held=tuple(replace(m, limit=limit) for _, m in moved if m.concept in held),
+        held=tuple(replace(m, limit=limit) for i, m in moved if i in kept),
         others=tuple(sorted(others, key=lambda m: -abs(m.change))),
         effective_share=effective_share(point.weight),
         largest_weight=float(point.weight.max() / point.weight.mean()),
@@ -249,7 +253,7 @@ def _transferred(
     )
 
 
-def _moved(everyone: Population, half: Half, weight: Floats, effects: RowEffects) -> list[tuple[int, Moved]]:
+def _moved(everyone: Population, half: Half, weight: Floats, effects: RowEffects) -> list[tuple[str, Moved]]:
     """Mean u of every concept of the index without and with the weights, errors summed by prompt group."""
     share = weight / weight.sum() - half.base / half.base.sum()
     turn = np.where(effects.flipped, -1.0, 1.0)[half.at]
@@ -267,5 +271,5 @@ def _moved(everyone: Population, half: Half, weight: Floats, effects: RowEffects
         reach = 1.645 * error
         change = float(values @ share)
         moved = Moved(label, float(before[row]), float(after[row]), change - reach, change + reach)
-        out.append((everyone.concepts.numbers[row], moved))
+        out.append((everyone.concepts.ids[row], moved))
     return out

@@ -43,6 +43,7 @@ def check_transfer(
 
     request = TransferRequest(
         text=read_rules(rules),
+        file_name=rules.name,
         settings=settings,
         names=decisions.names,
         verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
