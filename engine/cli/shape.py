@@ -123,7 +123,11 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         _rest(len(plan.overlaps), limit)
     if plan.matched:
         _section("matching, in standard deviations")
-        matched = [(m.concept, m.statistic, m.stratum, m.before, m.target, m.after) for m in plan.matched]
+        # the solver stops at 1e-8 of the total weight; what is left is no finding
+        matched = [
+            (m.concept, m.statistic, m.stratum, m.before, m.target, round(m.after, 5) + 0.0)
+            for m in plan.matched
+        ]
         write_table(
             ("concept", "statistic", "in", "before", "target", "after"), matched, plain=plain, flexible=0
         )

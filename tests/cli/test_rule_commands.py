@@ -1,0 +1,111 @@
+"""Rule files from the command line: rows behind a number, conditions, transfer, exports."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.main import main
+from tests.worlds import make_world
+
+RULES = """prosect rules 1
+less: weight *= 0.5 where source == "alpha"
+wrong: flip where delta(@"concept 1") > 0
+suppress @"concept 0" by matching
+expect kept >= 50%
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_world(tmp_path_factory.mktemp("rules") / "audit", 400).paths.root
+    (root / "a.rules").write_text(RULES)
+    return root
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def test_rows_behind_an_overlap_are_those_that_it_counts(project: Path) -> None:
+    plan = json.loads(run("plan", project, project / "a.rules", "--json").stdout)
+    overlap = next(o for o in plan["overlaps"] if {o["first"], o["second"]} == {"less", "wrong"})
+    both = ("--rows", "less", "--rows", "wrong")
+    found = json.loads(run("plan", project, project / "a.rules", *both, "-n", "3", "--json").stdout)
+    assert found["n_pairs"] == overlap["n_pairs"]
+    assert len(found["rows"]) == 3
+    assert all(row["source"] == "alpha" and row["is_flipped"] for row in found["rows"])
+    shown = run("plan", project, project / "a.rules", *both, "-n", "3").stdout
+    assert f"3 of {found['n_pairs']} pairs" in shown
+    mistaken = run("plan", project, project / "a.rules", "--rows", "les")
+    assert mistaken.exit_code == 1
+    assert "did you mean `less`" in mistaken.stderr
+
+
+def test_a_condition_lists_its_pairs(project: Path) -> None:
+    found = json.loads(run("rules", "find", project, 'source == "alpha"', "--json", "-n", "2").stdout)
+    assert [row["source"] for row in found["rows"]] == ["alpha", "alpha"]
+    wrong = run("rules", "find", project, "source == 3")
+    assert wrong.exit_code == 1
+    assert "error[R304]" in wrong.stderr
+
+
+def test_a_plan_shows_what_moves_and_nothing_else(project: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.rules"
+    nothing.write_text('prosect rules 1\ntag "x" where true\n')
+    shown = run("plan", project, nothing).stdout
+    assert "no concept moves" in shown
+    assert "no drift" in shown
+    everything = run("plan", project, project / "a.rules", "--all").stdout
+    assert "more" not in everything
+    assert everything.count("concept ") > run("plan", project, project / "a.rules").stdout.count("\n") // 9
+
+
+def test_a_target_out_of_reach_points_at_its_line(project: Path, tmp_path: Path) -> None:
+    far = tmp_path / "far.rules"
+    far.write_text('prosect rules 1\ndrop where false\namplify @"concept 0" by matching to 9\n')
+    result = run("plan", project, far)
+    assert result.exit_code == 1
+    assert "error[R602]" in result.stderr
+    assert "far.rules:3:1" in result.stderr
+
+
+def test_transfer_from_the_command_line(project: Path) -> None:
+    result = run(
+        "selftest", "transfer", project, project / "a.rules", "--draws", "20", "--pattern", "concept 0=tea"
+    )
+    assert result.exit_code in (0, 3), result.stderr
+    assert "measured on" in result.stdout
+    assert "text *" in result.stdout
+    report = json.loads(
+        run("selftest", "transfer", project, project / "a.rules", "--draws", "0", "--json").stdout
+    )
+    assert {t["measure"] for t in report["report"]["targets"]} == {"delta", "u", "sum", "n", "rate"}
+    assert run("selftest", "transfer", project, project / "a.rules", "--pattern", "x").exit_code == 2
+    broken = run("selftest", "transfer", project, project / "a.rules", "--pattern", "x=(?=y)")
+    assert broken.exit_code == 1
+    assert "pattern x: not an RE2 expression" in broken.stderr
+
+
+def test_plans_differ_by_name_and_number(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b.rules"
+    other.write_text(RULES.replace("0.5 where", "0.25 where"))
+    shown = run("diff", project, project / "a.rules", other).stdout
+    assert "a.rules" in shown
+    assert "b.rules" in shown
+    found = json.loads(run("diff", project, project / "a.rules", other, "--json").stdout)
+    assert found["n_pairs"] >= found["n_weight"] > 0
+    assert "the same from both" in run("diff", project, project / "a.rules", project / "a.rules").stdout
+
+
+def test_weights_reach_open_instruct_as_files_to_mix(project: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "w.rules"
+    rules.write_text('prosect rules 1\nweight *= 0.5 where source == "alpha"\n')
+    shaped = json.loads(run("compile", project, rules, "--json").stdout)["folder"]
+    refused = run("export", shaped, "--to", "open-instruct", "-o", tmp_path / "no")
+    assert refused.exit_code == 1
+    assert "--weights replicate" in refused.stderr
+    done = run("export", shaped, "--to", "open-instruct", "-o", tmp_path / "out", "--weights", "bucket")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "out" / "mixer.txt").exists()
