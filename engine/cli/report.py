@@ -52,6 +52,8 @@ def report_command(
         return
     if wanted == EntryFilter() and not plain:
         _show_counts(report)
+        if any(weight != 1 for weight in report.weights.values()):
+            _show_weights(report)
     _show_entries(entries, texts, plain=plain)
 
 
@@ -83,6 +85,16 @@ def _show_counts(report: "IngestReport") -> None:
         click.echo("")
     for remark in report.remarks + tuple(r for s in report.sources for r in s.remarks):
         click.echo(f"remark: {one_line(remark, 300)}")
+
+
+def _show_weights(report: "IngestReport") -> None:
+    total = sum(report.weight_by_source.values())
+    rows = [
+        (name, n, f"{report.weights[name]:g}", f"{report.weight_by_source[name] / total:.1%}")
+        for name, n in report.pairs_by_source.items()
+    ]
+    write_table(("source", "pairs", "weight", "share of the mix"), rows, plain=False, flexible=0)
+    click.echo("")
 
 
 def _show_entries(entries: "Entries", texts: dict[tuple[str, int], str], *, plain: bool) -> None:

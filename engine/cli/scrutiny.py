@@ -8,6 +8,7 @@ import click
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
+from engine.safe_text import one_line
 
 if TYPE_CHECKING:
     from engine.scrutiny_views import ConceptScrutiny, LevelEffect, Mix, MixConcept
@@ -38,6 +39,7 @@ def sources_command(
 
     with Project(project) as opened:
         found = opened.browser.mix(facet)
+        weights = {r.source: r.weight for r in opened.mix() if r.weight is not None}
     if level is not None:
         _show_level(found, level, limit, plain=plain, as_json=as_json)
         return
@@ -49,6 +51,9 @@ def sources_command(
         write_json({"mix": found, "calls": extra})
         return
     _show_mix(found, limit, plain=plain)
+    if not plain and any(w != 1 for w in weights.values()):
+        said = ", ".join(f"{one_line(name)} {w:g}" for name, w in weights.items())
+        click.echo(f"\nweights in the mix: {said} (prosect mix weight)")
 
 
 def _show_mix(found: "Mix", limit: int, *, plain: bool) -> None:

@@ -1,0 +1,93 @@
+"""A weighted mix from the command line to statistics, plans and shaped datasets; sources come and go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from engine.api import Project, source_specs
+from engine.cli.main import main
+from engine.pipeline.mix import MixChange
+from engine.store.build import current_index
+from engine.store.connection import Store
+from tests.pipeline.conftest import OVERRIDES
+
+
+def run(*arguments: object) -> str:
+    """A command's output."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def win_rates(root: Path) -> tuple[list[tuple[int, float]], dict[int, float]]:
+    """Stored win rates of concepts everywhere, and the same counted here with the base weights."""
+    project = Project(root).paths
+    with Store(project.index(current_index(project).index_hash)) as store:
+        stored = store.rows(
+            "SELECT concept, win_rate FROM hypotheses"
+            " WHERE context = 0 AND win_rate IS NOT NULL ORDER BY concept"
+        )
+        weight = store.columns("SELECT base_weight, label FROM pairs ORDER BY pair")
+        scores = store.columns("SELECT concept, pair, u FROM concept_scores WHERE u IS NOT NULL AND u <> 0")
+    w = np.asarray(weight["base_weight"], float) * (np.asarray(weight["label"]) == "chosen")
+    counted = {}
+    for concept, _ in stored:
+        here = scores["concept"] == concept
+        pair, u = scores["pair"][here], scores["u"][here]
+        counted[concept] = float(w[pair][u > 0].sum() / w[pair].sum())
+    return stored, counted
+
+
+@pytest.mark.slow
+def test_weights_reach_statistics_plans_and_ledgers_and_can_be_taken_back(
+    own_project: Callable[[], Path], tmp_path: Path
+) -> None:
+    root = own_project()
+    first = current_index(Project(root).paths).index_hash
+    plain, _ = win_rates(root)
+    run("mix", "weight", root, "harbor_forum=0.5", "--plain")
+    project = Project(root, overrides=OVERRIDES)
+    report = project.audit([], None)
+    assert report.reading["n_tokens"] == 0
+    assert report.index_hash != first
+    stored, counted = win_rates(root)
+    assert stored != plain
+    for concept, rate in stored:
+        assert rate == pytest.approx(counted[concept], abs=1e-9)
+    rules = tmp_path / "empty.rules"
+    rules.write_text("prosect rules 1\n", encoding="utf-8")
+    shaped = Project(root).compile(rules).dataset.folder
+    ledger = pq.read_table(shaped / "ledger.parquet").to_pylist()
+    kept = [r for r in ledger if r["fate"] == "kept"]
+    assert {(r["source"] == "harbor_forum", r["base_weight"]) for r in kept} == {(True, 0.5), (False, 1.0)}
+    mean = np.mean([r["base_weight"] for r in kept])
+    assert all(r["weight"] == pytest.approx(r["base_weight"] / mean) for r in kept)
+    assert "harbor_forum" in run("report", root)
+    project.change_mix(MixChange(weights={"harbor_forum": 1.0}))
+    assert project.audit([], None).index_hash == first
+
+
+def test_the_command_line_adds_lists_and_removes(own_project: Callable[[], Path], tmp_path: Path) -> None:
+    root = own_project()
+    more = tmp_path / "more.jsonl"
+    rows = [f'{{"prompt": "new {i}", "chosen": "yes {i}", "rejected": "no"}}' for i in range(3)]
+    more.write_text("\n".join(rows), encoding="utf-8")
+    added = run("mix", "add", root, f"extra={more}", "--weight", "extra=2", "--evaluation", more, "--plain")
+    assert "extra\t3\t2\t" in added
+    assert "(evaluation)\t3" in added
+    assert run("mix", "list", root, "--plain") == "\n".join(added.splitlines()) + "\n"
+    assert "extra" not in run("mix", "remove", root, "extra", "--plain")
+    refused = CliRunner().invoke(main, ["mix", "remove", str(root), "extra"])
+    assert refused.exit_code == 1
+    assert "no source `extra`" in refused.stderr
+
+
+def test_an_audit_without_files_needs_a_project(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(main, ["audit", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "-o DIR" in refused.stderr
+    assert source_specs(["a=b.jsonl"])[0].name == "a"
