@@ -47,28 +47,48 @@ def format_command(files: tuple[Path, ...], check: bool) -> None:
 @rules_group.command("check")
 @_FILES
 @_IN_PROJECT
-def check_command(files: tuple[Path, ...], project: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Findings as one JSON document on stdout.")
+def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) -> None:
     """Every mistake in rule files, with its place; exits with 1 when there is an error."""
-    from engine.api import Project, diagnose_text
+    from engine.rules.diagnostics import Severity, render
 
-    n_errors = 0
-    for path in files:
-        if project is None:
-            text, found = diagnose_text(path)
-        else:
-            with Project(project) as opened:
-                text, found = opened.diagnose(path)
-        n_errors += _draw(text, found, path)
-    if n_errors:
+    checked = [(path, *_diagnosed(path, project)) for path in files]
+    if as_json:
+        write_json([_finding(d, text, path) for path, text, found in checked for d in found])
+    else:
+        for path, text, found in checked:
+            for diagnostic in found:
+                click.echo(render(diagnostic, text, str(path)))
+    if any(d.severity is Severity.ERROR for _, _, found in checked for d in found):
         sys.exit(1)
 
 
-def _draw(text: str, found: "tuple[Diagnostic, ...]", path: Path) -> int:
-    from engine.rules.diagnostics import Severity, render
+def _diagnosed(path: Path, project: Path | None) -> "tuple[str, tuple[Diagnostic, ...]]":
+    from engine.api import Project, diagnose_text
 
-    for diagnostic in found:
-        click.echo(render(diagnostic, text, str(path)))
-    return sum(d.severity is Severity.ERROR for d in found)
+    if project is None:
+        return diagnose_text(path)
+    with Project(project) as opened:
+        return opened.diagnose(path)
+
+
+def _finding(found: "Diagnostic", text: str, path: Path) -> dict[str, object]:
+    """One finding as editors want it; lines and columns from 1."""
+    from engine.rules.diagnostics import line_and_column
+
+    line, column = line_and_column(text, min(found.place.start, len(text)))
+    end_line, end_column = line_and_column(text, min(found.place.end, len(text)))
+    return {
+        "file": path,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+        "severity": found.severity,
+        "code": found.code,
+        "message": found.message,
+        "help": found.help,
+    }
 
 
 @rules_group.command("test")

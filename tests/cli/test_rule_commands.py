@@ -109,3 +109,13 @@ def test_weights_reach_open_instruct_as_files_to_mix(project: Path, tmp_path: Pa
     done = run("export", shaped, "--to", "open-instruct", "-o", tmp_path / "out", "--weights", "bucket")
     assert done.exit_code == 0, done.stderr
     assert (tmp_path / "out" / "mixer.txt").exists()
+
+
+def test_findings_come_as_json_for_editors(project: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.rules"
+    wrong.write_text("prosect rules 1\ndrop where delta(@nosuch) > 1\n")
+    result = run("rules", "check", wrong, "--project", project, "--json")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.stdout)
+    assert (found["code"], found["line"], found["column"], found["end_column"]) == ("R201", 2, 18, 25)
+    assert run("rules", "check", project / "a.rules", "--project", project, "--json").stdout.strip() == "[]"
