@@ -100,7 +100,8 @@ class ChatLayout:
     has_template: bool
     fingerprint: str
     """Hash over tokenizer, template and layout version."""
-    special_ids: frozenset[int]
+    _is_special: NDArray[np.bool_] = field(repr=False)
+    """By token id; the last entry stands for all larger ones."""
     _skeletons: dict[tuple[tuple[str, ...], str | None], "_Skeleton | None"] = field(
         default_factory=dict, repr=False
     )
@@ -112,13 +113,16 @@ class ChatLayout:
         backend.no_padding()
         backend.no_truncation()
         template = tokenizer.chat_template if is_causal else None
+        special_ids = [int(i) for i in tokenizer.all_special_ids]
+        is_special = np.zeros(max(special_ids, default=-1) + 2, dtype=bool)
+        is_special[special_ids] = True
         return cls(
             tokenizer=tokenizer,
             backend=backend,
             is_causal=is_causal,
             has_template=bool(template),
             fingerprint=hash_json([LAYOUT_VERSION, is_causal, backend.to_str(), template or ""]),
-            special_ids=frozenset(int(i) for i in tokenizer.all_special_ids),
+            _is_special=is_special,
         )
 
     def encode(
@@ -180,7 +184,7 @@ class ChatLayout:
         ids = np.asarray(encoding.ids, dtype=np.int64)
         offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         is_special = np.asarray(encoding.special_tokens_mask, dtype=bool)
-        is_special |= np.isin(ids, list(self.special_ids))
+        is_special |= self._is_special.take(ids, mode="clip")
         prompt_own = _overlapping(offsets, rendered.contents[:n_prompt], is_special)
         response_own = _overlapping(offsets, rendered.contents[n_prompt:], is_special)
         # A token across the boundary belongs to the side that begins it.
