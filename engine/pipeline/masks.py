@@ -102,40 +102,23 @@ def _read(
     reader: "Reader", rows: list[dict[str, Any]], entries: list[dict[str, Any]]
 ) -> "Iterator[tuple[tuple[str, str], list[Span], bool]]":
     """Per response its pair id and side, the spans that any entry masks, and whether the reader cut it."""
-    import torch
-
-    from engine.reading.batches import plan_batches
+    from engine.compiler.training_lock import latents_of, token_truth
+    from engine.reading.peaks import token_peaks
     from engine.records import Message
     from engine.training.masks import content_spans
 
-    jobs = []
+    jobs, texts = [], []
     for row in rows:
+        prompt = [Message(m["role"], m["content"]) for m in row["prompt"]]
         for side in _SIDES:
-            prompt, response = ([Message(m["role"], m["content"]) for m in row[c]] for c in ("prompt", side))
-            text = reader.layout.encode(prompt, response, max_tokens=reader.max_tokens)
-            if len(text.response_own):
-                jobs.append((row, side, text, len(prompt), response))
-    on_cpu = reader.loaded.device.type == "cpu"
-    for batch in plan_batches([len(job[2].ids) for job in jobs], 0 if on_cpu else reader.batch_tokens):
-        with torch.inference_mode():
-            streams = reader.residuals([jobs[i][2].ids for i in batch])
-        for i, stream in zip(batch, streams, strict=True):
-            row, side, text, n_prompt, response = jobs[i]
-            wanted = [e["tokens"] for e in entries if e["name"] in row["rules"]]
-            masked = _masked_tokens(reader, stream, text.response_own, wanted)
-            key = (row["pair_id"], side)
-            yield key, content_spans(text, n_prompt, response, masked), text.response_truncated
-
-
-def _masked_tokens(reader: "Reader", stream: Any, own: Any, conditions: list[Any]) -> list[int]:
-    """Indices of a response's own tokens for which any condition holds."""
-    import torch
-
-    from engine.compiler.training_lock import latents_of, token_truth
-
-    groups = sorted({group for condition in conditions for group in latents_of(condition)})
-    with torch.inference_mode():
-        acts = reader.encoder.dense(stream[torch.from_numpy(own).to(stream.device)])  # (T, L)
-        peaks = {group: acts[:, list(group)].amax(dim=1).float().cpu().numpy() for group in groups}
-    hit = np.logical_or.reduce([token_truth(condition, peaks) for condition in conditions])
-    return [int(own[i]) for i in np.flatnonzero(hit)]
+            response = [Message(m["role"], m["content"]) for m in row[side]]
+            texts.append(reader.layout.encode(prompt, response, max_tokens=reader.max_tokens))
+            jobs.append((row, side, len(prompt), response))
+    groups = sorted({group for e in entries for group in latents_of(e["tokens"])})
+    for i, peaks in token_peaks(reader, texts, groups):
+        row, side, n_prompt, response = jobs[i]
+        wanted = [e["tokens"] for e in entries if e["name"] in row["rules"]]
+        hit = np.logical_or.reduce([token_truth(condition, peaks) for condition in wanted])
+        masked = [int(index) for index in texts[i].response_own[hit]]
+        spans = content_spans(texts[i], n_prompt, response, masked)
+        yield (row["pair_id"], side), spans, texts[i].response_truncated
