@@ -13,7 +13,7 @@ from engine.ingest.drafts import Answer, Draft, Dropped, Notes, Row, Turns
 from engine.ingest.files import DataFile, locate
 from engine.ingest.formats.turns import is_messages, turns, unpacked
 from engine.ingest.json_values import Failure
-from engine.ingest.overlap import PROMPTS_SCHEMA, prompts_table, runs_of_texts
+from engine.ingest.overlap import PROMPTS_SCHEMA, distinct, prompts_table, runs_of_texts
 from engine.ingest.readers import read_rows
 from engine.ingest.report import EvaluationCounts
 from engine.ingest.source import OpenSource, SourceSpec, line_limit, open_source
@@ -60,7 +60,7 @@ def read_evaluation(path: str, max_text_bytes: int, n_words: int, progress: Prog
                 flush()
     flush()
     progress.finish()
-    table = pa.concat_tables(tables)
+    table = distinct(pa.concat_tables(tables))
     if not table.num_rows:
         raise IngestError(
             f"{path}: no row has a prompt", hint="a prompt column is one of: " + ", ".join(COLUMNS)

@@ -150,10 +150,18 @@ def prompts_table(path: str, files: Sequence[str], rows: Sequence[int], found: P
     return pa.Table.from_arrays(arrays, schema=PROMPTS_SCHEMA)
 
 
+def distinct(prompts: pa.Table) -> pa.Table:
+    """The first of all prompts that have the same words: battles and expanded rows repeat theirs."""
+    whole = prompts["whole"].to_numpy().astype(np.uint64)
+    _, first = np.unique(whole, return_index=True)
+    return prompts.take(pa.array(np.sort(first[whole[first] != 0])))
+
+
 class EvaluationIndex:
     """Evaluation prompts, to be looked up by words. E prompts."""
 
     def __init__(self, prompts: pa.Table) -> None:
+        prompts = distinct(prompts)
         whole = prompts["whole"].to_numpy().astype(np.uint64)
         order = np.argsort(whole, kind="stable")
         self._whole, self._whole_of = whole[order], order

@@ -66,6 +66,7 @@ class EvaluationCounts:
 
     path: str
     prompts: int
+    """Distinct ones."""
     fingerprint: str
     """Of the content of its files."""
 

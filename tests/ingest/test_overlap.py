@@ -125,6 +125,13 @@ def test_shares_agree_with_sets_of_tuples(left: list[list[str]], right: list[lis
         assert (exact[i] >= 0) == (ws in left and bool(ws))
 
 
+def test_a_prompt_that_an_evaluation_set_repeats_is_no_template(tmp_path: Path) -> None:
+    evaluation = write_jsonl(tmp_path / "eval.jsonl", [{"prompt": words(0, 30)}] * 40 + [{"prompt": "other"}])
+    file = write_jsonl(tmp_path / "t.jsonl", [train(f"{words(50, 20)} {words(0, 29)}")])
+    report = run(file, out=tmp_path / "out", mix=Mix(evaluation=(str(evaluation),)))
+    assert (report.evaluation_pairs, report.evaluations[0].prompts) == (1, 2)
+
+
 def test_a_large_evaluation_set_is_sampled_and_still_met(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [[words(100 * i, 60)] for i in range(50)]
     monkeypatch.setattr(overlap, "MAX_RUNS", 600)
