@@ -7,7 +7,7 @@ the rounding of one fold (decoder bias into encoder bias).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -82,11 +82,17 @@ class Encoder:
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
         """``h`` of the module ``sae``: (T, D) residual vectors to (T, L) float32."""
-        x = normalise(x.to(self.device, torch.float32), self.sae.normalisation)
         if self.dtype == torch.float32:
-            return torch.addmm(self._bias, x, self._weight)
-        h: torch.Tensor = (x.to(self.dtype) @ self._weight).float()
-        return h.add_(self._bias)
+            return torch.addmm(self._bias, self._normal(x), self._weight)
+        return self._product(x).float().add_(self._bias)
+
+    def _normal(self, x: torch.Tensor) -> torch.Tensor:
+        return normalise(x.to(self.device, torch.float32), self.sae.normalisation)
+
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        """``h`` without its bias, in the product's own dtype."""
+        product: torch.Tensor = self._normal(x).to(self.dtype) @ self._weight
+        return product
 
     def dense(self, x: torch.Tensor) -> torch.Tensor:
         """Activations, (T, D) to (T, L) float32."""
@@ -116,6 +122,8 @@ class Encoder:
                 pooled += _pool_threshold(
                     self.dense(x[start:end]), torch.zeros((), device=self.device), inner
                 )
+            elif self._threshold is not None and self.dtype != torch.float32:
+                pooled += _pool_rounded(self._product(x[start:end]), self._bias, self._threshold, inner)
             elif self._threshold is not None:
                 pooled += _pool_threshold(self.pre_activations(x[start:end]), self._threshold, inner)
             else:
@@ -155,6 +163,27 @@ def _pool_threshold(h: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[i
     """Pool (T, L) pre-activations over a threshold, (L,) or one for all."""
     pool = _pool_span_cpu if h.device.type == "cpu" else _pool_span
     return [pool(h[start:end], threshold) if start < end else EMPTY for start, end in pairwise(bounds)]
+
+
+def _pool_rounded(
+    product: torch.Tensor, bias: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]
+) -> list[Pooled]:
+    """Pool (T, L) products in half precision: only columns that fire somewhere are widened and get a bias.
+
+    Adding a bias keeps the order within a column, so its largest value may be taken before.
+    """
+    pooled = []
+    for start, end in pairwise(bounds):
+        if start == end:
+            pooled.append(EMPTY)
+            continue
+        span = product[start:end]
+        active = (span.amax(dim=0).float() + bias > threshold).nonzero().flatten()
+        firing = span.index_select(1, active).float().add_(bias[active])
+        found = _pool_threshold(firing, threshold[active], [0, end - start])[0]
+        latent = active.cpu().numpy().astype(np.uint32)
+        pooled.append(replace(found, latent=latent[found.latent]))
+    return pooled
 
 
 def _pool_span(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:

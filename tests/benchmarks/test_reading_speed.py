@@ -6,6 +6,7 @@ Useful MFU = distinct tokens × FLOPs up to the layer and through the SAE / wall
 included, / rate of a matrix product measured in the same run. A prompt counts once per pair. Random weights.
 On a CPU, times are processor times, so that a busy machine changes little; wall time is printed beside them.
 Environment: ``PROSECT_BENCH_WIDTH`` (default 1024), ``PROSECT_BENCH_PAIRS`` (default 12),
+``PROSECT_BENCH_PROMPT`` (words of a prompt, default 40),
 ``PROSECT_BENCH_DEVICE`` (default cpu), ``PROSECT_BENCH_DTYPE`` (default float32).
 """
 
@@ -31,6 +32,7 @@ from engine.reading.reader import open_reader
 from engine.reading.run import read_pairs
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
+from engine.reading.stream import NEVER
 from engine.settings import ReadingSettings
 from tests.models.tiny import make_tokenizer
 from tests.reading.readers import make_sae, pair_row, write_pairs
@@ -39,6 +41,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 WIDTH = int(os.environ.get("PROSECT_BENCH_WIDTH", "1024"))
 N_PAIRS = int(os.environ.get("PROSECT_BENCH_PAIRS", "12"))
+PROMPT_WORDS = int(os.environ.get("PROSECT_BENCH_PROMPT", "40"))
 DEVICE = os.environ.get("PROSECT_BENCH_DEVICE", "cpu")
 DTYPE = os.environ.get("PROSECT_BENCH_DTYPE", "float32")
 N_LATENTS = 16 * WIDTH
@@ -157,15 +160,20 @@ def test_reading_pairs_against_the_matrix_product_and_the_plain_loop(
     distinct = 0
     for text in texts:
         both = [reader.layout.encode(text.prompt, side) for side in (text.chosen, text.rejected)]
-        distinct += sum(len(b.ids) for b in both) - int(both[0].response_own[0])
+        distinct += sum(len(b.ids) for b in both) - int(both[0].prompt_own[-1]) - 1
     flops = distinct * (2 * _block_parameters(config) * (LAYER + 1) + 2 * WIDTH * N_LATENTS)
     mfu = flops / seconds / rate
     plain = _plain_loop(model, tokenizer, saes["jumprelu"], texts)
+    reader.stream = replace(reader.stream, min_shared=NEVER)
+    started = now()
+    read_pairs(pairs_path, reader, tmp_path / "apart", settings, NullProgress())
+    apart = now() - started
     say(
         f"\nreading, Llama {WIDTH} wide, {FULL_VOCAB_NOTE}, {DTYPE} on {DEVICE}: {N_PAIRS} pairs,"
         f" {distinct:,} distinct tokens in {seconds:.1f} s = {distinct / seconds:,.0f} tokens/s"
         f" (wall {report.seconds:.1f} s)"
         f"\n  matrix product {rate / 1e9:,.0f} GFLOP/s, useful MFU {mfu:.2f}"
+        f"\n  prompts with every response {apart:.1f} s: {apart / seconds:.2f} × slower"
         f"\n  plain loop (batches of 8 padded, whole model, sae-lens encode, dense pooling) {plain:.1f} s:"
         f" {plain / seconds:.1f} × slower"
     )
@@ -179,7 +187,10 @@ def _pairs() -> list[dict[str, Any]]:
         return " ".join(words[int(i)] for i in rng.integers(len(words), size=n))
 
     lengths = np.clip(np.exp(5.2 + 0.6 * rng.standard_normal((N_PAIRS, 2))), 16, 800).astype(int)
-    return [pair_row(i, text(40) + f" {i}", text(int(a)), text(int(b))) for i, (a, b) in enumerate(lengths)]
+    return [
+        pair_row(i, text(PROMPT_WORDS) + f" {i}", text(int(a)), text(int(b)))
+        for i, (a, b) in enumerate(lengths)
+    ]
 
 
 def _block_parameters(config: LlamaConfig) -> int:

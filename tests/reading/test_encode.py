@@ -209,3 +209,12 @@ def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     first = load_sae(str(save_sae(tmp_path / "a", "standard"))).fingerprint
     assert load_sae(str(save_sae(tmp_path / "b", "standard"))).fingerprint == first
     assert load_sae(str(save_sae(tmp_path / "c", "jumprelu"))).fingerprint != first
+
+
+@pytest.mark.parametrize("kind", ["jumprelu", "standard", "gated"])
+def test_pooling_a_rounded_product_equals_pooling_its_dense_activations(tmp_path: Path, kind: str) -> None:
+    """Columns are chosen before they are widened; nothing else changes."""
+    encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", kind))), CPU, torch.bfloat16)
+    dense = encoder.dense(stream())
+    for reading, start, end in zip(encoder.pool(stream(), BOUNDS), BOUNDS, BOUNDS[1:], strict=False):
+        assert_equal(reading, dense[start:end])
