@@ -172,7 +172,7 @@ class Deciding(Moving):
         """The index changed: open what is open again, at the same record."""
         for control in self.desk.tables.values():
             if control.cursor is not None:
-                control.open(control.wish, ident=control.current_ident())
+                control.open(control.wish, stay_on=control.grid.current)
         if not self.desk.place.is_table:
             self.ask_page()
 

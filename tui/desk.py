@@ -89,6 +89,8 @@ class Desk(Screen[None]):
         self.list_name = "hypotheses"
         self.is_side_wanted = True
         self.expanded: frozenset[str] = frozenset()
+        self.beside: tuple[Place, ...] = ()
+        """Places beside the one that was opened from a page."""
         self.is_seeking = False
         self.has_watch_failed = False
         self.tables: dict[str, TableControl] = {}

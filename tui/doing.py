@@ -8,6 +8,7 @@ from tui import actions as act
 from tui import answers
 from tui.deciding import Deciding
 from tui.jobbing import Jobbing
+from tui.paging import Paging
 from tui.pairing import Pairing
 from tui.places import Place
 from tui.ruling import Ruling
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
-class Doing(Deciding, Tools, Pairing, Ruling, Running, Jobbing):
+class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:

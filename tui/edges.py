@@ -94,7 +94,10 @@ def _page_where(desk: "Desk") -> Line:
         spans.append(("  NOT SAVED", "error") if desk.doing.unsaved else (f"  {state}", "dim"))
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
-    if place.view in ("concept", "context", "pair") and grid.n_rows:
+    among = desk.doing.place_among()
+    if among is not None:
+        spans.append((f"  {among + 1:,}/{len(desk.beside):,} of the page before", "dim"))
+    elif place.view in ("concept", "context", "pair") and grid.n_rows:
         spans.append((f"  from {grid.spec.title.lower()} {grid.cursor + 1:,}/{grid.n_rows:,}", "dim"))
     return tuple(spans)
 

@@ -1,6 +1,4 @@
-"""Getting around: lists, pages, history, marks, yanking, and asking for what is shown. The half of the
-actions that decides nothing.
-"""
+"""Getting around: lists, history, marks, and asking for what is shown."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tui import answers, prompts
 from tui.places import Place
-from tui.views.top_pairs import More
 from tui.widgets.grid import GridView
 
 if TYPE_CHECKING:
@@ -25,7 +22,6 @@ class Moving:
     desk: "Desk"
     is_listing: bool
     _later: "Timer | None" = None
-    _last_search: str = ""
 
     # -- asking -----------------------------------------------------------------------------------------
 
@@ -226,99 +222,6 @@ class Moving:
         place = self.row_place()
         if follows and place is not None:
             self.desk.show(place)
-
-    # -- pages ------------------------------------------------------------------------------------------
-
-    def do_page_next(self, count: int | None = None) -> None:
-        """Next stop."""
-        self.desk.page.step(count or 1)
-
-    def do_page_previous(self, count: int | None = None) -> None:
-        """Previous stop."""
-        self.desk.page.step(-(count or 1))
-
-    def do_page_first(self) -> None:
-        """Top."""
-        self.desk.page.to_edge(is_end=False)
-
-    def do_page_last(self) -> None:
-        """Bottom."""
-        self.desk.page.to_edge(is_end=True)
-
-    def do_scroll_half_down(self) -> None:
-        """Half a screen down."""
-        self.desk.page.scroll_lines(self.desk.page.size.height // 2)
-
-    def do_scroll_half_up(self) -> None:
-        """Half a screen up."""
-        self.desk.page.scroll_lines(-(self.desk.page.size.height // 2))
-
-    def do_scroll_down(self) -> None:
-        """A screen down."""
-        self.desk.page.scroll_lines(self.desk.page.size.height - 1)
-
-    def do_scroll_up(self) -> None:
-        """A screen up."""
-        self.desk.page.scroll_lines(1 - self.desk.page.size.height)
-
-    def do_section_next(self) -> None:
-        """Next section."""
-        self.desk.page.to_heading(1)
-
-    def do_section_previous(self) -> None:
-        """Previous section."""
-        self.desk.page.to_heading(-1)
-
-    def do_open_item(self) -> None:
-        """Open what the cursor is on; show the rest of a section."""
-        item = self.desk.page.item
-        if isinstance(item, Place):
-            self.desk.go(item)
-        elif isinstance(item, More):
-            self.desk.expanded = self.desk.expanded ^ {item.section}
-            answers.draw_page(self.desk, keep_place=True)
-        elif item is None:
-            self.desk.page.step(1)  # nothing is chosen yet: go to the next thing that can be opened
-
-    def do_record_next(self, count: int | None = None) -> None:
-        """Next record of the list."""
-        self._record(count or 1)
-
-    def do_record_previous(self, count: int | None = None) -> None:
-        """Previous record of the list."""
-        self._record(-(count or 1))
-
-    def _record(self, by: int) -> None:
-        self.grid.move_to(self.grid.cursor + by)
-        place = self.row_place()
-        if place is not None and place != self.desk.place:
-            self.desk.show(place)
-
-    def do_search(self, argument: str | None = None) -> None:
-        """Search the page."""
-
-        def done(text: str) -> None:
-            self._last_search = text
-            self.do_search_next()
-
-        if argument is not None:
-            done(argument)
-        else:
-            self.ask_line("search", "/", done)
-
-    def do_search_next(self) -> None:
-        """Next match."""
-        self._search(1)
-
-    def do_search_previous(self) -> None:
-        """Previous match."""
-        self._search(-1)
-
-    def _search(self, step: int) -> None:
-        if not self._last_search:
-            self.desk.say("/ searches first", "warn")
-        elif not self.desk.page.search(self._last_search, step):
-            self.desk.say(f"{self._last_search!r} is not on this page", "warn")
 
     # -- places -----------------------------------------------------------------------------------------
 

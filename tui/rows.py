@@ -30,12 +30,12 @@ class Wish:
 
 
 def open_rows(
-    project: ProjectLike, name: str, wish: Wish, *, ident: str | None = None, is_first: bool = False
+    project: ProjectLike, name: str, wish: Wish, *, stay_on: GridRow | None = None, is_first: bool = False
 ) -> Opened:
     """Open a table and fetch the page that its cursor is on; a review goes on where it ended."""
     cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
-    if ident is not None:
-        row = cursor.position(ident) or 0
+    if stay_on is not None:
+        row = cursor.position(stay_on.ident, stay_on.key) or 0
     else:
         row = (cursor.next_undecided(-1) or 0) if is_first else 0
     page = row // PAGE_ROWS

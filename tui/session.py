@@ -43,8 +43,8 @@ class CursorLike(Protocol):
     def rows(self, first: int, n: int) -> tuple[GridRow, ...]:
         """Rows from ``first`` on."""
 
-    def position(self, ident: str) -> int | None:
-        """Row of a record."""
+    def position(self, ident: str, key: int | None = None) -> int | None:
+        """Row of a record; its key, where it has not changed since, makes this quick."""
 
     def next_undecided(self, after: int, *, backwards: bool = False) -> int | None:
         """Nearest row without a verdict."""

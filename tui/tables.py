@@ -20,8 +20,8 @@ class TableControl:
         self._wanted = self.wish
         self._edge = 0
 
-    def open(self, wish: Wish, *, ident: str | None = None) -> None:
-        """Show rows under another filter or sort; the cursor stays on the record ``ident`` if it is there."""
+    def open(self, wish: Wish, *, stay_on: GridRow | None = None) -> None:
+        """Show rows under another filter or sort; the cursor stays on a record if it is there."""
         self.is_opening = True
         is_first = self.cursor is None
         project, name, warm = self._session.project, self.name, self._session.warm
@@ -30,7 +30,7 @@ class TableControl:
             if warm is not None and is_first and name == "hypotheses" and wish == Wish():
                 opened: Opened = warm.result()
                 return opened
-            return open_rows(project, name, wish, ident=ident, is_first=is_first)
+            return open_rows(project, name, wish, stay_on=stay_on, is_first=is_first)
 
         self._wanted = wish
         self._session.forget(f"pages {name}")
@@ -72,11 +72,6 @@ class TableControl:
         if cursor is self.cursor:
             self.grid.put_pages(pages)
 
-    def current_ident(self) -> str | None:
-        """The record under the cursor."""
-        row = self.grid.current
-        return row.ident if row is not None else None
-
     def sort_by(self, column: str, *, is_added: bool = False) -> None:
         """Sort by a column from its top, descending first for numbers; again turns it round."""
         keys = list(self.wish.sort or self.grid.spec.default_sort)
@@ -91,7 +86,7 @@ class TableControl:
 
     def filter_by(self, text: str) -> None:
         """Show the rows that a filter text matches."""
-        self.open(Wish(text, self.wish.sort, self.wish.context_id), ident=self.current_ident())
+        self.open(Wish(text, self.wish.sort, self.wish.context_id), stay_on=self.grid.current)
 
     def next_undecided(self, is_open: Callable[[str], bool], *, step: int = 1) -> int | None:
         """The next loaded row without a verdict, −1 where missing rows come first, None at the end."""

@@ -455,3 +455,28 @@ def test_a_long_pair_is_laid_out_in_the_background_and_read_like_any_other(world
         await driver.until(lambda: "+ word0 word719" in driver.screen())
 
     drive(world, scenario)
+
+
+def test_an_edit_that_cannot_be_saved_is_marked_until_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine import drafts
+    from engine.errors import StoreError
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "r")
+        await driver.shows("prosect rules 1")
+
+        def refuse(*_: object) -> None:
+            raise StoreError("no space left")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(drafts, "write_atomic", refuse)
+            await driver.keys("o")
+            await driver.type("drop where chosen.tokens > 60")
+            await driver.keys("enter")
+            await driver.shows("NOT SAVED")
+        await driver.keys("space")
+        await driver.until(lambda: "NOT SAVED" not in driver.screen())
+
+    drive(world, scenario)

@@ -50,7 +50,7 @@ class TextPane(Widget):
             return
         self.top, self.matched = 0, -1
         self.cursor = self._stop(-1, 1)
-        if self.cursor >= max(self.size.height, 1):
+        if self.cursor >= (self.size.height or self.app.size.height):  # before it is laid out: the screen's
             self.cursor = -1
         self._refresh_changed(old)
 
