@@ -201,8 +201,19 @@ class TableCursor:
         )
         return tuple(_grid_row(row, grid.columns) for row in found)
 
-    def position(self, ident: str) -> int | None:
-        """Row of a record, None when the filter leaves it out."""
+    def position(self, ident: str, key: int | None = None) -> int | None:
+        """Row of a record, None when the filter leaves it out.
+
+        Args:
+            ident: its id.
+            key: its key if it was seen in this index: ids of a million rows need not be looked through then.
+        """
+        if key is not None:
+            grid = self._grid
+            same = f"SELECT 1 FROM {grid.base} t WHERE t.{grid.key} = ? AND {grid.ident} = ?"
+            if self._seeks.run(same, [key, ident]):
+                found = self._seeks.run(f"SELECT rn FROM {self._order} WHERE key = ?", [key])
+                return int(found[0][0]) if found else None
         found = self._seeks.run(
             f"SELECT o.rn FROM {self._order} o JOIN {self._grid.base} t ON t.{self._grid.key} = o.key"
             f" WHERE {self._grid.ident} = ?",
