@@ -180,9 +180,14 @@ def read_report(folder: Path) -> IngestReport:
         raw["evaluations"] = tuple(EvaluationCounts(**e) for e in raw["evaluations"])
         folds, remarks = tuple(raw.pop("folds")), tuple(raw.pop("remarks"))
         return IngestReport(**raw, sources=sources, folds=folds, remarks=remarks)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise IngestError(
             f"{path} is missing or damaged", hint=f"remove {folder} and ingest again"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise IngestError(
+            f"{path} was written by another version of prosect",
+            hint="name the files again: `prosect audit FILE... -o DIR` keeps readings, folds and verdicts",
         ) from error
 
 
