@@ -10,12 +10,12 @@ it is never less than the two-way variance by group and by the models that met (
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import Disparity
 from engine.stats.null import NullModel
+from engine.stats.score_kernels import narrow_kernel, pack_narrow, pack_wide, wide_kernel
 from engine.stats.sums import for_chunks
 from engine.stats.two_way import second_variance
 
@@ -43,20 +43,7 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     z is NaN for a unit that the null's columns contain (a length column, say), that no labelled pair carries,
     or when length and origin separate the labels.
     """
-    q = null.design.n_columns
-    out = np.zeros((disparity.n_units, 3))  # U, Σ w·u², Σ_g a_g²
-    b = np.zeros((disparity.n_units, q))
-    cross = np.zeros((disparity.n_units, q))
-
-    is_alone = np.bincount(null.group, minlength=1)[null.group] == 1
-
-    def chunk(start: int, stop: int) -> None:
-        _score_kernel(
-            disparity.indptr, disparity.pair, disparity.u, null.group, is_alone, null.residual,
-            null.curvature, null.design.z, null.group_scores, out, b, cross, start, stop,
-        )  # fmt: skip
-
-    for_chunks(disparity.indptr, chunk)
+    out, b, cross = _sums(disparity, null)
     kappa = b @ null.inverse
     score, own, squares = out.T
     information = own - np.einsum("mq,mq->m", b, kappa)
@@ -79,44 +66,20 @@ def freedom_correction(null: NullModel) -> float:
     return n_groups / max(n_groups - null.design.n_columns, 1)
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
-def _score_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    indptr, pair, u, group, is_alone, residual, curvature, z, group_scores, out, b, cross, start, stop
-):
-    q = z.shape[1]
-    own_b, own_cross = np.empty(q), np.empty(q)
-    for m in range(start, stop):
-        total, own, squares, a = 0.0, 0.0, 0.0, 0.0
-        own_b[:] = 0.0
-        own_cross[:] = 0.0
-        g = -1
-        for k in range(indptr[m], indptr[m + 1]):
-            d = np.float64(u[k])
-            if d == 0:
-                continue
-            i = pair[k]
-            e, w = residual[i] * d, curvature[i] * d
-            if group[i] != g:
-                squares += a * a
-                a = 0.0
-                g = group[i]
-            a += e
-            total += e
-            own += w * d
-            row = z[i]
-            if is_alone[i]:  # the group's score is the pair's own: no second look-up
-                f = e * residual[i]
-                for c in range(q):
-                    own_b[c] += w * row[c]
-                    own_cross[c] += f * row[c]
-            else:
-                other = group_scores[g]
-                for c in range(q):
-                    own_b[c] += w * row[c]
-                    own_cross[c] += e * other[c]
-        squares += a * a
-        out[m, 0] = total
-        out[m, 1] = own
-        out[m, 2] = squares
-        b[m] = own_b
-        cross[m] = own_cross
+def _sums(disparity: Disparity, null: NullModel) -> tuple[Matrix, Matrix, Matrix]:
+    """(M, 3) U, Σ w·u², Σ_g a_g²; (M, q) Zᵀwu; (M, q) Σ e·u·c_g."""
+    q, n = null.design.n_columns, disparity.n_units
+    out = np.zeros((n, 3))
+    rows = (disparity.indptr, disparity.pair, disparity.u, null.group)
+    if q == 1:
+        table = pack_narrow(null)
+        b, cross = np.zeros((n, 1)), np.zeros((n, 1))
+        for_chunks(disparity.indptr, lambda i, j: narrow_kernel(*rows, table, out, b, cross, i, j))
+        return out, b, cross
+    table = pack_wide(null)
+    b, cross = np.zeros((n, table.shape[1])), np.zeros((n, table.shape[1]))
+    is_alone = np.bincount(null.group, minlength=1)[null.group] == 1
+    kernel = wide_kernel(table.shape[1])
+    extra = (is_alone, table, null.group_scores)
+    for_chunks(disparity.indptr, lambda i, j: kernel(*rows, *extra, out, b, cross, i, j))
+    return out, b[:, :q], cross[:, :q]
