@@ -6,9 +6,7 @@ Nothing here imports torch, so a front end can start and watch a run cheaply. Th
 
 import fcntl
 import json
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,41 +73,6 @@ def read_request(path: Path) -> RunRequest:
     )
 
 
-def command(request: Path, *, n_processes: int = 1) -> list[str]:
-    """The command line of a run; more than one process goes through torchrun."""
-    launcher: Sequence[str] = (sys.executable,)
-    if n_processes > 1:
-        launcher = (
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc-per-node={n_processes}",
-        )
-    return [*launcher, "-m", "engine.training.run", str(request)]
-
-
-def start_detached(request: Path, *, n_processes: int = 1) -> subprocess.Popen[bytes]:
-    """Start a run that outlives this process; its output goes to RUN_DIR/process.log.
-
-    Keep the returned handle while watching, and ``poll`` it: an ended child that nobody asks about stays a
-    zombie until this process ends.
-    """
-    with (request.parent / "process.log").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command(request, n_processes=n_processes),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def request_stop(run_dir: Path) -> None:
-    """Ask a run to save and stop at the end of its current step."""
-    (run_dir / "stop").write_text("")
-
-
 def read_status(run_dir: Path) -> dict[str, Any]:
     """The run's run.json.
 
@@ -139,14 +102,3 @@ def sole_process(run_dir: Path) -> Iterator[None]:
                 f"another process is training in {run_dir}", hint="watch its events.jsonl, or stop it first"
             ) from error
         yield
-
-
-def is_running(run_dir: Path) -> bool:
-    """True while a process trains in the folder, whatever run.json says after a crash."""
-    if not (run_dir / _LOCK).exists():
-        return False
-    try:
-        with sole_process(run_dir):
-            return False
-    except TrainError:
-        return True

@@ -47,11 +47,6 @@ class ShapedPairs:
         """True when any pair's offset is not zero."""
         return bool(np.any(_numbers(self.table, "offset") != 0))
 
-    @property
-    def has_weights(self) -> bool:
-        """True when any pair's weight is not one."""
-        return bool(np.any(_numbers(self.table, "weight") != 1))
-
 
 def read_shaped(folder: Path, seed: int) -> ShapedPairs:
     """Read and check a shaped dataset.

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,15 +19,12 @@ from safetensors.torch import load_file
 from engine.errors import Cancelled, ModelError, TrainError
 from engine.progress import CancelToken, NullProgress
 from engine.settings import TrainingSettings
+from engine.training.events import STOP_FLAG
 from engine.training.request import (
     RunRequest,
-    command,
-    is_running,
     read_request,
     read_status,
-    request_stop,
     sole_process,
-    start_detached,
     write_request,
 )
 from engine.training.run import main, train
@@ -132,14 +130,10 @@ def test_what_is_unusual_is_said_once(llama: Path, tmp_path: Path) -> None:
 
 def test_two_processes_never_train_in_one_folder(llama: Path, shaped: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    assert not is_running(run_dir)
     run_dir.mkdir()
-    with sole_process(run_dir):
-        assert is_running(run_dir)
-        with pytest.raises(TrainError, match="another process"):
-            train(shaped, str(llama), run_dir, FAST, NullProgress())
+    with sole_process(run_dir), pytest.raises(TrainError, match="another process"):
+        train(shaped, str(llama), run_dir, FAST, NullProgress())
     assert not (run_dir / "events.jsonl").exists()  # that log belongs to the other process
-    assert not is_running(run_dir)
     assert train(shaped, str(llama), run_dir, FAST, NullProgress()).is_finished
 
 
@@ -187,7 +181,7 @@ def test_a_stop_flag_saves_and_stops(llama: Path, shaped: Path, tmp_path: Path) 
 
         def advance(self, n: int = 1) -> None:  # noqa: ARG002
             if self.stage == "train":
-                request_stop(tmp_path / "run")
+                (tmp_path / "run" / STOP_FLAG).write_text("")
 
     with pytest.raises(Cancelled, match="after step 1"):
         train(shaped, str(llama), tmp_path / "run", FAST, FlagAtStep())
@@ -287,6 +281,12 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+def command(request: Path, *, n_processes: int = 1) -> list[str]:
+    """A run as a process of its own; more than one through torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
+    return [sys.executable, *(launcher if n_processes > 1 else []), "-m", "engine.training.run", str(request)]
+
+
 def has_saved(run_dir: Path, step: int) -> bool:
     path = run_dir / "events.jsonl"
     return path.exists() and any(e["event"] == "save" and e["step"] >= step for e in events(run_dir))
@@ -296,7 +296,7 @@ def has_saved(run_dir: Path, step: int) -> bool:
 def test_a_killed_process_goes_on_to_the_very_same_weights(llama: Path, shaped: Path, tmp_path: Path) -> None:
     settings = replace(FAST, steps=60)
     path = make_request(llama, shaped, tmp_path, settings)
-    process = start_detached(path)
+    process = subprocess.Popen(command(path))
     wait_for(lambda: has_saved(tmp_path / "run", 6))
     process.kill()
     process.wait()
