@@ -7,7 +7,7 @@ the rounding of one fold (decoder bias into encoder bias).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from engine.reading.pool_kernel import pool_columns
 from engine.reading.sae import Normalisation, Sae
 
+BLOCK_LATENTS = 2048
+"""Latents of one product on a CPU where the threshold is fixed: its result is pooled while in the cache."""
 MAX_CHUNK_BYTES = 256 << 20
 """Pre-activations held at a time; longer spans are encoded whole all the same."""
 
@@ -72,27 +74,28 @@ class Encoder:
         if sae.fallback is not None:
             self._fallback = sae.fallback.to(device=device)
             return
-        self._weight = sae.weight.to(device, dtype)  # (D, L)
+        width = BLOCK_LATENTS if device.type == "cpu" and sae.threshold is not None else sae.n_latents
+        weight = sae.weight.to(device, dtype)  # (D, L)
+        self._blocks = [part.contiguous() for part in torch.split(weight, width, dim=1)]
         bias = sae.bias
         if dtype != torch.float32 and sae.decoder_bias is not None:
             # Rounded weights err in proportion to their input: let it be the distance from the usual input.
             bias = bias + sae.decoder_bias @ (sae.weight - sae.weight.to(dtype).float())
         self._bias = bias.to(device, torch.float32)
-        self._threshold = None if sae.threshold is None else sae.threshold.to(device)
+        self._threshold = None if sae.threshold is None else sae.threshold.to(device).expand(sae.n_latents)
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
         """``h`` of the module ``sae``: (T, D) residual vectors to (T, L) float32."""
-        if self.dtype == torch.float32:
-            return torch.addmm(self._bias, self._normal(x), self._weight)
-        return self._product(x).float().add_(self._bias)
+        x = self._operand(x)
+        if self.dtype != torch.float32:
+            return torch.cat([x @ weight for weight in self._blocks], dim=1).float().add_(self._bias)
+        biases = torch.split(self._bias, self._blocks[0].shape[1])
+        parts = [torch.addmm(b, x, weight) for b, weight in zip(biases, self._blocks, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _normal(self, x: torch.Tensor) -> torch.Tensor:
-        return normalise(x.to(self.device, torch.float32), self.sae.normalisation)
-
-    def _product(self, x: torch.Tensor) -> torch.Tensor:
-        """``h`` without its bias, in the product's own dtype."""
-        product: torch.Tensor = self._normal(x).to(self.dtype) @ self._weight
-        return product
+    def _operand(self, x: torch.Tensor) -> torch.Tensor:
+        x = normalise(x.to(self.device, torch.float32), self.sae.normalisation)
+        return x.to(self.dtype)
 
     def dense(self, x: torch.Tensor) -> torch.Tensor:
         """Activations, (T, D) to (T, L) float32."""
@@ -122,14 +125,28 @@ class Encoder:
                 pooled += _pool_threshold(
                     self.dense(x[start:end]), torch.zeros((), device=self.device), inner
                 )
-            elif self._threshold is not None and self.dtype != torch.float32:
-                pooled += _pool_rounded(self._product(x[start:end]), self._bias, self._threshold, inner)
             elif self._threshold is not None:
-                pooled += _pool_threshold(self.pre_activations(x[start:end]), self._threshold, inner)
+                pooled += self._pool_blocks(x[start:end], self._threshold, inner)
             else:
                 top = self._top(self.pre_activations(x[start:end]))
                 pooled += _pool_top(top, inner, self.n_latents)
         return pooled
+
+    def _pool_blocks(self, x: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
+        """Product and pooling one block of latents after the other, so that the second works in the cache."""
+        x = self._operand(x)
+        parts: list[list[Pooled]] = []
+        first = 0
+        for weight in self._blocks:
+            last = first + weight.shape[1]
+            bias, limit = self._bias[first:last], threshold[first:last]
+            if self.dtype == torch.float32:
+                found = _pool_threshold(torch.addmm(bias, x, weight), limit, bounds)
+            else:
+                found = _pool_rounded(x @ weight, bias, limit, bounds)
+            parts.append([replace(span, latent=span.latent + np.uint32(first)) for span in found])
+            first = last
+        return [_joined(spans) for spans in zip(*parts, strict=True)]
 
     def _top(self, h: torch.Tensor) -> TopTokens:
         values, latents = torch.topk(h, min(self.sae.k or 0, self.n_latents), dim=-1, sorted=False)
@@ -137,7 +154,8 @@ class Encoder:
 
     def _chunks(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
         """Runs of spans whose pre-activations fit the memory limit together."""
-        limit = max(MAX_CHUNK_BYTES // (4 * self.n_latents), 1)
+        widest = self.n_latents if self._fallback is not None else self._blocks[0].shape[1]
+        limit = max(MAX_CHUNK_BYTES // (4 * widest), 1)
         chunks, first = [], 0
         for s in range(1, len(bounds) - 1):
             if bounds[s + 1] - bounds[first] > limit and s > first:
@@ -146,6 +164,13 @@ class Encoder:
         if len(bounds) > 1:
             chunks.append((first, len(bounds) - 1))
         return chunks
+
+
+def _joined(parts: Sequence[Pooled]) -> Pooled:
+    """One span's reading from those of blocks of latents, in ascending order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Pooled(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Pooled)))
 
 
 def normalise(x: torch.Tensor, how: Normalisation) -> torch.Tensor:

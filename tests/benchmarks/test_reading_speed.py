@@ -116,7 +116,7 @@ def test_the_sae_step_against_a_bare_matrix_product(saes: dict[str, Path], kind:
         return [(s.amax(0), (s > 0).sum(0), s.sum(0), s.argmax(0)) for s in spans]
 
     with torch.inference_mode():
-        w = ours._weight
+        w = sae.weight.to(DEVICE, chosen)
         moved = x.to(chosen)
         bare = clock(lambda: moved @ w)
         fast, slow = clock(lambda: ours.pool(x, bounds)), clock(plain)

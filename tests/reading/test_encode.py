@@ -81,12 +81,14 @@ def test_the_compiled_pooling_equals_the_one_for_other_devices(tmp_path: Path) -
     np.testing.assert_allclose(compiled.act_sum, general.act_sum, rtol=1e-5)
 
 
-def test_spans_are_the_same_however_they_are_cut_into_chunks(
+def test_spans_are_the_same_however_tokens_and_latents_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", "jumprelu"))), CPU)
     whole = encoder.pool(stream(), BOUNDS)
     monkeypatch.setattr("engine.reading.encode.MAX_CHUNK_BYTES", 4 * N_LATENTS * 6)
+    monkeypatch.setattr("engine.reading.encode.BLOCK_LATENTS", 40)
+    encoder = Encoder(encoder.sae, CPU)
     for a, b in zip(whole, encoder.pool(stream(), BOUNDS), strict=True):
         np.testing.assert_array_equal(a.latent, b.latent)
         np.testing.assert_allclose(a.act_sum, b.act_sum, rtol=1e-5)
