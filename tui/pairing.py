@@ -18,6 +18,9 @@ TICK_S = 0.15
 """How often the strip of the pair that is shown is asked for until it is there."""
 
 
+READING = "reading the tokens…"
+
+
 class StripsLike(Protocol):
     """Texts token by token, read by another process."""
 
@@ -73,7 +76,7 @@ class Pairing:
         if isinstance(found, StripFailure):
             hint = f" ({one_line(found.hint)})" if found.hint else ""
             self.strip_failure = f"no tokens: {one_line(found.message)}{hint}; R tries again"
-        what = self.strip_failure or "reading the tokens…" if not isinstance(found, PairStrip) else found
+        what = self.strip_failure or READING if not isinstance(found, PairStrip) else found
         before, self.strip = self.strip, Stripped(pair, concept_id, what)
         if before != self.strip:
             self._redraw_pair()

@@ -15,23 +15,30 @@ from textual.pilot import Pilot
 
 from engine.api import Project
 from tui.app import Workstation
+from tui.pairing import READING
 
 SIZE = (120, 36)
 SHOTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("hypotheses", ("j", "j", "=", "-", "j")),
     ("concept", ("g", "g", "enter")),
-    ("pair", ("j", "j", "enter")),
+    ("scrutiny", ("tab", "tab", "tab", "tab")),
+    ("pair", ("g", "h", "/", *"verdict:none family:concepts !@ badge:both", "enter", "enter", "enter")),
     ("rules", ("g", "r", "A")),
-    ("runs", ("g", "u", "enter")),
+    ("plan", ("g", "l")),
+    ("runs", ("g", "u", "j", "enter")),
+    ("jobs", ("g", "j")),
     ("keys", ("?",)),
 )
 """Name and the keys that lead there from the picture before."""
 
 
 async def _settle(pilot: Pilot[None], app: Workstation) -> None:
-    for _ in range(60):
+    """Wait until nothing is under way; a pair also for its tokens, which another process reads."""
+    for _ in range(1200):
         await pilot.pause(0.05)
-        if app.desk.is_idle:
+        strip = app.desk.doing.strip
+        is_reading = app.desk.place.view == "pair" and strip is not None and strip.found == READING
+        if app.desk.is_idle and not is_reading:
             await pilot.pause(0.3)
             return
 
@@ -41,9 +48,8 @@ async def take(root: Path, folder: Path, theme: str = "dark") -> list[Path]:
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / root.resolve().name
-        shutil.copytree(
-            root, copy, ignore=shutil.ignore_patterns("checkpoints", "readings", "arrays-*", "model")
-        )
+        left_out = shutil.ignore_patterns("checkpoints", "shards", "residuals", "arrays-*", "model")
+        shutil.copytree(root, copy, ignore=left_out)
         with Project(copy, overrides={"review": {"author": "ana"}}) as project:
             app = Workstation(project.browser, theme=theme)
             async with app.run_test(size=SIZE) as pilot:

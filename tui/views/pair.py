@@ -152,7 +152,7 @@ def _activations(detail: PairDetail, strip: "PairStrip | None", width: int, glyp
             top = peaks[0]
             said = f"  token {top.token + 1} of {n_tokens}: {top.act_max:.2f}, latent {top.latent}"
         bar = bar or peak_strip(peaks, n_tokens, cells, glyphs)
-        lines.append(PaneLine(((f"{side:<9}", "dim"), (bar, "peak1"), (said, "text" if peaks else "dim"))))
+        lines.append(PaneLine(((f"{side:<9}", "dim"), (bar, "selected"), (said, "text" if peaks else "dim"))))
     return [*lines, legend(top_of(strip))] if strip is not None and top_of(strip) > 0 else lines
 
 
