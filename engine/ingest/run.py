@@ -104,6 +104,9 @@ def _written(
     progress: Progress,
 ) -> IngestReport:
     """Read and write what is not there yet."""
+    gone = {s.path for s in before.sources.values()} - {i.path for i in inputs}
+    if gone:
+        progress.note(f"no longer in the mix: {', '.join(sorted(gone))}")
     wanted = before.weights | dict(mix.weights)
     stamps = _stamps(inputs)
     evaluations = before.evaluations_after(mix)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import IngestError
-from engine.ingest.run import IngestReport, Mix, SourceSpec
+from engine.ingest.run import IngestReport, Mix, SourceSpec, ingest
 from engine.paths import ProjectPaths
 from engine.pipeline.mix import MixChange, change_mix, mix_rows, source_specs
 from engine.progress import NullProgress
@@ -105,6 +105,18 @@ def test_added_and_removed_sources_leave_the_others_as_they_are_without_their_fi
     assert {p["source"] for p in pairs_of(tmp_path / "pairs")} == {"a"}
     with pytest.raises(IngestError, match="nothing would be left"):
         change(tmp_path, remove=("a",))
+
+
+def test_naming_other_files_says_what_leaves_the_mix(tmp_path: Path) -> None:
+    a, b = two_sources(tmp_path)
+    notes: list[str] = []
+
+    class Heard(NullProgress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    ingest([SourceSpec(str(a))], tmp_path / "pairs", Settings().ingest, Heard())
+    assert notes == [f"no longer in the mix: {b}"]
 
 
 def test_adding_a_file_that_is_in_the_mix_takes_its_changes(tmp_path: Path) -> None:
