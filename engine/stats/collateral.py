@@ -169,7 +169,9 @@ def side_effects(
 
 
 def _halved(pair: NDArray[np.uint32], u: Vector, weight: Vector) -> Vector | None:
-    """Weights under which the unit's mean u is half of what it was; None where its mean is 0.
+    """Weights under which the unit's mean u is half of what it was.
+
+    None where its mean is 0, or where no weights can halve it: every pair carries it alike.
 
     Pairs whose u has the sign of the mean go first, largest |u| first; pairs that tie at the last |u| keep
     the same share of their weight.
@@ -191,4 +193,4 @@ def _halved(pair: NDArray[np.uint32], u: Vector, weight: Vector) -> Vector | Non
     gone = pair[size > 0]
     out[gone[place < last]] = 0.0
     out[gone[place == last]] *= share
-    return out
+    return out if out.sum() > 1e-9 * total else None

@@ -106,7 +106,53 @@ def win_rates(effects: Effects, sums: Sums) -> tuple[Vector, Vector, Vector]:
 def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
     u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical
 ):
-    """One unit: (β, model variance, uncorrected cluster variance, Δ); NaN when it does not converge."""
+    """One unit: (β, model variance, uncorrected cluster variance, Δ).
+
+    Where β and γ together do not converge (a unit that hardly ever loses and stands on every pair pushes both
+    off), γ is held at the null's fit and the pseudo-observations keep β finite; NaN without them.
+    """
+    out = _joint_kernel(u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical)
+    if np.isnan(out[0]) and prior > 0 and typical > 0:
+        return _held_kernel(u, eta, weight, group, prior, typical, z.shape[1])
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _held_kernel(u, eta, weight, group, prior, typical, q):  # type: ignore[no-untyped-def] # numba
+    """As ``_joint_kernel`` with γ held: concave in β, so Newton's steps, cut, always arrive."""
+    out = np.full(3 + q, np.nan)
+    beta, own = 0.0, 0.0
+    n = len(u)
+    for _ in range(500):
+        s = 1 / (1 + np.exp(-beta * typical))
+        gradient = prior * typical * (1 - 2 * s)
+        own = 2 * prior * typical * typical * s * (1 - s)
+        for i in range(n):
+            e = weight[i] / (1 + np.exp(eta[i] + beta * u[i]))
+            gradient += e * u[i]
+            own += e / (1 + np.exp(-eta[i] - beta * u[i])) * u[i] * u[i]
+        if own <= 0:
+            return out
+        step = min(max(gradient / own, -2.0 / typical), 2.0 / typical)
+        beta += step
+        if abs(step) * typical < 1e-9:
+            break
+    squares, part = 0.0, 0.0
+    for i in range(n):
+        if i > 0 and group[i] != group[i - 1]:
+            squares += part * part
+            part = 0.0
+        part += weight[i] / (1 + np.exp(eta[i] + beta * u[i])) * u[i]
+    out[0], out[1], out[2] = beta, 1 / own, (squares + part * part) / (own * own)
+    out[3:] = 0.0
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _joint_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical
+):
+    """β and γ together; NaN when they do not converge."""
     n, q = z.shape
     out = np.full(3 + q, np.nan)
     e0 = weight / (1 + np.exp(eta))

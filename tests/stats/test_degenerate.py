@@ -11,7 +11,12 @@ from engine.arrays import Readings
 from engine.errors import StatsError
 from engine.progress import NullProgress
 from engine.settings import StatsSettings
+from engine.stats.collateral import side_effects
+from engine.stats.design import build_design
+from engine.stats.effect import fit_effects, win_rates
+from engine.stats.null import fit_null
 from engine.stats.run import StatsInput, estimate
+from engine.stats.sums import unit_sums
 from engine.store.schema import HYPOTHESES, LATENTS
 from tests.stats.inputs import disparity_of, units_of, with_pairs
 from tests.worlds import make_readings
@@ -142,3 +147,29 @@ def test_when_one_model_mostly_wins_the_audit_says_so_first() -> None:
     assert facts["models_explain"] == pytest.approx(1 - 0.469, abs=1e-3)
     assert facts["warning"].startswith("Which model wrote the response explains 53%")
     assert estimate(readings, units_of(readings), StatsSettings(), NullProgress()).facts["warning"] is None
+
+
+def test_a_unit_that_always_wins_on_every_pair_has_an_effect_at_equal_length() -> None:
+    """Chosen always has it and is nearly always longer: β and the length slope run off together."""
+    readings = make_readings(120, 3)
+    rng = np.random.default_rng(0)
+    rejected = rng.integers(10, 20, 120).astype(np.int32)
+    longer = (rejected + rng.integers(0, 4, 120) - (rng.random(120) < 0.1) * 3).astype(np.int32)
+    turned = with_pairs(readings, chosen_tokens=longer, rejected_tokens=rejected)
+    pairs = turned.pairs
+    units = disparity_of(np.column_stack([np.ones(120), rng.choice([-1.0, 0.0, 1.0], 120)]))
+    weight = pairs.is_signed.astype(np.float64)
+    null = fit_null(build_design(pairs), pairs.group, weight)
+    sums = unit_sums(units, pairs, weight)
+    effects = fit_effects(units, null, sums, np.ones(2, np.bool_))
+    rate, low, high = win_rates(effects, sums)
+    assert np.isfinite([rate, low, high]).all()
+    assert rate[0] > 0.95
+    assert low[0] < rate[0] <= high[0]
+
+
+def test_a_unit_that_every_pair_carries_alike_cannot_be_halved() -> None:
+    units = disparity_of(np.column_stack([np.ones(40), np.tile([1.0, 0.0], 20)]))
+    every = np.ones(2, np.bool_)
+    found = side_effects(units, np.arange(40, dtype=np.int32), np.ones(40), every, every)
+    assert 0 not in found.unit
