@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome
     from engine.pipeline.prepare import Examined
     from engine.pipeline.shape import CompileOptions, Decisions
+    from engine.pipeline.strict import StrictRow
     from engine.pipeline.train import Started
     from engine.pipeline.transfer import TransferOptions
     from engine.reading.run import ReadingReport
@@ -402,11 +403,22 @@ class Project:
             self.paths, self.settings, reporter, concept_id=ident, odds=odds, draws=draws, seed=seed
         )
 
-    def selftest_transfer(self, rules: Path, options: "TransferOptions") -> "TransferReport":
+    def selftest_transfer(
+        self, rules: Path, options: "TransferOptions", *, progress: Progress | None = None
+    ) -> "TransferReport":
         """Does the matching of a rule file hold on prompt groups that it was not solved on?"""
         from engine.pipeline.transfer import check_transfer
 
-        return check_transfer(self.paths, rules, self.decisions(), self.settings.rules, options)
+        held, limits = self.decisions(), self.settings.rules
+        return check_transfer(self.paths, rules, held, limits, options, progress or NullProgress())
+
+    def strict(
+        self, *, draws: int = 999, seed: int = 0, progress: Progress | None = None
+    ) -> "list[StrictRow]":
+        """How many calls stand under stricter rules than Benjamini–Hochberg."""
+        from engine.pipeline.strict import strict
+
+        return strict(self.paths, self.settings, progress or NullProgress(), draws=draws, seed=seed)
 
     def auc(self, *, progress: Progress | None = None) -> "list[ArmResult]":
         """How well each arm predicts held-out labels, baselines first."""

@@ -115,6 +115,32 @@ def plant_command(
     write_table(header, rows, plain=plain)
 
 
+@click.command("strict")
+@project_argument
+@click.option(
+    "--draws", type=click.IntRange(99), default=999, show_default=True, help="Sign changes behind max-T."
+)
+@_SEED
+@set_option
+@output_options
+def strict_command(
+    project: Path, draws: int, seed: int, assignments: tuple[str, ...], plain: bool, as_json: bool
+) -> None:
+    """How many calls stand under stricter rules: BY, max-T, signed ranks, replication in both halves."""
+    from engine.api import Project
+
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        job_progress(project, "selftest", "strict", plain=plain, as_json=as_json) as progress,
+    ):
+        results = opened.strict(draws=draws, seed=seed, progress=progress)
+    if as_json:
+        write_json(results)
+        return
+    rows = [(r.family, r.question, r.tested, r.rule, r.passing, r.share) for r in results]
+    write_table(("family", "question", "tested", "rule", "calls", "share"), rows, plain=plain)
+
+
 @click.command("auc")
 @project_argument
 @set_option

@@ -18,7 +18,7 @@ from engine.cli.browse import (
     pairs_command,
     show_command,
 )
-from engine.cli.checks import auc_command, selftest_group
+from engine.cli.checks import auc_command, selftest_group, strict_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
 from engine.cli.opening import open_command
@@ -131,6 +131,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             (selftest_group, "Is nothing called where nothing is, and what is planted found?"),
             (auc_command, "Held-out AUC of concepts beside every baseline."),
+            (strict_command, "Calls under stricter rules than BH."),
             (coverage_command, "How much of the labels the judged concepts account for."),
         ),
     ),

@@ -5,6 +5,7 @@ communities kept as single latents instead of dropped). Everything here is invar
 rejected, so that the tests that follow are not circular.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -218,7 +219,19 @@ def _latent_concepts(
         name = label_of(label.tokens, f"latent {latents[0]}")
         identity = concept_id(reader_hash, kind, latents)
         concepts.append(Concept(identity, kind, name, "tokens", label, latents, centrality))
-    return concepts
+    return _told_apart(concepts)
+
+
+_MARK = {ConceptKind.CLUSTER: "#", ConceptKind.LATENT: "#", ConceptKind.DELTA: "Δ"}
+
+
+def _told_apart(concepts: Sequence[Concept]) -> list[Concept]:
+    """Concepts of the same working label get the number of their first latent: # of clusters, Δ of deltas."""
+    n_named = Counter(c.name.casefold() for c in concepts)
+    return [
+        replace(c, name=f"{c.name} {_MARK[c.kind]}{c.latents[0]}") if n_named[c.name.casefold()] > 1 else c
+        for c in concepts
+    ]
 
 
 def _column_concept(name: str) -> Concept:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from engine.arrays import Disparity, PairArrays, PairSets
 from engine.settings import StatsSettings
 from engine.stats.calls import calls, q_values
-from engine.stats.cells import cell_tests, index_contexts, restrict
+from engine.stats.cells import Cells, cell_tests, index_contexts, restrict
 from engine.stats.design import Design, length_ratio
-from engine.stats.differs import differs
+from engine.stats.differs import Differs, differs
 from engine.stats.effect import Effects, fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null
 from engine.stats.score import score_tests
@@ -94,6 +94,11 @@ def equal_calls(bench: Bench, flip: Vector, design: Design | None = None) -> Equ
 
 def differs_calls(bench: Bench, flip: Vector, sets: PairSets) -> Vector:
     """(B,) 1 for every cell called as differing under the relabelling, 0 for tested cells that are not."""
+    return cell_differs(bench, flip, sets)[1].call
+
+
+def cell_differs(bench: Bench, flip: Vector, sets: PairSets) -> tuple[Cells, Differs]:
+    """All cells and their *differs* tests under the relabelling."""
     null, turned = refit(bench, flip), turn(bench.disparity, flip)
     sums = unit_sums(turned, bench.pairs, bench.weight)
     fitted = fit_effects(turned, null, sums, bench.tested & np.isfinite(score_tests(turned, null).z))
@@ -105,4 +110,4 @@ def differs_calls(bench: Bench, flip: Vector, sets: PairSets) -> Vector:
     tests = cell_tests(
         cells, turned, null, index, ratio, fitted, inside, outside, bench.settings.min_discordant
     )
-    return differs(cells, tests, fitted, inside.n_discordant_groups, bench.settings).call
+    return cells, differs(cells, tests, fitted, inside.n_discordant_groups, bench.settings)

@@ -12,7 +12,7 @@ from sklearn.metrics import mutual_info_score
 from engine.arrays import PairArrays, Readings
 from engine.concepts.cofiring import normalised_information
 from engine.concepts.discover import ConceptSet, discover
-from engine.concepts.texts import PairTexts
+from engine.concepts.texts import PairTexts, TokenPlace
 from engine.errors import ConceptError
 from engine.progress import NullProgress
 from engine.records import ConceptKind
@@ -174,3 +174,14 @@ def test_no_activation_at_all_is_an_error_that_says_where_to_look() -> None:
                silent.astype(np.uint16))  # fmt: skip
     with pytest.raises(ConceptError, match="no latent fires"):
         _discover(from_dense(readings.pairs, nothing, nothing, nothing))
+
+
+def test_no_two_concepts_have_the_same_working_label() -> None:
+    readings = make_readings(400, 60)
+    everywhere = TokenPlace("same", "", "")
+    found = discover(
+        readings, texts_for(400), lambda *_: everywhere, ConceptSettings(min_pairs=10), NullProgress()
+    )
+    names = [c.name.casefold() for c in found.concepts]
+    assert len(set(names)) == len(names)
+    assert names[0].startswith('"same" #')
