@@ -8,6 +8,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
+from engine.cli.progress import progress_for
 
 if TYPE_CHECKING:
     from engine.compiler.transferred import TransferReport
@@ -52,8 +53,11 @@ def transfer_command(
             raise click.UsageError(f"--pattern {text}: write NAME=REGEX, for example 'bold=\\*\\*'")
         named[name.removeprefix("@")] = pattern
     options = TransferOptions(named, draws, seed)
-    with Project(project, overrides=parse_assignments(assignments)) as opened:
-        report = opened.selftest_transfer(rules, options)
+    with (
+        Project(project, overrides=parse_assignments(assignments)) as opened,
+        progress_for(plain=plain, as_json=as_json) as progress,
+    ):
+        report = opened.selftest_transfer(rules, options, progress=progress)
     if as_json:
         states = {"state": report.state, "targets": [t.state for t in report.targets]}
         write_json({"report": report, "states": states})

@@ -82,20 +82,23 @@ def two_halves(
     return halves[0], halves[1]
 
 
-def multipliers(half: Half, upper: float, drawn: NDArray[np.int64] | None = None) -> Floats | None:
+def multipliers(
+    half: Half, upper: float, drawn: NDArray[np.int64] | None = None, start: Floats | None = None
+) -> Floats | None:
     """λ, (k + h,); None when no weights up to ``upper`` meet the targets.
 
     Args:
         half: pairs to solve on.
         upper: largest weight.
         drawn: columns to solve on, repeated ones counting twice; all once by default.
+        start: multipliers of the columns as they are, which those of a draw are near to.
     """
     chosen = np.arange(len(half.at)) if drawn is None else drawn
     rows = np.concatenate([half.features, half.held])[:, chosen]
     q = half.base[chosen]
     wanted = rows @ q  # masses and held means stay what they are
     wanted[: half.n_targets] = 0.0  # a target's row is its distance from the goal
-    found = balance(rows, wanted, q, upper)
+    found = balance(rows, wanted, q, upper, start)
     return found.multiplier if found.converged else None
 
 

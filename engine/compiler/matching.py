@@ -36,7 +36,7 @@ class Balanced:
     n_steps: int
 
 
-def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
+def balance(rows: Floats, goal: Floats, base: Floats, upper: float, start: Floats | None = None) -> Balanced:
     """Solve the problem above.
 
     The linear algebra runs on one thread: the blocks are small, and threads that wait for each other cost
@@ -47,6 +47,7 @@ def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
         goal: b, (k,).
         base: q > 0, (n,).
         upper: u, one bound for all.
+        start: multipliers to begin from, (k,), such as those of a problem nearby; 0 by default.
     """
     scale = np.sqrt(np.einsum("kn,kn,n->k", rows, rows, base) / base.sum())
     scale[scale == 0] = 1.0
@@ -54,7 +55,8 @@ def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
     problem = _Problem(*_compress(features, base), wanted=goal / scale, upper=upper)
     total = float(base.sum())
     with threadpool_limits(limits=1):
-        multiplier, state, steps = _climb(problem, total)
+        begin = np.zeros(len(goal)) if start is None else start * scale
+        multiplier, state, steps = _climb(problem, total, begin)
     weight = np.minimum(upper, base * np.exp(np.clip(features @ multiplier, -700, 700)))
     residual = -state.gradient / total
     return Balanced(
@@ -62,9 +64,8 @@ def balance(rows: Floats, goal: Floats, base: Floats, upper: float) -> Balanced:
     )
 
 
-def _climb(problem: "_Problem", total: float) -> tuple[Floats, "_State", int]:
-    """Newton steps from λ = 0 until the constraints hold; the multiplier, its state, the number of steps."""
-    multiplier = np.zeros(len(problem.wanted))
+def _climb(problem: "_Problem", total: float, multiplier: Floats) -> tuple[Floats, "_State", int]:
+    """Newton steps until the constraints hold; the multiplier, its state, the number of steps."""
     state = problem.at(multiplier)
     steps = 0
     while steps < _MAX_STEPS and np.abs(state.gradient).max(initial=0.0) > _TOLERANCE * total:

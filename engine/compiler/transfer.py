@@ -28,6 +28,7 @@ from engine.compiler.records import VerdictNote
 from engine.compiler.row_effects import RowEffects, row_effects
 from engine.compiler.transferred import LEFT, Moved, Transferred, TransferReport
 from engine.errors import CompileError
+from engine.progress import NullProgress, Progress
 from engine.records import Verdict
 from engine.rules.catalogue import AGGREGATES, Type
 from engine.rules.check_file import check
@@ -67,12 +68,13 @@ class _Measure:
     target: float
 
 
-def transfer(store: Store, request: TransferRequest) -> TransferReport:
+def transfer(store: Store, request: TransferRequest, progress: Progress | None = None) -> TransferReport:
     """Solve the matching statements of a file on half of the prompt groups and measure on the other half.
 
     Raises:
         RuleFileError: the file has errors.
         CompileError: nothing is matched, or the targets cannot be met on the half.
+        Cancelled: the user stopped.
     """
     checked = check(request.text, catalogue_of(store, request.names), file_name=request.file_name)
     matching = [s for s in checked.shapes if s.method == "matching"]
@@ -102,7 +104,7 @@ def transfer(store: Store, request: TransferRequest) -> TransferReport:
     halves = two_halves(solved, measured, held, effects.weight, group)
     upper = min([s.maximum for s in matching if s.maximum is not None] or [request.settings.max_weight])
     measures = _measures(everyone, request, (solved, measured), poolings, evaluation.values, effects, halves)
-    return _report(everyone, request, halves, measures, effects, upper, concepts)
+    return _report(everyone, request, halves, measures, effects, upper, concepts, progress or NullProgress())
 
 
 def _half_of(group: NDArray[np.int64], seed: int) -> Bools:
@@ -157,22 +159,27 @@ def _measures(
 class _Run:
     """One solve on the first half and its means on the second."""
 
+    multiplier: Floats
     weight: Floats  # (n,)
     before: Floats  # (m,)
     after: Floats  # (m,)
 
 
 def _run(
-    halves: tuple[Half, Half], measures: Sequence[_Measure], upper: float, drawn: Any = None
+    halves: tuple[Half, Half],
+    measures: Sequence[_Measure],
+    upper: float,
+    drawn: tuple[NDArray[np.int64], Floats] | None = None,
+    start: Floats | None = None,
 ) -> _Run | None:
     """``drawn``: resampled columns of the first half and multiplicities of the second's pairs."""
-    found = multipliers(halves[0], upper, None if drawn is None else drawn[0])
+    found = multipliers(halves[0], upper, None if drawn is None else drawn[0], start)
     if found is None:
         return None
     count = np.ones(len(halves[1].at)) if drawn is None else drawn[1]
     weight = weights(halves[1], found, upper)
     means = [[_mean(m.value, w * count, m.inside) for m in measures] for w in (halves[1].base, weight)]
-    return _Run(weight, *np.array(means))
+    return _Run(found, weight, *np.array(means))
 
 
 def _mean(value: Floats, weight: Floats, inside: Bools) -> float:
@@ -196,13 +203,19 @@ def _report(
     effects: RowEffects,
     upper: float,
     concepts: Sequence[Any],
+    progress: Progress,
 ) -> TransferReport:
     point = _run(halves, measures, upper)
     if point is None:
         raise CompileError("the targets cannot be met on half of the data", hint="raise `max`")
     rng = np.random.default_rng([request.seed, 1])
-    runs = [_run(halves, measures, upper, _draw(rng, halves)) for _ in range(request.draws)]
-    drawn = [r for r in runs if r is not None]
+    progress.start("draw prompt groups anew", request.draws, "draws")
+    drawn = []
+    for _ in range(request.draws):
+        found = _run(halves, measures, upper, _draw(rng, halves), point.multiplier)
+        drawn += [found] if found is not None else []
+        progress.advance(1)
+    progress.finish()
     targets = tuple(
         _transferred(m, point.before[i], point.after[i], [(r.before[i], r.after[i]) for r in drawn], halves)
         for i, m in enumerate(measures)

@@ -11,6 +11,7 @@ from engine.drafts import notes_of
 from engine.errors import RuleError
 from engine.paths import ProjectPaths
 from engine.pipeline.shape import Decisions, open_index
+from engine.progress import Progress
 from engine.settings import RulesSettings
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ class TransferOptions:
 
 
 def check_transfer(
-    paths: ProjectPaths, rules: Path, decisions: Decisions, settings: RulesSettings, options: TransferOptions
+    paths: ProjectPaths,
+    rules: Path,
+    decisions: Decisions,
+    settings: RulesSettings,
+    options: TransferOptions,
+    progress: Progress,
 ) -> "TransferReport":
     """Solve a rule file's matching on half of the prompt groups and measure it on the other half.
 
@@ -52,7 +58,7 @@ def check_transfer(
         seed=options.seed,
     )
     with open_index(paths) as store:
-        return transfer(store, request)
+        return transfer(store, request, progress)
 
 
 def _text_measures(pairs: Path, patterns: Mapping[str, str]) -> "dict[str, NDArray[np.float64]]":
