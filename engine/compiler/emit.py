@@ -135,7 +135,8 @@ def _refuse(plan: Plan, locked: Mapping[str, Any] | None, *, allow_failing: bool
     if failing and not allow_failing:
         lines = "\n  ".join(f"line {e.line}: expect {e.text}   ({e.found})" for e in failing)
         raise CompileError(
-            f"R603: {len(failing)} expectations fail:\n  {lines}", hint="look at `prosect plan`"
+            f"R603: {len(failing)} of {len(plan.expectations)} expectations fail:\n  {lines}",
+            hint="look at `prosect plan`",
         )
 
 

@@ -26,6 +26,7 @@ from engine.compiler.buckets import Bucket, buckets
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
 from engine.manifest import hash_file, read_manifest, write_atomic, write_json
+from engine.rules.diagnostics import did_you_mean
 
 TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
 _NEITHER = frozenset({"trl", "axolotl", "llama-factory", "open-instruct"})
@@ -73,7 +74,8 @@ def export(request: ExportRequest) -> ExportReport:
             without ``replicate``, offsets, what only our trainer does, tools, several messages a response).
     """
     if request.target not in TARGETS:
-        raise CompileError(f"there is no target {request.target}", hint="known: " + ", ".join(TARGETS))
+        known = did_you_mean(request.target, TARGETS, "known: " + ", ".join(TARGETS))
+        raise CompileError(f"there is no target {request.target}", hint=known)
     if request.replicate is not None and not 1 <= request.replicate <= 100:
         raise CompileError("replicate takes 1 to 100 copies", hint="2 to 8 are usual")
     if request.bucket and request.target != "open-instruct":

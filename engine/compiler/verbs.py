@@ -31,6 +31,10 @@ def read_rules(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RuleError(
+            f"there is no rule file {path}", hint="those of a project lie in its rules folder: DIR/rules"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"{path} cannot be read: {error}", hint="rule files are UTF-8 text") from error
 

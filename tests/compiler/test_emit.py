@@ -203,8 +203,11 @@ def test_the_small_verbs_work_on_files(store: Store, tmp_path: Path) -> None:
     assert not format_file(path)
     assert check_text("prosect rules 1\nfilp\n", None)[0].code == "R101"
     assert check_text("prosect rules 1\ndrop where @z > 1\n", store)[0].code == "R201"
-    with pytest.raises(RuleError, match="cannot be read"):
+    with pytest.raises(RuleError, match="there is no rule file"):
         format_file(tmp_path / "missing.rules")
+    path.write_bytes(b"prosect rules 1\n\xff\xfe")
+    with pytest.raises(RuleError, match="cannot be read"):
+        format_file(path)
 
 
 def test_a_condition_on_its_own_speaks_the_same_language(world: World, store: Store) -> None:
