@@ -19,8 +19,8 @@ from engine.safe_text import is_printable_name
 
 SAMPLE_ROWS = 50
 _CONTAMINATED = {
-    "skywork-reward-preference-80k-v0.1": "v0.1 holds prompts of RewardBench: ingest RewardBench beside it, "
-    "so that they are flagged, or use v0.2",
+    "skywork-reward-preference-80k-v0.1": "v0.1 holds prompts of RewardBench: compare with it, "
+    "`--evaluation allenai/reward-bench#raw`, or use v0.2",
 }
 """Datasets known to overlap evaluation sets, by a part of their name."""
 

@@ -155,7 +155,6 @@ ARGILLA = Format(
     _convert_explicit,
     _SIDES | {"prompt", "system"},
     rank=4,
-    from_description=True,
 )
 MIXTURE = Format(
     "tulu",
@@ -174,7 +173,6 @@ SKYWORK = Format(
     _convert_implicit,
     _SIDES | {"system"},
     rank=2,
-    from_description=True,
 )
 ORCA = Format(
     "orca",
