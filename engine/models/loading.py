@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.manifest import hash_file, hash_json
@@ -159,7 +160,7 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
         return loader.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{folder} needs code of its own to run", hint="remote code is never run; use another model"

@@ -118,3 +118,12 @@ def test_every_process_of_a_launcher_gets_its_own_gpu(monkeypatch: pytest.Monkey
     assert pick_device("auto") == torch.device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert pick_device("auto") == torch.device("cuda:3")
+
+
+def test_weights_of_an_interrupted_download_are_named(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "model", "llama")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(ModelError, match="cannot be loaded") as failure:
+        load_model(str(folder), device="cpu")
+    assert failure.value.hint == "fetch the checkpoint again"
