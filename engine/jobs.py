@@ -55,7 +55,7 @@ class Tracked:
 
     def __init__(self, inner: Progress, paths: ProjectPaths, kind: str, title: str) -> None:
         self._inner, self._paths = inner, paths
-        given = os.environ.get(JOB_VARIABLE, "")
+        given = os.environ.pop(JOB_VARIABLE, "")  # what this process starts is no part of the job's file
         self._folder = paths.jobs_dir / (given if _is_ident(given) else new_ident(kind))
         self._lock: IO[str] | None = None
         self._was_lost = False

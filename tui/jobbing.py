@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.job_views import JobDetail, JobRow, ShapedRow, TrainingCost
     from tui.desk import Desk
 
+MAKERS = ("rules", "plan", "runs", "run", "jobs", "job")
+"""Views from which a shaped dataset can be trained on."""
 TICK_S = 0.5
 """How often a page about work that goes on is read again."""
 
@@ -89,7 +91,10 @@ class Jobbing:
         work, place = self._work, self.desk.place
         if work is None:
             return
-        self.desk.session.ask("work", lambda: Overview(work.jobs(), work.shaped()))
+        known = None if place.view in MAKERS else self.overview.shaped
+        self.desk.session.ask(
+            "work", lambda: Overview(work.jobs(), work.shaped() if known is None else known)
+        )
         if place.view == "job":
             self.desk.session.ask("job", lambda: work.job(place.ident))
 

@@ -56,6 +56,7 @@ class Moving:
         if not desk.side.display:
             return
         if place is None or place.view not in ("concept", "context", "pair"):
+            desk.session.forget("side")  # what was asked for the place before may still come
             desk.side_detail = None
             answers.draw_side(desk)
             return
