@@ -54,3 +54,16 @@ def test_help_and_base_load_nothing_heavy(statement: str) -> None:
 @pytest.mark.parametrize("statement", ["import engine.api", "import tui.app"])
 def test_facade_and_workstation_load_no_numeric_library(statement: str) -> None:
     assert not loaded_after(statement) & set(HEAVY)
+
+
+def test_opening_a_review_waits_for_nothing_that_comes_after_its_first_rows() -> None:
+    statement = "import engine.cli.start, engine.cli.workstation, engine.browse, tui.rows, tui.app"
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    later = {
+        "click", "duckdb", "numpy", "tomllib", "importlib.metadata", "secrets",
+        "engine.drafts", "engine.job_views", "engine.job_watch", "engine.rule_views", "engine.run_views",
+        "engine.run_watch", "engine.scrutiny_views", "engine.store.details", "engine.strip_views",
+        "engine.strips", "tui.views.jobs", "tui.views.runs",
+    }  # fmt: skip
+    assert not later & set(done.stdout.split())

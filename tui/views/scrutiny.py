@@ -1,9 +1,9 @@
 """What is known of a concept beyond its estimates: poolings, other concepts, side effects, the mix. Pure."""
 
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from engine.safe_text import one_line
-from engine.scrutiny_views import ConceptScrutiny, LevelEffect, SideEffect, Spread
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit
@@ -11,9 +11,18 @@ from tui.places import Place
 from tui.views.headings import heading
 from tui.views.top_pairs import more_lines
 
+if TYPE_CHECKING:
+    from engine.scrutiny_views import ConceptScrutiny, LevelEffect, SideEffect, Spread
+
 
 def scrutiny_lines(
-    found: ConceptScrutiny, bar: int, width: int, glyphs: Glyphs, *, is_called: bool, expanded: frozenset[str]
+    found: "ConceptScrutiny",
+    bar: int,
+    width: int,
+    glyphs: Glyphs,
+    *,
+    is_called: bool,
+    expanded: frozenset[str],
 ) -> list[PaneLine]:
     """Sections about one concept.
 
@@ -32,7 +41,7 @@ def scrutiny_lines(
     ]
 
 
-def _robust(found: ConceptScrutiny, bar: int, width: int, glyphs: Glyphs) -> list[PaneLine]:
+def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> list[PaneLine]:
     """Does it stand beside all other concepts, and under other ways of pooling?"""
     if found.unique_win_rate is None and not found.poolings:
         return []
@@ -56,7 +65,7 @@ def _robust(found: ConceptScrutiny, bar: int, width: int, glyphs: Glyphs) -> lis
     return lines
 
 
-def _side_effects(found: ConceptScrutiny, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
+def _side_effects(found: "ConceptScrutiny", width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
     if not found.side_effects:
         return []
     note = f"moves when {found.dropped:,.0f} pairs are left out to halve it: mean u [95% of the change]"
@@ -65,7 +74,7 @@ def _side_effects(found: ConceptScrutiny, width: int, glyphs: Glyphs, *, limit: 
     return [*lines, *more_lines("effects", len(found.side_effects) - limit)]
 
 
-def _side_effect(effect: SideEffect, width: int, glyphs: Glyphs) -> PaneLine:
+def _side_effect(effect: "SideEffect", width: int, glyphs: Glyphs) -> PaneLine:
     name = fit(one_line(effect.name), min(max(width - 46, 10), 50))
     change = effect.after - effect.before
     interval = f"  {change:+.3f} [{effect.change_low:+.3f}, {effect.change_high:+.3f}]" if width >= 80 else ""
@@ -80,7 +89,7 @@ def _side_effect(effect: SideEffect, width: int, glyphs: Glyphs) -> PaneLine:
 
 
 def _levels(
-    found: ConceptScrutiny, bar: int, width: int, glyphs: Glyphs, *, is_called: bool, limit: int
+    found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs, *, is_called: bool, limit: int
 ) -> list[PaneLine]:
     """The parts of the mix, by facet: inside each, and without it."""
     spreads = {s.facet: s for s in found.spreads}
@@ -94,14 +103,14 @@ def _levels(
     return [*lines, *more_lines("levels", left_out)]
 
 
-def _spread_text(spread: Spread | None) -> str:
+def _spread_text(spread: "Spread | None") -> str:
     if spread is None:
         return "inside, and without it"
     text = f"mean over {spread.n_levels} {fmt.interval_text(spread.mean)}"
     return text if spread.i2 is None else f"{text}, I² {spread.i2:.0%}"
 
 
-def _level(level: LevelEffect, bar: int, width: int, glyphs: Glyphs, *, is_called: bool) -> PaneLine:
+def _level(level: "LevelEffect", bar: int, width: int, glyphs: Glyphs, *, is_called: bool) -> PaneLine:
     is_lost = is_called and not level.is_call_without
     spans: list[Span] = [
         (fit(one_line(level.level), min(max(width - bar - 44, 8), 28)) + " ", "text"),
