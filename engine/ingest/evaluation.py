@@ -1,6 +1,7 @@
 """Evaluation files that the user names: their prompts are compared with, they give no pairs."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import IngestError
+from engine.ingest import overlap
 from engine.ingest.collect import convert
 from engine.ingest.drafts import Answer, Draft, Dropped, Notes, Row, Turns
 from engine.ingest.files import DataFile, locate
@@ -29,6 +31,45 @@ COLUMNS = (
 _BATCH = 2000
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """Prompts of one input on their way to hashes."""
+
+    path: str
+    n_words: int
+    progress: Progress
+    _tables: list[pa.Table] = field(default_factory=list)
+    _texts: list[list[str]] = field(default_factory=list)
+    _files: list[str] = field(default_factory=list)
+    _rows: list[int] = field(default_factory=list)
+    _n_runs: int = 0
+
+    def add(self, file: str, row: int, prompt: Turns) -> None:
+        """Take one prompt. Raises ``IngestError`` when there are more than any evaluation set has."""
+        self._texts.append([text for role, text in prompt if role != "system"])
+        self._files.append(file)
+        self._rows.append(row)
+        if len(self._texts) >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        found = runs_of_texts(self._texts, self.n_words)
+        self._tables.append(prompts_table(self.path, self._files, self._rows, found))
+        self._n_runs += len(found.runs)
+        if self._n_runs > 4 * overlap.MAX_RUNS:
+            raise IngestError(
+                f"{self.path}: more than {4 * overlap.MAX_RUNS:,} runs of words",
+                hint="an evaluation set of that size? it is compared with, not read for its pairs",
+            )
+        self.progress.advance(len(self._texts))
+        self._texts, self._files, self._rows = [], [], []
+
+    def finished(self) -> pa.Table:
+        """Every distinct prompt."""
+        self._flush()
+        return distinct(pa.concat_tables(self._tables))
+
+
 def read_evaluation(path: str, max_text_bytes: int, n_words: int, progress: Progress) -> pa.Table:
     """Prompts of one evaluation file, folder, glob or hub name: ``overlap.PROMPTS_SCHEMA``.
 
@@ -40,27 +81,13 @@ def read_evaluation(path: str, max_text_bytes: int, n_words: int, progress: Prog
     except IngestError:
         source = None  # no preference format: any table with a column of prompts will do
     files = locate(path).files if source is None else source.files
-    tables: list[pa.Table] = []
-    texts: list[list[str]] = []
-    places: list[tuple[str, int]] = []
+    gathered = _Gathered(path, n_words, progress)
     progress.start(f"evaluation set {path}", None, "rows")
-
-    def flush() -> None:
-        found = runs_of_texts(texts, n_words)
-        tables.append(prompts_table(path, [p[0] for p in places], [p[1] for p in places], found))
-        progress.advance(len(texts))
-        texts.clear()
-        places.clear()
-
     for file in files:
         for number, prompt in _prompts(file, source, line_limit(max_text_bytes)):
-            texts.append([text for role, text in prompt if role != "system"])
-            places.append((file.shown, number))
-            if len(texts) >= _BATCH:
-                flush()
-    flush()
+            gathered.add(file.shown, number, prompt)
+    table = gathered.finished()
     progress.finish()
-    table = distinct(pa.concat_tables(tables))
     if not table.num_rows:
         raise IngestError(
             f"{path}: no row has a prompt", hint="a prompt column is one of: " + ", ".join(COLUMNS)

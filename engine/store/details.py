@@ -268,7 +268,8 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
         "SELECT pair_id, source, source_file, source_row, label, fold,"
         " (SELECT count(*) FROM pairs q WHERE q.group_index = p.group_index), is_evaluation, prompt_text,"
         " chosen_text, rejected_text, prompt_tokens, chosen_tokens, rejected_tokens, prompt_truncated,"
-        f" chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)} FROM pairs p"
+        f" chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)},"
+        " nullif(base_weight, 1) FROM pairs p"
         f" WHERE pair = ?",
         [pair],
     )
@@ -310,7 +311,7 @@ def _telling(slot: QuerySlot, concept_id: str) -> tuple[str, ...]:
 
 
 def _facts(row: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
-    known = [("slot in file", row[18]), *zip(_FACTS, row[19:], strict=True)]
+    known = [("slot in file", row[18]), *zip((*_FACTS, "weight in the mix"), row[19:], strict=True)]
     try:
         meta = json.loads(row[17]) if row[17] else {}
     except ValueError:

@@ -158,6 +158,16 @@ def test_evaluation_files_stay_until_they_are_taken_out(tmp_path: Path) -> None:
     assert refused(tmp_path / "out") == []
 
 
+def test_an_evaluation_set_of_unbearable_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "MAX_RUNS", 10)
+    evaluation = write_jsonl(tmp_path / "eval.jsonl", [{"prompt": words(0, 60)}])
+    file = write_jsonl(tmp_path / "t.jsonl", [plain_row(1)])
+    with pytest.raises(IngestError, match="more than 40 runs"):
+        run(file, out=tmp_path / "out", mix=Mix(evaluation=(str(evaluation),)))
+
+
 def test_a_file_without_prompts_is_no_evaluation_set(tmp_path: Path) -> None:
     evaluation = write_jsonl(tmp_path / "eval.jsonl", [{"x": 1}])
     file = write_jsonl(tmp_path / "t.jsonl", [plain_row(1)])
