@@ -249,9 +249,8 @@ def _build_new(
     tables = estimate(readings, units, settings.stats, progress)
     facts = _facts(reader, readings, concepts, contexts, tables)
     facts["share_read"] = readings.n_pairs / n_pairs if n_pairs else 1.0
-    progress.start("index", None, "tables")
-    build_index(paths.index(index_hash), _tables(readings, pairs, concepts, contexts, tables), facts)
-    progress.finish()
+    written = _tables(readings, pairs, concepts, contexts, tables)
+    build_index(paths.index(index_hash), written, facts, progress)
     return facts
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import StoreError
 from engine.manifest import sync_folder, write_json
 from engine.paths import ProjectPaths
+from engine.progress import NullProgress, Progress
 from engine.store import database
 from engine.store.columns import Table
 from engine.store.connection import first_line
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def build_index(
-    path: Path, tables: Mapping[str, "pa.Table"], facts: Mapping[str, Any], *, memory_limit: str | None = None
+    path: Path,
+    tables: Mapping[str, "pa.Table"],
+    facts: Mapping[str, Any],
+    progress: Progress | None = None,
+    *,
+    memory_limit: str | None = None,
 ) -> None:
     """Write an index file from one Arrow table per table of the schema.
 
@@ -33,6 +39,7 @@ def build_index(
         path: where the finished index goes; a temporary file beside it is renamed at the end.
         tables: one table per name in ``schema.TABLES`` except ``meta``; a column that is absent becomes NULL.
         facts: JSON values for ``meta`` beside the schema version.
+        progress: counts the tables written; a stop on request leaves no file behind.
         memory_limit: DuckDB's own limit, such as ``4GB``.
 
     Raises:
@@ -45,17 +52,21 @@ def build_index(
     temporary.unlink(missing_ok=True)
     import duckdb  # noqa: F401 - lets a connection read Arrow tables
 
+    progress = progress or NullProgress()
+    wanted = [table for table in TABLES if table is not META]
+    progress.start("index", len(wanted), "tables")
     try:
         with database.connect(str(temporary)) as connection:
             if memory_limit:
                 connection.execute("SET memory_limit = ?", [memory_limit])
             _write_meta(connection, facts)
-            for table in TABLES:
-                if table is not META:
-                    _write_table(connection, table, tables.get(table.name))
+            for table in wanted:
+                _write_table(connection, table, tables.get(table.name))
+                progress.advance()
             connection.execute("CHECKPOINT")
         temporary.replace(path)
         sync_folder(path.parent)
+        progress.finish()
     except (database.Error, OSError) as error:
         raise StoreError(
             f"cannot build {path.name}: {first_line(error)}", hint="check free space and permissions"
