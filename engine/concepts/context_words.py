@@ -48,6 +48,14 @@ def telling_words(prompts: Sequence[str], sets: Sequence[NDArray[np.integer]]) -
     return out
 
 
+def contrast_words(more: Sequence[str], less: Sequence[str], n: int = 5) -> tuple[str, ...]:
+    """At most n words that the first texts have more of than both together, most telling first."""
+    inside, overall = _document_frequency(more), _document_frequency([*more, *less])
+    total = max(sum(overall.values()), 1)
+    usual = {word: count / total for word, count in overall.items()}
+    return _ranked(inside, overall, usual, total, n)
+
+
 def _document_frequency(texts: Sequence[str]) -> Counter[str]:
     """In how many different texts each word stands."""
     seen: Counter[str] = Counter()
@@ -57,7 +65,7 @@ def _document_frequency(texts: Sequence[str]) -> Counter[str]:
 
 
 def _ranked(
-    inside: Counter[str], overall: Counter[str], usual: dict[str, float], total: int
+    inside: Counter[str], overall: Counter[str], usual: dict[str, float], total: int, n: int = SHOWN
 ) -> tuple[str, ...]:
     n_in = sum(inside.values())
     weight = min(PRIOR, PRIOR_SHARE * n_in)
@@ -71,4 +79,4 @@ def _ranked(
         return float(np.log(odds_in / odds_all) - 2 / np.sqrt(a))
 
     ranked = sorted((w for w in inside if inside[w] > 2), key=lambda w: (-at_least(w), w))
-    return tuple(one_line(w, 24) for w in ranked[:SHOWN] if at_least(w) > 0)
+    return tuple(one_line(w, 24) for w in ranked[:n] if at_least(w) > 0)

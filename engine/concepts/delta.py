@@ -8,14 +8,19 @@ clusters.
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from engine.arrays import Readings
+from engine.concepts.context_words import contrast_words
 from engine.concepts.geometry import cluster_columns, scaled
+from engine.concepts.scores import ConceptScores
+from engine.concepts.texts import PairTexts
 from engine.settings import ConceptSettings
 
 MIN_PAIRS = 200
 """Fewer pairs than this span no geometry worth clustering."""
+NAMING_PROMPTS = 200
 
 
 def delta_groups(
@@ -42,3 +47,23 @@ def delta_groups(
         if len(cluster.columns) > 1
     ]
     return sorted(found, key=lambda group: (-len(group[0]), group[0]))
+
+
+def delta_words(
+    scores: ConceptScores, concept: int, texts: PairTexts, group: NDArray[np.int32]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Words that the side with more of a delta has more often than the other, and the pairs looked at.
+
+    A delta is a large set of latents: the strongest places of three of them say little of the whole. The most
+    different pair of each of ``NAMING_PROMPTS`` prompts is taken; which side won plays no part.
+    """
+    rows = scores.rows(concept)
+    pair, u = scores.pair[rows].astype(np.int64), scores.u[rows]
+    pair, u = pair[u != 0], u[u != 0]
+    order = np.lexsort((pair, -np.abs(u)))
+    order = order[np.sort(np.unique(group[pair[order]], return_index=True)[1])[:NAMING_PROMPTS]]
+    more, less = [], []
+    for i, has_more in zip(pair[order], u[order] > 0, strict=True):
+        more.append(texts.chosen[i] if has_more else texts.rejected[i])
+        less.append(texts.rejected[i] if has_more else texts.chosen[i])
+    return contrast_words(more, less), tuple(sorted(int(i) for i in pair[order]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import Disparity, Readings
 from engine.concepts.cofiring import sample_spans, strongest_edges
-from engine.concepts.delta import delta_groups
+from engine.concepts.delta import delta_groups, delta_words
 from engine.concepts.identity import concept_id
 from engine.concepts.label_check import LabelCheck, check_labels
 from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, Label, label_of, peaks_of, telling_labels
@@ -133,6 +133,7 @@ def discover(
         *(_column_concept(c.name) for c in columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
+    concepts = _with_delta_labels(concepts, every, texts, readings.pairs.group)
     names, seen = zip(*((c.label.tokens, np.array(c.label.pairs, np.int64)) for c in concepts), strict=True)
     checks = check_labels(names, seen, every, texts, readings.pairs.group, rng)
     concepts = [
@@ -219,7 +220,7 @@ def _latent_concepts(
         name = label_of(label.tokens, f"latent {latents[0]}")
         identity = concept_id(reader_hash, kind, latents)
         concepts.append(Concept(identity, kind, name, "tokens", label, latents, centrality))
-    return _told_apart(concepts)
+    return concepts
 
 
 _MARK = {ConceptKind.CLUSTER: "#", ConceptKind.LATENT: "#", ConceptKind.DELTA: "Δ"}
@@ -227,11 +228,27 @@ _MARK = {ConceptKind.CLUSTER: "#", ConceptKind.LATENT: "#", ConceptKind.DELTA: "
 
 def _told_apart(concepts: Sequence[Concept]) -> list[Concept]:
     """Concepts of the same working label get the number of their first latent: # of clusters, Δ of deltas."""
-    n_named = Counter(c.name.casefold() for c in concepts)
+    n_named = Counter(c.name.casefold() for c in concepts if c.latents)
     return [
         replace(c, name=f"{c.name} {_MARK[c.kind]}{c.latents[0]}") if n_named[c.name.casefold()] > 1 else c
         for c in concepts
     ]
+
+
+def _with_delta_labels(
+    concepts: Sequence[Concept], scores: ConceptScores, texts: PairTexts, group: NDArray[np.int32]
+) -> list[Concept]:
+    """Deltas named by words that the side with more of them has more often, where there are any."""
+    named = []
+    for number, concept in enumerate(concepts):
+        is_delta = concept.kind is ConceptKind.DELTA
+        words, pairs = delta_words(scores, number, texts, group) if is_delta else ((), ())
+        if words:
+            label = replace(concept.label, tokens=words, pairs=pairs)
+            named.append(replace(concept, label=label, name=label_of(words, concept.name)))
+        else:
+            named.append(concept)
+    return _told_apart(named)
 
 
 def _column_concept(name: str) -> Concept:

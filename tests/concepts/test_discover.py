@@ -11,7 +11,9 @@ from sklearn.metrics import mutual_info_score
 
 from engine.arrays import PairArrays, Readings
 from engine.concepts.cofiring import normalised_information
+from engine.concepts.delta import delta_words
 from engine.concepts.discover import ConceptSet, discover
+from engine.concepts.scores import ConceptScores
 from engine.concepts.texts import PairTexts, TokenPlace
 from engine.errors import ConceptError
 from engine.progress import NullProgress
@@ -185,3 +187,25 @@ def test_no_two_concepts_have_the_same_working_label() -> None:
     names = [c.name.casefold() for c in found.concepts]
     assert len(set(names)) == len(names)
     assert names[0].startswith('"same" #')
+
+
+def test_a_delta_is_named_by_the_side_that_has_more_of_it_whichever_won() -> None:
+    """U is +1 where chosen says "sorry" and −1 where rejected does; swapping sides changes nothing."""
+    n = 60
+    with_it, without = "sorry to say that", "happy to say that"
+    chosen = [with_it if i % 2 else without for i in range(n)]
+    rejected = [without if i % 2 else with_it for i in range(n)]
+    u = np.where(np.arange(n) % 2, 1.0, -1.0).astype(np.float32)
+    zeros, no = np.zeros(n, np.float32), np.zeros(n, np.bool_)
+    for sign in (1, -1):
+        scores = ConceptScores(
+            np.array([0, n]), np.arange(n, dtype=np.uint32), zeros, zeros, zeros, sign * u, zeros, no, no, no
+        )
+        sides = (chosen, rejected) if sign == 1 else (rejected, chosen)
+        own = [f"{chr(97 + i % 26) * 3} {'klm'[i // 26] * 4}" for i in range(n)]
+        told = [[f"{text} {w}" for text, w in zip(side, own, strict=True)] for side in sides]
+        texts = PairTexts(["p"] * n, *told)
+        words, pairs = delta_words(scores, 0, texts, np.arange(n, dtype=np.int32))
+        assert words[0] == "sorry"
+        assert "happy" not in words
+        assert len(pairs) == n
