@@ -3,10 +3,14 @@
     make bench                       the table below
     PROSECT_BENCH_WORLD=/some/dir    keep the index between runs
 
+    PROSECT_BENCH_RIVALS=/some/env   Harlequin and VisiData on the same pairs: see rivals.py
+
 Times are from the write of a key to the pty until the first and the last byte of what it drew. Asserted
-are only bytes and behaviour; milliseconds depend on the machine and are printed.
+are only bytes and behaviour; milliseconds depend on the machine and are printed. The start is also given as
+a multiple of the framework's own: an app with one line in it, started in turn.
 """
 
+import compileall
 import os
 import resource
 import subprocess
@@ -18,11 +22,27 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.benchmarks import rivals
 from tests.benchmarks.bigworld import make_big_world
 from tests.tui import terminal as terminal_module
 from tests.tui.terminal import REPOSITORY, Terminal
 
 pytestmark = pytest.mark.benchmark
+OPEN = (sys.executable, "-c", "from engine.cli.start import main; main()", "open")
+"""The console script."""
+FLOOR = """
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.strip import Strip
+from textual.widget import Widget
+class Line(Widget):
+    def render_line(self, y): return Strip([Segment("READY", Style())], 5)
+class Floor(App):
+    ENABLE_COMMAND_PALETTE = False
+    def compose(self): yield Line()
+Floor().run()
+"""
 DATATABLE = """
 from textual.app import App
 from textual.widgets import DataTable
@@ -86,10 +106,29 @@ def memory_mb(pid: int) -> float:
     )
 
 
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As installed: modules are not compiled again at every start."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    for package in ("engine", "tui"):
+        compileall.compile_dir(REPOSITORY / package, quiet=1)
+
+
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = os.environ.get("PROSECT_BENCH_WORLD")
     return make_big_world(Path(kept) if kept else tmp_path_factory.mktemp("big")).root
+
+
+def start(command: tuple[str, ...], root: Path, text: str, patch: pytest.MonkeyPatch) -> float:
+    """Milliseconds from exec until a text is among the bytes sent; drawing them here takes no part in it."""
+    patch.setattr(terminal_module, "COMMAND", command)
+    begun = time.perf_counter()
+    with Terminal(root, columns=120, rows=40) as terminal:
+        while text.encode() not in terminal.output:
+            data = os.read(terminal.handle, 1 << 20)
+            terminal.output += data
+        return (time.perf_counter() - begun) * 1e3
 
 
 def measure_moves(terminal: Terminal, name: str, down: str, page: str) -> tuple[list[Timed], list[Timed]]:
@@ -102,15 +141,15 @@ def measure_moves(terminal: Terminal, name: str, down: str, page: str) -> tuple[
     return moves, pages
 
 
-def test_latency_of_the_workstation(big: Path) -> None:
+def test_latency_of_the_workstation(big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.stdout.write(f"\n{'':<44}{'p50':>8} {'p95':>8}\n")
-    starts = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        with Terminal(big, columns=120, rows=40) as terminal:
-            terminal.wait_for("1/400,000")
-            starts.append((time.perf_counter() - begun) * 1e3)
-    show("exec to first rows", starts)
+    starts, floors = [], []
+    for _ in range(7):
+        floors.append(start((sys.executable, "-c", FLOOR), big, "READY", monkeypatch))
+        starts.append(start(OPEN, big, "1/400,000", monkeypatch))
+    show("exec to first rows", starts[1:])
+    show("the framework alone, one line", floors[1:])
+    monkeypatch.setattr(terminal_module, "COMMAND", OPEN)
     with Terminal(big, columns=120, rows=40) as terminal:
         terminal.wait_for("1/400,000")
         terminal.quiet(1.0)
@@ -147,6 +186,24 @@ def test_latency_of_a_stock_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with Terminal(tmp_path, columns=120, rows=40) as terminal:
         terminal.quiet(3.0)
         measure_moves(terminal, "stock DataTable of 10k", "\x1b[B", "\x1b[6~")
+
+
+def test_latency_of_rivals(big: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bin_ = rivals.environment_of_rivals()
+    index = next(big.glob("index-*.duckdb"))
+    terminal, opened = rivals.open_harlequin(bin_, index, tmp_path, monkeypatch)
+    with terminal:
+        show("Harlequin: exec to 1M rows, without typing", [opened])
+        measure_moves(terminal, "Harlequin", "\x1b[B", "\x1b[6~")
+        show("Harlequin: memory", [memory_mb(terminal.pid)], "MB")
+    csv = rivals.write_csv(index, tmp_path / "pairs.csv")
+    terminal, first, all_rows = rivals.open_visidata(bin_, csv, tmp_path, monkeypatch)
+    with terminal:
+        show("VisiData: exec to first rows", [first])
+        show("VisiData: exec to 1M rows", [all_rows()])
+        measure_moves(terminal, "VisiData", "j", "\x06")
+        show("VisiData: sort 1M by one column", [until(terminal, "]", "9999…")])
+        show("VisiData: memory", [memory_mb(terminal.pid)], "MB")
 
 
 def test_help_and_opening_do_not_import_what_they_do_not_need() -> None:
