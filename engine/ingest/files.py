@@ -1,5 +1,6 @@
 """Which files a source means: one file, a folder, a glob, a local Hugging Face folder or a hub name."""
 
+import difflib
 import glob
 import json
 import os
@@ -79,15 +80,24 @@ def locate(text: str) -> Located:
         if not files:
             raise IngestError(f"{text}: no data file matches", hint="quote the pattern; " + _kinds())
         return Located(tuple(DataFile(p, p.as_posix(), stem(p)) for p in files))
-    if _HUB_NAME.match(base.split("@")[0]):
+    if os.path.lexists(path):
+        raise IngestError(f"{text} is no regular file or folder, or a link to nowhere", hint=_kinds())
+    if _HUB_NAME.match(base.split("@")[0]) and not base.endswith(SUFFIXES):
         from engine.ingest.hub import download  # the hub client takes a second to import
 
         folder, revision = download(base)
         located = _folder(folder, base, base.split("@")[0].split("/")[1], split)
         return Located(located.files, (f"{base}: revision {revision}", *located.remarks))
-    if os.path.lexists(path):
-        raise IngestError(f"{text} is no regular file or folder, or a link to nowhere", hint=_kinds())
-    raise IngestError(f"{text}: no such file or folder", hint=_kinds())
+    raise IngestError(f"{text}: no such file or folder", hint=_near(path) or _kinds())
+
+
+def _near(path: Path) -> str:
+    """A file of nearly the same name beside where the path points; empty without one."""
+    try:
+        close = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1)
+    except OSError:
+        return ""
+    return f"did you mean {path.with_name(close[0]).as_posix()}?" if close else ""
 
 
 def _kinds() -> str:

@@ -119,6 +119,16 @@ def test_a_file_that_grows_while_it_is_read_is_refused(
     assert threading.active_count() < 50
 
 
+def test_a_mistyped_path_is_no_hub_name_and_the_nearest_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_jsonl(tmp_path / "data" / "train.jsonl", [plain_row(1)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IngestError, match="no such file or folder") as caught:
+        run(Path("data/trian.jsonl"), out=tmp_path / "out")
+    assert caught.value.hint == "did you mean data/train.jsonl?"
+
+
 def test_hostile_names_reach_the_report_as_one_printable_line(tmp_path: Path) -> None:
     rows = [plain_row(1, source="s\x1b[2J\nx\u202e"), plain_row(2, source="s\x1b[2J\nx\u202e")]
     report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
