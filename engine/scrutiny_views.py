@@ -4,12 +4,12 @@ Rates and means that are undefined are None. Signs are chosen minus rejected.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from engine.views import Interval
 
 
-class PoolingEffect(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PoolingEffect:
     """A concept's two effects under another way of pooling a latent over a response."""
 
     pooling: str
@@ -23,7 +23,8 @@ class PoolingEffect(NamedTuple):
     is_equal_call: bool | None
 
 
-class SideEffect(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SideEffect:
     """Another concept that moves when this one's mean u is halved."""
 
     concept_id: str
@@ -36,7 +37,8 @@ class SideEffect(NamedTuple):
     change_high: float
 
 
-class LevelEffect(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LevelEffect:
     """A concept inside one source, model or annotator, and without it."""
 
     facet: str
@@ -53,7 +55,8 @@ class LevelEffect(NamedTuple):
     is_equal_call_without: bool | None
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spread:
     """How much the levels of a facet agree."""
 
     facet: str
@@ -87,7 +90,8 @@ class ConceptScrutiny:
         return sum(p.agrees for p in self.poolings)
 
 
-class LevelSummary(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LevelSummary:
     """One source, model or annotator of a mix, over all concepts."""
 
     level: str

@@ -39,7 +39,8 @@ def sources_command(
 
     with Project(project) as opened:
         found = opened.browser.mix(facet)
-        weights = {r.source: r.weight for r in opened.mix() if r.weight is not None}
+        is_table = level is None and not plain and not as_json
+        weights = {r.source: r.weight for r in opened.mix() if r.weight is not None} if is_table else {}
     if level is not None:
         _show_level(found, level, limit, plain=plain, as_json=as_json)
         return
@@ -51,7 +52,7 @@ def sources_command(
         write_json({"mix": found, "calls": extra})
         return
     _show_mix(found, limit, plain=plain)
-    if not plain and any(w != 1 for w in weights.values()):
+    if any(w != 1 for w in weights.values()):
         said = ", ".join(f"{one_line(name)} {w:g}" for name, w in weights.items())
         click.echo(f"\nweights in the mix: {said} (prosect mix weight)")
 

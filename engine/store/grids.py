@@ -126,7 +126,7 @@ HYPOTHESES = Grid(
            "ways of pooling a latent (maximum, fire rate, mean, last token) that make the same calls"),
         _c("unique", "uniq", K.SHARE, 5, 13, "t.unique_selected",
            "share of random halves of the prompt groups that select it beside all other concepts"),
-        _c("i2", "I²", K.SHARE, 5, 14, "s.i2",
+        _c("spread", "I²", K.SHARE, 5, 14, "s.i2",
            "share of the spread between sources that is not noise", joins="s"),
         _c("agree", "agree", K.COUNT, 5, 0, "t.poolings_agree", "poolings that make the same calls"),
         _c("unique_win", "uniq w", K.SHARE, 6, 0, "t.unique_win_rate",
