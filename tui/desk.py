@@ -215,17 +215,20 @@ class Desk(Screen[None]):
         self.keyboard.keys.reset()
         if place.is_table:
             self.list_name = place.view
-            control = self.table
-            wish = Wish(place.ident, control.wish.sort, place.about)
-            is_same = (control.wish.filter_text, control.wish.context_id) == (place.ident, place.about)
-            if control.cursor is None or not is_same:
-                control.open(wish)
+        self._arrange()  # first: the page's width depends on what is beside it
+        if place.is_table:
+            self._show_list(place)
         else:
             self.detail = None
             self.doing.ask_page()
-        self._arrange()
         self.draw_where()
         self.rest()
+
+    def _show_list(self, place: Place) -> None:
+        control = self.table
+        is_same = (control.wish.filter_text, control.wish.context_id) == (place.ident, place.about)
+        if control.cursor is None or not is_same:
+            control.open(Wish(place.ident, control.wish.sort, place.about))
 
     def _arrange(self) -> None:
         is_table = self.place.is_table

@@ -125,7 +125,8 @@ _TOUR = (
         "rules: A writes a first draft from your verdicts, every edit shows what would move",
         Place("rules"),
     ),
-    ("g u", "training runs: what was forecast, what came of it", Place("runs")),
+    ("g l C T", "plan: C compiles the rules, T trains on what came of it; both ask first", Place("plan")),
+    ("g u g j", "training runs, and all long work with its progress; it outlives this screen", Place("runs")),
     ("?", "every key; type to find one, enter runs it", Place("coverage")),
 )
 

@@ -97,14 +97,16 @@ def _text(word: Word) -> str:
 
 
 def bracketed(words: Sequence[Word], opening: str, closing: str, role: str) -> list[Word]:
-    """Words between marks; the line end after them is kept outside."""
-    found = [tuple((t, role if r == "text" else r) for t, r in w) for w in words if _text(w) != "\n"]
-    if not found:
-        return [(("\n", role),)] if words else []
-    found[0] = ((opening, role), *found[0])
-    *body, (last, own) = found[-1]
-    found[-1] = (*body, (last.rstrip(), own), (closing + " ", role))
-    return [*found, (("\n", role),)] if _text(words[-1]) == "\n" else found
+    """Words between marks; line ends before and after them are kept outside."""
+    found = [tuple((t, role if r == "text" else r) for t, r in w) for w in words]
+    full = [i for i, w in enumerate(found) if _text(w) != "\n"]
+    if not full:
+        return found
+    first, last = full[0], full[-1]
+    found[first] = ((opening, role), *found[first])
+    *body, (text, own) = found[last]
+    found[last] = (*body, (text.rstrip(), own), (closing + " ", role))
+    return found
 
 
 def fold_words(words: Sequence[Word], width: int) -> list[Line]:
