@@ -2,13 +2,11 @@
 
 import gc
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.api import Project
-
 if TYPE_CHECKING:
+    from engine.api import Project
     from engine.browse import Browser
     from tui.rows import Opened
 
@@ -25,6 +23,10 @@ def open_workstation(
     tour: bool = False,
 ) -> None:
     """Run the app until the user quits; with ``tour`` it begins with a page about what is here."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from engine.api import Project
+
     gc.disable()  # what is made while starting stays; the app collects again from its first rows on
     sys.setswitchinterval(SWITCH_S)
     overrides = {"review": {"author": author}} if author else None
@@ -38,11 +40,11 @@ def open_workstation(
         run(browser.result(), is_ascii=ascii_only, has_mouse=mouse, start=start, warm=rows)
 
 
-def _open(project: Project) -> "Browser":
+def _open(project: "Project") -> "Browser":
     return project.browser
 
 
-def _first_rows(project: Project) -> "Opened":
+def _first_rows(project: "Project") -> "Opened":
     from tui.rows import first_rows
 
     return first_rows(project.browser)
