@@ -99,8 +99,10 @@ def _show(found: "NamedOutcome", *, plain: bool, show_all: bool) -> None:
     rows.sort(key=lambda row: -abs(row[1]))
     header = ("concept", "forecast", "± se", "observed", "low", "high", "q", "")
     write_table(header, rows, plain=plain, flexible=0)
-    if not plain and found.n_without_latents:
-        click.echo(f"\n{found.n_without_latents} column concepts have forecasts but no readings on rollouts")
+    if not plain and found.n_unmeasured:
+        click.echo(
+            f"\n{found.n_unmeasured} concepts have forecasts, but a response alone has no score for them"
+        )
 
 
 def _mark(outcome: "ConceptOutcome") -> str:

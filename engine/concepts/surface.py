@@ -94,6 +94,22 @@ def _measure(texts: Sequence[str], of: Callable[[str], float]) -> NDArray[np.flo
     return np.array([of(t) if is_share else math.log1p(of(t)) for t in texts])
 
 
+def text_column(name: str, texts: Sequence[str], tokens: NDArray[np.integer]) -> NDArray[np.float64] | None:
+    """A built-in column of other responses than the pairs' own, such as sampled ones.
+
+    Args:
+        name: of the column, ``@`` included.
+        texts: responses.
+        tokens: their own tokens, for ``@length``.
+
+    Returns:
+        (R,) values as in ``surface_columns``, None for a name that is not built in.
+    """
+    if name == LENGTH:
+        return np.asarray(np.log(np.maximum(tokens, 1)), np.float64)
+    return _measure(texts, COUNTERS[name]) if name in COUNTERS else None
+
+
 def column_scores(columns: Sequence[Column]) -> ConceptScores:
     """Columns in the shape of latent scores; a row exists where any span has a value other than 0."""
     rows: list[NDArray[np.float32]] = []  # (5, N) chosen, rejected, prompt, u, pair of each column

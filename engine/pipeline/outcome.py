@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,27 +11,18 @@ from engine.errors import StatsError, TrainError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
 from engine.pipeline.readers import reopen
-from engine.pipeline.train import read_ledger, shaped_facts
+from engine.pipeline.rollout_concepts import measurable, measure_rollouts
+from engine.pipeline.train import Ledger, read_ledger, shaped_facts
 from engine.progress import Progress
 from engine.settings import Settings
-from engine.stats.forecast import shuffled_labels
-from engine.stats.outcome import (
-    Changes,
-    Movement,
-    ResponseReadings,
-    concept_presence,
-    measure_movement,
-    prompt_changes,
-)
+from engine.stats.forecast import Vector, preference_weights, shuffled_labels, through_policy
+from engine.stats.outcome import Changes, Matrix, Movement, measure_movement, prompt_changes
 from engine.stats.outcome_score import Outcome, report_lines, score_outcome
-from engine.store.concepts import IndexConcepts, load_concepts, load_pairs
+from engine.store.concepts import IndexConcepts, load_column_scales, load_concepts, load_pairs
 from engine.store.connection import Store
 from engine.training.movement import score_held_out, score_rollouts
 from engine.training.request import REQUEST, read_request, read_status
 from engine.training.rollouts import Rollouts, sample_rollouts
-
-if TYPE_CHECKING:
-    from engine.reading.reader import Reader
 
 _N_NULLS = 200
 _SEED = 0
@@ -44,8 +35,8 @@ class NamedOutcome:
     outcome: Outcome
     names: tuple[str, ...]
     concept_ids: tuple[str, ...]
-    n_without_latents: int
-    """Column concepts: forecast, but not measured on rollouts."""
+    n_unmeasured: int
+    """Concepts that are forecast, but that a response alone cannot be scored for."""
     lines: tuple[str, ...]
     """The report in words."""
 
@@ -54,7 +45,7 @@ class NamedOutcome:
         report = self.outcome.as_dict()
         for row, name, ident in zip(report["concepts"], self.names, self.concept_ids, strict=True):
             row |= {"name": name, "concept_id": ident}
-        return report | {"n_without_latents": self.n_without_latents, "lines": list(self.lines)}
+        return report | {"n_unmeasured": self.n_unmeasured, "lines": list(self.lines)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +70,18 @@ def measure_outcome(
     rolled = _roll(paths, run_dir, progress)
     facts = shaped_facts(rolled.shaped_dir)
     with Store(paths.index(facts["index"])) as store:
-        concepts, pairs = load_concepts(store), load_pairs(store)
+        concepts, pairs, scales = load_concepts(store), load_pairs(store), load_column_scales(store)
         reader_hash = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))["reader_hash"]
-    used = [i for i, members in enumerate(concepts.members) if len(members)]
+    used = measurable(concepts, scales)
     if not used:
-        raise StatsError("this index has no concept made of latents", hint="audit with an SAE")
+        raise StatsError("this index has no concept that responses can be scored for", hint="audit again")
     reader = reopen(paths, reader_hash, settings.reading)
-    changes = _changes(reader, rolled, concepts, used, settings.concepts.fire_rate_threshold, progress)
+    tau = settings.concepts.fire_rate_threshold
+    before, after = (
+        measure_rollouts(reader, r, concepts, scales, used, tau, progress)
+        for r in (rolled.before, rolled.after)
+    )
+    changes = _changes(rolled, before, after)
     forecast = _forecast(run_dir, concepts, used)
     ledger = read_ledger(rolled.shaped_dir, pairs.pair_ids)
     rng = np.random.default_rng(_SEED)
@@ -98,6 +94,7 @@ def measure_outcome(
         movement=rolled.movement,
         length_forecast=forecast["length_only"],
         null_forecasts={"shuffled labels": nulls[:, used]},
+        rivals=_rivals(rolled.before, before, concepts, ledger, forecast["forecast"], used),
     )
     found = NamedOutcome(
         outcome,
@@ -127,22 +124,34 @@ def _roll(paths: ProjectPaths, run_dir: Path, progress: Progress) -> _Rolled:
     return _Rolled(request.shaped_dir, before, after, movement)
 
 
-def _changes(
-    reader: "Reader",
-    rolled: _Rolled,
-    concepts: IndexConcepts,
-    used: list[int],
-    threshold: float,
-    progress: Progress,
-) -> Changes:
+def _changes(rolled: _Rolled, before: Matrix, after: Matrix) -> Changes:
     both = (rolled.before, rolled.after)
     return prompt_changes(
-        _presence(reader, rolled.before, concepts, used, threshold, progress),
+        before,
         _prompts(rolled.before),
-        _presence(reader, rolled.after, concepts, used, threshold, progress),
+        after,
         _prompts(rolled.after),
         {int(p): g for r in both for p, g in zip(_prompts(r), _groups(r), strict=True)},
     )
+
+
+def _rivals(
+    rollouts: Rollouts,
+    before: Matrix,
+    concepts: IndexConcepts,
+    ledger: Ledger,
+    leading: Vector,
+    used: list[int],
+) -> dict[str, Vector]:
+    """Forecasts through what varies together among the starting checkpoint's answers to one prompt."""
+    prompts = _prompts(rollouts)
+    if len(np.unique(prompts)) == len(prompts):
+        return {}  # one response to each prompt has no covariance
+    weights = preference_weights(concepts.disparity, ledger.weight, ledger.turn)[used]
+    return {
+        "covariance × mean delta": through_policy(before, prompts, leading),
+        "covariance × ridge weights": through_policy(before, prompts, weights),
+    }
 
 
 def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[str, Any]:
@@ -159,27 +168,6 @@ def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[s
             f"{run_dir} has no usable forecast",
             hint="start runs with `prosect train`, which writes one first",
         ) from error
-
-
-def _presence(
-    reader: "Reader",
-    rollouts: Rollouts,
-    concepts: IndexConcepts,
-    used: list[int],
-    threshold: float,
-    progress: Progress,
-) -> Any:
-    from engine.reading.run import read_responses
-
-    readings = read_responses(reader, rollouts.items(), progress)
-    sizes = [len(r.pooled.latent) for r in readings]
-    flat = ResponseReadings(
-        indptr=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        latent=np.concatenate([r.pooled.latent for r in readings]).astype(np.int64),
-        n_fired=np.concatenate([r.pooled.n_fired for r in readings]).astype(np.int64),
-        n_tokens=np.array([r.n_tokens for r in readings], np.int64),
-    )
-    return concept_presence(flat, [concepts.members[i] for i in used], threshold)
 
 
 def _prompts(rollouts: Rollouts) -> Any:

@@ -91,6 +91,48 @@ def length_only(disparity: Disparity, length: Vector, weight: Vector, turn: Vect
     return slope * float(weight @ (turn * length)) / float(weight.sum())
 
 
+def through_policy(values: NDArray[np.float64], prompt: NDArray[np.int64], direction: Vector) -> Vector:
+    """Cov·v with Cov the mean within-prompt covariance of responses that one checkpoint samples.
+
+    Where the pairs' own responses are not the policy's, a push on one concept moves what varies with it when
+    the *policy* answers: to first order E[φ] moves by Cov·v / β. Never forms Cov: ``Xᵀ(X·v) / (R − prompts)``
+    with X centred on its prompt's mean.
+
+    Args:
+        values: (R, C) score of each response.
+        prompt: (R,) prompt number; prompts with one response say nothing.
+        direction: (C,) mean delta, or weights of a preference model.
+
+    Raises:
+        StatsError: no prompt has two responses.
+    """
+    numbers = np.unique(prompt, return_inverse=True)[1]
+    count = np.bincount(numbers)
+    freedom = len(prompt) - len(count)
+    if freedom < 1:
+        raise StatsError(
+            "a covariance needs two responses to some prompt", hint="set training.rollouts_per_prompt to 4"
+        )
+    gather = sp.csr_matrix((1 / count[numbers], (numbers, np.arange(len(prompt)))))
+    centred = values - np.asarray(gather @ values)[numbers]
+    return np.asarray(centred.T @ (centred @ direction)) / freedom
+
+
+def preference_weights(disparity: Disparity, weight: Vector, turn: Vector) -> Vector:
+    """(M,) ridge weights ŵ of all concepts at once: which of them the labels ask for beside the others.
+
+    One Newton step of Bradley–Terry from a coin, ``(Uᵀ D U / 4 + λI)⁻¹ Uᵀ D t / 2`` with D the weights. The
+    prior weighs as much as M pairs of average information: λ = M · mean information of a concept / Σ D.
+    """
+    u = _matrix(disparity, len(weight))
+    gram = np.asarray((u @ sp.diags(weight) @ u.T).todense()) / 4
+    m = len(gram)
+    ridge = m * float(np.trace(gram)) / max(m, 1) / float(weight.sum())
+    return np.asarray(
+        np.linalg.solve(gram + max(ridge, 1e-12) * np.eye(m), np.asarray(u @ (weight * turn)) / 2)
+    )
+
+
 def shuffled_labels(
     disparity: Disparity,
     group: NDArray[np.int32],

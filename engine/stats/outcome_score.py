@@ -53,6 +53,16 @@ class NullScore:
 
 
 @dataclass(frozen=True, slots=True)
+class RivalScore:
+    """Another forecast on the same concepts and prompts; the leading one was named beforehand."""
+
+    name: str
+    r2: Score
+    sign_accuracy: Score
+    """Over the concepts whose leading forecast is clear."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The whole report."""
 
@@ -85,6 +95,7 @@ class Outcome:
     ceiling: float | None
     """R² that a perfect forecast would have at this noise."""
     nulls: tuple[NullScore, ...]
+    rivals: tuple[RivalScore, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -100,6 +111,7 @@ def score_outcome(
     movement: Movement | None = None,
     length_forecast: Vector | None = None,
     null_forecasts: Mapping[str, Matrix] | None = None,
+    rivals: Mapping[str, Vector] | None = None,
 ) -> Outcome:
     """Compare forecast and observed changes.
 
@@ -112,6 +124,7 @@ def score_outcome(
         length_forecast: (C,) forecast from response length alone.
         null_forecasts: per name (N, C) forecasts that cannot know anything: from shuffled labels, from
             random concepts of the same sizes. Forecasts in random order are always added.
+        rivals: per name (C,) other forecasts, scored beside the leading one.
     """
     lines = concept_outcomes(changes, forecast, forecast_se)
     scored = np.array([line.is_scored for line in lines], bool)
@@ -145,6 +158,14 @@ def score_outcome(
         else halves.score(np.stack([length, x]), beyond=length[None]),
         ceiling=halves.ceiling(),
         nulls=_nulls(halves, x, scored, null_forecasts or {}, rng),
+        rivals=tuple(
+            RivalScore(
+                name,
+                halves.score(other[scored][None]),
+                _sign_score(other[scored][clear], mean[clear], halves.whole[:, clear]),
+            )
+            for name, other in (rivals or {}).items()
+        ),
     )
 
 
@@ -277,6 +298,10 @@ def report_lines(outcome: Outcome) -> list[str]:
     )
     if outcome.ceiling is not None:
         lines.append(f"a perfect forecast would reach R² {outcome.ceiling:.2f} at this noise")
+    lines += [
+        f"another forecast, {rival.name}: R² {_number(rival.r2)}, signs right {_share(rival.sign_accuracy)}"
+        for rival in outcome.rivals
+    ]
     for null in outcome.nulls:
         beaten = f"as good as ours in {null.share_as_good:.1%} of {null.n}"
         lines.append(f"null, {null.name}: median R² {null.median:.2f}, {beaten}")

@@ -80,6 +80,15 @@ def load_column_deltas(store: Store, n_pairs: int) -> dict[str, NDArray[np.float
     return deltas
 
 
+def load_column_scales(store: Store) -> dict[str, float]:
+    """Root mean square delta of every column concept by name: what one unit of its disparity is."""
+    rows = store.rows(
+        "SELECT c.name, max_by((CAST(s.chosen AS DOUBLE) - s.rejected) / s.u, abs(s.u)) FROM concept_scores s"
+        " JOIN concepts c USING (concept) WHERE c.kind = 'column' AND s.u <> 0 GROUP BY 1"
+    )
+    return {str(name): float(scale) for name, scale in rows}
+
+
 def load_topics(store: Store, n_pairs: int) -> NDArray[np.int32] | None:
     """(P,) topic 0 … K−1 of each pair, −1 for none; None where the index has no topics."""
     found = store.columns(

@@ -24,7 +24,10 @@ lists: weight *= 0.5 where delta(@list_items) > 0
 bangs: flip where delta(@exclamations) > 0
 expect kept >= 40%
 """
-SMALL = [f"--set=training.{key}" for key in ("rollout_prompts=10", "rollout_tokens=12", "batch_pairs=4")]
+SMALL = [
+    f"--set=training.{key}"
+    for key in ("rollout_prompts=10", "rollout_tokens=12", "batch_pairs=4", "rollouts_per_prompt=2")
+]
 
 
 def run(*args: str | Path) -> Result:
@@ -136,17 +139,22 @@ def test_run_trained_every_row_and_left_a_checkpoint(shaped: Path, trained: Path
     assert events
 
 
-def test_outcome_has_a_line_for_every_latent_concept(project: Path, trained: Path) -> None:
+def test_outcome_has_a_line_for_every_concept_that_responses_can_be_scored_for(
+    project: Path, trained: Path
+) -> None:
     result = run("outcome", trained, "--json", *SMALL)
     assert result.exit_code == 0, result.stderr
     outcome = json.loads(result.stdout)
     with Project(project) as opened:
         n_concepts = opened.browser.summary().n_concepts
-    assert len(outcome["concepts"]) + outcome["n_without_latents"] == n_concepts
+    assert len(outcome["concepts"]) + outcome["n_unmeasured"] == n_concepts
     assert outcome["movement"]["n_pairs"] > 0
+    assert [rival["name"] for rival in outcome["rivals"]] == [
+        "covariance × mean delta", "covariance × ridge weights",
+    ]  # fmt: skip
+    assert {"@length", "@list_items"} <= {row["name"] for row in outcome["concepts"]}
     for row in outcome["concepts"]:
-        assert -1 <= row["change"] <= 1
-        assert row["name"]
+        assert row["name"].startswith("@") or -1 <= row["change"] <= 1
     assert json.loads((trained / "outcome.json").read_text()) == outcome
 
 

@@ -153,3 +153,18 @@ def test_an_outcome_without_any_scored_concept_is_a_null_result() -> None:
         assert (outcome.n_scored, outcome.n_signs, outcome.slope, outcome.coverage) == (0, 0, None, None)
         assert outcome.r2.value is None
         assert report_lines(outcome)
+
+
+def test_another_forecast_is_scored_on_the_same_concepts() -> None:
+    changes, forecast = simulate(3, slope=1.0)
+    noise = np.random.default_rng(9).normal(0, 0.1, len(forecast))
+    errors = np.full(len(forecast), SE)
+    found = score_outcome(
+        changes, forecast, errors, np.random.default_rng(0), rivals={"same": forecast, "noise": noise}
+    )
+    same, blind = found.rivals
+    assert same.r2.value == found.r2.value
+    assert same.sign_accuracy.value == found.sign_accuracy.value
+    assert blind.r2.value is not None
+    assert blind.r2.value < 0.2
+    assert any("another forecast, noise" in line for line in report_lines(found))
