@@ -21,7 +21,7 @@ def read_messages(pairs_path: Path, n_pairs: int | None = None) -> "PairMessages
     """Open the conversations of pairs.parquet (the first ``n_pairs``)."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pairs_path, columns=["prompt", "chosen", "rejected"], memory_map=True)
+    table = pq.read_table(pairs_path, columns=["prompt", "chosen", "rejected", "tools"], memory_map=True)
     return PairMessages(table if n_pairs is None else table.slice(0, n_pairs))
 
 
@@ -30,11 +30,17 @@ class PairMessages:
 
     def __init__(self, table: "pa.Table") -> None:
         self._columns = {span: table.column(span.value).combine_chunks() for span in Span}
+        self._tools = table.column("tools")
         self.n_pairs = table.num_rows
 
     def of(self, pair: int, span: Span) -> tuple[Message, ...]:
         """The messages of one span of one pair."""
         return tuple(Message(m["role"], m["content"] or "") for m in self._columns[span][pair].as_py())
+
+    def tools(self, pair: int) -> str | None:
+        """JSON of the tools that a pair's prompt offers."""
+        found = self._tools[pair].as_py()
+        return None if found is None else str(found)
 
 
 class TokenReader:
@@ -65,7 +71,8 @@ class TokenReader:
             return found
         prompt = self._messages.of(pair, Span.PROMPT)
         response = None if span is Span.PROMPT else self._messages.of(pair, span)
-        encoded = self._layout.encode(prompt, response, max_tokens=self._max_tokens)
+        tools = self._messages.tools(pair)
+        encoded = self._layout.encode(prompt, response, tools=tools, max_tokens=self._max_tokens)
         own = encoded.prompt_own if response is None else encoded.response_own
         offsets = encoded.offsets[own]
         start = int(offsets[0, 0]) if len(offsets) else 0
