@@ -11,6 +11,7 @@ from engine.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
     from engine.review.merge import MergeReport
+    from engine.views import VerdictView
 
 _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
@@ -41,7 +42,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
             v.author,
             v.time[:19],
             v.reason,
-            _state(v.is_orphaned, v.disputed_by),
+            _state(v),
         )
         for v in held.values()
     ]
@@ -55,10 +56,12 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         )
 
 
-def _state(is_orphaned: bool, disputed_by: str | None) -> str:
-    if is_orphaned:
+def _state(verdict: "VerdictView") -> str:
+    if verdict.is_orphaned:
         return "not in this index"
-    return f"disputed by {disputed_by}" if disputed_by else ""
+    if verdict.carried_from is not None:
+        return f"carried ({verdict.match or 0:.0%} alike): set it again to confirm"
+    return f"disputed by {verdict.disputed_by}" if verdict.disputed_by else ""
 
 
 @verdicts_group.command("log")
