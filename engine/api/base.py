@@ -1,0 +1,76 @@
+"""What every part of the façade stands on: the folder, its settings, the open index."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from engine.errors import StoreError
+from engine.paths import ProjectPaths
+from engine.settings import Settings, load_settings
+from engine.views import ConceptDetail, Target
+
+if TYPE_CHECKING:
+    from engine.browse import Browser
+    from engine.job_watch import Work
+    from engine.pipeline.shape import Decisions
+
+
+class Base:
+    """A project folder; it need not exist before the first ``audit``."""
+
+    def __init__(self, root: Path, *, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.paths = ProjectPaths(root)
+        self.settings: Settings = load_settings(self.paths.settings, overrides)
+        self._browser: Browser | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is opened yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what was opened."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index."""
+        if self._browser is not None:
+            self._browser.close()
+            self._browser = None
+
+    @property
+    def browser(self) -> "Browser":
+        """Read-only questions and the journal. Raises ``StoreError`` before the first audit."""
+        if self._browser is None:
+            from engine.browse import Browser
+
+            if not self.paths.root.is_dir():
+                raise StoreError(
+                    f"there is no project at {self.paths.root}", hint="`prosect audit` makes one"
+                )
+            self._browser = Browser(self.paths, self.settings.review, self.settings.rules)
+        return self._browser
+
+    @property
+    def work(self) -> "Work":
+        """Long jobs of this project, also those of other processes."""
+        from engine.job_watch import Work
+
+        return Work(self.paths)
+
+    def concept_target(self, what: str) -> Target:
+        """A concept by name, id or start of an id, as something to decide on everywhere."""
+        found = self.browser.find(what)
+        if not isinstance(found, ConceptDetail):
+            raise StoreError(f"`{what}` is a pair, not a concept", hint="see `prosect concepts`")
+        return Target("concept", found.concept_id, found.concept_id)
+
+    def decisions(self) -> "Decisions":
+        """Verdicts and names as they stand."""
+        from engine.pipeline.shape import Decisions
+
+        held = self.browser.journal.state.verdicts
+        entries = {key: entry.ident for key, entry in held.items()}
+        return Decisions(tuple(self.browser.verdicts().values()), self.browser.names(), entries)

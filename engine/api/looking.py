@@ -1,0 +1,67 @@
+"""Questions of headless front ends: tables, one pair or concept, warnings, strips."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.api.base import Base
+from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec
+
+if TYPE_CHECKING:
+    from engine.strip_views import PairStrip
+
+
+class Listing(NamedTuple):
+    """Rows of one of the project's tables."""
+
+    spec: TableSpec
+    rows: tuple[GridRow, ...]
+    n_rows: int
+    """Rows that the filter selects."""
+    n_total: int
+
+
+class Looking(Base):
+    """Looking at what was found."""
+
+    def listing(self, table: str, filter_text: str = "", sort: str = "", limit: int = 40) -> Listing:
+        """The first rows of a table.
+
+        Args:
+            table: hypotheses, contexts or pairs.
+            filter_text: as in the workstation's filter line.
+            sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
+            limit: rows at most.
+        """
+        keys = [
+            SortKey(k.strip().lstrip("-"), k.strip().startswith("-")) for k in sort.split(",") if k.strip()
+        ]
+        cursor = self.browser.open_table(table, filter_text, keys)
+        rows: list[GridRow] = []
+        while len(rows) < limit:
+            page = cursor.rows(len(rows), min(limit - len(rows), 1000))
+            rows += page
+            if not page:
+                break
+        return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total)
+
+    def warning(self) -> str | None:
+        """What to know before any row is read: whether authorship or length alone explain the labels."""
+        from engine.pipeline.audit import stored_warning
+
+        return stored_warning(self.paths)
+
+    def find(self, what: str) -> PairDetail | ConceptDetail:
+        """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
+
+        Raises:
+            StoreError: nothing or more than one thing is called so.
+        """
+        if what.isdigit():
+            return self.browser.pair(int(what))
+        return self.browser.find(what)
+
+    def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
+        """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""
+        from engine.pipeline.strips import read_strip
+
+        return read_strip(self.paths, self.settings, pair, latents)

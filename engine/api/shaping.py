@@ -1,0 +1,85 @@
+"""From rules to a shaped dataset, a run and its outcome."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.api.base import Base
+from engine.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from engine.compiler.compare import PlanDifference
+    from engine.compiler.records import Plan
+    from engine.compiler.rows import PairRows
+    from engine.compiler.verbs import CompileResult
+    from engine.pipeline.outcome import NamedOutcome
+    from engine.pipeline.shape import CompileOptions
+    from engine.pipeline.train import Started
+    from engine.rules.diagnostics import Diagnostic
+
+
+class Shaping(Base):
+    """Stages that decide what a model may learn."""
+
+    def plan(self, rules: Path, *, control: bool = False) -> "Plan":
+        """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``."""
+        from engine.pipeline.shape import plan_file
+
+        return plan_file(self.paths, rules, self.decisions(), self.settings.rules, control=control)
+
+    def rows_touched(self, rules: Path, statements: Sequence[str], limit: int = 20) -> "PairRows":
+        """Pairs that all of these statements of a rule file touch, and what becomes of them."""
+        from engine.pipeline.shape import rows_touched
+
+        return rows_touched(
+            self.paths, rules, self.decisions(), self.settings.rules, statements=statements, limit=limit
+        )
+
+    def rows_matching(self, condition: str, limit: int = 20) -> "PairRows":
+        """Input pairs for which a condition in the language of rules holds."""
+        from engine.pipeline.shape import rows_matching
+
+        return rows_matching(self.paths, condition, self.decisions(), limit=limit)
+
+    def compile(
+        self, rules: Path, options: "CompileOptions | None" = None, *, progress: Progress | None = None
+    ) -> "CompileResult":
+        """Write the shaped dataset of a rule file; the same rules and index give the same folder."""
+        from engine.pipeline.shape import CompileOptions, compile_rules
+
+        chosen = options or CompileOptions()
+        reporter = progress or NullProgress()
+        return compile_rules(self.paths, rules, self.decisions(), self.settings.rules, chosen, reporter)
+
+    def draft_rules(self, *, method: str = "matching", strength: float = 0.5) -> str:
+        """The text of a rule file made from the verdicts in force."""
+        from engine.pipeline.shape import draft_rules
+
+        return draft_rules(self.paths, self.decisions(), method=method, strength=strength)
+
+    def diagnose(self, rules: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
+        """A rule file's text and every error and warning in it, names included."""
+        from engine.pipeline.shape import diagnose
+
+        return diagnose(self.paths, rules, self.decisions())
+
+    def compare(self, first: Path, second: Path) -> "PlanDifference":
+        """What changes from one rule file to another, pair by pair and concept by concept."""
+        from engine.pipeline.shape import compare
+
+        return compare(self.paths, first, second, self.decisions(), self.settings.rules)
+
+    def train(
+        self, shaped_dir: Path, *, run_dir: Path | None = None, progress: Progress | None = None
+    ) -> "Started":
+        """Write the forecast, then train on a shaped dataset of this project, or go on with its run."""
+        from engine.pipeline.train import start_run
+
+        reporter, settings = progress or NullProgress(), self.settings
+        return start_run(self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading)
+
+    def outcome(self, run_dir: Path, *, progress: Progress | None = None) -> "NamedOutcome":
+        """Sample held-out prompts before and after a run and compare with its forecast."""
+        from engine.pipeline.outcome import measure_outcome
+
+        return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress())
