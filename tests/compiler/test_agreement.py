@@ -94,7 +94,8 @@ def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
 ) -> None:
     checked = check(HEADER + "\n".join(rules) + "\n", catalogue_of(store))
     evaluation = evaluate(store, checked.definitions, request_of(checked))
-    base = 0.25 + 0.5 * (np.arange(len(evaluation.pair)) % 4)  # as a weighted mix gives them
+    cycle = np.arange(len(evaluation.pair), dtype=np.float64) % 4
+    base = np.asarray(0.25 + 0.5 * cycle, dtype=np.float64)  # as a weighted mix gives them
     effects = row_effects(checked.rules, evaluation, base)
     interpreter = Interpreter(checked.definitions, evaluation.statistics)
     facts, pairs = known.facts, known.input_pairs
