@@ -20,7 +20,7 @@ from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
-from engine.store.carry import Match, best_context, best_match, hypothesis_id
+from engine.store.carry import Match, best_context, best_match, hypothesis_id, vocabulary
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find
@@ -79,6 +79,7 @@ class Browser(Undertakings):
             self._store = store
             self._published = published
             self._slots = {name: QuerySlot(store) for name in SLOTS}
+            self._sae: str | None = None
             self._is_known: dict[str, bool] = {}
             self._matches: dict[str, tuple[Target, float] | None] = {}
             self._called: frozenset[str] | None = None
@@ -247,13 +248,25 @@ class Browser(Undertakings):
         """The verdict on what continues its target in this index, or the verdict as an orphan."""
         if key not in self._matches:
             evidence, target = entry.evidence or {}, entry.target
-            same_reader = evidence.get("reader") == self._published.reader_hash
-            match = best_match(self._slots["known"], evidence.get("latents") or ()) if same_reader else None
+            slot, latents = self._slots["known"], evidence.get("latents") or ()
+            match = best_match(slot, latents) if self._has_latents_of(evidence) else None
             self._matches[key] = self._moved(target, match, evidence) if match and target else None
         found = self._matches[key]
         if found is None or found[0].key in self.journal.state.verdicts:
             return self._view(entry, is_orphaned=True)
         return self._view(entry, target=found[0], carried_from=key, match=found[1])
+
+    def _has_latents_of(self, evidence: Mapping[str, Any]) -> bool:
+        """Whether latents mean here what they meant where a verdict was given."""
+        if evidence.get("reader") == self._published.reader_hash:
+            return True
+        return bool(evidence.get("sae")) and evidence["sae"] == self._vocabulary()
+
+    def _vocabulary(self) -> str:
+        """The SAE of the index; empty where it does not say."""
+        if self._sae is None:
+            self._sae = vocabulary(self._slots["known"]) or ""
+        return self._sae
 
     def _moved(
         self, target: Target, match: Match, evidence: Mapping[str, Any]
@@ -293,6 +306,8 @@ class Browser(Undertakings):
         evidence = dict(seen.get(target.key, {}))
         name = self.journal.state.names.get(target.concept_id) or str(evidence.pop("name", ""))
         here = {"reader": self._published.reader_hash, "index": self._published.index_hash}
+        if self._vocabulary():
+            here["sae"] = self._vocabulary()
         return Decision(target, name, evidence | here)
 
     def set_name(self, concept_id: str, name: str) -> JournalChange:

@@ -5,6 +5,7 @@ smallest pair ids are kept with a verdict: ids are hashes of content, so the sma
 of their union, and the share of it that lies in both estimates their Jaccard index (Broder 1997).
 """
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,17 @@ class Match(NamedTuple):
     concept_id: str
     jaccard: float
     """|A ∩ B| / |A ∪ B| over latents."""
+
+
+def vocabulary(slot: QuerySlot) -> str | None:
+    """Fingerprint of the SAE whose latents this index numbers; None where the index does not say.
+
+    Latent 17 of the same SAE means the same whatever the precision, the length limit or the version that
+    read with it, so verdicts are carried across these; the index of another SAE counts other things.
+    """
+    rows = slot.run("SELECT value FROM meta WHERE key = 'reader'")
+    found = json.loads(rows[0][0]).get("sae_fingerprint") if rows else None
+    return None if found is None else str(found)
 
 
 def best_match(slot: QuerySlot, latents: Sequence[int]) -> Match | None:

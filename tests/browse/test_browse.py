@@ -280,6 +280,40 @@ def test_a_verdict_follows_its_concept_into_a_new_index(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize(("sae", "n_carried"), [("same", 1), ("other", 0)])
+def test_a_verdict_follows_the_latents_of_its_sae_to_another_reader(
+    tmp_path: Path, sae: str, n_carried: int
+) -> None:
+    """Another precision or length limit is another reader; the latents mean the same."""
+    world = make_world(tmp_path, 60, 48)
+    path = world.paths.index("world")
+
+    def set_sae(name: str) -> None:
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("DELETE FROM meta WHERE key = 'reader'")
+            connection.execute(
+                "INSERT INTO meta VALUES ('reader', ?)", [json.dumps({"sae_fingerprint": name})]
+            )
+
+    set_sae("same")
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    target = target_of(cursor, cursor.rows(0, 1)[0])
+    browser.set_verdict([target], Verdict.SUPPRESS)
+    browser.close()
+    set_sae(sae)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE concepts SET concept_id = 'new' || concept_id")
+    pointer = json.loads(world.paths.current.read_text())
+    pointer["readers"] = {"another": pointer["readers"]["reader"]}
+    pointer["default"] = "another"
+    world.paths.current.write_text(json.dumps(pointer))
+    again = Browser(world.paths, ReviewSettings(author="ana"))
+    coverage = again.coverage()
+    assert (coverage.n_carried, coverage.n_orphaned) == (n_carried, 1 - n_carried)
+    again.close()
+
+
 def test_a_verdict_follows_its_context_into_a_new_index(tmp_path: Path) -> None:
     """The context loses a tenth of its pairs, and with them its id; another changes beyond recognition."""
     world = make_world(tmp_path, 400, 48)
