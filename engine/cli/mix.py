@@ -160,7 +160,7 @@ def _show(project: Path, *, plain: bool, as_json: bool) -> None:
     if as_json:
         write_json(rows)
         return
-    header = ("source", "pairs", "weight", "share of the mix", "rows dropped", "format", "read from")
+    header = ("source", "pairs", "weight", "share of the mix", "dropped in input", "format", "read from")
     shown = [
         (
             r.source,
