@@ -57,7 +57,8 @@ def second_variance(
     n_clusters = int(cluster.max()) + 1
     own = np.zeros((disparity.n_units, n_clusters))
     information = np.zeros((disparity.n_units, n_clusters))
-    single = np.zeros((disparity.n_units, 3))  # Σ (eu)², Σ eu·wu², Σ (wu²)² over pairs
+    # Σ (eu)², Σ eu·wu², Σ (wu²)² over pairs whose models are known; Σ wu² over all, as the score is
+    single = np.zeros((disparity.n_units, 4))
     known = cluster >= 0
     columns = np.zeros((n_clusters, z.shape[1]))
     np.add.at(columns, cluster[known], residual[known, None] * z[known])
@@ -69,8 +70,7 @@ def second_variance(
         )  # fmt: skip
 
     for_chunks(disparity.indptr, chunk)
-    total = np.maximum(information.sum(axis=1), 1e-300)
-    beta = score / total
+    beta = score / np.maximum(single[:, 3], 1e-300)
     by_models = own - kappa @ columns.T - beta[:, None] * information
     by_models = (by_models**2).sum(axis=1) * n_clusters / (n_clusters - 1)
     by_pair = single[:, 0] - 2 * beta * single[:, 1] + beta**2 * single[:, 2]
@@ -85,9 +85,10 @@ def _cluster_kernel(  # type: ignore[no-untyped-def] # numba infers the types of
         for k in range(indptr[m], indptr[m + 1]):
             i = pair[k]
             c = cluster[i]
+            e, w = residual[i] * u[k], curvature[i] * u[k] * u[k]
+            single[m, 3] += w
             if c < 0 or u[k] == 0:
                 continue
-            e, w = residual[i] * u[k], curvature[i] * u[k] * u[k]
             own[m, c] += e
             information[m, c] += w
             single[m, 0] += e * e

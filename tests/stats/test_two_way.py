@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.arrays import Readings
+from engine.arrays import UNKNOWN, Readings
 from engine.stats.design import build_design, linear_design
 from engine.stats.null import NullModel, fit_null
 from engine.stats.score import score_tests
@@ -42,8 +42,13 @@ def test_clusters_are_unordered_pairs_of_models_and_need_ten() -> None:
     assert build_design(readings.pairs).second is not None
 
 
-def test_added_variance_is_the_dense_sum() -> None:
+@pytest.mark.parametrize("share_unknown", [0.0, 0.7])
+def test_added_variance_is_the_dense_sum(share_unknown: float) -> None:
+    """A unit's effect is that of all its pairs, also where most were written by models that nobody knows."""
     readings = _met(400, 13, {0: 1.0})
+    unknown = np.random.default_rng(0).random(400) < share_unknown
+    chosen = np.where(unknown, UNKNOWN, readings.pairs.model_chosen).astype(np.int32)
+    readings = with_pairs(readings, model_chosen=chosen)
     units, null = latents_of(readings), _fit(readings)
     clusters = model_clusters(readings.pairs)
     assert clusters is not None
