@@ -184,6 +184,8 @@ def _halved(pair: NDArray[np.uint32], u: Vector, weight: Vector) -> Vector | Non
     levels, place = np.unique(-size[size > 0], return_inverse=True)  # largest first
     weights = np.bincount(place, w[size > 0], minlength=len(levels))
     left = abs(push) - np.cumsum(weights * -levels) - abs(push) / (2 * total) * (total - np.cumsum(weights))
+    if not (left <= 0).any():  # every pair carries it almost alike
+        return None
     last = int(np.argmax(left <= 0))  # the first level after which the mean is half or less
     share = 0.0
     if weights[last] > 0:

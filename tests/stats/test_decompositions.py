@@ -152,6 +152,21 @@ def test_side_effects_are_those_of_halving_a_concepts_push() -> None:
     assert found.high[0] < 0
 
 
+def test_what_every_pair_carries_almost_alike_cannot_be_halved() -> None:
+    """Whatever is left out, the mean of the rest is at least the smallest u, more than half of the mean."""
+    only = np.ones(1, np.bool_)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        u = np.round(rng.uniform(0.6, 1, int(rng.integers(2, 6))), 2)
+        group = np.arange(len(u), dtype=np.int32)
+        # A second unit that fires on the first pair only: it would be listed as moved.
+        units = disparity_of(np.stack([u, group == 0], axis=1))
+        wanted = np.array([True, False])
+        found = side_effects(units, group, np.ones(len(u)), wanted, ~wanted)
+        assert len(found.unit) == 0
+        assert len(side_effects(disparity_of(u[:, None]), group, np.ones(len(u)), only, only).unit) == 0
+
+
 def test_a_concept_without_a_push_has_nothing_to_halve() -> None:
     units = disparity_of(np.array([[1.0], [-1.0], [0.0]]))
     only = np.ones(1, np.bool_)
