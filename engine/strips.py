@@ -143,6 +143,8 @@ class Strips:
         """Take answers until the child ends."""
         with said, _pipe(child.stdout) as answers:
             for line in answers:
+                if not line.endswith("\n"):  # killed in the middle of an answer
+                    break
                 with self._lock:
                     if self._child is child:
                         self._take(json.loads(line))

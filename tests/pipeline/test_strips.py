@@ -1,6 +1,8 @@
 """Token strips: what they show, the cache, and the process that reads them for the workstation."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,6 +147,20 @@ def test_failures_are_answers_and_may_be_tried_again(project: Path, strips: Stri
     child.wait()
     assert isinstance(wait(strips, 30, (1,)), PairStrip | StripFailure)
     assert isinstance(wait(strips, 30, (1,)), PairStrip)  # another child was started
+
+
+def test_an_answer_that_was_cut_short_is_a_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is killed while it writes leaves half a line."""
+    program = """import sys; sys.stdin.readline(); print('{"pair": 7, "lat', end="", flush=True)"""
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _command, **options: start([sys.executable, "-c", program], **options)
+    )
+    service = Strips(ProjectPaths(project))
+    found = wait(service, PAIR, (1,))
+    assert isinstance(found, StripFailure)
+    assert "ended (exit 0)" in found.message
+    service.close()
 
 
 def test_the_child_ends_with_its_parent(strips: Strips) -> None:
