@@ -90,7 +90,9 @@ def _rows_to_read(
 ) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(shaped_dir / "train.parquet", columns=["pair_id", "prompt", *_SIDES, "rules"])
+    file = pq.ParquetFile(shaped_dir / "train.parquet")
+    tools = [name for name in file.schema_arrow.names if name == "tools"]  # only where a pair offers some
+    table = file.read(columns=["pair_id", "prompt", *_SIDES, "rules", *tools])
     return [
         row
         for row in table.to_pylist()
@@ -112,7 +114,8 @@ def _read(
         prompt = [Message(m["role"], m["content"]) for m in row["prompt"]]
         for side in _SIDES:
             response = [Message(m["role"], m["content"]) for m in row[side]]
-            texts.append(reader.layout.encode(prompt, response, max_tokens=reader.max_tokens))
+            tools = row.get("tools") or None
+            texts.append(reader.layout.encode(prompt, response, tools=tools, max_tokens=reader.max_tokens))
             jobs.append((row, side, len(prompt), response))
     groups = sorted({group for e in entries for group in latents_of(e["tokens"])})
     for i, peaks in token_peaks(reader, texts, groups):

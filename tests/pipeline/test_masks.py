@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from engine.cli.main import main
 from engine.compiler.training_lock import latents_of, token_truth
 from engine.paths import ProjectPaths
-from engine.pipeline.masks import prepare_masks
+from engine.pipeline.masks import _rows_to_read, prepare_masks
 from engine.pipeline.readers import reopen
 from engine.pipeline.train import shaped_facts
 from engine.progress import NullProgress
@@ -70,6 +71,16 @@ def test_masked_characters_are_those_of_active_tokens(own_project: Callable[[], 
     before = (shaped / "masks.parquet").stat().st_mtime_ns
     assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
     assert (shaped / "masks.parquet").stat().st_mtime_ns == before  # made once
+
+
+def test_rows_are_read_with_the_tools_that_their_prompts_offer(tmp_path: Path) -> None:
+    """An activation on a token depends on the tools above it, as it did when the index was read."""
+    turn = [{"role": "user", "content": "hello"}]
+    row = {"pair_id": "a", "prompt": turn, "chosen": turn, "rejected": turn, "rules": ["m"]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "train.parquet")
+    assert _rows_to_read(tmp_path, {"m"}, None) == [row]  # no pair offers any
+    pq.write_table(pa.Table.from_pylist([row | {"tools": "[{}]"}]), tmp_path / "train.parquet")
+    assert _rows_to_read(tmp_path, {"m"}, None)[0]["tools"] == "[{}]"
 
 
 def test_a_condition_on_tokens_is_that_of_the_file() -> None:
