@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import Disparity
 from engine.stats.null import NullModel
-from engine.stats.score_kernels import narrow_kernel, pack_narrow, pack_wide, wide_kernel
+from engine.stats.score_kernels import narrow_kernel, pack_narrow, pack_wide, tile_ends, wide_kernel
 from engine.stats.sums import for_chunks
 from engine.stats.two_way import second_variance
 
@@ -80,6 +80,6 @@ def _sums(disparity: Disparity, null: NullModel) -> tuple[Matrix, Matrix, Matrix
     b, cross = np.zeros((n, table.shape[1])), np.zeros((n, table.shape[1]))
     is_alone = np.bincount(null.group, minlength=1)[null.group] == 1
     kernel = wide_kernel(table.shape[1])
-    extra = (is_alone, table, null.group_scores)
+    extra = (is_alone, table, null.group_scores, tile_ends(null.group, table.shape[1]))
     for_chunks(disparity.indptr, lambda i, j: kernel(*rows, *extra, out, b, cross, i, j))
     return out, b[:, :q], cross[:, :q]

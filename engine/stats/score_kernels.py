@@ -19,6 +19,8 @@ from engine.stats.null import NullModel
 BLOCK = 128
 """Rows whose pairs are looked up before their products are summed: what the first cache holds."""
 LANES = 16
+TILE_BYTES = 2 * 1024 * 1024
+"""Part of a wide table that near caches hold (best of ¼ to 4 MiB); beyond it every row waits for memory."""
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -35,6 +37,14 @@ def pack_wide(null: NullModel) -> NDArray[np.float32]:
     table[:, :q] = null.design.z
     table[:, -2], table[:, -1] = null.residual, null.curvature
     return table
+
+
+def tile_ends(group: NDArray[np.int32], width: int) -> NDArray[np.int64]:
+    """Ends of the runs of pairs that are worked through together; no prompt group is cut in two."""
+    first = np.flatnonzero(np.diff(group)) + 1
+    step = max(TILE_BYTES // (4 * width), 1)
+    at = np.searchsorted(first, np.arange(step, len(group), step))
+    return np.unique(np.append(first[at[at < len(first)]], len(group)))
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
@@ -68,79 +78,94 @@ def narrow_kernel(  # type: ignore[no-untyped-def] # numba infers the types of k
 
 @lru_cache(maxsize=16)
 def wide_kernel(width: int) -> Callable[..., Any]:
-    """The same for tables of ``width``; b and cross are as wide, columns beyond the null's are scrap.
+    """The same for tables of ``width``, added to zeros; columns of b and cross beyond the null's are scrap.
 
+    Pairs are taken tile by tile (``tile_ends``), and of each tile the rows of every unit: the tile's part of
+    the table stays in the second cache.
     A pair that is alone in its group has its group's score in its own row; what the rows of other groups add
     to the cross sums is added once per group.
     """
 
+    @nb.njit(inline="always", fastmath=_FAST)
+    def _add_products(table, place, ws, fs, n, own_b, own_cross):  # type: ignore[no-untyped-def] # as above
+        r = 0
+        while r + 8 <= n:
+            p0, p1, p2, p3 = place[r], place[r + 1], place[r + 2], place[r + 3]
+            p4, p5, p6, p7 = place[r + 4], place[r + 5], place[r + 6], place[r + 7]
+            w0, w1, w2, w3 = ws[r], ws[r + 1], ws[r + 2], ws[r + 3]
+            w4, w5, w6, w7 = ws[r + 4], ws[r + 5], ws[r + 6], ws[r + 7]
+            f0, f1, f2, f3 = fs[r], fs[r + 1], fs[r + 2], fs[r + 3]
+            f4, f5, f6, f7 = fs[r + 4], fs[r + 5], fs[r + 6], fs[r + 7]
+            for c in range(width):
+                z0, z1, z2, z3 = table[p0, c], table[p1, c], table[p2, c], table[p3, c]
+                z4, z5, z6, z7 = table[p4, c], table[p5, c], table[p6, c], table[p7, c]
+                left, right = (w0 * z0 + w1 * z1) + (w2 * z2 + w3 * z3), w4 * z4 + w5 * z5
+                own_b[c] += left + (right + (w6 * z6 + w7 * z7))
+                left, right = (f0 * z0 + f1 * z1) + (f2 * z2 + f3 * z3), f4 * z4 + f5 * z5
+                own_cross[c] += left + (right + (f6 * z6 + f7 * z7))
+            r += 8
+        while r < n:
+            for c in range(width):
+                own_b[c] += ws[r] * table[place[r], c]
+                own_cross[c] += fs[r] * table[place[r], c]
+            r += 1
+
     @nb.njit(cache=True, nogil=True, fastmath=_FAST)
     def kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-        indptr, pair, u, group, is_alone, table, group_scores, out, b, cross, start, stop
+        indptr, pair, u, group, is_alone, table, group_scores, ends, out, b, cross, start, stop
     ):
         place = np.zeros(BLOCK + 1, np.uint32)
         ws, fs = np.zeros(BLOCK + 1, np.float32), np.zeros(BLOCK + 1, np.float32)
         own_b, own_cross = np.zeros(width), np.zeros(width)
-        for m in range(start, stop):
-            total, own, squares, a = 0.0, 0.0, 0.0, 0.0
-            g = -1
-            for c in range(width):
-                own_b[c] = 0.0
-                own_cross[c] = 0.0
-            for block in range(indptr[m], indptr[m + 1], BLOCK):
-                n = 0
-                for k in range(block, min(block + BLOCK, indptr[m + 1])):
-                    i, d = pair[k], u[k]
-                    residual = table[i, width - 2]
-                    e, w = residual * d, table[i, width - 1] * d
-                    total += e
-                    own += w * d
-                    f = np.float32(0.0)
-                    if is_alone[i]:
-                        squares += e * e
-                        f = e * residual
-                    elif d != 0:
-                        if group[i] != g:
-                            if g >= 0:
-                                squares += a * a
-                                for c in range(group_scores.shape[1]):
-                                    own_cross[c] += a * group_scores[g, c]
-                            a = 0.0
-                            g = group[i]
-                        a += e
-                    place[n] = i
-                    ws[n] = w
-                    fs[n] = f
-                    n += d != 0  # without a branch: zeros come at random
-                r = 0
-                while r + 8 <= n:
-                    p0, p1, p2, p3 = place[r], place[r + 1], place[r + 2], place[r + 3]
-                    p4, p5, p6, p7 = place[r + 4], place[r + 5], place[r + 6], place[r + 7]
-                    w0, w1, w2, w3 = ws[r], ws[r + 1], ws[r + 2], ws[r + 3]
-                    w4, w5, w6, w7 = ws[r + 4], ws[r + 5], ws[r + 6], ws[r + 7]
-                    f0, f1, f2, f3 = fs[r], fs[r + 1], fs[r + 2], fs[r + 3]
-                    f4, f5, f6, f7 = fs[r + 4], fs[r + 5], fs[r + 6], fs[r + 7]
-                    for c in range(width):
-                        z0, z1, z2, z3 = table[p0, c], table[p1, c], table[p2, c], table[p3, c]
-                        z4, z5, z6, z7 = table[p4, c], table[p5, c], table[p6, c], table[p7, c]
-                        left, right = (w0 * z0 + w1 * z1) + (w2 * z2 + w3 * z3), w4 * z4 + w5 * z5
-                        own_b[c] += left + (right + (w6 * z6 + w7 * z7))
-                        left, right = (f0 * z0 + f1 * z1) + (f2 * z2 + f3 * z3), f4 * z4 + f5 * z5
-                        own_cross[c] += left + (right + (f6 * z6 + f7 * z7))
-                    r += 8
-                while r < n:
-                    for c in range(width):
-                        own_b[c] += ws[r] * table[place[r], c]
-                        own_cross[c] += fs[r] * table[place[r], c]
-                    r += 1
-            if g >= 0:
-                squares += a * a
-                for c in range(group_scores.shape[1]):
-                    own_cross[c] += a * group_scores[g, c]
-            out[m, 0] = total
-            out[m, 1] = own
-            out[m, 2] = squares
-            b[m] = own_b
-            cross[m] = own_cross
+        at = indptr[start:stop].copy()
+        for end in ends:
+            for m in range(start, stop):
+                k, last = at[m - start], indptr[m + 1]
+                if k >= last or pair[k] >= end:
+                    continue
+                total, own, squares, a = 0.0, 0.0, 0.0, 0.0
+                g = -1
+                for c in range(width):
+                    own_b[c] = 0.0
+                    own_cross[c] = 0.0
+                while k < last and pair[k] < end:
+                    n = 0
+                    block = min(k + BLOCK, last)
+                    while k < block and pair[k] < end:
+                        i, d = pair[k], u[k]
+                        residual = table[i, width - 2]
+                        e, w = residual * d, table[i, width - 1] * d
+                        total += e
+                        own += w * d
+                        f = np.float32(0.0)
+                        if is_alone[i]:
+                            squares += e * e
+                            f = e * residual
+                        elif d != 0:
+                            if group[i] != g:
+                                if g >= 0:
+                                    squares += a * a
+                                    for c in range(group_scores.shape[1]):
+                                        own_cross[c] += a * group_scores[g, c]
+                                a = 0.0
+                                g = group[i]
+                            a += e
+                        place[n] = i
+                        ws[n] = w
+                        fs[n] = f
+                        n += d != 0  # without a branch: zeros come at random
+                        k += 1
+                    _add_products(table, place, ws, fs, n, own_b, own_cross)
+                at[m - start] = k
+                if g >= 0:
+                    squares += a * a
+                    for c in range(group_scores.shape[1]):
+                        own_cross[c] += a * group_scores[g, c]
+                out[m, 0] += total
+                out[m, 1] += own
+                out[m, 2] += squares
+                for c in range(width):
+                    b[m, c] += own_b[c]
+                    cross[m, c] += own_cross[c]
 
     return cast("Callable[..., Any]", kernel)
