@@ -54,25 +54,25 @@ class ShardRows:
 def locate_shards(shards: Path, pair_ids: Sequence[str], max_pairs: int | None = None) -> list[ShardRows]:
     """The rows that cover pairs.parquet from its start, in order.
 
-    Rows are found by pair id alone; shards of other pairs are left out. Coverage ends at the first pair
-    without readings.
+    Rows are found by pair id alone; shards of other pairs are left out. Shards of an earlier mix may lie
+    beside those of this one and overlap them. Coverage ends at the first pair without readings.
 
     Raises:
         StoreError: the first pair has no reading, or a shard is damaged.
     """
     number = {pair_id: i for i, pair_id in enumerate(pair_ids)}
-    runs: dict[int, ShardRows] = {}
-    for path in sorted(shards.glob("*.parquet")):
-        for run in _runs(path, number):
-            if run.start not in runs or runs[run.start].stop < run.stop:
-                runs[run.start] = run
+    runs = [run for path in sorted(shards.glob("*.parquet")) for run in _runs(path, number)]
+    runs.sort(key=lambda run: (run.start, -run.stop))
     limit = len(pair_ids) if max_pairs is None else min(max_pairs, len(pair_ids))
     found: list[ShardRows] = []
     at = 0
-    while at < limit and at in runs:
-        run = runs[at]
-        found.append(ShardRows(run.path, run.offset, at, min(run.stop, limit)))
-        at = run.stop
+    for run in runs:
+        if run.start > at or at >= limit:
+            break
+        if run.stop > at:
+            stop = min(run.stop, limit)
+            found.append(ShardRows(run.path, run.offset + at - run.start, at, stop))
+            at = stop
     if not found:
         raise StoreError(f"{shards} has no readings of these pairs", hint="run `prosect read` first")
     return found

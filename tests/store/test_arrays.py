@@ -17,6 +17,7 @@ from engine.records import Span, pair_schema, reading_schema
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
+from engine.store.shard_files import locate_shards
 from engine.store.tables import acts_table, last_acts_table, pairs_table, plain_text, prompt_acts_table
 
 N_LATENTS = 23
@@ -210,3 +211,18 @@ def test_plain_text_marks_turns_only_where_there_are_several() -> None:
     several = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     assert plain_text(several) == "system: Be brief.\n\nuser: Hi"
     assert plain_text([]) == plain_text(None) == ""
+
+
+def test_shards_of_an_earlier_mix_beside_those_of_this_one_hide_no_pairs(tmp_path: Path) -> None:
+    """Old shards cut the pairs otherwise: one reaches over a boundary of the new ones, one lies inside."""
+    dense = make_dense(30, 0)
+    shards, pairs = write_world(tmp_path, dense, [10, 20])
+    for start, stop in ((0, 15), (17, 19)):
+        table = pa.Table.from_pylist([_record(dense, i) for i in range(start, stop)], schema=reading_schema())
+        pq.write_table(table, shards / f"{start:06d}-old.parquet")
+    ids = pq.read_table(pairs, columns=["pair_id"])["pair_id"].to_pylist()
+    assert [(r.start, r.stop) for r in locate_shards(shards, ids)] == [(0, 15), (15, 20), (20, 30)]
+    assert [(r.start, r.stop) for r in locate_shards(shards, ids, 17)] == [(0, 15), (15, 17)]
+    assert build_arrays(shards, pairs, tmp_path / "arrays", N_LATENTS, NullProgress()) == 30
+    tokens = np.load(tmp_path / "arrays" / "chosen_tokens.npy")
+    assert tokens.tolist() == [10 + i for i in range(30)]
