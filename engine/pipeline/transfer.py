@@ -1,6 +1,6 @@
 """Does matching hold where it was not solved: the stage behind ``prosect selftest transfer``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.drafts import notes_of
-from engine.errors import RuleError
+from engine.errors import RuleError, StoreError
 from engine.paths import ProjectPaths
 from engine.pipeline.shape import Decisions, open_index
 from engine.progress import Progress
@@ -42,27 +42,34 @@ def check_transfer(
 
     Raises:
         RuleError: the file or a pattern has errors.
+        StoreError: texts of the index's pairs are gone.
         CompileError: nothing is matched, or the targets cannot be met on half of the data.
     """
+    from engine.compiler.population import population
     from engine.compiler.transfer import TransferRequest, transfer
     from engine.compiler.verbs import read_rules
 
-    request = TransferRequest(
-        text=read_rules(rules),
-        file_name=rules.name,
-        settings=settings,
-        names=decisions.names,
-        verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
-        patterns=_text_measures(paths.pairs, options.patterns),
-        draws=options.draws,
-        seed=options.seed,
-    )
     with open_index(paths) as store:
+        request = TransferRequest(
+            text=read_rules(rules),
+            file_name=rules.name,
+            settings=settings,
+            names=decisions.names,
+            verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
+            patterns=_text_measures(paths.pairs, population(store).pair_ids.tolist(), options.patterns),
+            draws=options.draws,
+            seed=options.seed,
+        )
         return transfer(store, request, progress)
 
 
-def _text_measures(pairs: Path, patterns: Mapping[str, str]) -> "dict[str, NDArray[np.float64]]":
-    """Per pattern and pair 1 where only chosen matches, −1 where only rejected, 0 otherwise; (P,)."""
+def _text_measures(
+    pairs: Path, pair_ids: Sequence[str], patterns: Mapping[str, str]
+) -> "dict[str, NDArray[np.float64]]":
+    """Per pattern and pair 1 where only chosen matches, −1 where only rejected, 0 otherwise; (P,).
+
+    Texts are found by pair id: an ingest after the audit may have numbered the pairs anew.
+    """
     if not patterns:
         return {}
     import pyarrow.parquet as pq
@@ -77,7 +84,15 @@ def _text_measures(pairs: Path, patterns: Mapping[str, str]) -> "dict[str, NDArr
             raise RuleError(
                 f"pattern {name}: {error}", hint="regular expressions are RE2, as in rules"
             ) from error
-    table = pq.read_table(pairs, columns=["chosen", "rejected"])
+    table = pq.read_table(pairs, columns=["pair_id", "chosen", "rejected"])
+    number = {ident: i for i, ident in enumerate(table.column("pair_id").to_pylist())}
+    n_gone = sum(ident not in number for ident in pair_ids)
+    if n_gone:
+        raise StoreError(
+            f"{n_gone:,} pairs of the index are no longer among the ingested pairs",
+            hint="run `prosect audit` again",
+        )
+    table = table.take([number[ident] for ident in pair_ids])
     sides = [[_text(messages) for messages in table.column(c).to_pylist()] for c in ("chosen", "rejected")]
     out = {}
     for name, pattern in patterns.items():
