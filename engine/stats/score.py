@@ -48,7 +48,7 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     score, own, squares = out.T
     information = own - np.einsum("mq,mq->m", b, kappa)
     variance = squares - 2 * np.einsum("mq,mq->m", cross, kappa)
-    variance += np.einsum("mq,qr,mr->m", kappa, null.meat, kappa)
+    variance += np.einsum("mq,mq->m", kappa @ null.meat, kappa)
     variance *= freedom_correction(null)
     if null.design.second is not None:
         left = np.divide(information, own, out=np.zeros(len(own)), where=own > 0)
