@@ -183,14 +183,18 @@ def auc(paths: ProjectPaths, settings: Settings, progress: Progress) -> list[Arm
         joined(f"{known.name} + {arm.name}", favoured(known), arm, penalty=arm.penalty)
         for arm in (concepts, reading)
     ]
-    readers = [*_embedding_arms(paths, pairs.n_pairs, progress), concepts, reading]
+    readers = [*_embedding_arms(paths, audited.index_hash, progress), concepts, reading]
     return held_out([*baselines, *readers, *beside], pairs, progress=progress)
 
 
-def _embedding_arms(paths: ProjectPaths, n_pairs: int, progress: Progress) -> list[Arm]:
-    delta = mean_residual_deltas(paths, n_pairs)
+def _embedding_arms(paths: ProjectPaths, index_hash: str, progress: Progress) -> list[Arm]:
+    with Store(paths.index(index_hash)) as store:
+        pair_ids = [ident for (ident,) in store.rows("SELECT pair_id FROM pairs ORDER BY pair")]
+    delta = mean_residual_deltas(paths, pair_ids)
     if delta is None:
-        progress.note("no residuals were kept (reading.store_residuals): no arm reads an embedding")
+        progress.note(
+            "no residuals of these pairs are kept (reading.store_residuals): no arm reads an embedding"
+        )
         return []
     return [difference_arm(delta), embedding_arm(delta)]
 
