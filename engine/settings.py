@@ -168,6 +168,8 @@ class TrainingSettings:
     """1: the model's own distribution."""
     rollout_batch: int = 16
     """Prompts sampled together."""
+    pilot_share: float = 0.0
+    """Share of the pairs that a pilot is trained on before the run, to forecast from it; 0: no pilot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,10 @@ class Shaping(Base):
         from engine.pipeline.train import start_run
 
         reporter, settings = progress or NullProgress(), self.settings
-        return start_run(self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading)
+        threshold = settings.concepts.fire_rate_threshold
+        return start_run(
+            self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading, threshold
+        )
 
     def outcome(self, run_dir: Path, *, progress: Progress | None = None) -> "NamedOutcome":
         """Sample held-out prompts before and after a run and compare with its forecast."""

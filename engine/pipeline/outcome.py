@@ -10,6 +10,7 @@ import numpy as np
 from engine.errors import StatsError, TrainError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
+from engine.pipeline.pilot import read_pilot
 from engine.pipeline.readers import reopen
 from engine.pipeline.rollout_concepts import measurable, measure_rollouts
 from engine.pipeline.train import Ledger, read_ledger, shaped_facts
@@ -94,7 +95,8 @@ def measure_outcome(
         movement=rolled.movement,
         length_forecast=forecast["length_only"],
         null_forecasts={"shuffled labels": nulls[:, used]},
-        rivals=_rivals(rolled.before, before, concepts, ledger, forecast["forecast"], used),
+        rivals=_rivals(rolled.before, before, concepts, ledger, forecast["forecast"], used)
+        | _pilot(run_dir, [concepts.ids[i] for i in used]),
     )
     found = NamedOutcome(
         outcome,
@@ -152,6 +154,13 @@ def _rivals(
         "covariance × mean delta": through_policy(before, prompts, leading),
         "covariance × ridge weights": through_policy(before, prompts, weights),
     }
+
+
+def _pilot(run_dir: Path, concept_ids: list[str]) -> dict[str, Vector]:
+    """The pilot's forecast as it was written before training, where there was a pilot that moved."""
+    pointer = json.loads((run_dir / "forecast.json").read_text(encoding="utf-8"))
+    found = read_pilot(pointer, concept_ids)
+    return {} if found is None else {"pilot": found}
 
 
 def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def start_run(
     progress: Progress,
     run_dir: Path | None = None,
     reading: ReadingSettings | None = None,
+    threshold: float = 0.01,
 ) -> Started:
     """Forecast, then train; the same command again resumes the same run.
 
@@ -52,6 +53,7 @@ def start_run(
         progress: told about every step.
         run_dir: where the run goes; None: runs/<hash of data, model and settings>.
         reading: of the index's reader, which reads again what token masks are about.
+        threshold: fire rate from which a latent is on in a response, for the pilot's readings.
 
     Raises:
         TrainError: no shaped dataset, a reader that cannot be trained, or what ``train`` refuses.
@@ -66,11 +68,27 @@ def start_run(
     prepare_masks(
         paths, shaped_dir, shaped["index"], reader["reader_hash"], reading or ReadingSettings(), progress
     )
-    run_dir = run_dir or paths.runs_dir / hash_json([shaped["hash"], asdict(settings)])[:12]
+    named = {k: v for k, v in asdict(settings).items() if k != "pilot_share" or v}
+    run_dir = run_dir or paths.runs_dir / hash_json([shaped["hash"], named])[:12]
     forecast_path, forecast = write_forecast(paths, shaped_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_request(RunRequest(shaped_dir, settings.model, run_dir, paths.cache_dir, settings))
-    write_json(run_dir / "forecast.json", {"path": str(forecast_path.resolve()), "hash": forecast_path.stem})
+    pointer = {"path": str(forecast_path.resolve()), "hash": forecast_path.stem}
+    if settings.pilot_share:
+        from engine.pipeline.pilot import write_pilot_forecast
+
+        pilot = write_pilot_forecast(
+            paths,
+            shaped_dir,
+            shaped["index"],
+            run_dir,
+            settings,
+            reading or ReadingSettings(),
+            threshold,
+            progress,
+        )
+        pointer["pilot"] = str(pilot.resolve())
+    write_json(run_dir / "forecast.json", pointer)
     report = train(shaped_dir, settings.model, run_dir, settings, progress, cache_dir=paths.cache_dir)
     return Started(report, forecast_path, len(forecast["concepts"]))
 

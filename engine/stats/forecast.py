@@ -4,6 +4,7 @@ A forecast is a statement about the data. Its unit is that of the disparity u; t
 training brings also depends on steps, learning rate and β, so forecasts predict signs and proportions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,58 @@ def through_policy(values: NDArray[np.float64], prompt: NDArray[np.int64], direc
     gather = sp.csr_matrix((1 / count[numbers], (numbers, np.arange(len(prompt)))))
     centred = values - np.asarray(gather @ values)[numbers]
     return np.asarray(centred.T @ (centred @ direction)) / freedom
+
+
+@dataclass(frozen=True, slots=True)
+class CovarianceForecast:
+    """Mean within-prompt covariances with errors summed by prompt group. All arrays (C,)."""
+
+    mean: Vector
+    se: Vector
+    low: Vector
+    """90% interval"""
+    high: Vector
+    n_prompts: int
+
+
+def covariance_forecast(
+    values: NDArray[np.float64], log_ratio: Vector, prompt: NDArray[np.int64], group: Sequence[str]
+) -> CovarianceForecast:
+    """Cov(φ, Δ log π) within prompts: where a checkpoint that moved by Δ log π takes each concept.
+
+    Per prompt Σ (φ − mean φ)(d − mean d) / (n − 1) over its n responses, then the mean over prompts: to first
+    order the change of E[φ], since d/dε E_{π·e^{εd}}[φ] = Cov(φ, d) at ε = 0.
+
+    Args:
+        values: (R, C) φ, score of each response sampled from the start.
+        log_ratio: (R,) d, log-probability under the pilot − under the start, nats.
+        prompt: (R,) prompt number; prompts with one response say nothing and are left out.
+        group: (R,) prompt group of each response.
+
+    Raises:
+        StatsError: fewer than two prompt groups with two responses to a prompt.
+    """
+    numbers = np.unique(prompt, return_inverse=True)[1]
+    count = np.bincount(numbers)
+    first = np.unique(numbers, return_index=True)[1]
+    kept = count > 1
+    codes = np.unique(np.asarray(group)[first[kept]], return_inverse=True)[1].astype(np.int64)
+    n_groups = int(codes.max(initial=-1)) + 1
+    if n_groups < 2:
+        raise StatsError(
+            "a pilot forecast needs two prompt groups with two responses to a prompt",
+            hint="set training.rollouts_per_prompt to 4, or sample more prompts",
+        )
+    n = len(count)
+    gather = sp.csr_matrix((np.ones(len(numbers)), (numbers, np.arange(len(numbers)))), (n, len(numbers)))
+    centred = log_ratio - np.asarray(gather @ log_ratio)[numbers] / count[numbers]
+    each = np.asarray(gather @ (values * centred[:, None]))[kept] / (count[kept] - 1)[:, None]  # (P, C)
+    mean: Vector = each.mean(0)
+    sums = np.zeros((n_groups, each.shape[1]))
+    np.add.at(sums, codes, each - mean)
+    se: Vector = np.sqrt(n_groups / (n_groups - 1) * np.square(sums).sum(0)) / len(each)
+    half = float(special.stdtrit(n_groups - 1, (1 + LEVEL) / 2)) * se
+    return CovarianceForecast(mean, se, mean - half, mean + half, len(each))
 
 
 def preference_weights(disparity: Disparity, weight: Vector, turn: Vector) -> Vector:

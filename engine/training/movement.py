@@ -116,6 +116,26 @@ def score_rollouts(
     )
 
 
+def log_ratios(
+    start: str, tuned: str, rollouts: Rollouts, settings: TrainingSettings, progress: Progress
+) -> "NDArray[np.float64]":
+    """(R,) log-probability of each response under ``tuned`` − under ``start``, over all its tokens, nats."""
+    rows = rollouts.table.select(["prompt_ids", "response_ids"]).to_pylist()
+    sums: dict[str, list[float]] = {}
+    progress.start("log-ratios", 2 * len(rows), "responses")
+
+    def each(loaded: LoadedModel, name: str) -> None:
+        sums[name] = []
+        for row in rows:
+            logps = token_logps(loaded.model, row["prompt_ids"], row["response_ids"])
+            sums[name].append(float(logps.sum(dtype=np.float64)))
+            progress.advance()
+
+    _with_both(start, tuned, settings.device, each)
+    progress.finish()
+    return np.subtract(np.array(sums["tuned"], np.float64), np.array(sums["start"], np.float64))
+
+
 def _with_both(start: str, tuned: str, device: str, each: Callable[[LoadedModel, str], None]) -> None:
     """Call with one checkpoint after the other, so that only one is in memory."""
     folders = {"start": resolve_folder(start), "tuned": resolve_folder(tuned)}

@@ -266,6 +266,7 @@ class Session:
 
     def _fingerprint(self) -> str:
         settings = {k: v for k, v in asdict(self.settings).items() if not k.startswith(_OUTCOME_PREFIX)}
+        settings.pop("pilot_share")  # what is forecast beforehand does not change the run
         settings |= {"model": "", "processes": _n_processes()}
         return fingerprint("train", STAGE_VERSION, self._inputs(), settings)
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ SMALL = [
     for key in ("rollout_prompts=10", "rollout_tokens=12", "batch_pairs=4", "rollouts_per_prompt=2")
 ]
 
+PILOT = ["--set=training.pilot_share=0.02"]
+
 
 def run(*args: str | Path) -> Result:
     return CliRunner().invoke(main, [str(a) for a in args])
@@ -53,7 +56,7 @@ def shaped(project: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(shaped: Path) -> Path:
-    result = run("train", shaped, "--steps", "3", "--lr", "1e-4", "--json", *SMALL)
+    result = run("train", shaped, "--steps", "3", "--lr", "1e-4", "--json", *SMALL, *PILOT)
     assert result.exit_code == 0, result.stderr
     return Path(json.loads(result.stdout)["run_dir"])
 
@@ -129,6 +132,24 @@ def test_forecast_was_written_before_training_and_is_the_weighted_mean(
     assert row["forecast"] == pytest.approx(expected / sum(p["weight"] for p in ledger), abs=1e-6)
 
 
+def test_pilot_was_trained_and_its_forecast_written_before_the_first_step(trained: Path) -> None:
+    path = Path(json.loads((trained / "forecast.json").read_text())["pilot"])
+    forecast = json.loads(path.read_text())
+    assert (forecast["n_steps"], forecast["n_pairs"]) == (3, 12)  # 2% are fewer than three steps of 4
+    assert forecast["moved"]
+    assert (trained / "rollouts" / "start.parquet").exists()
+    begun = json.loads((trained / "events.jsonl").read_text().splitlines()[0])
+    assert path.stat().st_mtime <= datetime.fromisoformat(begun["time"]).timestamp() + 0.001
+    assert all(row["low"] <= row["forecast"] <= row["high"] for row in forecast["concepts"])
+
+
+def test_pilot_without_two_responses_to_a_prompt_is_refused(shaped: Path, tmp_path: Path) -> None:
+    result = run("train", shaped, *PILOT, "--steps", "1", "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "two responses" in result.stderr
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_run_trained_every_row_and_left_a_checkpoint(shaped: Path, trained: Path) -> None:
     state = json.loads((trained / "run.json").read_text())
     assert state["status"] == "finished"
@@ -150,7 +171,7 @@ def test_outcome_has_a_line_for_every_concept_that_responses_can_be_scored_for(
     assert len(outcome["concepts"]) + outcome["n_unmeasured"] == n_concepts
     assert outcome["movement"]["n_pairs"] > 0
     assert [rival["name"] for rival in outcome["rivals"]] == [
-        "covariance × mean delta", "covariance × ridge weights",
+        "covariance × mean delta", "covariance × ridge weights", "pilot",
     ]  # fmt: skip
     assert {"@length", "@list_items"} <= {row["name"] for row in outcome["concepts"]}
     for row in outcome["concepts"]:
