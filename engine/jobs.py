@@ -177,8 +177,13 @@ def tracked(progress: Progress, root: Path, kind: str, title: str) -> Iterator[T
 
 def is_held(folder: Path) -> bool:
     """True while a process works on the job."""
+    return is_locked(folder / LOCK_FILE)
+
+
+def is_locked(path: Path) -> bool:
+    """True while some process holds the lock on a file; a lock goes with its process."""
     try:
-        with (folder / LOCK_FILE).open("rb") as lock:
+        with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:

@@ -3,12 +3,12 @@
 Nothing here starts or imports the trainer. The only thing written is the flag that asks a run to stop.
 """
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainError
+from engine.jobs import is_locked
 from engine.paths import ProjectPaths
 from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
 
@@ -111,7 +111,7 @@ def _row(folder: Path, events: list[dict[str, Any]]) -> RunRow:
 
 
 def _state(folder: Path, events: list[dict[str, Any]]) -> RunState:
-    if _is_held(folder):
+    if is_locked(folder / LOCK):
         return RunState.RUNNING
     for event in reversed(events):
         if event.get("event") in _ENDINGS:
@@ -119,18 +119,6 @@ def _state(folder: Path, events: list[dict[str, Any]]) -> RunState:
         if event.get("event") in ("start", "resume"):
             break
     return RunState.BROKEN_OFF
-
-
-def _is_held(folder: Path) -> bool:
-    """True while a process holds the run's lock."""
-    try:
-        with (folder / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
 
 
 def _series(events: list[dict[str, Any]]) -> tuple[tuple[str, tuple[Point, ...]], ...]:

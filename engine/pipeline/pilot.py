@@ -6,6 +6,7 @@ whole run is heading: to first order a concept moves by Cov(φ, Δ log π).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from engine.pipeline.readers import reopen
 from engine.pipeline.rollout_concepts import measurable, measure_rollouts
 from engine.progress import Progress
 from engine.settings import ReadingSettings, TrainingSettings
-from engine.stats.forecast import covariance_forecast
-from engine.store.concepts import load_column_scales, load_concepts
+from engine.stats.forecast import CovarianceForecast, covariance_forecast
+from engine.store.concepts import IndexConcepts, load_column_scales, load_concepts
 from engine.store.connection import Store
 
 PILOT_VERSION = 1
@@ -94,17 +95,6 @@ def write_pilot_forecast(
     )
     if not np.any(moved):
         progress.note("the pilot did not move: its forecast is zero for every concept")
-    rows = [
-        {
-            "concept_id": concepts.ids[i],
-            "name": concepts.names[i],
-            "forecast": float(found.mean[k]),
-            "se": float(found.se[k]),
-            "low": float(found.low[k]),
-            "high": float(found.high[k]),
-        }
-        for k, i in enumerate(used)
-    ]
     write_json(
         path,
         {
@@ -116,10 +106,25 @@ def write_pilot_forecast(
             "n_prompts": found.n_prompts,
             "log_ratio_sd": float(np.std(moved)),
             "moved": bool(np.any(moved)),
-            "concepts": rows,
+            "concepts": _rows(concepts, used, found),
         },
     )
     return path
+
+
+def _rows(concepts: IndexConcepts, used: Sequence[int], found: CovarianceForecast) -> list[dict[str, Any]]:
+    """What the file says of every concept that can be measured on rollouts."""
+    return [
+        {
+            "concept_id": concepts.ids[i],
+            "name": concepts.names[i],
+            "forecast": float(found.mean[k]),
+            "se": float(found.se[k]),
+            "low": float(found.low[k]),
+            "high": float(found.high[k]),
+        }
+        for k, i in enumerate(used)
+    ]
 
 
 def _written_before(run_dir: Path) -> Path:
