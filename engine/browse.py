@@ -28,20 +28,10 @@ from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
 from engine.undertakings import Undertakings
-from engine.views import (
-    ConceptDetail,
-    ContextDetail,
-    Coverage,
-    JournalChange,
-    PairDetail,
-    ProjectSummary,
-    SortKey,
-    TableSpec,
-    Target,
-    VerdictView,
-)
+from engine.views import Coverage, JournalChange, ProjectSummary, SortKey, TableSpec, Target, VerdictView
 
 if TYPE_CHECKING:
+    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
     from engine.scrutiny_views import Mix
     from engine.strips import Strips
 
@@ -174,7 +164,7 @@ class Browser(Undertakings):
         self._cursors.add(cursor)
         return cursor
 
-    def concept(self, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+    def concept(self, concept_id: str, *, is_brief: bool = False) -> "ConceptDetail":
         """A concept with its evidence; a newer call interrupts an older one.
 
         Args:
@@ -185,13 +175,13 @@ class Browser(Undertakings):
 
         return details.concept_detail(self._slot("concept", is_brief), concept_id, is_brief=is_brief)
 
-    def context(self, context_id: str, *, is_brief: bool = False) -> ContextDetail:
+    def context(self, context_id: str, *, is_brief: bool = False) -> "ContextDetail":
         """A context with its concepts and examples."""
         from engine.store import details
 
         return details.context_detail(self._slot("context", is_brief), context_id)
 
-    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
+    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> "PairDetail":
         """A pair; with the peaks of a concept when one is named."""
         from engine.store import details
 
@@ -203,7 +193,7 @@ class Browser(Undertakings):
 
         return mix(self._slots["mix"], facet)
 
-    def find(self, what: str) -> PairDetail | ConceptDetail:
+    def find(self, what: str) -> "PairDetail | ConceptDetail":
         """A concept by id or name, or a pair by id; the beginning suffices where it is unique.
 
         Raises:

@@ -16,6 +16,7 @@ from engine.paths import ProjectPaths
 from engine.records import N_FOLDS, pair_schema
 from engine.store.build import Published, build_index, publish
 from engine.store.schema import ESTIMATES
+from engine.store.tables import by_evidence
 
 WORDS = [
     "please",
@@ -248,7 +249,7 @@ def index_tables(
                 for i in members
             ]
         ),
-        "hypotheses": pa.Table.from_pylist(hypothesis_rows),
+        "hypotheses": by_evidence(pa.Table.from_pylist(hypothesis_rows)),
     }
 
 

@@ -1,26 +1,15 @@
 """What becomes of answers: rows into grids, details into pages, and the lines at the edges of the screen."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ProsectError
-from engine.safe_text import one_line
-from engine.views import ConceptDetail, ContextDetail, FacetCount, PairDetail
-from tui import format as fmt
-from tui.lines import PaneLine, fit, wrap
+from tui.lines import PaneLine, wrap
 from tui.review import Written
 from tui.session import Answer
-from tui.views.concept import concept_lines, verdict_line
-from tui.views.context import context_lines
-from tui.views.help import coverage_lines, tour_lines
-from tui.views.pair import pair_lines
-from tui.views.peek import peek_lines
 
 if TYPE_CHECKING:
     from tui.desk import Desk
-
-
-LONG_PAIR = 8_000
-"""Characters of both responses above which a pair is laid out in the background."""
 
 
 def take(desk: "Desk", answer: Answer) -> None:
@@ -28,87 +17,10 @@ def take(desk: "Desk", answer: Answer) -> None:
     purpose, _, name = answer.purpose.partition(" ")
     if purpose in ("verdict", "undo", "redo", "name"):
         _written(desk, answer)
-        return
-    if answer.error is not None:
+    elif answer.error is not None:
         _failed(desk, purpose, name, answer.error)
-        return
-    value = answer.value
-    if purpose == "open":
-        desk.tables[name].opened(value)
-        desk.draw_where()
-    elif purpose == "pages":
-        desk.tables[name].fetched(value)
-    elif purpose == "page":
-        desk.detail = value
-        draw_page(desk)
-        if desk.has_preview:
-            desk.side_detail = None
-            desk.rest()
-        if isinstance(value, PairDetail):
-            desk.doing.ask_fate(value.pair)
-            desk.doing.ask_strip()
-        desk.draw_where()
-    elif purpose == "laid-out":
-        laid_out, lines, is_kept = value
-        if desk.detail is laid_out and not desk.doing.is_listing:
-            desk.set_page(lines, keep_place=is_kept)
-    elif purpose == "side":
-        desk.side_detail = value
-        draw_side(desk)
-    elif purpose == "seek":
-        _sought(desk, value)
-    elif purpose == "facet":
-        desk.doing.show_facets(value)
-    elif purpose == "rules":
-        desk.doing.rules_read(value)
-    elif purpose == "preview":
-        desk.doing.previewed(value)
-    elif purpose == "draft":
-        desk.doing.drafted(value)
-    elif purpose in ("runs", "run"):
-        desk.doing.runs_read(value)
-    elif purpose == "save":
-        desk.doing.unsaved = None
-        desk.draw_where()
-    elif purpose == "work":
-        desk.doing.work_read(value)
-    elif purpose == "job":
-        desk.doing.job_read(value)
-    elif purpose == "cost":
-        desk.doing.costed(*value)
-    elif purpose == "started":
-        desk.doing.started(name, value)
-    elif purpose == "stopped":
-        if value:
-            desk.say(value)
-        desk.doing.ask_work()
-    elif purpose == "yank":
-        desk.doing.yanked(*value)
-    elif purpose == "strip":
-        desk.doing.stripped(*value)
-    elif purpose == "fate":
-        desk.doing.fated(value)
-    elif purpose == "bulk":
-        desk.doing.decide_bulk(*value)
-    elif purpose == "verdicts":
-        desk.reviewer.held = dict(value)
-        for control in desk.tables.values():
-            control.grid.refresh()
-    elif purpose == "summary":
-        is_new = value.warning and (desk.summary is None or desk.summary.warning != value.warning)
-        desk.summary = value
-        if is_new and not desk.message:
-            desk.say(value.warning, "warn")
-        if desk.place.view in ("tour", "coverage"):
-            draw_page(desk, keep_place=True)
-        desk.draw_status()
-    elif purpose == "coverage":
-        desk.coverage = value
-        desk.draw_status()
-        if desk.place.view == "coverage":
-            draw_page(desk, keep_place=True)
-    elif purpose == "watch":
-        _watched(desk, *value)
+    elif purpose in _TAKERS:
+        _TAKERS[purpose](desk, answer.value, name)
 
 
 def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
@@ -135,6 +47,7 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
 def _written(desk: "Desk", answer: Answer) -> None:
     desk.reviewer.settle(answer.keys)
     if answer.error is not None:
+        _back_to(desk, answer.keys)
         desk.complain(answer.error)
     elif isinstance(answer.value, Written):
         desk.reviewer.take(answer.value)
@@ -148,12 +61,51 @@ def _written(desk: "Desk", answer: Answer) -> None:
             desk.doing.reload_names()
     desk.table.grid.refresh_verdicts()
     if desk.place.view in ("concept", "pair"):
-        draw_page(desk, keep_place=True)
-    draw_side(desk, keep_place=True)
+        desk.draw_page(keep_place=True)
+    desk.draw_side(keep_place=True)
     desk.ask_coverage()
 
 
-def _sought(desk: "Desk", row: int | None) -> None:
+def _back_to(desk: "Desk", keys: tuple[str, ...]) -> None:
+    """The cursor went on while a verdict was written that did not get to disk: back to the first such row."""
+    grid = desk.table.grid
+    row = grid.row_of(keys[0]) if keys else None
+    if desk.place.is_table and row is not None and row < grid.cursor:
+        grid.move_to(row)
+
+
+# -- one for every purpose --------------------------------------------------------------------------------
+
+
+def _opened(desk: "Desk", value: Any, name: str) -> None:
+    desk.tables[name].opened(value)
+    desk.draw_where()
+
+
+def _page(desk: "Desk", value: Any, _name: str) -> None:
+    desk.detail = value
+    desk.draw_page()
+    if desk.has_preview:
+        desk.side_detail = None
+        desk.rest()
+    if desk.place.view == "pair":
+        desk.doing.ask_fate(value.pair)
+        desk.doing.ask_strip()
+    desk.draw_where()
+
+
+def _laid_out(desk: "Desk", value: Any, _name: str) -> None:
+    detail, lines, is_kept = value
+    if desk.detail is detail and not desk.doing.is_listing:
+        desk.set_page(lines, keep_place=is_kept)
+
+
+def _side(desk: "Desk", value: Any, _name: str) -> None:
+    desk.side_detail = value
+    desk.draw_side()
+
+
+def _sought(desk: "Desk", row: int | None, _name: str) -> None:
     desk.is_seeking = False
     if row is None:
         desk.say("no row without a verdict in that direction")
@@ -161,7 +113,42 @@ def _sought(desk: "Desk", row: int | None) -> None:
         desk.doing.move_list(row)
 
 
-def _watched(desk: "Desk", has_new_index: bool, has_new_entries: bool) -> None:
+def _saved(desk: "Desk", _value: Any, _name: str) -> None:
+    desk.doing.unsaved = None
+    desk.draw_where()
+
+
+def _stopped(desk: "Desk", value: Any, _name: str) -> None:
+    if value:
+        desk.say(value)
+    desk.doing.ask_work()
+
+
+def _verdicts(desk: "Desk", value: Any, _name: str) -> None:
+    desk.reviewer.held = dict(value)
+    for control in desk.tables.values():
+        control.grid.refresh()
+
+
+def _summary(desk: "Desk", value: Any, _name: str) -> None:
+    is_new = value.warning and (desk.summary is None or desk.summary.warning != value.warning)
+    desk.summary = value
+    if is_new and not desk.message:
+        desk.say(value.warning, "warn")
+    if desk.place.view in ("tour", "coverage"):
+        desk.draw_page(keep_place=True)
+    desk.draw_status()
+
+
+def _coverage(desk: "Desk", value: Any, _name: str) -> None:
+    desk.coverage = value
+    desk.draw_status()
+    if desk.place.view == "coverage":
+        desk.draw_page(keep_place=True)
+
+
+def _watched(desk: "Desk", value: tuple[bool, bool], _name: str) -> None:
+    has_new_index, has_new_entries = value
     desk.has_watch_failed = False
     if has_new_index:
         desk.doing.reload_tables()
@@ -172,104 +159,31 @@ def _watched(desk: "Desk", has_new_index: bool, has_new_entries: bool) -> None:
         desk.ask_coverage()
 
 
-# -- pages ------------------------------------------------------------------------------------------------
-
-
-def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
-    """Lay out what the page shows."""
-    width = desk.page_width
-    detail, view = desk.detail, desk.place.view
-    if desk.place.is_table or desk.doing.is_listing:
-        return
-    if view in ("rules", "plan"):
-        desk.doing.draw_rules()
-    if view in ("runs", "run"):
-        desk.doing.draw_runs()
-    if view in ("jobs", "job"):
-        desk.doing.draw_jobs()
-    if view == "tour":
-        desk.set_page(tour_lines(desk.summary, width), keep_place=keep_place)
-    elif view == "coverage" and desk.coverage is not None:
-        author = desk.session.project.author
-        desk.set_page(
-            coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
-        )
-    elif isinstance(detail, ConceptDetail):
-        lines = concept_lines(
-            detail,
-            desk.reviewer.held,
-            width,
-            desk.glyphs,
-            context_id=desk.place.about,
-            shift=desk.doing.shift_of(detail.concept_id),
-            expanded=desk.expanded,
-        )
-        desk.set_page(lines, keep_place=keep_place)
-    elif isinstance(detail, ContextDetail):
-        desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
-    elif isinstance(detail, PairDetail):
-        _draw_pair(desk, detail, width, keep_place=keep_place)
-
-
-def _draw_pair(desk: "Desk", detail: PairDetail, width: int, *, keep_place: bool) -> None:
-    """Lay a pair out; a long one elsewhere, since the difference of two long texts takes its time."""
-    fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
-    strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
-    held = desk.reviewer.held.get(target.key) if target else None
-    verdict = verdict_line(held, desk.glyphs) if target else ()
-    options, glyphs = desk.pair_options, desk.glyphs
-
-    def lines() -> list[PaneLine]:
-        return pair_lines(detail, options, width, glyphs, fate=fate, strip=strip, verdict=verdict)
-
-    if len(detail.chosen) + len(detail.rejected) <= LONG_PAIR:
-        desk.session.forget("laid-out")
-        desk.set_page(lines(), keep_place=keep_place)
-    else:
-        desk.session.ask("laid-out", lambda: (detail, lines(), keep_place))
-
-
-def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
-    """Lay out the pane beside the list."""
-    side = desk.side
-    if not side.display or not (desk.place.is_table or desk.has_preview):
-        return
-    width = desk.side_width - 2
-    detail = desk.side_detail
-    if desk.is_peeking:
-        side.set_lines(peek_lines(detail, desk.list_position, width, desk.glyphs), keep_place=keep_place)
-        side.cursor = -1
-        return
-    if isinstance(detail, ConceptDetail):
-        place = desk.doing.preview_place()
-        about = place.about if place is not None else None
-        held = desk.reviewer.held
-        lines = concept_lines(detail, held, width, desk.glyphs, context_id=about, is_brief=True)
-        side.set_lines(lines, keep_place=keep_place)
-    elif isinstance(detail, ContextDetail):
-        side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)
-    elif isinstance(detail, PairDetail):
-        side.set_lines(pair_lines(detail, desk.pair_options, width, desk.glyphs), keep_place=keep_place)
-    else:
-        side.set_lines([])
-    side.cursor = -1
-
-
-def facet_lines(counts: tuple[FacetCount, ...], column: str, width: int, desk: "Desk") -> list[PaneLine]:
-    """Values of a column with counts and bars."""
-    top = max((c.n for c in counts), default=1)
-    bar = max(min(width - 50, 40), 6)
-    return [
-        PaneLine(
-            (
-                (
-                    fit("none" if c.value is None else one_line(c.value, 200), max(width - bar - 14, 8)),
-                    "text",
-                ),
-                (f"{c.n:>10,} ", "bold"),
-                (fmt.meter(c.n, top, bar, desk.glyphs), "key"),
-            ),
-            (column, c.value),
-        )
-        for c in counts
-    ]
+_TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
+    "open": _opened,
+    "pages": lambda desk, value, name: desk.tables[name].fetched(value),
+    "page": _page,
+    "laid-out": _laid_out,
+    "side": _side,
+    "seek": _sought,
+    "facet": lambda desk, value, _: desk.doing.show_facets(value),
+    "rules": lambda desk, value, _: desk.doing.rules_read(value),
+    "preview": lambda desk, value, _: desk.doing.previewed(value),
+    "draft": lambda desk, value, _: desk.doing.drafted(value),
+    "runs": lambda desk, value, _: desk.doing.runs_read(value),
+    "run": lambda desk, value, _: desk.doing.runs_read(value),
+    "save": _saved,
+    "work": lambda desk, value, _: desk.doing.work_read(value),
+    "job": lambda desk, value, _: desk.doing.job_read(value),
+    "cost": lambda desk, value, _: desk.doing.costed(*value),
+    "started": lambda desk, value, name: desk.doing.started(name, value),
+    "stopped": _stopped,
+    "yank": lambda desk, value, _: desk.doing.yanked(*value),
+    "strip": lambda desk, value, _: desk.doing.stripped(*value),
+    "fate": lambda desk, value, _: desk.doing.fated(value),
+    "bulk": lambda desk, value, _: desk.doing.decide_bulk(*value),
+    "verdicts": _verdicts,
+    "summary": _summary,
+    "coverage": _coverage,
+    "watch": _watched,
+}

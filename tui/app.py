@@ -43,9 +43,9 @@ class Workstation(App[None]):
         glyphs = ASCII if is_ascii else UNICODE
         self.desk = Desk(project, palette, glyphs, start or Place("hypotheses"), warm)
 
-    def on_mount(self) -> None:
-        """Show the desk."""
-        self.push_screen(self.desk)
+    def get_default_screen(self) -> Desk:
+        """The desk is the first screen: laying out an empty one before it would cost as much."""
+        return self.desk
 
     def on_ready(self) -> None:
         """Collect garbage again: what is here by now stays, and is no longer looked through."""
@@ -72,4 +72,7 @@ def run(
         warm: the first rows, where they were asked for already.
     """
     app = Workstation(project, theme=theme, is_ascii=is_ascii, start=start, warm=warm)
-    app.run(mouse=has_mouse)
+    try:
+        app.run(mouse=has_mouse)
+    finally:
+        app.desk.session.close()  # also after a failure: what was decided gets to disk, questions are let go

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from engine.records import Verdict
 from engine.views import Target
-from tui import answers
 from tui.moving import Moving
 from tui.review import Written, target_of
 
@@ -53,7 +52,7 @@ class Deciding(Moving):
                 desk.say("nothing to decide on here", "warn")
                 return
             desk.reviewer.decide([target], verdict, reason)
-            answers.draw_page(desk, keep_place=True)
+            desk.draw_page(keep_place=True)
             if verdict is not None and desk.place.view == "concept" and self.came_from_list():
                 self.do_next_undecided()
             return

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -13,9 +14,8 @@ from textual.screen import Screen
 
 from engine.errors import ProsectError
 from engine.safe_text import one_line
-from engine.views import ConceptDetail, ContextDetail, Coverage, PairDetail, ProjectSummary, TableSpec
+from engine.views import Coverage, ProjectSummary, TableSpec
 from tui import answers, edges
-from tui.doing import Doing
 from tui.format import Glyphs
 from tui.keyboard import Keyboard
 from tui.lines import Line, PaneLine
@@ -32,6 +32,10 @@ from tui.widgets.pane import TextPane
 
 if TYPE_CHECKING:
     from textual.timer import Timer
+
+    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
+    from engine.job_views import JobRow
+    from tui.doing import Doing
 
 SIDE_DELAY_S = 0.05
 """The pane beside the list is filled when the cursor has rested this long."""
@@ -54,7 +58,7 @@ class Answered(Message):
 class Desk(Screen[None]):
     """Everything a person sees."""
 
-    CSS = """
+    DEFAULT_CSS = """
     Desk { layout: vertical; }
     #body { height: 1fr; width: 1fr; }
     #body GridView { width: 1fr; }
@@ -75,7 +79,6 @@ class Desk(Screen[None]):
         self.session = Session(project, self._deliver, warm=warm)
         self.reviewer = Reviewer(self.session)
         self.keyboard = Keyboard(self)
-        self.doing = Doing(self)
         self.place = start
         self.past: list[Place] = []
         self.future: list[Place] = []
@@ -92,7 +95,11 @@ class Desk(Screen[None]):
         self.beside: tuple[Place, ...] = ()
         """Places beside the one that was opened from a page."""
         self.is_seeking = False
+        self.has_rest = False
+        """What stands around the rows was asked for."""
         self.has_watch_failed = False
+        self.running: tuple[JobRow, ...] = ()
+        """Long work that goes on."""
         self.tables: dict[str, TableControl] = {}
         self._side_timer: Timer | None = None
         self._which_key: Timer | None = None
@@ -121,10 +128,13 @@ class Desk(Screen[None]):
     def on_mount(self) -> None:
         """Ask for the first rows before anything else."""
         self.show(self.place)
-        self.call_after_refresh(self._ask_rest)
+        if not self.place.is_table:
+            self.call_after_refresh(self._ask_rest)
         self.set_interval(WATCH_S, self._watch)
 
     def _ask_rest(self) -> None:
+        """What the first rows need not wait for."""
+        self.has_rest = True
         self.session.ask("verdicts", self.session.project.verdicts)
         self.session.ask("summary", self.session.project.summary)
         self.ask_coverage()
@@ -138,6 +148,13 @@ class Desk(Screen[None]):
     def ask_coverage(self) -> None:
         """Count again how far the review is."""
         self.session.ask("coverage", self.session.project.coverage)
+
+    @cached_property
+    def doing(self) -> "Doing":
+        """What actions do; imported when it is first needed, which is after the first rows."""
+        from tui.doing import Doing
+
+        return Doing(self)
 
     # -- parts ------------------------------------------------------------------------------------------
 
@@ -260,8 +277,22 @@ class Desk(Screen[None]):
 
     def redraw_page(self) -> None:
         """Lay the page out again for the width it has now."""
-        answers.draw_page(self, keep_place=True)
-        answers.draw_side(self, keep_place=True)
+        self.draw_page(keep_place=True)
+        self.draw_side(keep_place=True)
+
+    def draw_page(self, *, keep_place: bool = False) -> None:
+        """Lay out what the page shows."""
+        if not self.place.is_table:
+            from tui import drawing
+
+            drawing.draw_page(self, keep_place=keep_place)
+
+    def draw_side(self, *, keep_place: bool = False) -> None:
+        """Lay out the pane beside the list or the page."""
+        if self.side.display and self.has_rest:
+            from tui import drawing
+
+            drawing.draw_side(self, keep_place=keep_place)
 
     # -- answers ----------------------------------------------------------------------------------------
 
@@ -274,6 +305,8 @@ class Desk(Screen[None]):
             with self.guarded():
                 answers.take(self, message.answer)
                 self.keyboard.take_keys()
+            if not self.has_rest:
+                self.call_after_refresh(self._ask_rest)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

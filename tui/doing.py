@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from engine.views import FacetCount
 from tui import actions as act
-from tui import answers
+from tui import drawing
 from tui.deciding import Deciding
 from tui.jobbing import Jobbing
 from tui.paging import Paging
@@ -123,7 +123,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
 
         def lines(text: str) -> None:
             chosen = tuple(c for c in counts if text.casefold() in (c.value or "none").casefold())
-            desk.set_page(answers.facet_lines(chosen, column, desk.page_width, desk))
+            desk.set_page(drawing.facet_lines(chosen, column, desk.page_width, desk))
 
         def done(_text: str) -> None:
             item = desk.page.item

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from engine.safe_text import one_line
-from engine.views import ConceptDetail, ContextDetail, PairDetail
 from tui import actions as act
 from tui.lines import Line, Span
 
@@ -21,10 +20,10 @@ def status_line(desk: "Desk") -> Line:
             parts.append(f"READ {s.share_read * 100:.0f}%")
         if s.warning:
             parts.append("! WARNING: g v")
-    if desk.doing.running:
+    if desk.running:
         from tui.views.jobs import short_text
 
-        parts += [short_text(job) for job in desk.doing.running[:3]]
+        parts += [short_text(job) for job in desk.running[:3]]
     if desk.coverage is not None:
         c = desk.coverage
         n = sum(n for _, n in c.by_verdict)
@@ -68,6 +67,8 @@ def where_line(desk: "Desk") -> Line:
 
 
 def _page_where(desk: "Desk") -> Line:
+    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
+
     place, grid = desk.place, desk.table.grid
     title = {
         "help": "Keys and commands",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from tui import answers, prompts
+from tui import prompts
 from tui.lines import PaneLine
 from tui.places import Place
 
@@ -87,20 +87,29 @@ class Jobbing:
             self.desk.go(Place("jobs"))
 
     def ask_work(self) -> None:
-        """Read what goes on."""
-        work, place = self._work, self.desk.place
-        if work is None:
-            return
+        """Read what goes on; also what it takes to read it is imported by the thread that reads."""
+        session, place = self.desk.session, self.desk.place
+        project = session.project
         known = None if place.view in MAKERS else self.overview.shaped
-        self.desk.session.ask(
-            "work", lambda: Overview(work.jobs(), work.shaped() if known is None else known)
-        )
-        if place.view == "job":
-            self.desk.session.ask("job", lambda: work.job(place.ident))
 
-    def work_read(self, found: Overview) -> None:
-        """The files were read: draw what shows them; say what ended."""
+        def overview() -> Overview | None:
+            if not isinstance(project, HasWork):
+                return None
+            return Overview(project.work.jobs(), project.work.shaped() if known is None else known)
+
+        def job() -> "JobDetail | None":
+            return project.work.job(place.ident) if isinstance(project, HasWork) else None
+
+        session.ask("work", overview)
+        if place.view == "job":
+            session.ask("job", job)
+
+    def work_read(self, found: Overview | None) -> None:
+        """The files were read: draw what shows them; say what ended. None: there are no jobs here."""
+        if found is None:
+            return
         before, self.overview = self.overview, found
+        self.desk.running = tuple(j for j in found.jobs if j.state.is_alive)
         made = self._say_ended(before.jobs)
         self._draw_work()
         if made is not None and self.desk.place.view == "plan":
@@ -109,19 +118,14 @@ class Jobbing:
             self.desk.draw_status()
             if self.desk.place.view in ("runs", "run"):
                 self.desk.doing.ask_runs()
-        if self._is_shown and self.running and not self._is_ticking:
+        if self._is_shown and self.desk.running and not self._is_ticking:
             self._is_ticking = True
             self.desk.set_timer(TICK_S, self._tick)
 
-    def job_read(self, found: "JobDetail") -> None:
+    def job_read(self, found: "JobDetail | None") -> None:
         """The job's files were read."""
         self._job = found
         self._draw_work()
-
-    @property
-    def running(self) -> "tuple[JobRow, ...]":
-        """Jobs that go on."""
-        return tuple(j for j in self.overview.jobs if j.state.is_alive)
 
     @property
     def _is_shown(self) -> bool:
@@ -169,7 +173,7 @@ class Jobbing:
         elif view == "job" and self._job is not None and self._job.row.ident == desk.place.ident:
             desk.set_page(job_lines(self._job, desk.page_width, desk.glyphs), keep_place=True)
         elif view in ("plan", "runs"):
-            answers.draw_page(desk, keep_place=True)
+            desk.draw_page(keep_place=True)
 
     def draw_jobs(self) -> None:
         """Lay the jobs out again."""

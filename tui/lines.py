@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 
 from engine.safe_text import sanitise
@@ -76,8 +77,9 @@ def to_strip(
         fill: role of the padding.
         flat: one role for everything, as on the cursor's line (one segment: fewest bytes).
     """
-    segments: list[Segment] = []
+    parts: list[tuple[str, Style]] = []
     left = width
+    flat_style = palette.style(flat) if flat else None
     for text, role in line:
         if left <= 0:
             break
@@ -88,12 +90,27 @@ def to_strip(
         if palette.is_ascii and not safe.isascii():
             safe = safe.translate(_ASCII)
         if safe:
-            segments.append(Segment(safe, palette.style(flat or role)))
+            parts.append((safe, flat_style or palette.style(role)))
             left -= size
     if left > 0:
-        segments.append(Segment(" " * left, palette.style(flat or fill)))
-    strip = Strip(segments, width)
-    return strip.simplify()
+        parts.append((" " * left, flat_style or palette.style(fill)))
+    return Strip(_joined(parts), width)
+
+
+def _joined(parts: Sequence[tuple[str, Style]]) -> list[Segment]:
+    """Segments, neighbours of one style as one: the palette has one object for each style it draws with."""
+    segments: list[Segment] = []
+    texts: list[str] = []
+    last: Style | None = None
+    for text, style in parts:
+        if style is not last and last is not None:
+            segments.append(Segment("".join(texts), last))
+            texts = []
+        texts.append(text)
+        last = style
+    if last is not None:
+        segments.append(Segment("".join(texts), last))
+    return segments
 
 
 def wrap(text: str, width: int, role: str = "text", *, indent: str = "") -> list[Line]:

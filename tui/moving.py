@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tui import answers, prompts
+from tui import prompts
 from tui.places import Place
 from tui.widgets.grid import GridView
 
@@ -47,7 +47,7 @@ class Moving:
             desk.doing.ask_work()
         elif place.view in ("coverage", "tour"):
             desk.set_page([])
-            answers.draw_page(desk)
+            desk.draw_page()
 
     def ask_side(self) -> None:
         """Ask for the detail of the row or line that the cursor rests on."""
@@ -58,7 +58,7 @@ class Moving:
         if place is None or place.view not in ("concept", "context", "pair"):
             desk.session.forget("side")  # what was asked for the place before may still come
             desk.side_detail = None
-            answers.draw_side(desk)
+            desk.draw_side()
             return
         if place.view == "concept":
             desk.session.ask("side", lambda: project.concept(place.ident, is_brief=True))

@@ -1,7 +1,6 @@
 """Actions of pages: stops, sections, searching, and going on to the next record without leaving the page."""
 
-from engine.views import ConceptDetail
-from tui import answers
+from engine.detail_views import ConceptDetail
 from tui.moving import Moving
 from tui.places import Place
 from tui.views.top_pairs import More
@@ -60,7 +59,7 @@ class Paging(Moving):
             self.desk.go(item)
         elif isinstance(item, More):
             self.desk.expanded = self.desk.expanded ^ {item.section}
-            answers.draw_page(self.desk, keep_place=True)
+            self.desk.draw_page(keep_place=True)
         elif item is None:
             self.desk.page.step(1)  # nothing is chosen yet: go to the next thing that can be opened
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from engine.detail_views import PairDetail
 from engine.safe_text import one_line
-from engine.views import PairDetail
-from tui import answers
 from tui.views.pair import MIN_SPLIT, Layout
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class Pairing:
         self._redraw_pair()
 
     def _redraw_pair(self) -> None:
-        answers.draw_page(self.desk, keep_place=True)
+        self.desk.draw_page(keep_place=True)
         self.desk.draw_where()
 
     def do_concepts(self) -> None:

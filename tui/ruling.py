@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from engine.detail_views import PairDetail
 from engine.errors import ProsectError
-from engine.views import PairDetail
-from tui import answers
 from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Rulebook
@@ -125,7 +124,7 @@ class Ruling(Moving):
         if self.desk.place.view in ("rules", "plan"):
             self.draw_rules()
         else:
-            answers.draw_page(self.desk, keep_place=True)
+            self.desk.draw_page(keep_place=True)
 
     def draw_rules(self) -> None:
         """Lay the file and its plan out."""
@@ -168,7 +167,7 @@ class Ruling(Moving):
         detail = self.desk.detail
         if found is not None and isinstance(detail, PairDetail) and detail.pair == found[0]:
             self.fate = found
-            answers.draw_page(self.desk, keep_place=True)
+            self.desk.draw_page(keep_place=True)
 
     def shift_of(self, concept_id: str) -> "ConceptShift | None":
         """What the rules do to a concept, as last planned."""

@@ -13,24 +13,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import Cancelled, ProsectError
 from engine.records import Verdict
 from engine.views import (
-    ConceptDetail,
-    ContextDetail,
     Coverage,
     FacetCount,
     GridRow,
     JournalChange,
-    PairDetail,
     ProjectSummary,
     SortKey,
     TableSpec,
     Target,
     VerdictView,
 )
+
+if TYPE_CHECKING:
+    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
 
 
 class CursorLike(Protocol):
@@ -77,13 +77,13 @@ class ProjectLike(Protocol):
     ) -> CursorLike:
         """Rows of a table."""
 
-    def concept(self, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+    def concept(self, concept_id: str, *, is_brief: bool = False) -> "ConceptDetail":
         """A concept; brief: without what is slow, and without cancelling a whole one."""
 
-    def context(self, context_id: str, *, is_brief: bool = False) -> ContextDetail:
+    def context(self, context_id: str, *, is_brief: bool = False) -> "ContextDetail":
         """A context."""
 
-    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> PairDetail:
+    def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> "PairDetail":
         """A pair."""
 
     def verdicts(self, keys: Iterable[str] | None = None) -> Mapping[str, VerdictView]:

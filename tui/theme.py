@@ -29,15 +29,16 @@ class Palette:
 
 
 ROLES = (
-    "tex"
-    "t", "dim", "bold", "title", "key", "plus", "minus", "weak", "cursor", "selected", "bar", "warn", "error",
-    "keep", "suppress", "amplify", "ignore", "mark", "added", "removed", "peak1", "peak2", "peak3", "peak4",
+    "text", "dim", "bold", "title", "key", "plus", "minus", "weak", "cursor", "selected", "bar", "warn",
+    "error", "keep", "suppress", "amplify", "ignore", "mark", "added", "removed", "peak1", "peak2", "peak3", "peak4",
 )  # fmt: skip
 
 
 def _roles(spec: Mapping[str, str], base: str = "") -> dict[str, Style]:
+    """Roles that look the same share one style, so that what is drawn in them can be joined."""
     ground = Style.parse(base) if base else Style(bold=False)
-    return {role: ground + Style.parse(spec[role]) if spec[role] else ground for role in ROLES}
+    styles = {look: ground + Style.parse(look) if look else ground for look in set(spec.values())}
+    return {role: styles[spec[role]] for role in ROLES}
 
 
 _TERMINAL = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RuleError
 from engine.safe_text import one_line
-from tui import answers
 from tui.yank import yank
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Tools:
     def do_redraw(self) -> None:
         """Draw everything again."""
         self.desk.refresh(layout=True)
-        answers.draw_page(self.desk, keep_place=True)
+        self.desk.draw_page(keep_place=True)
 
     def do_cancel(self) -> None:
         """Cancel what runs; twice within a second: quit."""

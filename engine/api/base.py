@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.settings import Settings, load_settings
-from engine.views import ConceptDetail, Target
+from engine.views import Target
 
 if TYPE_CHECKING:
     from engine.browse import Browser
@@ -62,6 +62,8 @@ class Base:
 
     def concept_target(self, what: str) -> Target:
         """A concept by name, id or start of an id, as something to decide on everywhere."""
+        from engine.detail_views import ConceptDetail
+
         found = self.browser.find(what)
         if not isinstance(found, ConceptDetail):
             raise StoreError(f"`{what}` is a pair, not a concept", hint="see `prosect concepts`")

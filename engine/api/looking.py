@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.api.base import Base
-from engine.views import ConceptDetail, GridRow, PairDetail, SortKey, TableSpec
+from engine.views import GridRow, SortKey, TableSpec
 
 if TYPE_CHECKING:
+    from engine.detail_views import ConceptDetail, PairDetail
     from engine.strip_views import PairStrip
 
 
@@ -50,7 +51,7 @@ class Looking(Base):
 
         return stored_warning(self.paths)
 
-    def find(self, what: str) -> PairDetail | ConceptDetail:
+    def find(self, what: str) -> "PairDetail | ConceptDetail":
         """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
 
         Raises:

@@ -12,8 +12,9 @@ from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
+    from engine.detail_views import ConceptDetail, Evidence, PairDetail
     from engine.scrutiny_views import LabelEvidence
-    from engine.views import ConceptDetail, Evidence, GridRow, Interval, PairDetail, TableSpec
+    from engine.views import GridRow, Interval, TableSpec
 
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and."
 
@@ -147,7 +148,7 @@ def pairs_command(
 def show_command(project: Path, what: str, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already
     """One pair (number or start of its id) or one concept (name or start of its id)."""
     from engine.api import Project
-    from engine.views import PairDetail
+    from engine.detail_views import PairDetail
 
     with Project(project) as opened:
         detail = opened.find(what)

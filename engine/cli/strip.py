@@ -30,7 +30,7 @@ def strip_command(
     Loads the index's reader the first time a pair is asked for; then the pair is in the cache.
     """
     from engine.api import Project
-    from engine.views import PairDetail
+    from engine.detail_views import PairDetail
 
     with Project(project) as opened:
         if concept is not None:

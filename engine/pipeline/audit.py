@@ -264,7 +264,7 @@ def _tables(
         members_table,
         scores_table,
     )
-    from engine.store.tables import acts_table, last_acts_table, prompt_acts_table
+    from engine.store.tables import acts_table, by_evidence, last_acts_table, prompt_acts_table
 
     return {
         "pairs": pairs,
@@ -277,7 +277,7 @@ def _tables(
         "concept_scores": scores_table(concepts),
         "contexts": contexts_table(contexts, readings),
         "context_pairs": context_pairs_table(contexts),
-        "hypotheses": tables.hypotheses,
+        "hypotheses": by_evidence(tables.hypotheses),
         **tables.scrutiny,
     }
 

@@ -8,27 +8,25 @@ import json
 import math
 from typing import Any
 
+from engine.detail_views import (
+    ConceptDetail,
+    ContextConcept,
+    ContextDetail,
+    DoseBin,
+    Evidence,
+    Neighbour,
+    PairConcept,
+    PairDetail,
+    Peak,
+    SourceEffect,
+)
 from engine.errors import StoreError
 from engine.scrutiny_views import LabelEvidence
 from engine.store.connection import Store
 from engine.store.pages import QuerySlot
 from engine.store.scrutiny import concept_scrutiny
 from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
-from engine.views import (
-    ConceptDetail,
-    ContextConcept,
-    ContextDetail,
-    DoseBin,
-    Evidence,
-    FacetCount,
-    Interval,
-    Neighbour,
-    PairConcept,
-    PairDetail,
-    Peak,
-    ProjectSummary,
-    SourceEffect,
-)
+from engine.views import FacetCount, Interval, ProjectSummary
 
 _EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_carry, h.n_discordant,
     h.n_discordant_groups, h.prevalence, h.win_low, h.win_rate, h.win_high, h.taught_q, h.taught_call,

@@ -37,6 +37,8 @@ class Grid:
     columns: tuple[GridColumn, ...]
     joins: Mapping[str, str]
     default_sort: tuple[SortKey, ...]
+    is_stored_sorted: bool = False
+    """Keys are numbered in the default order: a list that nobody sorted or filtered needs no ordering."""
 
     @property
     def spec(self) -> TableSpec:
@@ -145,6 +147,7 @@ HYPOTHESES = Grid(
         _c("target", "target", K.TEXT, 40, 0, _TARGET, "what a verdict here is about", joins="c"),
     ),
     default_sort=(SortKey("evidence", descending=True),),
+    is_stored_sorted=True,
 )  # fmt: skip
 
 CONTEXTS = Grid(
@@ -202,6 +205,7 @@ PAIRS = Grid(
         _c("pair_id", "pair id", K.TEXT, 32, 0, "t.pair_id", "id"),
     ),
     default_sort=(SortKey("pair"),),
+    is_stored_sorted=True,
 )  # fmt: skip
 
 GRIDS: Mapping[str, Grid] = {g.name: g for g in (HYPOTHESES, CONTEXTS, PAIRS)}

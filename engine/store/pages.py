@@ -2,7 +2,8 @@
 
 ``ORDER BY … OFFSET n`` costs a sort per page. An ordering is therefore made once per filter and sort
 (60 ms for a million rows) as ``memory.main.order_<k>(key)``, whose row ids are the places of the keys, and a
-page is a join on a range of them. Where all rows are wanted by key, the key is the place.
+page is a join on a range of them. Rows in the order that the keys are numbered in need none: the key is
+the place.
 A slot runs one query at a time: a newer one interrupts the older, whose caller gets ``Cancelled``.
 """
 
@@ -135,7 +136,7 @@ class TableCursor:
         self._seeks = QuerySlot(store)
         self._condition = self._make_condition()
         self.n_total, is_dense = self._size()
-        if is_dense and self._is_by_key():
+        if is_dense and self._is_by_key() and self._condition.sql == "TRUE":
             self._table, self.n_rows = None, self.n_total
         else:
             self.n_rows = self._make_order(opening or self._pages)
@@ -161,18 +162,16 @@ class TableCursor:
         return sizes[grid.base]
 
     def _is_by_key(self) -> bool:
-        if self._condition.sql != "TRUE":
-            return False
-        by_key = {c.spec.name for c in self._grid.columns if c.sql == (f"t.{self._grid.key}",)}
+        """The order asked for is the one that the keys are numbered in."""
         keys = self.selection.sort or self._grid.default_sort
-        return keys[0].column in by_key and not keys[0].descending
+        return self._grid.is_stored_sorted and keys == self._grid.default_sort
 
-    @property
-    def _order(self) -> str:
-        """The ordering as a relation of (rn, key)."""
+    def _lined_up(self, aliases: frozenset[str] = frozenset()) -> tuple[str, str]:
+        """FROM clause over the rows of this selection with these joins; the expression of a row's place."""
         if self._table is None:
-            return f"(SELECT {self._grid.key} AS rn, {self._grid.key} AS key FROM {self._grid.base})"
-        return f"(SELECT rowid AS rn, key FROM {self._table})"
+            return self._grid.source(aliases), f"t.{self._grid.key}"
+        order = f"(SELECT rowid AS rn, key FROM {self._table})"
+        return self._grid.ordered(order, aliases), "o.rn"
 
     def _make_order(self, slot: QuerySlot) -> int:
         keys = self.selection.sort or self._grid.default_sort
@@ -180,8 +179,9 @@ class TableCursor:
         for key in keys:
             if key.column not in columns:
                 raise StoreError(f"there is no column `{key.column}` to sort by")
-        terms = [_order_term(columns[k.column], descending=k.descending) for k in keys]
-        used = self._condition.columns | {k.column for k in keys}
+        is_by_key = self._is_by_key()
+        terms = [] if is_by_key else [_order_term(columns[k.column], descending=k.descending) for k in keys]
+        used = self._condition.columns | {k.column for k in keys if not is_by_key}
         source = self._grid.source(self._grid.aliases(frozenset(used)))
         made = slot.run(
             f"CREATE TABLE {self._table} AS SELECT t.{self._grid.key} AS key FROM {source}"
@@ -194,9 +194,10 @@ class TableCursor:
         """Rows ``first … first + n − 1`` of the ordering, fewer at its end."""
         grid = self._grid
         expressions = ", ".join(e for c in grid.columns for e in c.sql)
+        source, place = self._lined_up(grid.all_aliases)
         found = self._pages.run(
             f"SELECT t.{grid.key}, {grid.ident}, {expressions}"
-            f" FROM {grid.ordered(self._order, grid.all_aliases)} WHERE o.rn BETWEEN ? AND ? ORDER BY o.rn",
+            f" FROM {source} WHERE {place} BETWEEN ? AND ? ORDER BY {place}",
             [first, first + min(n, MAX_FETCH) - 1],
         )
         return tuple(_grid_row(row, grid.columns) for row in found)
@@ -208,27 +209,29 @@ class TableCursor:
             ident: its id.
             key: its key if it was seen in this index: ids of a million rows need not be looked through then.
         """
+        grid = self._grid
         if key is not None:
-            grid = self._grid
             same = f"SELECT 1 FROM {grid.base} t WHERE t.{grid.key} = ? AND {grid.ident} = ?"
             if self._seeks.run(same, [key, ident]):
-                found = self._seeks.run(f"SELECT rn FROM {self._order} WHERE key = ?", [key])
-                return int(found[0][0]) if found else None
-        found = self._seeks.run(
-            f"SELECT o.rn FROM {self._order} o JOIN {self._grid.base} t ON t.{self._grid.key} = o.key"
-            f" WHERE {self._grid.ident} = ?",
-            [ident],
-        )
+                return self._place_of_key(key)
+        source, place = self._lined_up()
+        found = self._seeks.run(f"SELECT {place} FROM {source} WHERE {grid.ident} = ?", [ident])
+        return int(found[0][0]) if found else None
+
+    def _place_of_key(self, key: int) -> int | None:
+        if self._table is None:
+            return key
+        found = self._seeks.run(f"SELECT rowid FROM {self._table} WHERE key = ?", [key])
         return int(found[0][0]) if found else None
 
     def next_undecided(self, after: int, *, backwards: bool = False) -> int | None:
         """The nearest row beyond ``after`` without a verdict; None when there is none on that side."""
         if "v" not in self._grid.joins:
             return None
-        source = self._grid.ordered(self._order, self._grid.aliases(frozenset(["verdict"])))
+        source, place = self._lined_up(self._grid.aliases(frozenset(["verdict"])))
         question = (
-            f"SELECT {'max' if backwards else 'min'}(o.rn) FROM {source}"
-            " WHERE o.rn BETWEEN ? AND ? AND v.verdict IS NULL"
+            f"SELECT {'max' if backwards else 'min'}({place}) FROM {source}"
+            f" WHERE {place} BETWEEN ? AND ? AND v.verdict IS NULL"
         )
         edge, n = (after - 1 if backwards else after + 1), FIRST_WINDOW
         while 0 <= edge < self.n_rows:
@@ -245,7 +248,7 @@ class TableCursor:
         found = {c.spec.name: c for c in grid.columns}.get(column)
         if found is None:
             raise StoreError(f"there is no column `{column}`")
-        source = grid.ordered(self._order, grid.aliases(frozenset([column])))
+        source, _ = self._lined_up(grid.aliases(frozenset([column])))
         sql = found.sql[len(found.sql) // 2]
         rows = self._seeks.run(
             f"SELECT {_facet_value(found, sql)} AS value, count(*) AS n FROM {source}"

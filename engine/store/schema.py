@@ -8,7 +8,7 @@ from engine.store.columns import Table
 from engine.store.columns import columns as _columns
 from engine.store.schema_scrutiny import BESIDE, SCRUTINY
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 META = Table(
     "meta",
@@ -235,7 +235,7 @@ HYPOTHESES = Table(
     "context × concept with its estimates: in this context the data teaches more (or less) of this concept",
     ("hypothesis",),
     _columns(
-        ("hypothesis", "UINTEGER", "number of the hypothesis in this index"),
+        ("hypothesis", "UINTEGER", "number of the hypothesis in this index, the strongest |taught_z| first"),
         ("hypothesis_id", "VARCHAR", "hash of context_id and concept_id"),
         ("family", "VARCHAR", "concepts (everywhere) or cells (inside a context): each has its own q"),
         ("context", "UINTEGER", "number of the context, 0 everywhere"),

@@ -136,6 +136,18 @@ def _with_texts(part: pa.Table) -> pa.Table:
     return kept.append_column("prompt_turns", pa.array(turns, pa.int32()))
 
 
+def by_evidence(hypotheses: pa.Table) -> pa.Table:
+    """The same rows in the order in which people first see them, numbered in it.
+
+    The strongest evidence, |taught_z|, comes first, NULL last; ties stay in the order given.
+    """
+    z = np.abs(hypotheses["taught_z"].to_numpy().astype(np.float64))
+    order = np.argsort(np.where(np.isnan(z), np.inf, -z), kind="stable")
+    at = hypotheses.column_names.index("hypothesis")
+    numbers = pa.array(np.arange(len(order), dtype=np.uint32))
+    return hypotheses.take(pa.array(order)).set_column(at, "hypothesis", numbers)
+
+
 def plain_text(messages: Sequence[Mapping[str, Any]] | None) -> str:
     """Messages as people read them: a single message is its content, several are separated by blank lines.
 

@@ -128,8 +128,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, n_pairs: int, n_concepts: int, 
             "half_a": "r",
             "half_b": "r",
         },
-        f"(SELECT c, x, {rate} AS r FROM range({n_concepts}) a(c), range({n_contexts + 1}) b(x)"
-        " ORDER BY x, c)",
+        f"(WITH cells AS MATERIALIZED (SELECT c, x, {rate} AS r FROM range({n_concepts}) a(c),"
+        f" range({n_contexts + 1}) b(x)) SELECT * FROM cells ORDER BY abs(r - 0.5) DESC)",
     )
     insert(
         "concept_scores",

@@ -52,6 +52,22 @@ def test_all_pairs_by_number_need_no_ordering_and_page_like_one_that_does(browse
     assert plain.facet("source") == ordered.facet("source")
 
 
+def test_hypotheses_lie_in_the_order_of_their_evidence(browser: Browser) -> None:
+    """The index numbers them so: the list that everybody sees first needs no ordering."""
+    stored = browser.open_table("hypotheses")
+    sorted_ = browser.open_table("hypotheses", sort=[SortKey("evidence", True), SortKey("concept_id")])
+    assert (stored._table is None, sorted_._table is None) == (True, False)
+    n, at = stored.n_rows, stored.spec.index("evidence")
+    strengths = [row.values[at] for row in stored.rows(0, n)]
+    assert strengths == [row.values[at] for row in sorted_.rows(0, n)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert [row.key for row in stored.rows(0, n)] == list(range(n))
+    filtered = browser.open_table("hypotheses", "family:cells")
+    assert [r.key for r in filtered.rows(0, n)] == [
+        r.key for r in stored.rows(0, n) if r.values[stored.spec.index("family")] == "cells"
+    ]
+
+
 @pytest.mark.parametrize("sort", [[], [SortKey("chosen_tokens", True)]])
 def test_a_record_is_found_by_its_key_by_its_id_and_by_its_id_alone_when_the_key_is_of_another_index(
     browser: Browser, sort: list[SortKey]

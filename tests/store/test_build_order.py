@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.store.build import build_index, is_sorted
 from engine.store.connection import Store
+from engine.store.tables import by_evidence
 
 KEYS = ("latent", "pair")
 
@@ -25,6 +26,15 @@ def test_what_cannot_be_looked_at_is_sorted() -> None:
     assert not is_sorted(pa.table({"latent": [1, 2]}), KEYS)
     assert not is_sorted(pa.table({"latent": [1, None], "pair": [1, 2]}), KEYS)
     assert not is_sorted(pa.table({"latent": ["1", "2"], "pair": [1, 2]}), KEYS)
+
+
+def test_the_strongest_evidence_comes_first_and_what_has_none_last() -> None:
+    z = pa.array([1.0, None, -3.0, 2.0, -2.0])
+    table = pa.table({"hypothesis": pa.array(range(5), pa.uint32()), "taught_z": z, "was": list("abcde")})
+    found = by_evidence(table)
+    assert found["was"].to_pylist() == ["c", "d", "e", "a", "b"]  # 2.0 and −2.0 tie: as they were
+    assert found["hypothesis"].to_pylist() == [0, 1, 2, 3, 4]
+    assert found.schema == table.schema
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

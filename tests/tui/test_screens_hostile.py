@@ -4,27 +4,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.records import Verdict
-from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleEffect, RuleFinding, Shift
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
-from engine.views import (
+from engine.detail_views import (
     ConceptDetail,
     ContextConcept,
     ContextDetail,
     DoseBin,
     Evidence,
-    FacetCount,
-    Interval,
     Neighbour,
     PairConcept,
     PairDetail,
     Peak,
     Snippet,
     SourceEffect,
-    Target,
     TopPair,
-    VerdictView,
 )
+from engine.records import Verdict
+from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleEffect, RuleFinding, Shift
+from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.views import FacetCount, Interval, Target, VerdictView
 from tests.tui.test_pure import HOSTILE, UNSAFE
 from tui.format import ASCII, UNICODE, Glyphs
 from tui.lines import PaneLine, to_strip

@@ -261,6 +261,7 @@ def test_a_verdict_that_cannot_be_saved_is_said_and_not_shown(
             patched.setattr(os, "fsync", refuse)
             await driver.keys("=")
             await driver.shows("not saved")
+        assert driver.desk.table.grid.cursor == 0  # not on the next one: this one is still to be decided
         assert driver.desk.reviewer.held == {}
         assert driver.desk.reviewer.shown(next(iter(driver.desk.reviewer._pending), "")) is None
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.detail_views import ConceptDetail, Evidence
 from engine.safe_text import one_line
-from engine.views import ConceptDetail, Evidence, VerdictView
+from engine.views import VerdictView
 from tui import format as fmt
 from tui.cells import verdict_cell
 from tui.format import Glyphs

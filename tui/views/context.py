@@ -1,7 +1,7 @@
 """A context as lines: what it is, which concepts differ inside it, some of its prompts. Pure."""
 
+from engine.detail_views import ContextDetail
 from engine.safe_text import one_line
-from engine.views import ContextDetail
 from tui import format as fmt
 from tui.cells import interval_title
 from tui.format import Glyphs

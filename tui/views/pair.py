@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.detail_views import PairDetail, Peak
 from engine.safe_text import one_line
-from engine.views import PairDetail, Peak
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, fit, width_of, wrap

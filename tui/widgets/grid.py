@@ -113,6 +113,20 @@ class GridView(Widget):
         at = number % PAGE_ROWS
         return page[at] if page is not None and at < len(page) else None
 
+    def row_of(self, target: str) -> int | None:
+        """The first loaded row about this target."""
+        if not self._has_verdicts:
+            return None
+        return next(
+            (
+                page * PAGE_ROWS + at
+                for page in sorted(self._pages)
+                for at, row in enumerate(self._pages[page])
+                if row.values[self._target] == target
+            ),
+            None,
+        )
+
     @property
     def current(self) -> GridRow | None:
         """The row under the cursor."""

@@ -1,0 +1,120 @@
+"""Pages and the pane beside a list: from what was answered to lines. Imported when the first one is drawn."""
+
+from typing import TYPE_CHECKING
+
+from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
+from engine.safe_text import one_line
+from engine.views import FacetCount
+from tui import format as fmt
+from tui.lines import PaneLine, fit
+from tui.views.concept import concept_lines, verdict_line
+from tui.views.context import context_lines
+from tui.views.help import coverage_lines, tour_lines
+from tui.views.pair import pair_lines
+from tui.views.peek import peek_lines
+
+if TYPE_CHECKING:
+    from tui.desk import Desk
+
+LONG_PAIR = 8_000
+"""Characters of both responses above which a pair is laid out in the background."""
+
+
+def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
+    """Lay out what the page shows."""
+    width = desk.page_width
+    detail, view = desk.detail, desk.place.view
+    if desk.place.is_table or desk.doing.is_listing:
+        return
+    if view in ("rules", "plan"):
+        desk.doing.draw_rules()
+    if view in ("runs", "run"):
+        desk.doing.draw_runs()
+    if view in ("jobs", "job"):
+        desk.doing.draw_jobs()
+    if view == "tour":
+        desk.set_page(tour_lines(desk.summary, width), keep_place=keep_place)
+    elif view == "coverage" and desk.coverage is not None:
+        author = desk.session.project.author
+        desk.set_page(
+            coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
+        )
+    elif isinstance(detail, ConceptDetail):
+        lines = concept_lines(
+            detail,
+            desk.reviewer.held,
+            width,
+            desk.glyphs,
+            context_id=desk.place.about,
+            shift=desk.doing.shift_of(detail.concept_id),
+            expanded=desk.expanded,
+        )
+        desk.set_page(lines, keep_place=keep_place)
+    elif isinstance(detail, ContextDetail):
+        desk.set_page(context_lines(detail, width, desk.glyphs), keep_place=keep_place)
+    elif isinstance(detail, PairDetail):
+        _draw_pair(desk, detail, width, keep_place=keep_place)
+
+
+def _draw_pair(desk: "Desk", detail: PairDetail, width: int, *, keep_place: bool) -> None:
+    """Lay a pair out; a long one elsewhere, since the difference of two long texts takes its time."""
+    fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
+    strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
+    held = desk.reviewer.held.get(target.key) if target else None
+    verdict = verdict_line(held, desk.glyphs) if target else ()
+    options, glyphs = desk.pair_options, desk.glyphs
+
+    def lines() -> list[PaneLine]:
+        return pair_lines(detail, options, width, glyphs, fate=fate, strip=strip, verdict=verdict)
+
+    if len(detail.chosen) + len(detail.rejected) <= LONG_PAIR:
+        desk.session.forget("laid-out")
+        desk.set_page(lines(), keep_place=keep_place)
+    else:
+        desk.session.ask("laid-out", lambda: (detail, lines(), keep_place))
+
+
+def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
+    """Lay out the pane beside the list."""
+    side = desk.side
+    if not side.display or not (desk.place.is_table or desk.has_preview):
+        return
+    width = desk.side_width - 2
+    detail = desk.side_detail
+    if desk.is_peeking:
+        side.set_lines(peek_lines(detail, desk.list_position, width, desk.glyphs), keep_place=keep_place)
+        side.cursor = -1
+        return
+    if isinstance(detail, ConceptDetail):
+        place = desk.doing.preview_place()
+        about = place.about if place is not None else None
+        held = desk.reviewer.held
+        lines = concept_lines(detail, held, width, desk.glyphs, context_id=about, is_brief=True)
+        side.set_lines(lines, keep_place=keep_place)
+    elif isinstance(detail, ContextDetail):
+        side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)
+    elif isinstance(detail, PairDetail):
+        side.set_lines(pair_lines(detail, desk.pair_options, width, desk.glyphs), keep_place=keep_place)
+    else:
+        side.set_lines([])
+    side.cursor = -1
+
+
+def facet_lines(counts: tuple[FacetCount, ...], column: str, width: int, desk: "Desk") -> list[PaneLine]:
+    """Values of a column with counts and bars."""
+    top = max((c.n for c in counts), default=1)
+    bar = max(min(width - 50, 40), 6)
+    return [
+        PaneLine(
+            (
+                (
+                    fit("none" if c.value is None else one_line(c.value, 200), max(width - bar - 14, 8)),
+                    "text",
+                ),
+                (f"{c.n:>10,} ", "bold"),
+                (fmt.meter(c.n, top, bar, desk.glyphs), "key"),
+            ),
+            (column, c.value),
+        )
+        for c in counts
+    ]
