@@ -46,6 +46,8 @@ class ColumnSpec:
     rank: int
     """1 is shown first; columns with high ranks go first when the terminal is narrow. 0 is never shown."""
     help: str
+    is_searched: bool = False
+    """Words of a filter that name no column are looked for here."""
 
 
 @dataclass(frozen=True, slots=True)

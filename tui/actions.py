@@ -32,13 +32,13 @@ def _a(ident: str, keys: str, scope: str, label: str, text: str, argument: str =
 
 ACTIONS: tuple[Action, ...] = (
     # Reviewing
-    _a("keep", "=", REVIEW, "keep", "verdict keep: a plan must leave it as it is"),
-    _a("suppress", "-", REVIEW, "suppress", "verdict suppress: the model shall learn less of it"),
-    _a("amplify", "+", REVIEW, "amplify", "verdict amplify: the model shall learn more of it"),
-    _a("ignore", "i", REVIEW, "ignore", "verdict ignore: out of the queue, still in collateral"),
+    _a("keep", "=", REVIEW, "keep", "verdict keep: a plan must leave it as it is", "REASON"),
+    _a("suppress", "-", REVIEW, "suppress", "verdict suppress: the model shall learn less of it", "REASON"),
+    _a("amplify", "+", REVIEW, "amplify", "verdict amplify: the model shall learn more of it", "REASON"),
+    _a("ignore", "i", REVIEW, "ignore", "verdict ignore: out of the queue, still in collateral", "REASON"),
     _a("clear", "backspace  delete", REVIEW, "", "take the verdict away"),
     _a("repeat", ".", REVIEW, "", "give the last verdict again"),
-    _a("reason", "r", REVIEW, "", "write a reason for the verdict here", "TEXT"),
+    _a("reason", "r", REVIEW, "", "write a reason for the verdict here, else for the one just given", "TEXT"),
     _a(
         "name",
         "c",

@@ -28,6 +28,9 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         desk.tables[name].failed()
         if desk.keyboard.prompt is not None:
             return  # half a filter makes no sense yet; enter says so
+        if desk.place.is_table and desk.place.ident:
+            desk.doing.mend_filter(error)
+            return
     if purpose == "seek":
         desk.is_seeking = False
     if purpose == "save":
@@ -128,6 +131,9 @@ def _verdicts(desk: "Desk", value: Any, _name: str) -> None:
     desk.reviewer.held = dict(value)
     for control in desk.tables.values():
         control.grid.refresh()
+    desk.draw_side(keep_place=True)
+    if desk.place.view in ("concept", "pair"):
+        desk.draw_page(keep_place=True)
 
 
 def _summary(desk: "Desk", value: Any, _name: str) -> None:

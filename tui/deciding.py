@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from engine.records import Verdict
+from engine.safe_text import one_line
 from engine.views import Target
 from tui.moving import Moving
 from tui.review import Written, target_of
@@ -16,21 +17,21 @@ class Deciding(Moving):
 
     # -- verdicts ---------------------------------------------------------------------------------------
 
-    def do_keep(self) -> None:
-        """Keep."""
-        self._decide(Verdict.KEEP)
+    def do_keep(self, argument: str | None = None) -> None:
+        """Keep, with a reason where one was typed."""
+        self._decide(Verdict.KEEP, argument)
 
-    def do_suppress(self) -> None:
-        """Suppress."""
-        self._decide(Verdict.SUPPRESS)
+    def do_suppress(self, argument: str | None = None) -> None:
+        """Suppress, with a reason where one was typed."""
+        self._decide(Verdict.SUPPRESS, argument)
 
-    def do_amplify(self) -> None:
-        """Amplify."""
-        self._decide(Verdict.AMPLIFY)
+    def do_amplify(self, argument: str | None = None) -> None:
+        """Amplify, with a reason where one was typed."""
+        self._decide(Verdict.AMPLIFY, argument)
 
-    def do_ignore(self) -> None:
-        """Ignore."""
-        self._decide(Verdict.IGNORE)
+    def do_ignore(self, argument: str | None = None) -> None:
+        """Ignore, with a reason where one was typed."""
+        self._decide(Verdict.IGNORE, argument)
 
     def do_clear(self) -> None:
         """Clear."""
@@ -89,6 +90,7 @@ class Deciding(Moving):
             return [target_of(r, spec) for r in found], verdict, reason
 
         desk.table.grid.clear_selection()
+        desk.draw_where()
         desk.session.ask("bulk", question)
 
     def decide_bulk(self, targets: list[Target], verdict: Verdict | None, reason: str | None) -> None:
@@ -112,25 +114,36 @@ class Deciding(Moving):
         return Target("concept", concept_id, concept_id)
 
     def do_reason(self, argument: str | None = None) -> None:
-        """Ask for a reason and write the verdict again with it."""
+        """Ask for a reason of the verdict here, else of the one just given, and write that again with it."""
         desk = self.desk
         row = desk.table.grid.current if desk.place.is_table else None
         target = target_of(row, desk.table.grid.spec) if row else self.page_target()
-        verdict = desk.reviewer.verdict(target.key) if target else None
-        if target is None or verdict is None:
+        last = desk.reviewer.last_targets
+        is_decided = target is not None and desk.reviewer.verdict(target.key) is not None
+        targets = [target] if target and is_decided and target not in last else last
+        verdict = desk.reviewer.verdict(targets[0].key) if targets else None
+        if verdict is None:
             desk.say("decide first, then give the reason", "warn")
             return
-        view = desk.reviewer.held.get(target.key)
+        view = desk.reviewer.held.get(targets[0].key)
 
         def done(text: str) -> None:
-            desk.reviewer.decide([target], verdict, text.strip() or None)
+            desk.reviewer.decide(targets, verdict, text.strip() or None)
 
         if argument is not None:
             done(argument)
         else:
-            self.ask_line(
-                "reason", f"reason for {verdict.value}: ", done, text=(view.reason or "") if view else ""
-            )
+            label = f"reason for {verdict.value} {self._named(targets)}: "
+            self.ask_line("reason", label, done, text=(view.reason or "") if view else "")
+
+    def _named(self, targets: Sequence[Target]) -> str:
+        """What a verdict is about, in few words."""
+        if len(targets) > 1:
+            return f"of {len(targets):,} rows"
+        grid = self.desk.tables["hypotheses"].grid
+        at = grid.row_of(targets[0].key)
+        row = grid.row(at) if at is not None else None
+        return one_line(str(row.values[grid.spec.index("concept")]), 40) if row is not None else "here"
 
     def do_name(self, argument: str | None = None) -> None:
         """Ask for a name of the concept."""

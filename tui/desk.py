@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from engine.errors import ProsectError
 from engine.safe_text import one_line
-from engine.views import Coverage, ProjectSummary, TableSpec
+from engine.views import Coverage, GridRow, ProjectSummary, TableSpec
 from tui import answers, edges
 from tui.format import Glyphs
 from tui.keyboard import Keyboard
@@ -82,7 +82,8 @@ class Desk(Screen[None]):
         self.place = start
         self.past: list[Place] = []
         self.future: list[Place] = []
-        self.marks: dict[str, Place] = {}
+        self.marks: dict[str, tuple[Place, GridRow | None]] = {}
+        """Places by letter; of a list also the row that was marked in it."""
         self.histories: dict[str, list[str]] = {}
         self.summary: ProjectSummary | None = None
         self.coverage: Coverage | None = None

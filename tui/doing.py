@@ -1,8 +1,10 @@
 """What every action of the table does. One method per action: ``next-undecided`` is ``do_next_undecided``."""
 
 import inspect
+import re
 from typing import TYPE_CHECKING
 
+from engine.errors import ProsectError
 from engine.views import FacetCount
 from tui import actions as act
 from tui import drawing
@@ -18,6 +20,14 @@ from tui.views.help import help_lines
 
 if TYPE_CHECKING:
     from tui.desk import Desk
+
+
+_TERM = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+
+
+def terms(filter_text: str) -> list[str]:
+    """The terms of a filter; quotes hold words together."""
+    return _TERM.findall(filter_text)
 
 
 class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
@@ -39,8 +49,21 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
 
     def do_filter(self, argument: str | None = None) -> None:
         """Filter, live while typing."""
+        self._filter(argument)
+
+    def mend_filter(self, error: ProsectError) -> None:
+        """A filter that means nothing: the line again, with what is wrong beside it until it is changed."""
+        text = self.desk.place.ident
+        if self.desk.past and self.desk.past[-1].view == self.desk.place.view:
+            self.desk.place = self.desk.past.pop()
+        said = f"{error.message} ({error.hint})" if error.hint else error.message
+        self._filter(None, text=text, said=said)
+
+    def _filter(self, argument: str | None, *, text: str | None = None, said: str = "") -> None:
         desk = self.desk
         control, before = desk.table, desk.place
+        if text is None:
+            text = f"{control.wish.filter_text} ".lstrip()
 
         def give_up() -> None:
             self.not_later()
@@ -57,11 +80,11 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
             apply(argument)
             return
         self.ask_line(
-            "filter", "/", apply, text=f"{control.wish.filter_text} ".lstrip(),
-            change=lambda text: self.later(lambda: control.filter_by(text.strip())),
+            "filter", "/", apply, text=text,
+            change=lambda typed: self.later(lambda: control.filter_by(typed.strip())),
             cancel=give_up,
             complete=self._complete_column,
-            hint=self._hint_column,
+            hint=lambda typed: said if said and typed == text else self._hint_column(typed),
         )  # fmt: skip
 
     def _complete_column(self, text: str) -> str | None:
@@ -77,8 +100,9 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
         word = text.rpartition(" ")[2].lstrip("!")
         columns = self.desk.table.grid.spec.columns
         if not text:
-            return "words, column:text, column>number, !term; tab completes columns"
-        name = next((word[: word.index(c)] for c in ":=<>" if c in word), "")
+            searched = " or ".join(c.name for c in columns if c.is_searched)
+            return f"words of {searched}, column:text, column>number, !term; tab completes columns"
+        name = re.split("[:=<>]", word, maxsplit=1)[0].lower() if re.search("[:=<>]", word) else ""
         if name:
             return next((f"{c.name}: {c.help}" for c in columns if c.name == name), f"no column {name}")
         return "  ".join(c.name for c in columns if word and c.name.startswith(word))
@@ -153,8 +177,12 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
             term = f"{column}={value}"
         else:
             term = f'{column}="{value}"' if " " in value or "," in value else f"{column}={value}"
-        old = self.desk.table.wish.filter_text
-        self.do_filter(f"{old} {term}".strip())
+        others = [
+            t
+            for t in terms(self.desk.table.wish.filter_text)
+            if not t.startswith((f"{column}=", f"{column}:"))
+        ]
+        self.do_filter(" ".join([*others, term]))
 
     def do_everywhere(self) -> None:
         """All, everywhere, inside contexts."""
@@ -162,12 +190,13 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
         if desk.list_name != "hypotheses":
             desk.say("only hypotheses are about everywhere or a context", "warn")
             return
-        words = [w for w in desk.table.wish.filter_text.split() if not w.startswith("family:")]
-        now = next((w for w in desk.table.wish.filter_text.split() if w.startswith("family:")), "")
+        old = terms(desk.table.wish.filter_text)
+        now = next((t for t in old if t.startswith("family:")), "")
         following = {"": "family:concepts", "family:concepts": "family:cells", "family:cells": ""}.get(
             now, ""
         )
-        self.do_filter(" ".join([*words, following]).strip())
+        gone = ("family:", *(("context=", "context:") if following == "family:concepts" else ()))
+        self.do_filter(" ".join([*(t for t in old if not t.startswith(gone)), following]).strip())
         said = {"": "all", "family:concepts": "everywhere only", "family:cells": "inside contexts only"}[
             following
         ]

@@ -55,7 +55,7 @@ def where_line(desk: "Desk") -> Line:
         total = f" of {control.cursor.n_total:,}" if control.cursor.n_rows != control.cursor.n_total else ""
         spans.append((f"  {at}{control.cursor.n_rows:,}{total}", "text"))
         if not grid.n_rows:
-            spans.append(("  no row matches; / changes the filter, q takes it off", "warn"))
+            spans.append(("  no row matches; / changes the filter, q goes back", "warn"))
     keys = ", ".join(f"{k.column} {desk.glyphs.down if k.descending else desk.glyphs.up}" for k in grid.sort)
     spans.append((f"  by {keys}", "dim"))
     selected = len(grid.selection())
@@ -98,7 +98,7 @@ def _page_where(desk: "Desk") -> Line:
     among = desk.doing.place_among()
     if among is not None:
         spans.append((f"  {among + 1:,}/{len(desk.beside):,} of the page before", "dim"))
-    elif place.view in ("concept", "context", "pair") and grid.n_rows:
+    elif grid.n_rows and desk.doing.came_from_list():
         spans.append((f"  from {grid.spec.title.lower()} {grid.cursor + 1:,}/{grid.n_rows:,}", "dim"))
     return tuple(spans)
 

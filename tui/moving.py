@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tui import prompts
 from tui.places import Place
+from tui.rows import Wish
 from tui.widgets.grid import GridView
 
 if TYPE_CHECKING:
@@ -286,17 +287,20 @@ class Moving:
         self.desk.go(Place("coverage"))
 
     def do_mark(self, argument: str | None = None) -> None:
-        """Mark this place."""
+        """Mark this place; in a list: the row in it."""
         if argument:
-            row = self.row_place()
-            place = row if self.desk.place.is_table and row is not None else self.desk.place
-            self.desk.marks[argument] = place
+            row = self.grid.current if self.desk.place.is_table else None
+            self.desk.marks[argument] = (self.desk.place, row)
             self.desk.say(f"marked {argument}")
 
     def do_jump(self, argument: str | None = None) -> None:
         """Jump to a mark."""
-        place = self.desk.marks.get(argument or "")
-        if place is None:
-            self.desk.say(f"no mark {argument}", "warn")
-        else:
-            self.desk.go(place)
+        desk = self.desk
+        marked = desk.marks.get(argument or "")
+        if marked is None:
+            desk.say(f"no mark {argument}", "warn")
+            return
+        place, row = marked
+        desk.go(place)
+        if row is not None:
+            desk.table.open(Wish(place.ident, desk.table.wish.sort, place.about), stay_on=row)

@@ -22,18 +22,25 @@ class Place:
         """A grid is shown."""
         return self.view in TABLES
 
-    def shell(self, root: str) -> str:
-        """The headless twin of this place; of the plan: the command that writes it."""
-        return shlex.join(["prosect", *self._words(root)])
+    def shell(self, root: str, sort: str = "") -> str:
+        """The headless twin of this place; of the plan: the command that writes it.
 
-    def _words(self, root: str) -> list[str]:
+        Args:
+            root: the project's folder.
+            sort: of a table, as ``--sort`` takes it; empty: the table's own order.
+        """
+        return shlex.join(["prosect", *self._words(root, sort)])
+
+    def _words(self, root: str, sort: str) -> list[str]:
         rules = f"{root}/rules/{self.ident or 'main'}.rules"
         if self.is_table:
-            return [self.view, root, *(["-f", self.ident] if self.ident else [])]
+            options = {"--filter": self.ident, "--sort": sort, "--context": self.about or ""}
+            given = [f"{name}={value}" for name, value in options.items() if value]
+            return [self.view, root, *given]
         if self.view in ("concept", "pair"):
             return ["show", root, self.ident]
         words = {
-            "context": ["hypotheses", root, "-f", f"context_id={self.ident}"],
+            "context": ["hypotheses", root, f"--filter=context_id={self.ident}"],
             "rules": ["plan", root, rules],
             "plan": ["compile", root, rules],
             "run": ["outcome", f"{root}/runs/{self.ident}"],

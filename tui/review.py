@@ -24,6 +24,8 @@ class Reviewer:
         self.held: dict[str, VerdictView] = {}
         self._pending: dict[str, list[str]] = {}
         self.last: tuple[Verdict, str | None] | None = None
+        self.last_targets: Sequence[Target] = ()
+        """What the last verdict was given to."""
 
     def shown(self, key: str) -> str | None:
         """Verdict of a target; ``keep…`` while it is not on disk yet, ``keep~`` when it was
@@ -49,7 +51,7 @@ class Reviewer:
     def decide(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None) -> None:
         """Write a verdict (None: clear) for some targets."""
         if verdict is not None:
-            self.last = (verdict, reason)
+            self.last, self.last_targets = (verdict, reason), tuple(targets)
         for target in targets:
             self._pending.setdefault(target.key, []).append(f"{verdict.value}…" if verdict else "")
         keys = tuple(t.key for t in targets)

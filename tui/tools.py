@@ -73,7 +73,8 @@ class Tools:
         place, name = self.desk.place, self.desk.doing.rule_name
         if place.view in ("rules", "plan") and not place.ident:
             place = replace(place, ident=name)
-        return place.shell(self.desk.root)
+        sort = self.desk.table.wish.sort if place.is_table else ()
+        return place.shell(self.desk.root, ",".join(f"{'-' * key.descending}{key.column}" for key in sort))
 
     def do_yank_shell(self) -> None:
         """Copy the shell command."""

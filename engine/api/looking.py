@@ -24,7 +24,15 @@ class Listing(NamedTuple):
 class Looking(Base):
     """Looking at what was found."""
 
-    def listing(self, table: str, filter_text: str = "", sort: str = "", limit: int = 40) -> Listing:
+    def listing(
+        self,
+        table: str,
+        filter_text: str = "",
+        sort: str = "",
+        limit: int = 40,
+        *,
+        context: str | None = None,
+    ) -> Listing:
         """The first rows of a table.
 
         Args:
@@ -32,11 +40,12 @@ class Looking(Base):
             filter_text: as in the workstation's filter line.
             sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
             limit: rows at most.
+            context: pairs only: id of a context whose pairs are wanted.
         """
         keys = [
             SortKey(k.strip().lstrip("-"), k.strip().startswith("-")) for k in sort.split(",") if k.strip()
         ]
-        cursor = self.browser.open_table(table, filter_text, keys)
+        cursor = self.browser.open_table(table, filter_text, keys, context_id=context)
         rows: list[GridRow] = []
         while len(rows) < limit:
             page = cursor.rows(len(rows), min(limit - len(rows), 1000))

@@ -33,12 +33,13 @@ def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _list(
-    project: Path, table: str, filter_: str, sort: str, limit: int, *, every: bool, plain: bool, as_json: bool
-) -> None:
+    project: Path, table: str, filter_: str, sort: str, limit: int, *, every: bool, plain: bool,
+    as_json: bool, context: str | None = None,
+) -> None:  # fmt: skip
     from engine.api import Project
 
     with Project(project) as opened:
-        spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit)
+        spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit, context=context)
         warning = opened.warning() if table == "hypotheses" else None
     if as_json:
         listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
@@ -133,12 +134,24 @@ def contexts_command(
 @click.command("pairs")
 @project_argument
 @_listing_options
+@click.option("--context", metavar="ID", help="Only pairs of this context (`prosect contexts` lists ids).")
 @output_options
 def pairs_command(
-    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
-) -> None:
+    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, context: str | None, plain: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """The pairs as read, in the order of their numbers."""
-    _list(project, "pairs", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+    _list(
+        project,
+        "pairs",
+        filter_,
+        sort,
+        limit,
+        every=all_columns,
+        plain=plain,
+        as_json=as_json,
+        context=context,
+    )
 
 
 @click.command("show")

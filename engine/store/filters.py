@@ -3,6 +3,8 @@
 Terms are joined by *and*. ``!`` inverts a term. ``col:value`` looks for text without case, or a flag,
 ``col:a,b`` is either, ``col:none`` is undefined; ``col>n`` compares numbers, where ``.6``, ``60%`` and
 ``2k`` are understood. A word alone is looked for in the text columns. Values only travel as parameters.
+What can only be a slip (a share above 1, an operator without a column, a quote that is never closed) is said
+instead of matching nothing.
 """
 
 import difflib
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import StoreError
+from engine.records import Verdict
 from engine.views import ColumnKind
 
 _TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(:|>=|<=|>|<|=))?("(?:[^"]*)"?|\S*)')
@@ -26,6 +29,8 @@ _NUMERIC = {
     ColumnKind.INTERVAL,
     ColumnKind.Q,
 }
+_OPERATORS = (":", ">", "<", "=")
+_SHARES = {ColumnKind.SHARE, ColumnKind.INTERVAL, ColumnKind.Q}
 _FLAGS = {"yes": True, "true": True, "y": True, "no": False, "false": False, "n": False}
 
 
@@ -59,19 +64,33 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
     used: set[str] = set()
     for match in _TERM.finditer(text):
         inverted, name, operator, raw = match.groups()
-        value = raw.strip('"')
+        value = _unquoted(raw)
         if name is None and not value:
+            if inverted:
+                raise StoreError("`!` inverts the term after it", hint="for example !verdict:none")
             continue
         if name is None:
+            if raw.startswith(_OPERATORS):
+                raise StoreError(
+                    f"`{raw}` has no column before it",
+                    hint=f'write column{raw}, or "{raw}" to look for the text',
+                )
             clause, values = _free(value, columns)
             used |= {c for c, column in columns.items() if column.is_searched}
         else:
+            name = name if name in columns else name.lower()
             column = _column(name, columns)
             used.add(name)
             clause, values = _compare(name, column, operator, value)
         clauses.append(f"NOT coalesce({clause}, FALSE)" if inverted else clause)
         parameters += values
     return Condition(" AND ".join(f"({c})" for c in clauses) or "TRUE", tuple(parameters), frozenset(used))
+
+
+def _unquoted(raw: str) -> str:
+    if raw.startswith('"') and (len(raw) == 1 or not raw.endswith('"')):
+        raise StoreError(f"the quote in `{raw}` is not closed", hint='quotes come in pairs: "two words"')
+    return raw.strip('"')
 
 
 def _column(name: str, columns: Mapping[str, FilterColumn]) -> FilterColumn:
@@ -111,13 +130,27 @@ def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tupl
             raise StoreError(f"`{name}` is yes or no, not {value!r}", hint=f"{name}:yes")
         return f"{column.sql} = ?", [_FLAGS[value.lower()]]
     if column.kind in _NUMERIC:
-        return f"{column.sql} {'=' if operator == ':' else operator} ?", [_number(name, value)]
+        number = _number(name, value)
+        if column.kind in _SHARES and abs(number) > 1:
+            raise StoreError(
+                f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}{value}%"
+            )
+        return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
     options = [v for v in value.lower().split(",") if v]
+    if column.kind is ColumnKind.VERDICT:
+        _check_verdicts(options)
     if operator == "=" or column.kind is ColumnKind.VERDICT:
         return f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
     return _any([_contains(column.sql, option) for option in options])
+
+
+def _check_verdicts(options: list[str]) -> None:
+    known = [v.value for v in Verdict]
+    for option in options:
+        if option not in known:
+            raise StoreError(f"there is no verdict `{option}`", hint=f"verdicts: {', '.join(known)}, none")
 
 
 def _number(name: str, value: str) -> float:

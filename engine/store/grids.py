@@ -20,7 +20,6 @@ class GridColumn:
     sql: tuple[str, ...]
     joins: tuple[str, ...] = ()
     """Aliases that the expressions read beside ``t``."""
-    is_searched: bool = False
     whole: str | None = None
     """What filters compare when ``sql`` shows only a part."""
 
@@ -48,7 +47,9 @@ class Grid:
     def filter_columns(self) -> dict[str, FilterColumn]:
         """What filters may name."""
         return {
-            c.spec.name: FilterColumn(f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.is_searched)
+            c.spec.name: FilterColumn(
+                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched
+            )
             for c in self.columns
         }
 
@@ -77,9 +78,8 @@ def _c(
     *, joins: str = "", searched: bool = False, whole: str | None = None,
 ) -> GridColumn:  # fmt: skip
     expressions = (sql,) if isinstance(sql, str) else sql
-    return GridColumn(
-        ColumnSpec(name, title, kind, width, rank, text), expressions, tuple(joins.split()), searched, whole
-    )
+    spec = ColumnSpec(name, title, kind, width, rank, text, searched)
+    return GridColumn(spec, expressions, tuple(joins.split()), whole)
 
 
 _TARGET = "CASE WHEN t.context = 0 THEN 'concept:' || c.concept_id ELSE 'hypothesis:' || t.hypothesis_id END"
@@ -183,8 +183,8 @@ PAIRS = Grid(
            whole="t.prompt_text"),
         _c("source", "source", K.TEXT, 14, 3, "t.source", "source"),
         _c("label", "label", K.TEXT, 8, 4, "t.label", "chosen, tie, both_bad or none"),
-        _c("chosen_tokens", "chosen", K.COUNT, 7, 2, "t.chosen_tokens", "tokens of the chosen response"),
-        _c("rejected_tokens", "reject", K.COUNT, 7, 2, "t.rejected_tokens",
+        _c("chosen_tokens", "ch.tok", K.COUNT, 7, 2, "t.chosen_tokens", "tokens of the chosen response"),
+        _c("rejected_tokens", "rj.tok", K.COUNT, 7, 2, "t.rejected_tokens",
            "tokens of the rejected response"),
         _c("longer", "Δ tokens", K.SIGNED, 8, 5, "t.chosen_tokens - t.rejected_tokens", "chosen − rejected"),
         _c("turns", "turns", K.COUNT, 5, 6, "t.prompt_turns", "messages in the prompt"),

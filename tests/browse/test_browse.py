@@ -114,7 +114,7 @@ def test_position_finds_a_record_again_and_says_when_it_is_filtered_out(browser:
     cursor = browser.open_table("hypotheses")
     row = cursor.rows(7, 1)[0]
     assert cursor.position(row.ident) == 7
-    assert browser.open_table("hypotheses", "win>2").position(row.ident) is None
+    assert browser.open_table("hypotheses", "discordant>1m").position(row.ident) is None
 
 
 def test_facets_count_the_selection(world: World, browser: Browser) -> None:

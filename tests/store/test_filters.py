@@ -1,0 +1,55 @@
+"""What a filter means, and that a slip is said instead of matching nothing."""
+
+import pytest
+
+from engine.errors import StoreError
+from engine.store.filters import parse_filter
+from engine.store.grids import HYPOTHESES, PAIRS
+
+COLUMNS = HYPOTHESES.filter_columns()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("win>60", "`win` is a share from 0 to 1: it is never 60", "win>60%"),
+        ("win >.6", "`>.6` has no column before it", 'write column>.6, or ">.6" to look for the text'),
+        ('concept:"two words', 'the quote in `"two words` is not closed', "quotes come in pairs"),
+        ('"', 'the quote in `"` is not closed', "quotes come in pairs"),
+        ("!", "`!` inverts the term after it", "for example !verdict:none"),
+        ("verdict:kepp", "there is no verdict `kepp`", "keep, suppress, amplify, ignore, none"),
+        ("wim>.6", "there is no column `wim`", "did you mean `win`?"),
+    ],
+)
+def test_a_slip_is_said(text: str, message: str, hint: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        parse_filter(text, COLUMNS)
+    assert caught.value.message == message
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("WIN>.6", "win>.6"),
+        ("win>60%", "win>.6"),
+        ('concept:"sorry"', "concept:sorry"),
+        ("Carry<1%", "carry<.01"),
+    ],
+)
+def test_two_ways_to_write_one_filter(text: str, same: str) -> None:
+    assert parse_filter(text, COLUMNS) == parse_filter(same, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "win>=1", "win<0", "verdict:keep,ignore", "verdict:none", '">.6"', "discordant>=2k"]
+)
+def test_what_makes_sense_is_taken(text: str) -> None:
+    parse_filter(text, COLUMNS)
+
+
+def test_words_are_looked_for_in_the_columns_that_say_so() -> None:
+    for grid in (HYPOTHESES, PAIRS):
+        searched = {c.spec.name for c in grid.columns if c.spec.is_searched}
+        assert searched
+        assert parse_filter("sorry", grid.filter_columns()).columns == searched
