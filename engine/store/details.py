@@ -96,6 +96,7 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         [number],
     )
     telling = json.loads(tokens) if tokens else []
+    evidence = evidence_of(slot, number)
     return ConceptDetail(
         concept=number,
         concept_id=concept_id,
@@ -108,10 +109,10 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         n_chosen=int(n_chosen or 0),
         n_rejected=int(n_rejected or 0),
         n_prompt=int(n_prompt or 0),
-        everywhere=next(iter(evidence_of(slot, number, where="h.context = 0")), None),
+        everywhere=next((e for e in evidence if e.context == 0), None),
         dose=_dose(slot, number),
         by_source=() if is_brief else _by_source(slot, number),
-        differs=evidence_of(slot, number, where="h.context > 0"),
+        differs=tuple(e for e in evidence if e.context > 0),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
         top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents], N_BRIEF if is_brief else N_TOP),
         scrutiny=None if is_brief else concept_scrutiny(slot, number),
@@ -129,12 +130,12 @@ def _label_evidence(held: str | None) -> LabelEvidence | None:
     )  # fmt: skip
 
 
-def evidence_of(slot: QuerySlot, concept: int, *, where: str) -> tuple[Evidence, ...]:
-    """Hypotheses of a concept, those that differ most from everywhere first; at most 200."""
+def evidence_of(slot: QuerySlot, concept: int) -> tuple[Evidence, ...]:
+    """Hypotheses of a concept: everywhere, then at most 200 contexts, those that differ most first."""
     rows = slot.run(
         f"SELECT {_EVIDENCE} FROM hypotheses h JOIN contexts x ON x.context = h.context"
-        f" WHERE h.concept = ? AND {where} ORDER BY coalesce(h.differs_call, FALSE) DESC,"
-        " abs(h.differs_z) DESC NULLS LAST, h.n_discordant DESC NULLS LAST LIMIT 200",
+        " WHERE h.concept = ? ORDER BY h.context > 0, coalesce(h.differs_call, FALSE) DESC,"
+        " abs(h.differs_z) DESC NULLS LAST, h.n_discordant DESC NULLS LAST LIMIT 201",
         [concept],
     )
     return tuple(_evidence(row) for row in rows)
@@ -264,7 +265,7 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     """One pair, with the peaks of a concept when one is named. Raises ``StoreError`` for no such pair."""
     found = slot.run(
         "SELECT pair_id, source, source_file, source_row, label, fold,"
-        " (SELECT count(*) FROM pairs q WHERE q.group_index = p.group_index), is_evaluation, prompt_text,"
+        " group_index, is_evaluation, prompt_text,"
         " chosen_text, rejected_text, prompt_tokens, chosen_tokens, rejected_tokens, prompt_truncated,"
         f" chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)},"
         " nullif(base_weight, 1) FROM pairs p"
@@ -274,6 +275,7 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     if not found:
         raise StoreError(f"this index has no pair {pair}")
     row = found[0]
+    n_group = slot.run("SELECT count(*) FROM pairs WHERE group_index = ?", [row[6]])[0][0]
     concepts = slot.run(
         f"SELECT c.concept_id, {_NAME}, s.chosen, s.rejected, s.u FROM concept_scores s"
         f" JOIN concepts c ON c.concept = s.concept {_NAMES} WHERE s.pair = ?"
@@ -288,7 +290,7 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     )
     cut = [span for span, flag in zip(("prompt", "chosen", "rejected"), row[14:17], strict=True) if flag]
     return PairDetail(
-        pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(row[6]),
+        pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(n_group),
         bool(row[7]), row[8] or "", row[9] or "", row[10] or "", int(row[11] or 0),
         int(row[12] or 0), int(row[13] or 0),
         truncated=tuple(cut),
