@@ -5,6 +5,7 @@ numbered 0 … P−1 in the order of pairs.parquet (sorted by group_id, pair_id)
 neighbours and the order of the input files never matters.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +143,13 @@ class Disparity:
     def n_units(self) -> int:
         """M"""
         return len(self.indptr) - 1
+
+    def take(self, units: Sequence[int] | NDArray[np.int64]) -> "Disparity":
+        """Only some units, in the order given."""
+        rows = [np.arange(self.indptr[m], self.indptr[m + 1]) for m in units]
+        at = np.concatenate([np.zeros(0, np.int64), *rows])
+        indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
+        return Disparity(indptr, self.pair[at], self.u[at])
 
 
 @dataclass(frozen=True, slots=True)

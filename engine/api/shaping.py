@@ -81,8 +81,13 @@ class Shaping(Base):
             self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading, threshold
         )
 
-    def outcome(self, run_dir: Path, *, progress: Progress | None = None) -> "NamedOutcome":
-        """Sample held-out prompts before and after a run and compare with its forecast."""
+    def outcome(
+        self, run_dir: Path, *, against: Path | None = None, progress: Progress | None = None
+    ) -> "NamedOutcome":
+        """Sample held-out prompts before and after a run and compare with what was forecast.
+
+        ``against`` takes another run in the place of what was before: the difference of two runs.
+        """
         from engine.pipeline.outcome import measure_outcome
 
-        return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress())
+        return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress(), against)

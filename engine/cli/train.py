@@ -65,11 +65,20 @@ def train_command(
 
 @click.command("outcome")
 @click.argument("run", type=_FOLDER, metavar="RUN")
+@click.option(
+    "--against", type=_FOLDER, metavar="RUN",
+    help="Difference of runs: compare with this run, usually on the unshaped pairs, not with the start.",
+)  # fmt: skip
 @click.option("--all", "show_all", is_flag=True, help="Every concept, also those too rare to be scored.")
 @set_option
 @output_options
 def outcome_command(
-    run: Path, show_all: bool, assignments: tuple[str, ...], plain: bool, as_json: bool
+    run: Path,
+    against: Path | None,
+    show_all: bool,
+    assignments: tuple[str, ...],
+    plain: bool,
+    as_json: bool,
 ) -> None:
     """What a finished run changed, concept by concept, beside what was forecast."""
     from engine.api import Project, project_of
@@ -79,7 +88,7 @@ def outcome_command(
         Project(root, overrides=parse_assignments(assignments)) as opened,
         job_progress(root, "outcome", title, plain=plain, as_json=as_json) as progress,
     ):
-        found = opened.outcome(run, progress=progress)
+        found = opened.outcome(run, against=against, progress=progress)
     if as_json:
         write_json(found.as_dict())
         return

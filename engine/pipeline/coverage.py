@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from engine.arrays import Disparity
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
 from engine.pipeline.checks import Audited, open_audit
@@ -55,7 +54,7 @@ def measure_coverage(
     known = _limits(paths, audited, progress)
     own = None
     if judged:
-        part = _subset(concepts.disparity, judged)
+        part = concepts.disparity.take(judged)
         if np.any(part.u):
             own = held_out([unit_arm("judged", part, n_pairs)], audited.readings.pairs, progress=progress)[0]
     return CoverageMeter(
@@ -86,10 +85,3 @@ def _limits(paths: ProjectPaths, audited: Audited, progress: Progress) -> dict[s
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {name: asdict(result) for name, result in found.items()})
     return found
-
-
-def _subset(disparity: Disparity, units: list[int]) -> Disparity:
-    rows = [np.arange(disparity.indptr[m], disparity.indptr[m + 1]) for m in units]
-    indptr = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
-    at = np.concatenate(rows)
-    return Disparity(indptr, disparity.pair[at], disparity.u[at])

@@ -1,32 +1,34 @@
-"""After a run: sample held-out prompts before and after, read the rollouts, compare with the forecast."""
+"""After a run: sample held-out prompts before and after, read the rollouts, compare with the forecasts.
 
-import json
-from dataclasses import dataclass
+Before is the checkpoint that the run started from; or the tuned checkpoint of another run from the same
+start: the difference of runs, in which what both share cancels.
+"""
+
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.errors import StatsError, TrainError
+from engine.errors import TrainError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
-from engine.pipeline.pilot import read_pilot
-from engine.pipeline.readers import reopen
-from engine.pipeline.rollout_concepts import measurable, measure_rollouts
-from engine.pipeline.train import Ledger, read_ledger, shaped_facts
+from engine.pipeline.forecasts import MEAN_DELTA
+from engine.pipeline.ledger import read_ledger, shaped_facts
+from engine.pipeline.rollout_concepts import Gauge, Measured, open_gauge
+from engine.pipeline.scored_forecasts import Scoring, forecasts_to_score, read_forecasts
 from engine.progress import Progress
-from engine.settings import Settings
-from engine.stats.forecast import Vector, preference_weights, shuffled_labels, through_policy
-from engine.stats.outcome import Changes, Matrix, Movement, measure_movement, prompt_changes
-from engine.stats.outcome_score import Outcome, report_lines, score_outcome
-from engine.store.concepts import IndexConcepts, load_column_scales, load_concepts, load_pairs
-from engine.store.connection import Store
+from engine.settings import Settings, TrainingSettings
+from engine.stats.outcome import Changes, Movement, measure_movement, prompt_changes
+from engine.stats.outcome_report import report_lines
+from engine.stats.outcome_score import Outcome, score_outcome
 from engine.training.movement import score_held_out, score_rollouts
 from engine.training.request import REQUEST, read_request, read_status
 from engine.training.rollouts import Rollouts, sample_rollouts
 
-_N_NULLS = 200
 _SEED = 0
+_MAY_DIFFER = frozenset({"model", "pilot_share", "save_steps", "micro_batch_pairs", "device"})
+"""Settings in which two runs may differ and still be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class NamedOutcome:
     """An outcome with the names of its concepts."""
 
     outcome: Outcome
+    against: str | None
+    """The run that this one is compared with; None: the checkpoint that it started from."""
     names: tuple[str, ...]
     concept_ids: tuple[str, ...]
     n_unmeasured: int
@@ -46,145 +50,144 @@ class NamedOutcome:
         report = self.outcome.as_dict()
         for row, name, ident in zip(report["concepts"], self.names, self.concept_ids, strict=True):
             row |= {"name": name, "concept_id": ident}
-        return report | {"n_unmeasured": self.n_unmeasured, "lines": list(self.lines)}
+        extra = {"against": self.against, "n_unmeasured": self.n_unmeasured, "lines": list(self.lines)}
+        return report | extra
 
 
 @dataclass(frozen=True, slots=True)
-class _Rolled:
-    """A finished run with rollouts from before and after it."""
+class _Run:
+    """A finished run."""
 
+    folder: Path
     shaped_dir: Path
-    before: Rollouts
-    after: Rollouts
-    movement: Movement
+    settings: TrainingSettings
+    start: str
+    tuned: str
+    weights: str
+    """Hash of the weights that it started from."""
 
 
 def measure_outcome(
-    paths: ProjectPaths, run_dir: Path, settings: Settings, progress: Progress
+    paths: ProjectPaths, run_dir: Path, settings: Settings, progress: Progress, against: Path | None = None
 ) -> NamedOutcome:
-    """Score a finished run and write runs/<id>/outcome.json.
+    """Score a finished run and write runs/<id>/outcome.json, or outcome-against-<other>.json.
+
+    Args:
+        paths: the project.
+        run_dir: the run.
+        settings: of the reading and the concepts.
+        progress: told about rollouts and readings.
+        against: another finished run from the same start, usually on the unshaped pairs: changes and
+            forecasts are those of the run less those of the other.
 
     Raises:
-        TrainError: the run is not finished, or has no held-out prompts.
+        TrainError: a run is not finished, has no held-out prompts, or the two cannot be compared.
         ModelError: the reader or a checkpoint is gone.
     """
-    rolled = _roll(paths, run_dir, progress)
-    facts = shaped_facts(rolled.shaped_dir)
-    with Store(paths.index(facts["index"])) as store:
-        concepts, pairs, scales = load_concepts(store), load_pairs(store), load_column_scales(store)
-        reader_hash = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))["reader_hash"]
-    used = measurable(concepts, scales)
-    if not used:
-        raise StatsError("this index has no concept that responses can be scored for", hint="audit again")
-    reader = reopen(paths, reader_hash, settings.reading)
-    tau = settings.concepts.fire_rate_threshold
-    before, after = (
-        measure_rollouts(reader, r, concepts, scales, used, tau, progress)
-        for r in (rolled.before, rolled.after)
-    )
-    changes = _changes(rolled, before, after)
-    forecast = _forecast(run_dir, concepts, used)
-    ledger = read_ledger(rolled.shaped_dir, pairs.pair_ids)
+    runs = [_finished(run_dir)] + ([_finished(against)] if against is not None else [])
+    if len(runs) > 1:
+        _refuse_incomparable(*runs)
+    first, index = runs[0], shaped_facts(runs[0].shaped_dir)["index"]
+    gauge = open_gauge(paths, index, settings.reading, settings.concepts.fire_rate_threshold)
+    written = tuple(read_forecasts(paths, run.folder, gauge.ids) for run in runs)
+    goes_through = any(name != MEAN_DELTA for name in written[0].values)
+    start = gauge.measure(_sampled(paths, first, "start", progress), progress) if goes_through else None
+    after = gauge.measure(_sampled(paths, first, "tuned", progress), progress)
+    before, base = _before(paths, runs, gauge, start, progress)
+    ledgers = tuple(read_ledger(run.shaped_dir, gauge.pairs.pair_ids) for run in runs)
     rng = np.random.default_rng(_SEED)
-    nulls = shuffled_labels(concepts.disparity, pairs.group, ledger.weight, ledger.turn, rng, _N_NULLS)
+    scoring = Scoring(paths, gauge, ledgers, written, start)
+    lengths = [w.length_only for w in written]
     outcome = score_outcome(
-        changes,
-        forecast["forecast"],
-        forecast["se"],
+        _changes(before, after),
+        forecasts_to_score(scoring, rng, progress),
         rng,
-        movement=rolled.movement,
-        length_forecast=forecast["length_only"],
-        null_forecasts={"shuffled labels": nulls[:, used]},
-        rivals=_rivals(rolled.before, before, concepts, ledger, forecast["forecast"], used)
-        | _pilot(run_dir, [concepts.ids[i] for i in used]),
+        movement=_movement(paths, first, base, after.rollouts, progress),
+        length_forecast=lengths[0] - sum(lengths[1:]),
     )
+    other = runs[1].folder.name if len(runs) > 1 else None
+    title = [] if other is None else [f"difference of runs: {first.folder.name} less {other}"]
     found = NamedOutcome(
         outcome,
-        tuple(concepts.names[i] for i in used),
-        tuple(concepts.ids[i] for i in used),
-        len(concepts.ids) - len(used),
-        tuple(report_lines(outcome)),
+        other,
+        tuple(gauge.concepts.names[i] for i in gauge.used),
+        tuple(gauge.ids),
+        len(gauge.concepts.ids) - len(gauge.used),
+        (*title, *report_lines(outcome)),
     )
-    write_json(run_dir / "outcome.json", found.as_dict())
+    write_json(run_dir / (f"outcome-against-{other}.json" if other else "outcome.json"), found.as_dict())
     return found
 
 
-def _roll(paths: ProjectPaths, run_dir: Path, progress: Progress) -> _Rolled:
-    request = read_request(run_dir / REQUEST)
-    status = read_status(run_dir)
+def _finished(run_dir: Path) -> _Run:
+    request, status = read_request(run_dir / REQUEST), read_status(run_dir)
     if status["status"] != "finished":
         raise TrainError(
             f"{run_dir} is {status['status']}", hint="run the same `prosect train` again to finish it"
         )
-    start, tuned, training = status["model_path"], status["report"]["model_dir"], request.settings
-    before = sample_rollouts(start, paths.pairs, run_dir / "rollouts" / "start.parquet", training, progress)
-    after = sample_rollouts(tuned, paths.pairs, run_dir / "rollouts" / "tuned.parquet", training, progress)
-    movement = measure_movement(
-        _columns(score_held_out(start, tuned, paths.pairs, training, progress)),
-        _columns(score_rollouts(start, tuned, after, training, progress)),
-    )
-    return _Rolled(request.shaped_dir, before, after, movement)
-
-
-def _changes(rolled: _Rolled, before: Matrix, after: Matrix) -> Changes:
-    both = (rolled.before, rolled.after)
-    return prompt_changes(
-        before,
-        _prompts(rolled.before),
-        after,
-        _prompts(rolled.after),
-        {int(p): g for r in both for p, g in zip(_prompts(r), _groups(r), strict=True)},
+    return _Run(
+        run_dir.resolve(),
+        request.shaped_dir,
+        request.settings,
+        status["model_path"],
+        status["report"]["model_dir"],
+        status["inputs"]["weights"],
     )
 
 
-def _rivals(
-    rollouts: Rollouts,
-    before: Matrix,
-    concepts: IndexConcepts,
-    ledger: Ledger,
-    leading: Vector,
-    used: list[int],
-) -> dict[str, Vector]:
-    """Forecasts through what varies together among the starting checkpoint's answers to one prompt."""
-    prompts = _prompts(rollouts)
-    if len(np.unique(prompts)) == len(prompts):
-        return {}  # one response to each prompt has no covariance
-    weights = preference_weights(concepts.disparity, ledger.weight, ledger.turn)[used]
-    return {
-        "covariance × mean delta": through_policy(before, prompts, leading),
-        "covariance × ridge weights": through_policy(before, prompts, weights),
-    }
-
-
-def _pilot(run_dir: Path, concept_ids: list[str]) -> dict[str, Vector]:
-    """The pilot's forecast as it was written before training, where there was a pilot that moved."""
-    pointer = json.loads((run_dir / "forecast.json").read_text(encoding="utf-8"))
-    found = read_pilot(pointer, concept_ids)
-    return {} if found is None else {"pilot": found}
-
-
-def _forecast(run_dir: Path, concepts: IndexConcepts, used: list[int]) -> dict[str, Any]:
-    """The forecast that was written before training, in the order of ``used``."""
-    try:
-        path = Path(json.loads((run_dir / "forecast.json").read_text(encoding="utf-8"))["path"])
-        rows = {row["concept_id"]: row for row in json.loads(path.read_text(encoding="utf-8"))["concepts"]}
-        return {
-            key: np.array([rows[concepts.ids[i]][key] for i in used], np.float64)
-            for key in ("forecast", "se", "length_only")
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+def _refuse_incomparable(run: _Run, other: _Run) -> None:
+    """Only the dataset may set two runs apart."""
+    if run.folder == other.folder:
+        raise TrainError("a run cannot be compared with itself", hint="name the run on the unshaped pairs")
+    if run.weights != other.weights:
+        raise TrainError(f"{run.folder.name} and {other.folder.name} started from different weights")
+    if shaped_facts(run.shaped_dir)["index"] != shaped_facts(other.shaped_dir)["index"]:
         raise TrainError(
-            f"{run_dir} has no usable forecast",
-            hint="start runs with `prosect train`, which writes one first",
-        ) from error
+            f"{run.folder.name} and {other.folder.name} were made from different indexes",
+            hint="compile both rule files against the same index",
+        )
+    ours, theirs = asdict(run.settings), asdict(other.settings)
+    apart = sorted(k for k in ours if ours[k] != theirs[k] and k not in _MAY_DIFFER)
+    if apart:
+        raise TrainError(
+            f"{run.folder.name} and {other.folder.name} differ in {', '.join(apart)}",
+            hint="train both with the same settings, so that only the pairs differ",
+        )
 
 
-def _prompts(rollouts: Rollouts) -> Any:
-    return rollouts.table["prompt_number"].to_numpy().astype(np.int64)
+def _sampled(paths: ProjectPaths, run: _Run, which: str, progress: Progress) -> Rollouts:
+    """Rollouts of a run's ``start`` or ``tuned`` checkpoint, with the run's own settings."""
+    model = run.start if which == "start" else run.tuned
+    file = run.folder / "rollouts" / f"{which}.parquet"
+    return sample_rollouts(model, paths.pairs, file, run.settings, progress)
 
 
-def _groups(rollouts: Rollouts) -> list[str]:
-    return [str(g) for g in rollouts.table["group_id"].to_pylist()]
+def _before(
+    paths: ProjectPaths, runs: list[_Run], gauge: Gauge, start: Measured | None, progress: Progress
+) -> tuple[Measured, str]:
+    """Responses that the run's are compared with, and the checkpoint that gave them."""
+    if len(runs) > 1:
+        return gauge.measure(_sampled(paths, runs[1], "tuned", progress), progress), runs[1].tuned
+    if start is None:
+        start = gauge.measure(_sampled(paths, runs[0], "start", progress), progress)
+    return start, runs[0].start
+
+
+def _movement(paths: ProjectPaths, run: _Run, base: str, after: Rollouts, progress: Progress) -> Movement:
+    return measure_movement(
+        _columns(score_held_out(base, run.tuned, paths.pairs, run.settings, progress)),
+        _columns(score_rollouts(base, run.tuned, after, run.settings, progress)),
+    )
+
+
+def _changes(before: Measured, after: Measured) -> Changes:
+    return prompt_changes(
+        before.values,
+        before.prompt,
+        after.values,
+        after.prompt,
+        {int(p): g for m in (before, after) for p, g in zip(m.prompt, m.group, strict=True)},
+    )
 
 
 def _columns(table: Any) -> dict[str, list[Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, special, stats
+from scipy import sparse, stats
 
 from engine.errors import StatsError
 
@@ -268,17 +268,8 @@ class ConceptOutcome:
         return asdict(self)
 
 
-def concept_outcomes(changes: Changes, forecast: Vector, forecast_se: Vector) -> tuple[ConceptOutcome, ...]:
-    """One line per concept.
-
-    Args:
-        changes: per prompt and concept.
-        forecast: (C,) weighted mean disparity, or another forecast in its units; sign chosen − rejected.
-        forecast_se: (C,) its standard error, ≥ 0.
-
-    Raises:
-        StatsError: forecasts and changes of different concepts, or undefined forecasts.
-    """
+def check_forecast(changes: Changes, forecast: Vector, forecast_se: Vector) -> None:
+    """Raises ``StatsError``: forecasts and changes of different concepts, or undefined forecasts."""
     n_concepts = changes.change.shape[1]
     if forecast.shape != (n_concepts,) or forecast_se.shape != (n_concepts,):
         raise StatsError(
@@ -287,6 +278,24 @@ def concept_outcomes(changes: Changes, forecast: Vector, forecast_se: Vector) ->
         )
     if not (np.all(np.isfinite(forecast)) and np.all(np.isfinite(forecast_se)) and np.all(forecast_se >= 0)):
         raise StatsError("a forecast is undefined", hint="leave out concepts without a forecast")
+
+
+def concept_outcomes(
+    changes: Changes, forecast: Vector, forecast_se: Vector, forecast_half: Vector
+) -> tuple[ConceptOutcome, ...]:
+    """One line per concept.
+
+    Args:
+        changes: per prompt and concept.
+        forecast: (C,) weighted mean disparity, or another forecast in its units; sign chosen − rejected.
+        forecast_se: (C,) its standard error, ≥ 0.
+        forecast_half: (C,) half the width of its 90% interval.
+
+    Raises:
+        StatsError: forecasts and changes of different concepts, or undefined forecasts.
+    """
+    check_forecast(changes, forecast, forecast_se)
+    n_concepts = changes.change.shape[1]
     mean, se = clustered_mean(changes.change, changes.group)
     n_carried = _groups_carrying(changes)
     scored = (n_carried >= MIN_GROUPS) & (se > 0)
@@ -296,15 +305,14 @@ def concept_outcomes(changes: Changes, forecast: Vector, forecast_se: Vector) ->
     if scored.any():
         q[scored] = stats.false_discovery_control(p[scored])
     half = se * stats.t.ppf((1 + LEVEL) / 2, changes.n_groups - 1)
-    wide = forecast_se * float(special.ndtri((1 + LEVEL) / 2))
     clear = scored & (np.abs(forecast) > 2 * forecast_se)
     return tuple(
         ConceptOutcome(
             concept=c,
             forecast=float(forecast[c]),
             forecast_se=float(forecast_se[c]),
-            forecast_low=float(forecast[c] - wide[c]),
-            forecast_high=float(forecast[c] + wide[c]),
+            forecast_low=float(forecast[c] - forecast_half[c]),
+            forecast_high=float(forecast[c] + forecast_half[c]),
             change=float(mean[c]),
             change_se=float(se[c]) if se[c] > 0 else None,
             change_low=float(mean[c] - half[c]) if se[c] > 0 else None,

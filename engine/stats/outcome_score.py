@@ -1,17 +1,19 @@
-"""How well forecasts did over all concepts, and the report in the order in which it should be read.
+"""How well forecasts did over all concepts: signs, coverage, R², and what cannot know anything beside them.
 
-First whether the model moved at all: scores of a model that did not move describe noise, and the report
-says so. Then signs, coverage, R². The slope b that turns a forecast into a change is always taken from other
-prompts than those it is judged on (two halves by group, each scored with the other's slope).
+Scores of a model that did not move describe noise, and the report says so first. The slope b that turns a
+forecast into a change is, for R², always taken from other prompts than those it is judged on (two halves by
+group, each scored with the other's slope).
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
+from engine.errors import StatsError
 from engine.stats.outcome import (
     LEVEL,
     Changes,
@@ -20,9 +22,12 @@ from engine.stats.outcome import (
     Matrix,
     Movement,
     Vector,
+    check_forecast,
     clustered_mean,
     concept_outcomes,
 )
+
+Flags = NDArray[np.bool_]
 
 N_DRAWS = 400
 """Bootstrap replicates and permutations."""
@@ -53,35 +58,38 @@ class NullScore:
 
 
 @dataclass(frozen=True, slots=True)
-class RivalScore:
-    """Another forecast on the same concepts and prompts; the leading one was named beforehand."""
+class Forecast:
+    """One forecast of all C concepts, as it was written before training. Arrays (C,)."""
 
     name: str
-    r2: Score
-    sign_accuracy: Score
-    """Over the concepts whose leading forecast is clear."""
+    value: Vector
+    se: Vector
+    half: Vector
+    """Half the width of its 90% interval."""
+    nulls: Mapping[str, Matrix] = field(default_factory=dict)
+    """Per name (N, C) forecasts made the same way that cannot know anything: from shuffled labels, or about
+    random concepts of the same sizes. The forecast's own numbers in random order are always added."""
+
+    @classmethod
+    def normal(cls, name: str, value: Vector, se: Vector) -> "Forecast":
+        """With the normal quantile as its interval."""
+        return cls(name, value, se, float(special.ndtri((1 + LEVEL) / 2)) * se)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The whole report."""
+class ForecastScore:
+    """How well one forecast did over all scored concepts."""
 
-    concepts: tuple[ConceptOutcome, ...]
-    movement: Movement | None
-    n_prompts: int
-    n_groups: int
-    n_scored: int
-    n_moved: int
-    """Scored concepts beyond the noise floor at a false discovery rate of 5%."""
-    is_null_result: bool
-    """The model did not move: no concept beyond the noise floor."""
+    name: str
     sign_accuracy: Score
     """Share of scored concepts with |forecast| > 2 SE whose change has the forecast's sign."""
     n_signs: int
     sign_chance: float | None
     """What the same signs in random order would score: above one half where most signs agree anyway."""
     coverage: float | None
-    """Share of scored concepts inside the 90% interval b·forecast ± 1.645·√(b²·se² + se_change²)."""
+    """Share of scored concepts inside the 90% interval b·forecast ± √(b²·half² + half_change²)."""
+    coverage_of_zero: float | None
+    """The same of "nothing changes" (b = 0): coverage says something only where this is well below 90%."""
     coverage_unscaled: float | None
     """The same with b = 1: the forecast taken at its word."""
     slope: float | None
@@ -92,10 +100,32 @@ class Outcome:
     """The same without the five largest |forecast|."""
     r2_partial: Score
     """Of what a length-only forecast leaves unexplained; undefined without one."""
+    nulls: tuple[NullScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The whole report."""
+
+    concepts: tuple[ConceptOutcome, ...]
+    """Beside the leading forecast."""
+    movement: Movement | None
+    n_prompts: int
+    n_groups: int
+    n_scored: int
+    n_moved: int
+    """Scored concepts beyond the noise floor at a false discovery rate of 5%."""
+    is_null_result: bool
+    """The model did not move: no concept beyond the noise floor."""
     ceiling: float | None
     """R² that a perfect forecast would have at this noise."""
-    nulls: tuple[NullScore, ...]
-    rivals: tuple[RivalScore, ...] = ()
+    forecasts: tuple[ForecastScore, ...]
+    """The leading one, named beforehand, first."""
+
+    @property
+    def leading(self) -> ForecastScore:
+        """The forecast that was named beforehand as the one to quote."""
+        return self.forecasts[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -104,38 +134,38 @@ class Outcome:
 
 def score_outcome(
     changes: Changes,
-    forecast: Vector,
-    forecast_se: Vector,
+    forecasts: Sequence[Forecast],
     rng: np.random.Generator,
     *,
     movement: Movement | None = None,
     length_forecast: Vector | None = None,
-    null_forecasts: Mapping[str, Matrix] | None = None,
-    rivals: Mapping[str, Vector] | None = None,
 ) -> Outcome:
-    """Compare forecast and observed changes.
+    """Compare forecasts and observed changes; every forecast is scored on the same concepts and halves.
 
     Args:
         changes: per prompt and concept.
-        forecast: (C,).
-        forecast_se: (C,).
+        forecasts: the leading one first.
         rng: of halves, bootstrap and permutations.
         movement: did the model move, where log-probabilities were measured.
         length_forecast: (C,) forecast from response length alone.
-        null_forecasts: per name (N, C) forecasts that cannot know anything: from shuffled labels, from
-            random concepts of the same sizes. Forecasts in random order are always added.
-        rivals: per name (C,) other forecasts, scored beside the leading one.
+
+    Raises:
+        StatsError: no forecast, forecasts and changes of different concepts, or undefined forecasts.
     """
-    lines = concept_outcomes(changes, forecast, forecast_se)
+    if not forecasts:
+        raise StatsError(
+            "an outcome is compared with at least one forecast", hint="train with `prosect train`"
+        )
+    for other in forecasts[1:]:
+        check_forecast(changes, other.value, other.se)
+    leading = forecasts[0]
+    lines = concept_outcomes(changes, leading.value, leading.se, leading.half)
     scored = np.array([line.is_scored for line in lines], bool)
-    x, x_se = forecast[scored], forecast_se[scored]
     y = changes.change[:, scored]
     mean, se = clustered_mean(y, changes.group)
-    clear = np.abs(x) > 2 * x_se
+    half = float(special.stdtrit(changes.n_groups - 1, (1 + LEVEL) / 2)) * se
     halves = _Halves.draw(y, changes.group, rng)
-    slope = _slope(x, mean)
     length = None if length_forecast is None else length_forecast[scored]
-    without = np.argsort(-np.abs(x), kind="stable")[N_LARGEST:]
     n_moved = sum(line.is_moved for line in lines)
     return Outcome(
         concepts=lines,
@@ -145,27 +175,40 @@ def score_outcome(
         n_scored=int(scored.sum()),
         n_moved=n_moved,
         is_null_result=n_moved == 0,
+        ceiling=halves.ceiling(),
+        forecasts=tuple(_score(f, scored, mean, half, halves, length, rng) for f in forecasts),
+    )
+
+
+def _score(
+    forecast: Forecast,
+    scored: Flags,
+    mean: Vector,
+    half: Vector,
+    halves: "_Halves",
+    length: Vector | None,
+    rng: np.random.Generator,
+) -> ForecastScore:
+    """Scores of one forecast over the scored concepts, whose changes are ``mean`` ± ``half``."""
+    x, x_half = forecast.value[scored], forecast.half[scored]
+    clear = np.abs(x) > 2 * forecast.se[scored]
+    slope = _slope(x, mean)
+    without = np.argsort(-np.abs(x), kind="stable")[N_LARGEST:]
+    return ForecastScore(
+        name=forecast.name,
         sign_accuracy=_sign_score(x[clear], mean[clear], halves.whole[:, clear]),
         n_signs=int(clear.sum()),
         sign_chance=_sign_chance(x[clear], mean[clear]),
-        coverage=_coverage(x, x_se, mean, se, slope),
-        coverage_unscaled=_coverage(x, x_se, mean, se, 1.0),
+        coverage=_coverage(x, x_half, mean, half, slope),
+        coverage_of_zero=_coverage(x, x_half, mean, half, 0.0),
+        coverage_unscaled=_coverage(x, x_half, mean, half, 1.0),
         slope=slope,
         r2=halves.score(x[None]),
         r2_without_largest=halves.take(without).score(x[None, without]),
         r2_partial=Score(None)
         if length is None
         else halves.score(np.stack([length, x]), beyond=length[None]),
-        ceiling=halves.ceiling(),
-        nulls=_nulls(halves, x, scored, null_forecasts or {}, rng),
-        rivals=tuple(
-            RivalScore(
-                name,
-                halves.score(other[scored][None]),
-                _sign_score(other[scored][clear], mean[clear], halves.whole[:, clear]),
-            )
-            for name, other in (rivals or {}).items()
-        ),
+        nulls=_nulls(halves, x, scored, forecast.nulls, rng),
     )
 
 
@@ -174,7 +217,7 @@ class _Halves:
     """Mean changes in two halves of the prompt groups: as observed (row 0), then bootstrapped."""
 
     y: Matrix  # (1 + B, 2, C)
-    variance: Matrix  # (2, C) of the observed means
+    variance: Matrix | None  # (2, C) of the observed means; None where a half is one prompt group
     whole: Matrix  # (1 + B, C) over both halves
 
     @classmethod
@@ -188,19 +231,22 @@ class _Halves:
                 len(members), np.full(len(members), 1 / len(members)), size=N_DRAWS
             )
         rows = weight[:, group]  # (1 + B, P)
-        means, variances = [], []
+        means: list[Matrix] = []
+        variances: list[Vector] = []
         for half in (0, 1):
             inside = half_of[group] == half
             part = rows[:, inside]
             means.append(part @ y[inside] / part.sum(1, keepdims=True))
             codes = np.unique(group[inside], return_inverse=True)[1].astype(np.int64)
-            is_enough = codes.max(initial=-1) > 0
-            variances.append(clustered_mean(y[inside], codes)[1] ** 2 if is_enough else np.zeros(y.shape[1]))
-        return cls(np.stack(means, 1), np.stack(variances), rows @ y / rows.sum(1, keepdims=True))
+            if codes.max(initial=-1) > 0:
+                variances.append(clustered_mean(y[inside], codes)[1] ** 2)
+        variance = np.stack(variances) if len(variances) == 2 else None
+        return cls(np.stack(means, 1), variance, rows @ y / rows.sum(1, keepdims=True))
 
     def take(self, concepts: Integers) -> "_Halves":
         """Only some concepts."""
-        return _Halves(self.y[:, :, concepts], self.variance[:, concepts], self.whole[:, concepts])
+        variance = None if self.variance is None else self.variance[:, concepts]
+        return _Halves(self.y[:, :, concepts], variance, self.whole[:, concepts])
 
     def r2(self, x: Matrix, beyond: Matrix | None = None) -> Vector:
         """R² of each replicate, (1 + B,); ``x`` (m, C) are fitted without intercept on the other half."""
@@ -226,7 +272,7 @@ class _Halves:
         if self.y.shape[2] < MIN_CONCEPTS or not np.any(x):
             return Score(None)
         values = self.r2(x, beyond)
-        if not np.all(np.isfinite(values)):
+        if self.variance is None or not np.all(np.isfinite(values)):
             return Score(float(values[0]) if np.isfinite(values[0]) else None)
         low, middle, high = np.quantile(values[1:], [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
         observed = float(values[0])
@@ -234,7 +280,7 @@ class _Halves:
 
     def ceiling(self) -> float | None:
         """1 − noise variance / variance of the observed changes, within [0, 1]."""
-        if self.y.shape[2] < MIN_CONCEPTS:
+        if self.y.shape[2] < MIN_CONCEPTS or self.variance is None:
             return None
         observed = self.y[0]
         total = float(np.square(observed - observed.mean(1, keepdims=True)).sum())
@@ -246,11 +292,10 @@ def _slope(x: Vector, y: Vector) -> float | None:
     return float(x @ y) / norm if norm > 0 else None
 
 
-def _coverage(x: Vector, x_se: Vector, y: Vector, y_se: Vector, slope: float | None) -> float | None:
+def _coverage(x: Vector, x_half: Vector, y: Vector, y_half: Vector, slope: float | None) -> float | None:
     if slope is None or len(x) == 0:
         return None
-    half = float(special.ndtri((1 + LEVEL) / 2)) * np.sqrt((slope * x_se) ** 2 + y_se**2)
-    return float(np.mean(np.abs(y - slope * x) <= half))
+    return float(np.mean(np.abs(y - slope * x) <= np.sqrt((slope * x_half) ** 2 + y_half**2)))
 
 
 def _sign_score(x: Vector, y: Vector, replicates: Matrix) -> Score:
@@ -274,6 +319,8 @@ def _nulls(
         return ()
     observed_only = _Halves(halves.y[:1], halves.variance, halves.whole[:1])
     observed = float(observed_only.r2(x[None])[0])
+    if not np.isfinite(observed):
+        return ()
     draws = {name: values[:, scored] for name, values in given.items()}
     draws["forecasts in random order"] = np.stack([rng.permutation(x) for _ in range(N_DRAWS)])
     found = []
@@ -282,67 +329,3 @@ def _nulls(
         as_good = (1 + int(np.sum(values >= observed))) / (1 + len(values))
         found.append(NullScore(name, float(np.median(values)), as_good, len(values)))
     return tuple(found)
-
-
-def report_lines(outcome: Outcome) -> list[str]:
-    """The report in words, most important first; numbers only, no names of concepts."""
-    lines = [*_movement_lines(outcome), _change_line(outcome)]
-    chance = "–" if outcome.sign_chance is None else f"{outcome.sign_chance:.0%}"
-    right = _share(outcome.sign_accuracy)
-    lines.append(f"signs right: {right} of {outcome.n_signs} clear forecasts (by chance {chance})")
-    if outcome.coverage is not None:
-        lines.append(f"inside their 90% interval: {outcome.coverage:.0%} of forecasts, scaled to this run")
-    lines.append(
-        f"R² {_number(outcome.r2)}, without the five largest {_number(outcome.r2_without_largest)}, "
-        f"beyond length {_number(outcome.r2_partial)}"
-    )
-    if outcome.ceiling is not None:
-        lines.append(f"a perfect forecast would reach R² {outcome.ceiling:.2f} at this noise")
-    lines += [
-        f"another forecast, {rival.name}: R² {_number(rival.r2)}, signs right {_share(rival.sign_accuracy)}"
-        for rival in outcome.rivals
-    ]
-    for null in outcome.nulls:
-        beaten = f"as good as ours in {null.share_as_good:.1%} of {null.n}"
-        lines.append(f"null, {null.name}: median R² {null.median:.2f}, {beaten}")
-    return lines
-
-
-def _change_line(outcome: Outcome) -> str:
-    noise = f"beyond the noise of {outcome.n_prompts} prompts"
-    if not outcome.is_null_result:
-        return f"{outcome.n_moved} of {outcome.n_scored} concepts changed {noise}"
-    moved = outcome.movement is not None and outcome.movement.is_moved
-    subject = "log-probabilities moved, concepts did not" if moved else "the model did not move"
-    none = f"none of {outcome.n_scored} concepts changed {noise}"
-    return f"null result: {subject}; {none}, so what follows describes noise"
-
-
-def _movement_lines(outcome: Outcome) -> list[str]:
-    moved = outcome.movement
-    if moved is None:
-        return []
-    se = "" if moved.log_ratio.se is None else f" ± {moved.log_ratio.se:.2g}"
-    line = f"log-ratio difference on {moved.n_pairs} held-out pairs {moved.log_ratio.value:+.3g}{se} nats"
-    if not moved.log_ratio.is_clear:
-        line += " (not beyond two standard errors)"
-    if moved.divergence is not None:
-        line += f", KL {moved.divergence.value:.3g} nats per response"
-    lines = [line]
-    if moved.chosen_fell:
-        lines.append(f"chosen responses became less likely ({moved.chosen.value:+.3g} nats)")
-    return lines
-
-
-def _share(score: Score) -> str:
-    if score.value is None or score.low is None or score.high is None:
-        return "–"
-    return f"{score.value:.0%} ({score.low:.0%} to {score.high:.0%})"
-
-
-def _number(score: Score) -> str:
-    if score.value is None:
-        return "–"
-    if score.low is None or score.high is None:
-        return f"{score.value:.2f}"
-    return f"{score.value:.2f} ({score.low:.2f} to {score.high:.2f})"

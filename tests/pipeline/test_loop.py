@@ -143,6 +143,86 @@ def test_pilot_was_trained_and_its_forecast_written_before_the_first_step(traine
     assert all(row["low"] <= row["forecast"] <= row["high"] for row in forecast["concepts"])
 
 
+def test_forecasts_through_the_policy_are_written_before_the_first_step_and_with_intervals(
+    trained: Path,
+) -> None:
+    pointer = json.loads((trained / "forecast.json").read_text())
+    assert pointer["leading"] == "mean delta"
+    path = Path(pointer["covariance"])
+    begun = json.loads((trained / "events.jsonl").read_text().splitlines()[0])
+    assert path.stat().st_mtime <= datetime.fromisoformat(begun["time"]).timestamp() + 0.001
+    found = json.loads(path.read_text())
+    assert list(found["forecasts"]) == ["covariance × mean delta", "covariance × ridge weights"]
+    for rows in found["forecasts"].values():
+        assert all(row["low"] <= row["forecast"] <= row["high"] for row in rows)
+        assert any(row["se"] > 0 for row in rows)
+
+
+def test_outcome_scores_what_was_written_and_samples_the_start_once(project: Path, trained: Path) -> None:
+    start = trained / "rollouts" / "start.parquet"
+    pointer = json.loads((trained / "forecast.json").read_text())
+    path, before = Path(pointer["covariance"]), start.stat().st_mtime_ns
+    first = json.loads(run("outcome", trained, "--json").stdout)["forecasts"]
+    found = json.loads(path.read_text())
+    for row in found["forecasts"]["covariance × mean delta"]:
+        row |= {"forecast": -row["forecast"], "low": -row["high"], "high": -row["low"]}
+    whole = path.read_text()
+    try:
+        path.write_text(json.dumps(found))
+        second = json.loads(run("outcome", trained, "--json").stdout)["forecasts"]
+    finally:
+        path.write_text(whole)
+    assert second[1]["slope"] == pytest.approx(-first[1]["slope"])
+    assert [f["slope"] for f in second[2:]] == [f["slope"] for f in first[2:]]
+    assert start.stat().st_mtime_ns == before
+
+
+def test_difference_of_runs_subtracts_changes_and_forecasts(
+    project: Path, trained: Path, tmp_path: Path
+) -> None:
+    rules = project / "rules" / "none.rules"
+    rules.write_text("prosect rules 1\n")
+    plain = Path(json.loads(run("compile", project, rules, "--json").stdout)["folder"])
+    result = run("train", plain, "--steps", "3", "--lr", "1e-4", "--json", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    other = Path(json.loads(result.stdout)["run_dir"])
+    found = json.loads(run("outcome", trained, "--against", other, "--json").stdout)
+    assert found["lines"][0] == f"difference of runs: {trained.name} less {other.name}"
+    assert [f["name"] for f in found["forecasts"]] == [  # the other run had no pilot
+        "mean delta", "covariance × mean delta", "covariance × ridge weights",
+    ]  # fmt: skip
+    assert json.loads((trained / f"outcome-against-{other.name}.json").read_text()) == found
+    ours, theirs = (json.loads(run("outcome", folder, "--json").stdout) for folder in (trained, other))
+    for row, a, b in zip(found["concepts"], ours["concepts"], theirs["concepts"], strict=True):
+        assert row["forecast"] == pytest.approx(a["forecast"] - b["forecast"], abs=1e-12)
+        assert row["change"] == pytest.approx(a["change"] - b["change"], abs=1e-12)
+    alone = [row["forecast_se"] for row in ours["concepts"]]
+    assert np.median([row["forecast_se"] for row in found["concepts"]]) < np.median(alone)
+
+
+def test_runs_that_differ_in_more_than_their_pairs_are_not_compared(
+    shaped: Path, trained: Path, tmp_path: Path
+) -> None:
+    again = run("outcome", trained, "--against", trained)
+    assert again.exit_code == 1
+    assert "with itself" in again.stderr
+    result = run("train", shaped, "--steps", "1", "--lr", "1e-4", "--json", "--set=training.batch_pairs=4")
+    other = Path(json.loads(result.stdout)["run_dir"])
+    refused = run("outcome", trained, "--against", other)
+    assert refused.exit_code == 1
+    assert "differ in rollout_prompts, rollout_tokens, rollouts_per_prompt, steps" in refused.stderr
+
+
+def test_refused_run_leaves_the_request_and_forecast_of_the_run_that_is_there(
+    shaped: Path, trained: Path
+) -> None:
+    kept = [(trained / name).read_bytes() for name in ("request.json", "forecast.json")]
+    result = run("train", shaped, "--steps", "2", *SMALL, *PILOT, "-o", trained)
+    assert result.exit_code == 1
+    assert "another" in result.stderr or "other data" in result.stderr
+    assert [(trained / name).read_bytes() for name in ("request.json", "forecast.json")] == kept
+
+
 def test_pilot_without_two_responses_to_a_prompt_is_refused(shaped: Path, tmp_path: Path) -> None:
     result = run("train", shaped, *PILOT, "--steps", "1", "-o", tmp_path / "run")
     assert result.exit_code == 1
@@ -170,9 +250,12 @@ def test_outcome_has_a_line_for_every_concept_that_responses_can_be_scored_for(
         n_concepts = opened.browser.summary().n_concepts
     assert len(outcome["concepts"]) + outcome["n_unmeasured"] == n_concepts
     assert outcome["movement"]["n_pairs"] > 0
-    assert [rival["name"] for rival in outcome["rivals"]] == [
-        "covariance × mean delta", "covariance × ridge weights", "pilot",
-    ]  # fmt: skip
+    names = ["mean delta", "covariance × mean delta", "covariance × ridge weights", "pilot"]
+    assert [forecast["name"] for forecast in outcome["forecasts"]] == names
+    nulls = {f["name"]: {null["name"] for null in f["nulls"]} for f in outcome["forecasts"]}
+    always = {"forecasts in random order", "random concepts of the same sizes"}
+    assert nulls["mean delta"] == nulls["covariance × ridge weights"] == always | {"shuffled labels"}
+    assert nulls["pilot"] == always | {"log-ratios dealt anew within prompts"}
     assert {"@length", "@list_items"} <= {row["name"] for row in outcome["concepts"]}
     for row in outcome["concepts"]:
         assert row["name"].startswith("@") or -1 <= row["change"] <= 1

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from engine.cli.main import main
 from engine.compiler.training_lock import latents_of, token_truth
 from engine.paths import ProjectPaths
+from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.masks import _rows_to_read, prepare_masks
 from engine.pipeline.readers import reopen
-from engine.pipeline.train import shaped_facts
 from engine.progress import NullProgress
 from engine.reading.reader import Reader
 from engine.records import Message

@@ -7,13 +7,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import Disparity
 from engine.errors import StatsError
-from engine.stats.forecast import (
-    length_only,
-    mean_delta,
-    preference_weights,
-    shuffled_labels,
-    through_policy,
-)
+from engine.stats.forecast import length_only, mean_delta
 
 
 def disparity(dense: NDArray[np.float64]) -> Disparity:
@@ -88,43 +82,3 @@ def test_equal_lengths_forecast_nothing_from_length() -> None:
     assert length_only(disparity(np.array([[1.0, -1.0]])), np.zeros(2), np.ones(2), np.ones(2)).tolist() == [
         0.0
     ]
-
-
-def test_shuffled_labels_average_to_nothing_with_the_standard_error_of_the_forecast() -> None:
-    rng = np.random.default_rng(4)
-    u, group = disparity(rng.choice([-1.0, 0.0, 1.0], (1, 400))), np.arange(400, dtype=np.int32)
-    draws = shuffled_labels(u, group, np.ones(400), np.ones(400), rng, 4000)[:, 0]
-    se = float(np.sqrt(np.sum(np.abs(u.u))) / 400)  # independent signs: Σ u² / P²
-    assert abs(draws.mean()) < 4 * se / np.sqrt(4000)
-    assert draws.std() == pytest.approx(se, rel=0.05)
-
-
-def test_a_push_moves_what_varies_with_it_when_the_policy_answers() -> None:
-    """Cov from all responses of each prompt, written out."""
-    rng = np.random.default_rng(0)
-    prompt = np.repeat(np.arange(40), 3)
-    values = rng.normal(size=(120, 4)) + rng.normal(size=(40, 4))[prompt]  # prompts differ: not within-prompt
-    values[:, 1] += values[:, 0]
-    direction = np.array([1.0, 0.0, 0.5, 0.0])
-    covariance = np.zeros((4, 4))
-    for p in range(40):
-        own = values[prompt == p] - values[prompt == p].mean(axis=0)
-        covariance += own.T @ own
-    np.testing.assert_allclose(through_policy(values, prompt, direction), covariance / 80 @ direction)
-
-
-def test_one_response_to_each_prompt_has_no_covariance() -> None:
-    with pytest.raises(StatsError, match="two responses"):
-        through_policy(np.ones((5, 2)), np.arange(5), np.ones(2))
-
-
-def test_ridge_weights_credit_the_concept_that_acts_not_the_one_that_rides_along() -> None:
-    rng = np.random.default_rng(1)
-    n = 4000
-    acts = rng.choice([-1.0, 0.0, 1.0], n)
-    rides = np.where(rng.random(n) < 0.8, acts, rng.choice([-1.0, 0.0, 1.0], n))
-    turn = np.where(rng.random(n) < 1 / (1 + np.exp(-1.0 * acts)), 1.0, -1.0)
-    units = disparity(np.stack([acts, rides]))
-    found = preference_weights(units, np.ones(n), turn)
-    assert 0.7 < found[0] < 1.1  # log odds 1; a step from a coin falls a little short
-    assert abs(found[1]) < 0.15

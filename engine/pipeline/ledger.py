@@ -1,0 +1,61 @@
+"""What a shaped dataset says about the pairs of its index: which one, and each pair's fate as numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import TrainError
+from engine.manifest import read_manifest
+from engine.records import FateKind
+
+
+def shaped_facts(shaped_dir: Path) -> dict[str, str]:
+    """Content hash and index hash of a finished shaped dataset.
+
+    Raises:
+        TrainError: there is none.
+    """
+    manifest = read_manifest(shaped_dir) if shaped_dir.is_dir() else None
+    if manifest is None or manifest.stage != "compile":
+        raise TrainError(f"{shaped_dir} is no shaped dataset", hint="`prosect compile DIR RULES` makes one")
+    return {"hash": manifest.fingerprint, "index": manifest.inputs["index"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the rules did to each pair, in order of pair number. All arrays (P,)."""
+
+    weight: NDArray[np.float64]
+    """0 unless kept."""
+    turn: NDArray[np.float64]
+    """Factor of a pair's disparity: −1 where flipped, times 2σ(−offset)."""
+    unshaped: NDArray[np.float64]
+    """Weight in the mix of every pair that rules could have kept (labelled, not held out, not refused)."""
+
+
+def read_ledger(shaped_dir: Path, pair_ids: tuple[str, ...]) -> Ledger:
+    """The ledger as arrays.
+
+    Raises:
+        TrainError: it does not list exactly the pairs of the index.
+    """
+    import pyarrow.parquet as pq
+    from scipy.special import expit
+
+    table = pq.read_table(
+        shaped_dir / "ledger.parquet",
+        columns=["pair_id", "fate", "base_weight", "weight", "offset", "flipped"],
+    )
+    if tuple(table["pair_id"].to_pylist()) != pair_ids:
+        raise TrainError(f"{shaped_dir} was made from another index", hint="compile the rules again")
+    fate = np.array(table["fate"].to_pylist())
+    sign = np.where(table["flipped"].to_numpy(), -1.0, 1.0)
+    return Ledger(
+        weight=table["weight"].to_numpy().astype(np.float64),
+        turn=sign * 2 * expit(-table["offset"].to_numpy()),
+        unshaped=np.where(
+            np.isin(fate, [FateKind.KEPT.value, FateKind.DROPPED.value]), table["base_weight"].to_numpy(), 0.0
+        ),
+    )
