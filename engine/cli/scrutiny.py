@@ -12,6 +12,7 @@ from engine.safe_text import one_line
 
 if TYPE_CHECKING:
     from engine.scrutiny_views import ConceptScrutiny, LevelEffect, Mix, MixConcept
+    from engine.stats.auc import Coverage
     from engine.views import Interval
 
 _SHOWN = 4
@@ -185,13 +186,18 @@ def coverage_command(project: Path, assignments: tuple[str, ...], plain: bool, a
         write_json({"meter": meter, "review": review})
         return
     rows = [
-        ("judged concepts", meter.n_judged, meter.judged_loss, meter.judged),
-        ("all concepts", meter.n_concepts, meter.concepts_loss, meter.concepts),
-        ("full reading", None, meter.reading_loss, 1.0),
+        ("judged concepts", meter.n_judged, meter.judged_loss, *_share(meter.judged)),
+        ("all concepts", meter.n_concepts, meter.concepts_loss, *_share(meter.concepts)),
+        ("full reading", None, meter.reading_loss, 1.0, None, None),
     ]
-    write_table(("features", "concepts", "held-out log-loss", "share of the gain"), rows, plain=plain)
+    header = ("features", "concepts", "held-out log-loss", "share of the gain", "low", "high")
+    write_table(header, rows, plain=plain)
     if not plain:
         click.echo(
             f"\n{review.n_called_decided:,} of {review.n_called:,} called concepts decided, "
             f"{review.n_decided:,} of {review.n_concepts:,} in all"
         )
+
+
+def _share(covered: "Coverage") -> tuple[float | None, float | None, float | None]:
+    return covered.share, covered.low, covered.high

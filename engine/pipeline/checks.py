@@ -184,7 +184,8 @@ def auc(paths: ProjectPaths, settings: Settings, progress: Progress) -> list[Arm
         for arm in (concepts, reading)
     ]
     readers = [*_embedding_arms(paths, audited.index_hash, progress), concepts, reading]
-    return held_out([*baselines, *readers, *beside], pairs, progress=progress)
+    found = held_out([*baselines, *readers, *beside], pairs, audited.weight, progress=progress)
+    return [arm.result for arm in found]
 
 
 def _embedding_arms(paths: ProjectPaths, index_hash: str, progress: Progress) -> list[Arm]:

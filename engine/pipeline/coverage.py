@@ -12,10 +12,10 @@ from engine.pipeline.checks import Audited, open_audit
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.stats.arms import Arm, reading_arm, unit_arm
-from engine.stats.auc import ArmResult, coverage, held_out
+from engine.stats.auc import ArmResult, Coverage, HeldOut, coverage, held_out
 from engine.views import VerdictView
 
-COVERAGE_VERSION = 1
+COVERAGE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class CoverageMeter:
     """With every concept."""
     reading_loss: float
     """With the full reading."""
-    judged: float | None
-    """Share of the full reading's gain over a coin that the judged ones have; None if it gains nothing."""
-    concepts: float | None
+    judged: Coverage
+    """Share of the full reading's gain over a coin that the judged ones have; 0 while there are none."""
+    concepts: Coverage
     """The same of all concepts: what judging every one of them could reach."""
 
 
@@ -52,36 +52,43 @@ def measure_coverage(
     decided = {v.target.concept_id for v in verdicts if v.target.context_id is None and not v.is_orphaned}
     judged = [m for m, ident in enumerate(concepts.ids) if ident in decided]
     known = _limits(paths, audited, progress)
-    own = None
+    group, signed = audited.readings.pairs.group, audited.weight
+    by_group = np.bincount(group, signed).astype(np.float64)
+    own, share = None, Coverage(0.0, None, None)
     if judged:
         part = concepts.disparity.take(judged)
-        if np.any(part.u):
-            own = held_out([unit_arm("judged", part, n_pairs)], audited.readings.pairs, progress=progress)[0]
+        arms = [unit_arm("judged", part, n_pairs)]
+        [own] = held_out(arms, audited.readings.pairs, signed, progress=progress)
+        share = coverage(own, known["reading"], by_group)
     return CoverageMeter(
         n_judged=len(judged),
         n_concepts=len(concepts.ids),
-        judged_loss=own.log_loss if own is not None else None,
-        concepts_loss=known["concepts"].log_loss,
-        reading_loss=known["reading"].log_loss,
-        judged=coverage(own, known["reading"]) if own is not None else (0.0 if not judged else None),
-        concepts=coverage(known["concepts"], known["reading"]),
+        judged_loss=own.result.log_loss if own is not None else None,
+        concepts_loss=known["concepts"].result.log_loss,
+        reading_loss=known["reading"].result.log_loss,
+        judged=share,
+        concepts=coverage(known["concepts"], known["reading"], by_group),
     )
 
 
-def _limits(paths: ProjectPaths, audited: Audited, progress: Progress) -> dict[str, ArmResult]:
+def _limits(paths: ProjectPaths, audited: Audited, progress: Progress) -> dict[str, HeldOut]:
     path = paths.cache_dir / f"coverage-{audited.index_hash}-{COVERAGE_VERSION}.json"
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {name: ArmResult(**values) for name, values in kept.items()}
-    except (OSError, ValueError, TypeError):
+        return {
+            name: HeldOut(ArmResult(**values["result"]), np.array(values["group_loss"], np.float64))
+            for name, values in kept.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError):
         pass
     readings = audited.readings
     arms: list[Arm] = [
         unit_arm("concepts", audited.concepts.disparity, readings.n_pairs),
         reading_arm(readings),
     ]
-    results = held_out(arms, readings.pairs, progress=progress)
+    results = held_out(arms, readings.pairs, audited.weight, progress=progress)
     found = dict(zip(("concepts", "reading"), results, strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {name: asdict(result) for name, result in found.items()})
+    kept = {n: {"result": asdict(r.result), "group_loss": r.group_loss.tolist()} for n, r in found.items()}
+    write_json(path, kept)
     return found

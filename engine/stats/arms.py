@@ -1,12 +1,12 @@
 """Feature sets for the held-out comparison: what can tell chosen from rejected, and how much of it is length.
 
-Every arm is made of blocks of odd per-pair numbers (chosen − rejected), scaled to unit root mean square, so
-that no arm has a constant and swapping sides changes signs only. A block may learn its features first,
-without labels, from the pairs that its arm is trained on.
+Every arm is made of blocks of odd per-pair numbers (chosen − rejected), scaled to unit weighted root mean
+square, so that no arm has a constant and swapping sides changes signs only. A block may learn its features
+first, without labels, from the pairs that its arm is trained on.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,9 +25,19 @@ class Block:
     """Some columns of an arm. P rows."""
 
     x: Matrix
-    """(P, q) float64"""
-    learn: Callable[[Vector, Flags], Vector] | None = None
-    """Some rows of x and which of them are for training, to the features of them all; None: x itself."""
+    """(P, q) float64, any scale"""
+    learn: Callable[[Vector, Flags, Vector], Vector] | None = None
+    """Some rows of x at unit root mean square, which of them are for training, and the weight of each, to the
+    features of them all; None: x itself."""
+    size: float = 1.0
+    """Root mean square of its columns once scaled: larger ones are shrunk less by a shared penalty."""
+
+    def features(self, rows: NDArray[np.integer], train: Flags, weight: Vector) -> Matrix:
+        """Columns of some pairs at root mean square ``size``; those without any value are left out."""
+        x = _unit_rms(self.x[rows], weight)
+        if self.learn is not None:
+            x = self.learn(np.asarray(x, np.float64), train, weight)
+        return x if self.size == 1.0 else self.size * x
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +49,17 @@ class Arm:
     penalty: str = "l2"
     """l2, or l1 for the sparse full reading"""
 
-    def features(self, rows: NDArray[np.integer], train: Flags) -> Matrix:
-        """Columns of some pairs, learned where they have to be from those of them marked for training."""
-        parts = [
-            b.x[rows] if b.learn is None else b.learn(np.asarray(b.x[rows], np.float64), train)
-            for b in self.blocks
-        ]
+    def features(self, rows: NDArray[np.integer], train: Flags, weight: Vector) -> Matrix:
+        """Columns of some pairs, learned where they have to be from those of them marked for training.
+
+        Args:
+            rows: (R,) numbers of pairs.
+            train: (R,) which of them may be learned from.
+            weight: (R,) ≥ 0; a pair of weight 2 counts like the same pair twice.
+        """
+        parts = [b.features(rows, train, weight) for b in self.blocks]
+        if not parts:
+            return np.zeros((len(rows), 0))
         if all(isinstance(part, np.ndarray) for part in parts):
             return np.concatenate([np.asarray(part) for part in parts], axis=1)
         return sp.csr_matrix(sp.hstack([sp.csr_matrix(part) for part in parts]))
@@ -87,26 +102,26 @@ def reading_arm(readings: Readings) -> Arm:
 
 def embedding_arm(delta: NDArray[np.float32]) -> Arm:
     """A linear reward probe on an embedding of each response, chosen − rejected: (P, D)."""
-    return Arm("embedding (linear probe)", (Block(_unit_rms(delta)),))
+    return Arm("embedding (linear probe)", (Block(np.asarray(delta, np.float64)),))
 
 
 def difference_arm(delta: NDArray[np.float32]) -> Arm:
     """WIMHF's kind of features: a small SAE of the same differences, learned on the training pairs."""
 
-    def learn(x: Vector, train: Flags) -> Vector:
-        rows = x.astype(np.float32)
-        features = fit_difference_sae(rows[train]).features(rows).astype(np.float64)
-        rms = np.sqrt((features[train] ** 2).mean(axis=0))
+    def learn(x: Vector, train: Flags, weight: Vector) -> Vector:
+        length = float(np.average(np.linalg.norm(x[train], axis=1), weights=weight[train]))
+        rows = (x / max(length, 1e-12)).astype(np.float32)
+        sae = fit_difference_sae(rows[train], weight=weight[train])
+        features = sae.features(rows).astype(np.float64)
+        rms = np.sqrt(np.average(features[train] ** 2, axis=0, weights=weight[train]))
         return np.asarray(features[:, rms > 0] / rms[rms > 0])
 
-    x = _unit_rms(delta)
-    size = float(np.linalg.norm(x, axis=1).mean()) if len(x) else 0.0
-    return Arm("difference SAE (WIMHF)", (Block(x / max(size, 1e-12), learn),))
+    return Arm("difference SAE (WIMHF)", (Block(np.asarray(delta, np.float64), learn),))
 
 
 def favoured(arm: Arm) -> Arm:
     """The same columns ten times as large: a penalty shared with many others then hardly shrinks them."""
-    return Arm(arm.name, tuple(Block(10 * b.x, b.learn) for b in arm.blocks), arm.penalty)
+    return Arm(arm.name, tuple(replace(b, size=10 * b.size) for b in arm.blocks), arm.penalty)
 
 
 def joined(name: str, *arms: Arm, penalty: str = "l2") -> Arm:
@@ -124,17 +139,19 @@ def _sparse(
 ) -> Arm:
     shape = (n_pairs, len(indptr) - 1)
     matrix = sp.csc_matrix((values.astype(np.float64), pair.astype(np.int64), indptr), shape)
-    rms = np.sqrt(np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel())
-    kept = np.nonzero(rms > 0)[0]
-    return Arm(name, (Block(sp.csr_matrix(matrix[:, kept] @ sp.diags(1 / rms[kept]))),), penalty)
+    return Arm(name, (Block(sp.csr_matrix(matrix)),), penalty)
 
 
 def _dense(name: str, columns: list[Vector]) -> Arm:
-    return Arm(name, (Block(_unit_rms(np.stack(columns, axis=1))),) if columns else ())
+    return Arm(name, (Block(np.stack(columns, axis=1).astype(np.float64)),) if columns else ())
 
 
-def _unit_rms(values: NDArray[np.floating]) -> Vector:
-    rms = (
-        np.sqrt(np.mean(values.astype(np.float64) ** 2, axis=0)) if len(values) else np.zeros(values.shape[1])
-    )
-    return np.asarray(values[:, rms > 0] / rms[rms > 0], np.float64)
+def _unit_rms(x: Matrix, weight: Vector) -> Matrix:
+    """Columns at unit weighted root mean square over all rows, labels unseen; empty ones are left out."""
+    total = max(float(weight.sum()), 1e-300)
+    if isinstance(x, np.ndarray):
+        rms = np.sqrt(weight @ x**2 / total)
+        return np.asarray(x[:, rms > 0] / rms[rms > 0])
+    rms = np.sqrt(np.asarray(x.multiply(x).T @ weight).ravel() / total)
+    kept = np.nonzero(rms > 0)[0]
+    return sp.csr_matrix(x[:, kept] @ sp.diags(1 / rms[kept]))

@@ -7,6 +7,7 @@ instead of a text embedding, and there are no biases, so that swapping the sides
 every feature. Labels are never seen.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +45,15 @@ class DifferenceSae:
         return float((rest**2).sum() / max(float((delta**2).sum()), 1e-30))
 
 
-def fit_difference_sae(delta: Matrix, *, seed: int = 0) -> DifferenceSae:
-    """Train on (P, D) differences, any orientation: the loss is the same for d and −d."""
+def fit_difference_sae(
+    delta: Matrix, *, weight: NDArray[np.float64] | None = None, seed: int = 0
+) -> DifferenceSae:
+    """Train on (P, D) differences, any orientation: the loss is the same for d and −d.
+
+    Batches are drawn with replacement in proportion to ``weight`` (P,); None: all alike.
+    """
     rng = np.random.default_rng(seed)
+    draw = _drawer(len(delta), weight, rng)
     n, width = delta.shape
     first = delta[rng.choice(n, N_FEATURES, replace=n < N_FEATURES)] + 1e-6 * rng.normal(
         size=(N_FEATURES, width)
@@ -58,12 +65,22 @@ def fit_difference_sae(delta: Matrix, *, seed: int = 0) -> DifferenceSae:
     threshold = 0.0
     for step in range(steps):
         rate = _LEARNING_RATE * min(1.0, 4 * (1 - step / steps))
-        batch = delta[rng.integers(0, n, _BATCH)]
+        batch = delta[draw(_BATCH)]
         to_encoder, to_decoder, smallest = _gradients(batch, encoder, decoder)
         encoder = encoder - adam[0].step(to_encoder, rate)
         decoder = _unit(decoder - adam[1].step(to_decoder, rate))
         threshold += (smallest - threshold) * max(0.01, 1 / (step + 1))
     return DifferenceSae(encoder, decoder, threshold)
+
+
+def _drawer(
+    n: int, weight: NDArray[np.float64] | None, rng: np.random.Generator
+) -> Callable[[int], NDArray[np.int64]]:
+    """Draws row numbers in proportion to their weight."""
+    if weight is None or np.all(weight == weight[0]):
+        return lambda size: rng.integers(0, n, size)
+    edges = np.cumsum(weight)
+    return lambda size: np.minimum(np.searchsorted(edges, rng.random(size) * edges[-1], side="right"), n - 1)
 
 
 def _gradients(batch: Matrix, encoder: Matrix, decoder: Matrix) -> tuple[Matrix, Matrix, float]:

@@ -126,7 +126,7 @@ def test_what_tells_the_sides_apart_on_held_out_prompts(name: str) -> None:
         arms += [model, joined("model + length", model, length)]
         arms.append(joined("model + length + full reading", model, length, reading, penalty="l1"))
     _say(f"\n{name}: held out by prompt")
-    for row in held_out(arms, pairs, progress=NullProgress()):
+    for row in (arm.result for arm in held_out(arms, pairs, np.ones(pairs.n_pairs), progress=NullProgress())):
         _say(
             f"  {row.name:30s} {row.n_columns:5d} columns  AUC {row.auc:.3f} [{row.low:.3f}, {row.high:.3f}]"
             f"  accuracy {row.accuracy:.3f}  log-loss {row.log_loss:.3f}"

@@ -1,12 +1,16 @@
 """Held-out comparison: exact AUC, honest folds, and arms that know what they should."""
 
-import dataclasses
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from engine.arrays import Readings
+from engine.arrays import PairArrays, Readings
 from engine.errors import StatsError
 from engine.progress import NullProgress
 from engine.stats.arms import (
@@ -19,7 +23,7 @@ from engine.stats.arms import (
     reading_arm,
     unit_arm,
 )
-from engine.stats.auc import coverage, held_out, paired_auc, within_auc
+from engine.stats.auc import ArmResult, Coverage, HeldOut, coverage, held_out, paired_auc, within_auc
 from engine.stats.design import build_design
 from engine.stats.difference_sae import fit_difference_sae
 from engine.stats.null import fit_null
@@ -36,7 +40,102 @@ def _spread_folds(readings: Readings) -> Readings:
 def test_paired_auc_is_scikit_learns_over_both_orientations() -> None:
     score = np.random.default_rng(0).normal(0.3, 1, 200).round(1)
     label = np.concatenate([np.ones(200), np.zeros(200)])
-    assert paired_auc(score) == pytest.approx(roc_auc_score(label, np.concatenate([score, -score])))
+    both = np.concatenate([score, -score])
+    assert paired_auc(score, np.ones(200)) == pytest.approx(roc_auc_score(label, both))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 40))
+@settings(max_examples=60, deadline=None)
+def test_weights_equal_repetition_in_auc_within_and_coverage(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    score, weight = rng.normal(size=n).round(1), rng.integers(0, 4, n)
+    weight[0] = 1
+    stratum, turned = rng.integers(-1, 3, n), rng.choice([-1.0, 1.0], n)
+    again = np.repeat(np.arange(n), weight)
+    ones = np.ones(len(again))
+    assert paired_auc(score, weight.astype(float)) == pytest.approx(paired_auc(score[again], ones))
+    np.testing.assert_allclose(
+        within_auc(score, stratum, turned, weight.astype(float)),
+        within_auc(score[again], stratum[again], turned[again], ones),
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_held_out_figures_of_weighted_pairs_are_those_of_repeated_pairs(seed: int) -> None:
+    readings = _spread_folds(make_readings(300, 6, effects={0: 2.0}, seed=seed))
+    weight = np.random.default_rng(seed).integers(1, 4, 300)
+    rows = np.repeat(np.arange(300), weight)
+    units = dense_of(latents_of(readings), 300)
+    weighted, repeated = (
+        held_out(
+            [length_arm(pairs), unit_arm("units", disparity_of(u), len(u))], pairs, w, progress=NullProgress()
+        )
+        for pairs, u, w in (
+            (readings.pairs, units, weight.astype(float)),
+            (_taken(readings.pairs, rows), units[rows], np.ones(len(rows))),
+        )
+    )
+    by_group = np.bincount(readings.pairs.group, weight * readings.pairs.is_signed).astype(float)
+    for one, two in zip(weighted, repeated, strict=True):
+        a, b = asdict(one.result), asdict(two.result)
+        assert a.pop("strengths") == b.pop("strengths")
+        assert a.pop("name") == b.pop("name")
+        assert [v for v in a.values() if v is not None] == pytest.approx(
+            [v for v in b.values() if v is not None], abs=2e-3
+        )
+        np.testing.assert_allclose(one.group_loss, two.group_loss, atol=0.02)
+    share, same = (coverage(f[0], f[1], by_group) for f in (weighted, repeated))
+    assert (share.share, share.low, share.high) == pytest.approx((same.share, same.low, same.high), abs=0.02)
+
+
+def _taken(pairs: PairArrays, rows: NDArray[np.int64]) -> PairArrays:
+    """Some pairs, also several times."""
+    n = len(pairs.group)
+    picked: dict[str, Any] = {
+        f.name: v[rows]
+        for f in fields(pairs)
+        if isinstance(v := getattr(pairs, f.name), np.ndarray) and v.shape[:1] == (n,)
+    }
+    return replace(pairs, **picked)
+
+
+def _losses(gain: list[float]) -> HeldOut:
+    """An arm that gains so much over a coin in each of the prompt groups of one pair."""
+    result = ArmResult("arm", 1, 0.5, 0.4, 0.6, 0.5, float(np.log(2) - np.mean(gain)), (1.0,))
+    return HeldOut(result, np.log(2) - np.array(gain))
+
+
+def test_coverage_is_the_ratio_of_gains_with_the_error_of_a_ratio() -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.normal(0.2, 0.3, 500)
+    part = 0.6 * whole + rng.normal(0, 0.1, 500)
+    found = coverage(_losses(list(part)), _losses(list(whole)), np.ones(500))
+    share = part.sum() / whole.sum()
+    # linearised: sd of (part − share·whole) / mean(whole) / √n
+    half = 1.96 * np.std(part - share * whole) / whole.mean() / np.sqrt(500)
+    assert found.share == pytest.approx(share)
+    assert (found.low, found.high) == pytest.approx((share - half, share + half), abs=0.15 * half)
+
+
+def test_coverage_covers_its_truth() -> None:
+    """Gains with ratio 0.6 in truth; 95% intervals over 200 worlds."""
+    hits = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        whole = rng.normal(0.2, 0.3, 200)
+        found = coverage(
+            _losses(list(0.6 * whole + rng.normal(0, 0.1, 200))), _losses(list(whole)), np.ones(200)
+        )
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= 0.6 <= found.high
+    assert 0.9 <= hits / 200 <= 0.99
+
+
+def test_coverage_of_a_reading_that_may_gain_nothing_has_no_interval() -> None:
+    assert coverage(_losses([0.1, 0.2]), _losses([-0.1, -0.2]), np.ones(2)) == Coverage(None, None, None)
+    unsure = coverage(_losses([0.3, -0.1]), _losses([0.3, -0.1]), np.ones(2))
+    assert unsure == Coverage(1.0, None, None)
 
 
 def test_arms_find_a_planted_concept_and_length_alone_does_not() -> None:
@@ -45,23 +144,31 @@ def test_arms_find_a_planted_concept_and_length_alone_does_not() -> None:
     units = unit_arm("concepts", latents_of(readings), readings.n_pairs)
     length = length_arm(pairs)
     rows = held_out(
-        [length, units, joined("both", length, units), reading_arm(readings)], pairs, progress=NullProgress()
+        [length, units, joined("both", length, units), reading_arm(readings)],
+        pairs,
+        np.ones(1200),
+        progress=NullProgress(),
     )
-    by = {r.name: r for r in rows}
+    by = {r.result.name: r.result for r in rows}
     assert abs(by["length only"].auc - 0.5) < 0.05
     assert by["concepts"].auc > 0.7
     assert by["full reading"].auc > 0.65
     assert by["concepts"].low < by["concepts"].auc < by["concepts"].high
     assert by["concepts"].log_loss < np.log(2) < by["length only"].log_loss + 0.02
-    share = coverage(by["concepts"], by["both"])
-    assert share is not None
-    assert 0.9 < share < 1.2
+    share = coverage(rows[1], rows[2], np.bincount(pairs.group).astype(float))
+    assert share.share is not None
+    assert share.low is not None
+    assert share.high is not None
+    assert share.low < share.share < share.high
+    assert 0.9 < share.share < 1.2
 
 
 def test_pure_noise_does_not_pass_for_signal() -> None:
     readings = _spread_folds(make_readings(800, 60))
-    [row] = held_out([reading_arm(readings)], readings.pairs, progress=NullProgress())
-    assert row.low <= 0.5 <= row.high
+    [row] = held_out(
+        [reading_arm(readings)], readings.pairs, np.ones(readings.n_pairs), progress=NullProgress()
+    )
+    assert row.result.low <= 0.5 <= row.result.high
 
 
 def test_who_wrote_it_is_an_arm_only_where_models_are_known() -> None:
@@ -70,16 +177,16 @@ def test_who_wrote_it_is_an_arm_only_where_models_are_known() -> None:
     known = with_pairs(readings, model_chosen=better, model_rejected=(1 - better).astype(np.int32))
     arm = model_arm(known.pairs)
     assert arm is not None
-    [row] = held_out([arm], known.pairs, progress=NullProgress())
-    assert row.accuracy == pytest.approx(0.9, abs=0.03)
+    [row] = held_out([arm], known.pairs, np.ones(600), progress=NullProgress())
+    assert row.result.accuracy == pytest.approx(0.9, abs=0.03)
     unknown = np.full(600, -1, np.int32)
-    assert model_arm(dataclasses.replace(known.pairs, model_chosen=unknown)) is None
+    assert model_arm(replace(known.pairs, model_chosen=unknown)) is None
 
 
 def test_formatting_joins_length() -> None:
     readings = make_readings(100, 4)
     arm = format_arm(readings.pairs, {"@bold": np.random.default_rng(0).normal(size=100)})
-    x = arm.features(np.arange(100), np.ones(100, np.bool_))
+    x = arm.features(np.arange(100), np.ones(100, np.bool_), np.ones(100))
     assert isinstance(x, np.ndarray)
     assert x.shape == (100, 3)
     np.testing.assert_allclose((x**2).mean(axis=0), 1)
@@ -99,7 +206,10 @@ def test_auc_within_two_models_is_blind_to_who_wrote_it() -> None:
     arm = model_arm(known.pairs)
     assert arm is not None
     units = unit_arm("concepts", latents_of(readings), readings.n_pairs)
-    by = {r.name: r for r in held_out([arm, units], known.pairs, progress=NullProgress())}
+    by = {
+        r.result.name: r.result
+        for r in held_out([arm, units], known.pairs, np.ones(1000), progress=NullProgress())
+    }
     who, what = by["which model wrote it"], by["concepts"]
     assert who.within is not None
     assert who.within_low is not None
@@ -120,8 +230,8 @@ def test_auc_within_is_scikit_learns_in_each_stratum() -> None:
         roc_auc_score(turned[s] > 0, score[s] * turned[s]) * n
         for s, n in ((stratum == 4, 6), (stratum == 7, 2))
     ]
-    assert within_auc(score, stratum, turned) == pytest.approx(sum(parts) / 8)
-    assert np.isnan(within_auc(score, np.full(10, -1), turned))
+    assert within_auc(score, stratum, turned, np.ones(10)) == pytest.approx(sum(parts) / 8)
+    assert np.isnan(within_auc(score, np.full(10, -1), turned, np.ones(10)))
 
 
 def test_a_difference_sae_finds_sparse_directions_and_is_odd() -> None:
@@ -146,8 +256,10 @@ def test_embedding_arms_learn_from_training_pairs_only_and_find_a_planted_direct
     delta = rng.normal(size=(800, 20)).astype(np.float32)
     delta[:, 3] += 1.0  # chosen has more of it
     probe, sparse = embedding_arm(delta), difference_arm(delta)
-    found = held_out([probe, sparse, joined("all", probe, sparse)], readings.pairs, progress=NullProgress())
-    by = {r.name: r for r in found}
+    found = held_out(
+        [probe, sparse, joined("all", probe, sparse)], readings.pairs, np.ones(800), progress=NullProgress()
+    )
+    by = {r.result.name: r.result for r in found}
     assert by["embedding (linear probe)"].auc > 0.85
     assert by["difference SAE (WIMHF)"].auc > 0.7
     assert by["all"].n_columns == 20 + by["difference SAE (WIMHF)"].n_columns
@@ -156,14 +268,15 @@ def test_embedding_arms_learn_from_training_pairs_only_and_find_a_planted_direct
     changed[~train] *= 1.7
     first = sparse.blocks[0].learn
     assert first is not None
-    before = first(delta.astype(np.float64), train)[train]
-    np.testing.assert_allclose(before, first(changed.astype(np.float64), train)[train])
+    ones = np.ones(800)
+    before = first(delta.astype(np.float64), train, ones)[train]
+    np.testing.assert_allclose(before, first(changed.astype(np.float64), train, ones)[train])
 
 
 def test_too_few_groups_are_refused() -> None:
     readings = make_readings(10, 4)
     with pytest.raises(StatsError, match="nested folds"):
-        held_out([length_arm(readings.pairs)], readings.pairs, progress=NullProgress())
+        held_out([length_arm(readings.pairs)], readings.pairs, np.ones(10), progress=NullProgress())
 
 
 def test_a_copy_of_a_concept_has_no_contribution_of_its_own() -> None:
