@@ -133,9 +133,9 @@ def _by_prompt(values: Matrix, prompt: Integers, prompts: Integers) -> Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its standard error and 90% interval, summed by group; None where G < 2."""
+    """A mean with its standard error and 90% interval, summed by group; None for G < 2, all of it for 0."""
 
-    value: float
+    value: float | None
     se: float | None
     low: float | None
     high: float | None
@@ -144,7 +144,7 @@ class Estimate:
     @property
     def is_clear(self) -> bool:
         """More than two standard errors from zero."""
-        return self.se is not None and abs(self.value) > 2 * self.se
+        return self.value is not None and self.se is not None and abs(self.value) > 2 * self.se
 
 
 def clustered_mean(values: Matrix, group: Integers) -> tuple[Vector, Vector]:
@@ -171,7 +171,7 @@ def estimate(values: Vector, group: Sequence[str]) -> Estimate:
     codes = np.unique(np.asarray(group), return_inverse=True)[1].astype(np.int64)
     n_groups = int(codes.max(initial=-1)) + 1
     if n_groups < 2:
-        return Estimate(float(values.mean()) if len(values) else 0.0, None, None, None, n_groups)
+        return Estimate(float(values.mean()) if len(values) else None, None, None, None, n_groups)
     mean, se = clustered_mean(values[:, None], codes)
     half = float(se[0] * stats.t.ppf((1 + LEVEL) / 2, n_groups - 1))
     return Estimate(float(mean[0]), float(se[0]), float(mean[0]) - half, float(mean[0]) + half, n_groups)
@@ -201,12 +201,13 @@ class Movement:
     @property
     def divergence_value(self) -> float:
         """KL per response, 0 where it was not measured."""
-        return 0.0 if self.divergence is None else self.divergence.value
+        measured = None if self.divergence is None else self.divergence.value
+        return 0.0 if measured is None else measured
 
     @property
     def chosen_fell(self) -> bool:
         """Chosen responses became less likely, by more than two standard errors."""
-        return self.chosen.is_clear and self.chosen.value < 0
+        return self.chosen.is_clear and self.chosen.value is not None and self.chosen.value < 0
 
 
 def measure_movement(

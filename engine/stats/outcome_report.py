@@ -50,11 +50,13 @@ def _movement_lines(outcome: Outcome) -> list[str]:
     moved = outcome.movement
     if moved is None:
         return []
-    se = "" if moved.log_ratio.se is None else f" ± {moved.log_ratio.se:.2g}"
-    line = f"log-ratio difference on {moved.n_pairs} held-out pairs {moved.log_ratio.value:+.3g}{se} nats"
-    if not moved.log_ratio.is_clear:
-        line += " (not beyond two standard errors)"
-    if moved.divergence is not None:
+    if moved.log_ratio.value is None:
+        line = "no held-out pair fits training.max_length, so its log-ratios are unknown"
+    else:
+        se = "" if moved.log_ratio.se is None else f" ± {moved.log_ratio.se:.2g}"
+        line = f"log-ratio difference on {moved.n_pairs} held-out pairs {moved.log_ratio.value:+.3g}{se} nats"
+        line += "" if moved.log_ratio.is_clear else " (not beyond two standard errors)"
+    if moved.divergence is not None and moved.divergence.value is not None:
         line += f", KL {moved.divergence.value:.3g} nats per response"
     lines = [line]
     if moved.chosen_fell:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import StatsError
-from engine.stats.outcome import Changes, Movement, estimate
+from engine.stats.outcome import Changes, Movement, estimate, measure_movement
 from engine.stats.outcome_report import report_lines
 from engine.stats.outcome_score import Forecast, Outcome, _Halves, score_outcome
 
@@ -215,3 +215,14 @@ def test_outcome_without_a_forecast_or_with_an_undefined_one_is_refused() -> Non
         score_outcome(changes, [], np.random.default_rng(0))
     with pytest.raises(StatsError, match="undefined"):
         score_outcome(changes, [written(forecast), written(forecast * np.nan)], np.random.default_rng(0))
+
+
+def test_movement_of_no_pair_is_undefined_and_not_zero() -> None:
+    columns = ("group_id", "chosen_start", "chosen_tuned", "rejected_start", "rejected_tuned")
+    nothing = measure_movement({name: [] for name in columns})
+    assert nothing.log_ratio.value is None
+    assert not nothing.is_moved
+    changes, forecast = simulate(2, slope=0.5)
+    outcome = score(changes, forecast, movement=nothing)
+    assert report_lines(outcome)[0].startswith("no held-out pair fits")
+    assert outcome.as_dict()["movement"]["log_ratio"]["value"] is None
