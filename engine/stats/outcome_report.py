@@ -29,6 +29,10 @@ def _forecast_lines(score: ForecastScore, title: str) -> list[str]:
         f"  R² {_number(score.r2)}, without the five largest {_number(score.r2_without_largest)}, "
         f"beyond length {_number(score.r2_partial)}"
     )
+    if score.slope is not None and score.slope < 0:
+        lines.append(
+            "  changes go against this forecast (slope below 0): R² is that of the opposite forecast"
+        )
     lines += [
         f"  null, {null.name}: median R² {null.median:.2f}, as good in {null.share_as_good:.1%} of {null.n}"
         for null in score.nulls

@@ -85,6 +85,9 @@ def test_a_forecast_with_the_wrong_sign_is_found_out() -> None:
     assert outcome.leading.sign_accuracy.value < 0.1
     assert outcome.leading.slope is not None
     assert outcome.leading.slope < 0
+    against = "  changes go against this forecast (slope below 0): R² is that of the opposite forecast"
+    assert against in report_lines(outcome)
+    assert against not in report_lines(score(changes, forecast))
 
 
 def test_r2_equals_a_plain_loop_over_the_two_halves() -> None:
