@@ -1,13 +1,14 @@
 """From residual vectors to pooled readings: one matrix product, then reductions per span.
 
-Pooling commutes with a fixed threshold: the largest pre-activation over a span's tokens, thresholded once,
-is the largest activation. So only latents that fire somewhere in a span are looked at token by token. TopK
-needs the k largest of every token first. Results equal sae-lens' ``encode`` followed by dense pooling up to
-the rounding of one fold (decoder bias into encoder bias).
+A CPU pools in compiled loops (``encode_cpu``). Elsewhere pooling commutes with a fixed threshold: the largest
+pre-activation over a span's tokens, thresholded once, is the largest activation, so only latents that fire
+somewhere in a span are looked at token by token; TopK needs the k largest of every token first. Results
+equal sae-lens' ``encode`` followed by dense pooling up to the rounding of one fold (decoder bias into encoder
+bias).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.reading.pool_kernel import pool_columns
+from engine.reading import encode_cpu
 from engine.reading.sae import Normalisation, Sae
 
 BLOCK_LATENTS = 2048
-"""Latents of one product on a CPU where the threshold is fixed: its result is pooled while in the cache."""
+"""Latents of one product on a CPU: its result is pooled while in the cache. A multiple of 64."""
 MAX_CHUNK_BYTES = 256 << 20
 """Pre-activations held at a time; longer spans are encoded whole all the same."""
 
@@ -71,27 +72,32 @@ class Encoder:
         self.dtype = dtype
         self.n_latents = sae.n_latents
         self._fallback: Any = None
+        self._columns: encode_cpu.Columns | None = None
         if sae.fallback is not None:
             self._fallback = sae.fallback.to(device=device)
             return
-        width = BLOCK_LATENTS if device.type == "cpu" and sae.threshold is not None else sae.n_latents
-        weight = sae.weight.to(device, dtype)  # (D, L)
-        self._blocks = [part.contiguous() for part in torch.split(weight, width, dim=1)]
         bias = sae.bias
         if dtype != torch.float32 and sae.decoder_bias is not None:
             # Rounded weights err in proportion to their input: let it be the distance from the usual input.
             bias = bias + sae.decoder_bias @ (sae.weight - sae.weight.to(dtype).float())
         self._bias = bias.to(device, torch.float32)
-        self._threshold = None if sae.threshold is None else sae.threshold.to(device).expand(sae.n_latents)
+        threshold = None if sae.threshold is None else sae.threshold.to(device, torch.float32)
+        self._threshold = None if threshold is None else threshold.expand(sae.n_latents)
+        weight = sae.weight.to(device, dtype)  # (D, L)
+        if device.type == "cpu":
+            self._columns = encode_cpu.Columns.of(weight, self._bias, self._threshold, BLOCK_LATENTS)
+        else:
+            self._weight = weight
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
         """``h`` of the module ``sae``: (T, D) residual vectors to (T, L) float32."""
         x = self._operand(x)
-        if self.dtype != torch.float32:
-            return torch.cat([x @ weight for weight in self._blocks], dim=1).float().add_(self._bias)
-        biases = torch.split(self._bias, self._blocks[0].shape[1])
-        parts = [torch.addmm(b, x, weight) for b, weight in zip(biases, self._blocks, strict=True)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        if self._columns is not None:
+            product = torch.cat([x @ block for block in self._columns.blocks], dim=1)
+            return product[:, : self.n_latents].float() + self._bias
+        if self.dtype == torch.float32:
+            return torch.addmm(self._bias, x, self._weight)
+        return (x @ self._weight).float().add_(self._bias)
 
     def _operand(self, x: torch.Tensor) -> torch.Tensor:
         x = normalise(x.to(self.device, torch.float32), self.sae.normalisation)
@@ -104,6 +110,8 @@ class Encoder:
         h = self.pre_activations(x)
         if self._threshold is not None:
             return torch.where(h > self._threshold, h, 0.0)
+        if self._columns is not None:
+            return encode_cpu.dense_top(h, self.sae.k or 0)
         top = self._top(h)
         dense: torch.Tensor = torch.zeros_like(h).scatter_(-1, top.latents, top.values)
         return dense
@@ -122,31 +130,23 @@ class Encoder:
             if start == end:
                 pooled += [EMPTY] * (last - first)
             elif self._fallback is not None:
-                pooled += _pool_threshold(
-                    self.dense(x[start:end]), torch.zeros((), device=self.device), inner
-                )
+                pooled += _pool_over(self.dense(x[start:end]), torch.zeros((), device=self.device), inner)
+            elif self._columns is not None:
+                k = min(self.sae.k or 0, self.n_latents)
+                pooled += pooled_of(self._columns.tally(self._operand(x[start:end]), inner, k))
             elif self._threshold is not None:
-                pooled += self._pool_blocks(x[start:end], self._threshold, inner)
+                pooled += self._pool_threshold(x[start:end], self._threshold, inner)
             else:
                 top = self._top(self.pre_activations(x[start:end]))
                 pooled += _pool_top(top, inner, self.n_latents)
         return pooled
 
-    def _pool_blocks(self, x: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
-        """Product and pooling one block of latents after the other, so that the second works in the cache."""
-        x = self._operand(x)
-        parts: list[list[Pooled]] = []
-        first = 0
-        for weight in self._blocks:
-            last = first + weight.shape[1]
-            bias, limit = self._bias[first:last], threshold[first:last]
-            if self.dtype == torch.float32:
-                found = _pool_threshold(torch.addmm(bias, x, weight), limit, bounds)
-            else:
-                found = _pool_rounded(x @ weight, bias, limit, bounds)
-            parts.append([replace(span, latent=span.latent + np.uint32(first)) for span in found])
-            first = last
-        return [_joined(spans) for spans in zip(*parts, strict=True)]
+    def _pool_threshold(
+        self, x: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]
+    ) -> list[Pooled]:
+        if self.dtype == torch.float32:
+            return _pool_over(self.pre_activations(x), threshold, bounds)
+        return _pool_rounded(self._operand(x) @ self._weight, self._bias, threshold, bounds)
 
     def _top(self, h: torch.Tensor) -> TopTokens:
         values, latents = torch.topk(h, min(self.sae.k or 0, self.n_latents), dim=-1, sorted=False)
@@ -154,8 +154,8 @@ class Encoder:
 
     def _chunks(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
         """Runs of spans whose pre-activations fit the memory limit together."""
-        widest = self.n_latents if self._fallback is not None else self._blocks[0].shape[1]
-        limit = max(MAX_CHUNK_BYTES // (4 * widest), 1)
+        widest = self.n_latents if self._columns is None else min(self.n_latents, BLOCK_LATENTS)
+        limit = max(MAX_CHUNK_BYTES // encode_cpu.bytes_per_token(widest, self.sae.k), 1)
         chunks, first = [], 0
         for s in range(1, len(bounds) - 1):
             if bounds[s + 1] - bounds[first] > limit and s > first:
@@ -166,11 +166,14 @@ class Encoder:
         return chunks
 
 
-def _joined(parts: Sequence[Pooled]) -> Pooled:
-    """One span's reading from those of blocks of latents, in ascending order."""
-    if len(parts) == 1:
-        return parts[0]
-    return Pooled(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Pooled)))
+def pooled_of(tally: encode_cpu.Tally) -> list[Pooled]:
+    """The latents that fired, span by span."""
+    pooled = []
+    for s in range(len(tally.n_fired)):
+        active = np.flatnonzero(tally.n_fired[s])
+        act_max, n_fired, act_sum, peak, act_last = (values[s, active] for values in tally)
+        pooled.append(Pooled(active.astype(np.uint32), act_max, n_fired, act_sum, peak, act_last))
+    return pooled
 
 
 def normalise(x: torch.Tensor, how: Normalisation) -> torch.Tensor:
@@ -184,10 +187,9 @@ def normalise(x: torch.Tensor, how: Normalisation) -> torch.Tensor:
     return x
 
 
-def _pool_threshold(h: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
+def _pool_over(h: torch.Tensor, threshold: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
     """Pool (T, L) pre-activations over a threshold, (L,) or one for all."""
-    pool = _pool_span_cpu if h.device.type == "cpu" else _pool_span
-    return [pool(h[start:end], threshold) if start < end else EMPTY for start, end in pairwise(bounds)]
+    return [_pool_span(h[start:end], threshold) if start < end else EMPTY for start, end in pairwise(bounds)]
 
 
 def _pool_rounded(
@@ -205,7 +207,7 @@ def _pool_rounded(
         span = product[start:end]
         active = (span.amax(dim=0).float() + bias > threshold).nonzero().flatten()
         firing = span.index_select(1, active).float().add_(bias[active])
-        found = _pool_threshold(firing, threshold[active], [0, end - start])[0]
+        found = _pool_over(firing, threshold[active], [0, end - start])[0]
         latent = active.cpu().numpy().astype(np.uint32)
         pooled.append(replace(found, latent=latent[found.latent]))
     return pooled
@@ -219,18 +221,6 @@ def _pool_span(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
     # argmax gives the first of equals
     act_last = torch.where(is_on[-1], firing[-1], 0.0)
     return _to_numpy(active, firing.amax(dim=0), is_on.sum(dim=0), act_sum, firing.argmax(dim=0), act_last)
-
-
-def _pool_span_cpu(span: torch.Tensor, threshold: torch.Tensor) -> Pooled:
-    active = (span.amax(dim=0) > threshold).nonzero().flatten()
-    limit = threshold.expand(span.shape[1])[active].numpy()
-    n = len(active)
-    act_max, act_sum = np.zeros(n, np.float32), np.zeros(n, np.float32)
-    n_fired, peak = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
-    pool_columns(span.numpy(), active.numpy(), limit, act_max, n_fired, act_sum, peak)
-    last = span[-1].numpy()[active.numpy()]
-    act_last = np.where(last > limit, last, np.float32(0))
-    return Pooled(active.numpy().astype(np.uint32), act_max, n_fired, act_sum, peak, act_last)
 
 
 def _pool_top(top: TopTokens, bounds: Sequence[int], n_latents: int) -> list[Pooled]:

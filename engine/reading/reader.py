@@ -23,7 +23,7 @@ from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised when the same model, SAE and text would give other readings."""
 _HALF_MAX = 65_504.0
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import ModelError
-from engine.reading.encode import Encoder, Pooled, _pool_span, _pool_span_cpu
-from engine.reading.sae import load_sae
+from engine.reading.encode import Encoder, Pooled, _pool_over, _pool_top
+from engine.reading.sae import Normalisation, Sae, load_sae
 from tests.models.tiny import D_MODEL
 from tests.reading.readers import N_LATENTS, SAE_KINDS, make_sae, save_sae
 
@@ -71,14 +71,53 @@ def test_readings_equal_sae_lens_encode_and_dense_pooling(
         assert_equal(reading, acts[start:end])
 
 
-def test_the_compiled_pooling_equals_the_one_for_other_devices(tmp_path: Path) -> None:
-    encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", "jumprelu"))), CPU)
+def assert_same(one: Pooled, other: Pooled) -> None:
+    for name in ("latent", "n_fired", "peak"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    for name in ("act_max", "act_sum", "act_last"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", SAE_KINDS)
+def test_the_compiled_pooling_equals_the_one_for_other_devices(tmp_path: Path, kind: str) -> None:
+    encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", kind))), CPU)
     h, threshold = encoder.pre_activations(stream()), encoder.sae.threshold
-    assert threshold is not None
-    compiled, general = _pool_span_cpu(h, threshold), _pool_span(h, threshold)
-    for name in ("latent", "act_max", "n_fired", "peak", "act_last"):
-        np.testing.assert_array_equal(getattr(compiled, name), getattr(general, name))
-    np.testing.assert_allclose(compiled.act_sum, general.act_sum, rtol=1e-5)
+    if threshold is not None:
+        general = _pool_over(h, threshold, BOUNDS)
+    else:
+        general = _pool_top(encoder._top(h), BOUNDS, N_LATENTS)
+    for compiled, other in zip(encoder.pool(stream(), BOUNDS), general, strict=True):
+        assert_same(compiled, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("k", "block"), [(1, 64), (5, 2048), (64, 320), (299, 2048), (400, 128)])
+def test_the_k_largest_of_many_latents_are_found_block_by_block(
+    monkeypatch: pytest.MonkeyPatch, k: int, block: int, dtype: torch.dtype
+) -> None:
+    """Every value above the k-th fires; of equals at the k-th place, which torch leaves open, the lowest do.
+
+    Rounded products have many equals. Some tokens have fewer than k values above zero.
+    """
+    monkeypatch.setattr("engine.reading.encode.BLOCK_LATENTS", block)
+    monkeypatch.setattr("engine.reading.encode_cpu._WORTH_A_THREAD", 1)
+    generator = torch.Generator().manual_seed(5)
+    weight, bias = torch.randn(16, 300, generator=generator), torch.randn(300, generator=generator)
+    weight[:, 200:250] = weight[:, 100:150]  # equals in every token
+    bias[200:250] = bias[100:150]
+    sae = Sae("s", "topk", weight, bias, None, k, Normalisation.NONE, None, None, "")
+    encoder = Encoder(sae, CPU, dtype)
+    x = torch.randn(50, 16, generator=generator)
+    h = encoder.pre_activations(x)
+    kept = min(k, 300)
+    order = np.argsort(-h.numpy(), axis=1, kind="stable")[:, :kept]
+    expected = np.zeros((50, 300), np.float32)
+    np.put_along_axis(expected, order, np.take_along_axis(h.numpy(), order, 1).clip(min=0), 1)
+    theirs = torch.zeros_like(h).scatter_(1, *reversed(torch.topk(h, kept))).relu()
+    np.testing.assert_array_equal(np.sort(expected, axis=1), theirs.sort(dim=1).values.numpy())
+    np.testing.assert_array_equal(encoder.dense(x).numpy(), expected)
+    for reading, start, end in zip(encoder.pool(x, [0, 20, 20, 50]), (0, 20, 20), (20, 20, 50), strict=True):
+        assert_equal(reading, torch.from_numpy(expected[start:end]))
 
 
 def test_spans_are_the_same_however_tokens_and_latents_are_cut(
@@ -87,7 +126,7 @@ def test_spans_are_the_same_however_tokens_and_latents_are_cut(
     encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", "jumprelu"))), CPU)
     whole = encoder.pool(stream(), BOUNDS)
     monkeypatch.setattr("engine.reading.encode.MAX_CHUNK_BYTES", 4 * N_LATENTS * 6)
-    monkeypatch.setattr("engine.reading.encode.BLOCK_LATENTS", 40)
+    monkeypatch.setattr("engine.reading.encode.BLOCK_LATENTS", 64)
     encoder = Encoder(encoder.sae, CPU)
     for a, b in zip(whole, encoder.pool(stream(), BOUNDS), strict=True):
         np.testing.assert_array_equal(a.latent, b.latent)
@@ -213,9 +252,9 @@ def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     assert load_sae(str(save_sae(tmp_path / "c", "jumprelu"))).fingerprint != first
 
 
-@pytest.mark.parametrize("kind", ["jumprelu", "standard", "gated"])
+@pytest.mark.parametrize("kind", SAE_KINDS)
 def test_pooling_a_rounded_product_equals_pooling_its_dense_activations(tmp_path: Path, kind: str) -> None:
-    """Columns are chosen before they are widened; nothing else changes."""
+    """Latents are chosen before they are widened; nothing else changes."""
     encoder = Encoder(load_sae(str(save_sae(tmp_path / "sae", kind))), CPU, torch.bfloat16)
     dense = encoder.dense(stream())
     for reading, start, end in zip(encoder.pool(stream(), BOUNDS), BOUNDS, BOUNDS[1:], strict=False):
