@@ -40,21 +40,22 @@ def find_blocks(model: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:
 
 def n_layers_of(model: torch.nn.Module) -> int:
     """Blocks according to the configuration."""
-    return int(_text_config(model).num_hidden_layers)
+    return int(text_config(model).num_hidden_layers)
 
 
 def width_of(model: torch.nn.Module) -> int:
     """Width of the residual stream."""
-    return int(_text_config(model).hidden_size)
+    return int(text_config(model).hidden_size)
 
 
 def max_positions_of(model: torch.nn.Module) -> int | None:
     """Longest sequence the model has positions for; None if it does not say."""
-    found = getattr(_text_config(model), "max_position_embeddings", None)
+    found = getattr(text_config(model), "max_position_embeddings", None)
     return None if found is None else int(found)
 
 
-def _text_config(model: torch.nn.Module) -> Any:
+def text_config(model: torch.nn.Module) -> Any:
+    """The part of a configuration that describes the language model."""
     config: Any = model.config
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 
@@ -85,7 +86,7 @@ def cut_after(model: torch.nn.Module, layer: int) -> SpareBlock | None:
     """
     _, blocks = find_blocks(model)
     check_layer(layer, len(blocks))
-    types = getattr(_text_config(model), "layer_types", None)
+    types = getattr(text_config(model), "layer_types", None)
     spare = None
     if layer + 1 < len(blocks):
         spare = SpareBlock(blocks[layer + 1], types[layer + 1] if types else None)
@@ -98,7 +99,7 @@ def one_more_block(model: torch.nn.Module, spare: SpareBlock) -> Iterator[None]:
     """Put a spare block back behind the others while the context lasts."""
     _, blocks = find_blocks(model)
     kept = list(blocks)
-    types = getattr(_text_config(model), "layer_types", None)
+    types = getattr(text_config(model), "layer_types", None)
     longer = None if types is None or spare.layer_type is None else [*types, spare.layer_type]
     _set_blocks(model, [*kept, spare.block], longer)
     try:
@@ -111,7 +112,7 @@ def _set_blocks(model: torch.nn.Module, blocks: list[torch.nn.Module], types: li
     name, _ = find_blocks(model)
     parent = model.get_submodule(name.rpartition(".")[0])
     setattr(parent, name.rpartition(".")[2], torch.nn.ModuleList(blocks))
-    config = _text_config(model)
+    config = text_config(model)
     config.num_hidden_layers = len(blocks)
     if types is not None:
         config.layer_types = list(types)

@@ -89,7 +89,7 @@ def _rank_bits(k: Any, slack: Any, values: Any, least: Any) -> Any:
     """Bits of a float that k of the values reach, or up to ``slack`` more; beyond that only equals.
 
     Returns also how many are to be kept. All of the values, or at least k, are ≥ ``least`` ≥ 0. Such floats
-    are ordered as their bits are, so the range between least and largest is halved until few enough are above.
+    are ordered as their bits are: the range between least and largest is halved until few enough are above.
     """
     bits = values.view(np.int32)
     low = np.float32(least).view(np.int32)  # at least k values are ≥ low, fewer are ≥ high

@@ -15,7 +15,7 @@ from engine.models.chat import ChatLayout
 from engine.models.loading import LoadedModel, pick_dtype
 from engine.reading.batches import plan_batches
 from engine.reading.encode import Encoder, Pooled
-from engine.reading.jobs import Job, job_residuals
+from engine.reading.jobs import Job, job_residuals, n_computed, plan_rows, row_length, row_of
 from engine.reading.sae import Sae, load_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import NEVER, Stream, cut_stream, load_stream_model
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 READER_VERSION = 4
 """Raised when the same model, SAE and text would give other readings."""
+MIN_ROW = 2048
+"""Tokens that a prompt and its responses may have together at least before they take more than one row."""
 _HALF_MAX = 65_504.0
 
 
@@ -112,10 +114,17 @@ class Reader:
             "has_template": self.layout.has_template,
             "layout": self.layout.fingerprint,
             "max_tokens": self.max_tokens,
+            "prompt_once_by": self._shares(),
             "prompt_once_from": None if self.stream.min_shared == NEVER else self.stream.min_shared,
             "pooling": "act_max, n_fired, act_sum, peak, last token",
             "reader_hash": self.reader_hash,
         }
+
+    def _shares(self) -> str | None:
+        """How a prompt is computed once for its responses; None: it is computed with every one."""
+        if self.batch_tokens:
+            return None if self.stream.packs is None else "rows of a prompt and its responses"
+        return None if self.stream.min_shared == NEVER else "memory of the prompt"
 
     def residuals(self, sequences: Sequence[NDArray[np.int64]]) -> list[torch.Tensor]:
         """Residual stream of a batch; see ``Stream.residuals``."""
@@ -137,25 +146,58 @@ class Reader:
         if not self.batch_tokens:
             self._read_in_turn(jobs, readings, on_batch)
             return readings
-        waiting = plan_batches([len(job.ids) for job in jobs], self.batch_tokens)
+        waiting = self._batches(jobs, self._rows(jobs))
         while waiting:
             batch = waiting.pop(0)
             try:
-                self._read_batch([jobs[i] for i in batch], readings)
+                self._read_batch([[jobs[i] for i in row] for row in batch], readings)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if len(batch) == 1:
-                    raise _too_long(jobs[batch[0]]) from error
-                if self.loaded.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                log.warning("out of memory with %d sequences: halving the batch", len(batch))
-                waiting[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-                self.batch_tokens = max(self.batch_tokens // 2, 1)
+                rows = self._smaller(jobs, batch, error)
+                waiting = self._batches(jobs, [*rows, *(row for later in waiting for row in later)])
                 continue
             if on_batch is not None:
-                on_batch(len(batch))
+                on_batch(sum(len(row) for row in batch))
         return readings
+
+    def n_computed(self, jobs: Sequence[Job]) -> int:
+        """Tokens that ``read`` sends through the model for these jobs, padding aside."""
+        if not self.batch_tokens:
+            return n_computed(jobs, self.stream.min_shared)
+        return sum(row_length([jobs[i] for i in row]) for row in self._rows(jobs))
+
+    def _rows(self, jobs: Sequence[Job]) -> list[list[int]]:
+        if self.stream.packs is None:
+            return [[i] for i in range(len(jobs))]
+        return plan_rows(jobs, max(self.max_tokens, MIN_ROW))
+
+    def _batches(self, jobs: Sequence[Job], rows: Sequence[list[int]]) -> list[list[list[int]]]:
+        """Rows that go through the model together; those of a single text apart, since they need no mask."""
+        batches = []
+        for is_shared in (True, False):
+            chosen = [row for row in rows if (len(row) > 1) is is_shared]
+            lengths = [row_length([jobs[i] for i in row]) for row in chosen]
+            batches += [[chosen[k] for k in batch] for batch in plan_batches(lengths, self.batch_tokens)]
+        return batches
+
+    def _smaller(self, jobs: Sequence[Job], batch: list[list[int]], error: BaseException) -> list[list[int]]:
+        """A batch that did not fit, cut in two if it was one row; later ones are of half its size.
+
+        Raises:
+            ModelError: it was a single text.
+        """
+        if self.loaded.device.type == "cuda":
+            torch.cuda.empty_cache()
+        padded = len(batch) * max(row_length([jobs[i] for i in row]) for row in batch)
+        self.batch_tokens = max(min(self.batch_tokens, padded) // 2, 1)
+        log.warning("out of memory with %d sequences: batches of %d tokens", len(batch), self.batch_tokens)
+        if len(batch) > 1:
+            return batch
+        if len(batch[0]) == 1:
+            raise _too_long(jobs[batch[0][0]]) from error
+        half = len(batch[0]) // 2
+        return [batch[0][:half], batch[0][half:]]
 
     def _read_in_turn(
         self,
@@ -175,11 +217,15 @@ class Reader:
             if on_batch is not None:
                 on_batch(1)
 
-    def _read_batch(self, jobs: Sequence[Job], readings: dict[Hashable, SpanReading]) -> None:
-        sequences = [job.ids for job in jobs if len(job.ids)]
-        found = iter(self.residuals(sequences)) if sequences else iter(())
-        streams = [next(found) if len(job.ids) else self.stream.nothing() for job in jobs]
-        self._pool(jobs, streams, readings)
+    def _read_batch(self, batch: Sequence[Sequence[Job]], readings: dict[Hashable, SpanReading]) -> None:
+        """Rows of jobs that begin with the same prompt, each with one text or more."""
+        rows = [row_of(row) for row in batch]
+        filled = [row for row in rows if row.n_tokens]
+        found = iter(self.stream.rows(filled)) if filled else iter(())
+        streams = [
+            text for row in rows for text in (next(found) if row.n_tokens else [self.stream.nothing()])
+        ]
+        self._pool([job for row in batch for job in row], streams, readings)
 
     def _pool(
         self, jobs: Sequence[Job], streams: Sequence[torch.Tensor], readings: dict[Hashable, SpanReading]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.manifest import package_versions
 from engine.progress import Progress
-from engine.reading.jobs import Work, n_computed, plan_work
+from engine.reading.jobs import Work, plan_work
 from engine.reading.pair_file import PairFile, content_keys
 from engine.reading.reader import Reader, SpanReading
 from engine.reading.shards import ShardFacts, ShardPlan, write_shard
@@ -140,7 +140,7 @@ class Session:
         n_known = int(prepared.is_known.sum())
         self.n_read += len(prepared.keys) - n_known
         self.n_reused += n_known
-        self.n_tokens += n_computed(work.jobs, self._reader.stream.min_shared)
+        self.n_tokens += self._reader.n_computed(work.jobs)
         self.n_truncated += sum(reading.is_truncated for reading in found.values())
         self.n_lost += work.n_lost
         self.n_plain += work.n_plain

@@ -25,6 +25,14 @@ from engine.models.blocks import (
 )
 from engine.models.chat import ChatLayout
 from engine.models.loading import LoadedModel, load_model
+from engine.reading.packed import (
+    Row,
+    attention_kinds,
+    packed_inputs,
+    probe_rows,
+    short_window,
+    split_rows,
+)
 from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
@@ -55,7 +63,9 @@ class Stream:
     spare: SpareBlock | None = None
     """The block after ``layer``: only a check looks at it."""
     min_shared: int = NEVER
-    """Prompts of this many tokens or more are computed once for all their responses."""
+    """Prompts of this many tokens or more are computed once for all their responses, on a CPU."""
+    packs: tuple[str, ...] | None = None
+    """Kinds of attention that rows of a prompt and its responses need masks for; None: they are not made."""
 
     @property
     def is_causal(self) -> bool:
@@ -87,6 +97,21 @@ class Stream:
             model(input_ids=ids.to(self.device), attention_mask=mask, **options)
             stream = captured.take()
         return [stream[i, : len(s)] for i, s in enumerate(sequences)]
+
+    def rows(self, rows: Sequence[Row]) -> list[list[torch.Tensor]]:
+        """Residual stream of each row's texts, one (T, D) tensor per response, computed as one batch.
+
+        Args:
+            rows: prompts with their responses; only for a stream that ``packs``.
+        """
+        if all(len(row.responses) == 1 for row in rows):  # the model's own mask is cheaper
+            alone = self.residuals([np.concatenate([row.prompt, *row.responses]) for row in rows])
+            return [[text] for text in alone]
+        inputs = packed_inputs(rows, self.loaded, self.packs or ())
+        model = inner_model(self.loaded.model)
+        with torch.inference_mode(), capture(model, self.layer) as captured:
+            model(**inputs, use_cache=False)
+            return split_rows(captured.take(), rows)
 
     def begin(self, ids: NDArray[np.int64]) -> tuple[torch.Tensor, Any]:
         """Residual stream of a prompt, (T, D), and the model's memory of it for ``go_on``."""
@@ -143,7 +168,11 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     limit = min(max_tokens, _positions(loaded), MAX_POSITION)
     layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
     stream = Stream(loaded, layout, layer, limit, spare)
-    if not loaded.is_causal or loaded.device.type != "cpu" or not _can_go_on(stream):
+    if not loaded.is_causal:
+        return stream
+    if loaded.device.type != "cpu":
+        return with_packing(stream)
+    if not _can_go_on(stream):
         return stream
     per_token = 2.0 * block_parameters(inner, layer)
     min_shared = min(max(math.ceil(SHARED_FLOPS / per_token), MIN_SHARED), MAX_SHARED)
@@ -166,6 +195,29 @@ def _can_go_on(stream: Stream) -> bool:
         log.info("prompts are read with every response: going on is off by %.3g", float(off))
         return False
     return True
+
+
+def with_packing(stream: Stream) -> Stream:
+    """The same stream, with prompts and their responses in one row if its model gives the same so."""
+    kinds = attention_kinds(stream.loaded)
+    if kinds is None:
+        log.info("prompts are read with every response: this model has kinds of attention of its own")
+        return stream
+    packing = replace(stream, packs=kinds)
+    rows, texts = probe_rows()
+    try:
+        with short_window(stream.loaded):
+            whole = [stream.residuals([ids])[0].float() for ids in texts]
+            packed = [text.float() for row in packing.rows(rows) for text in row]
+        scale = torch.cat(whole).square().mean().sqrt()
+        off = max(float((a - b).abs().max() / scale) for a, b in zip(whole, packed, strict=True))
+    except Exception as error:  # noqa: BLE001 - whatever an unknown model does with a mask that is not its own
+        log.info("prompts are read with every response: %s", error)
+        return stream
+    if not off < _PROBE_TOLERANCE:
+        log.info("prompts are read with every response: a packed row is off by %.3g", off)
+        return stream
+    return packing
 
 
 def _positions(loaded: LoadedModel) -> int:

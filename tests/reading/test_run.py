@@ -128,7 +128,7 @@ def test_padded_batches_read_the_same_as_one_sequence_at_a_time(folders: Path, s
         jobs.append(Job(encoded.ids, (Want(i, encoded.response_own, False),)))
     single = reader.read(jobs)
     together: dict[Any, Any] = {}
-    reader._read_batch(jobs, together)
+    reader._read_batch([[job] for job in jobs], together)
     for i in range(len(texts)):
         a, b = single[i], together[i]
         np.testing.assert_array_equal(a.pooled.latent, b.pooled.latent)
