@@ -45,6 +45,9 @@ class ReadingSettings:
     """Prompt and response together are cut to this many tokens; cuts are counted and stored."""
     batch_tokens: int = 16_384
     """Token budget of a batch on a GPU; a CPU reads one sequence at a time, unpadded."""
+    tokenizer_workers: int | None = None
+    """Processes that tokenise beside the reader. None: up to 4 for a GPU with more than 2,000 pairs to read,
+    none for a CPU, where a thread that works ahead does."""
     shard_pairs: int = 512
     """Pairs per shard: what a restart can lose."""
     accept_poor_sae: bool = False

@@ -8,7 +8,7 @@ and response. Sequences with the same prompt are neighbours, so that the prompt 
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,19 @@ from engine.reading.packed import Row
 from engine.reading.pair_file import Messages, PairFile, PairTexts
 from engine.reading.stream import Stream
 from engine.records import Span
+
+
+class Encode(Protocol):
+    """Tokenises conversations, as ``ChatLayout.encode_many`` does."""
+
+    def __call__(
+        self,
+        conversations: Sequence[tuple[Messages, Messages | None]],
+        *,
+        tools: Sequence[str | None],
+        max_tokens: int,
+    ) -> list[EncodedText]:
+        """Tokens of many conversations, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ def plan_work(
     layout: ChatLayout,
     max_tokens: int,
     spans: Sequence[Collection[Span]] | None = None,
+    encode: Encode | None = None,
 ) -> Work:
     """Tokenise the distinct texts of some pairs.
 
@@ -89,6 +103,7 @@ def plan_work(
         layout: the reader's.
         max_tokens: the reader's limit.
         spans: per pair, which spans to read; None: all three.
+        encode: does what ``layout.encode_many`` does, perhaps elsewhere.
     """
     keys = [span_conversations(pair) for pair in pairs]
     wanted: dict[Conversation, None] = {}
@@ -107,7 +122,7 @@ def plan_work(
         elif prompt in wanted and prompt not in families:
             families[prompt] = {of_pair[Span.CHOSEN]: None}
     ordered = [conversation for family in families.values() for conversation in family]
-    encoded = layout.encode_many(
+    encoded = (encode or layout.encode_many)(
         [(c.prompt, c.response) for c in ordered], tools=[c.tools for c in ordered], max_tokens=max_tokens
     )
     jobs: list[Job] = []

@@ -15,6 +15,7 @@ from engine.reading.pair_file import PairFile, content_keys
 from engine.reading.reader import Reader, SpanReading
 from engine.reading.shards import ShardFacts, ShardPlan, write_shard
 from engine.reading.span_rows import KnownSpans, SpanRows, join_rows, shard_rows, span_rows
+from engine.reading.token_workers import TokenWorkers, wanted_workers
 from engine.records import Span
 from engine.settings import ReadingSettings
 
@@ -60,8 +61,11 @@ class Session:
         )
         if len(self._known):
             self._say_known(todo)
-        self._progress.start("read", sum(plan.stop - plan.start for plan in todo), "pairs")
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        n_pairs = sum(plan.stop - plan.start for plan in todo)
+        n_workers = wanted_workers(self._settings, self._reader.loaded.device, n_pairs)
+        self._progress.start("read", n_pairs, "pairs")
+        self._workers = TokenWorkers(self._reader.layout, n_workers)
+        with self._workers, ThreadPoolExecutor(max_workers=1) as pool:
             following: Future[_Prepared] = pool.submit(self._prepare, todo[0])
             for i, plan in enumerate(todo):
                 prepared = following.result()
@@ -69,6 +73,11 @@ class Session:
                     following = pool.submit(self._prepare, todo[i + 1])
                 self._read_shard(plan, prepared)
         self._progress.finish()
+        if self._workers.n_ended:
+            self._progress.note(
+                f"{self._workers.n_ended} of {n_workers} tokenising processes ended early:"
+                " the reader went on without them"
+            )
 
     def _say_known(self, todo: Sequence[ShardPlan]) -> None:
         """How much of the work earlier readings save, before the model runs: hashing is all it costs."""
@@ -92,7 +101,8 @@ class Session:
         keys = [content_keys(text) for text in texts]
         places = self._find(keys)
         wanted = [[span for span in Span if places[span][i] < 0] for i in range(len(texts))]
-        work = plan_work(texts, self._reader.layout, self._reader.max_tokens, wanted)
+        layout, encode = self._reader.layout, self._workers.encode_many
+        work = plan_work(texts, layout, self._reader.max_tokens, wanted, encode)
         return _Prepared(keys, places, work)
 
     def _read_shard(self, plan: ShardPlan, prepared: _Prepared) -> None:
