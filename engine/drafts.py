@@ -6,15 +6,26 @@ The compiler is imported with the first preview, not when a project is opened.
 import re
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import ProsectError, RuleError
+from engine.edit_history import read_steps, write_steps
+from engine.errors import ProsectError, RuleError, StoreError
 from engine.manifest import hash_bytes, write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
-from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleEffect, RuleFinding, RuleText, Shift
+from engine.rule_views import (
+    NO_STEPS,
+    ConceptShift,
+    PairFate,
+    PlanPreview,
+    RuleEffect,
+    RuleFinding,
+    RuleText,
+    Shift,
+    Steps,
+)
 from engine.settings import RulesSettings
 from engine.store.build import current_index
 from engine.store.connection import Store
@@ -52,19 +63,21 @@ class RuleDrafts:
         path = self._path(name)
         try:
             data = path.read_bytes()
-            return RuleText(name, data.decode("utf-8"), hash_bytes(data))
+            stamp = hash_bytes(data)
+            return RuleText(name, data.decode("utf-8"), stamp, read_steps(self._paths, name, stamp))
         except FileNotFoundError:
             return RuleText(name, FIRST_LINE, "")
         except (OSError, UnicodeDecodeError) as error:
             raise RuleError(f"{path} cannot be read: {error}", hint="a rule file is UTF-8 text") from error
 
-    def save(self, name: str, text: str, stamp: str) -> RuleText:
-        """Write a rule file.
+    def save(self, name: str, text: str, stamp: str, steps: Steps | None = None) -> RuleText:
+        """Write a rule file, and beside it the edits that led to it.
 
         Args:
             name: which.
             text: the whole text.
             stamp: of the text that was read; a file that somebody else changed since is not overwritten.
+            steps: what undo and redo bring back from this text.
 
         Raises:
             RuleError: the file changed on disk meanwhile.
@@ -77,7 +90,12 @@ class RuleDrafts:
                 )
             data = text.encode("utf-8", "surrogatepass")
             write_atomic(self._path(name), data)
-            return RuleText(name, text, hash_bytes(data))
+            kept, saved, remark = steps or NO_STEPS, stamp_of(text), ""
+            try:
+                write_steps(self._paths, name, saved, kept)
+            except StoreError as error:  # the rules are on disk: that is what a save is asked for
+                remark = f"undo will not outlast this session: {error.message}"
+            return RuleText(name, text, saved, kept, remark)
 
     def path(self, name: str) -> Path:
         """Where a rule file lies."""
@@ -125,10 +143,19 @@ class RuleDrafts:
         try:
             plan = self._plan(text, verdicts, names)
         except RuleFileError as error:
-            return _failed([_finding(d, text) for d in error.diagnostics], None, start)
+            return _failed([_finding(d, text) for d in error.diagnostics], None, text, start)
         except ProsectError as error:
-            return _failed([], str(error), start)
+            return _failed([], str(error), text, start)
         return _preview(plan, text, start)
+
+    def completer(self, names: Mapping[str, str]) -> Callable[[str, int], tuple[tuple[int, str], ...]]:
+        """What could stand at a cursor: from a text and an offset to (where what is typed begins, a word)."""
+        from engine.compiler.plan import catalogue_of
+        from engine.rules.complete import complete
+
+        with self._lock:
+            catalogue = catalogue_of(self._open(), names)
+        return lambda text, cursor: tuple((c.start, c.text) for c in complete(text, cursor, catalogue))
 
     def fate(
         self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], pair: int
@@ -180,6 +207,11 @@ class RuleDrafts:
                 self._store = None
 
 
+def stamp_of(text: str) -> str:
+    """The stamp that a file with this text has."""
+    return hash_bytes(text.encode("utf-8", "surrogatepass"))
+
+
 def _is_carried_out(view: VerdictView, text: str, shaped: Collection[str]) -> bool:
     has_concept = view.target.concept_id[:12] in text
     if view.target.context_id is None:
@@ -219,10 +251,9 @@ def _finding(found: "Diagnostic", text: str) -> RuleFinding:
     return RuleFinding(is_error, found.code, found.message, found.help, line, column, width)
 
 
-def _failed(findings: list[RuleFinding], problem: str | None, start: float) -> PlanPreview:
-    return PlanPreview(
-        tuple(findings), problem, (), (), (), (), (), None, None, (), time.perf_counter() - start
-    )
+def _failed(findings: list[RuleFinding], problem: str | None, text: str, start: float) -> PlanPreview:
+    elapsed = time.perf_counter() - start
+    return PlanPreview(tuple(findings), problem, (), (), (), (), (), None, None, (), elapsed, stamp_of(text))
 
 
 def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
@@ -246,4 +277,5 @@ def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
         largest_weight=plan.largest_weight,
         expectations=tuple((e.holds, e.text, e.found) for e in plan.expectations),
         elapsed_s=time.perf_counter() - start,
+        stamp=stamp_of(text),
     )  # fmt: skip

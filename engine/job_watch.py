@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.errors import StoreError, TrainError
+from engine.errors import RuleError, StoreError, TrainError
 from engine.job_views import JobDetail, JobRow, JobStage, JobState, ShapedRow, TrainingCost
 from engine.jobs import (
     CANCEL_FLAG,
@@ -31,7 +31,7 @@ from engine.jobs import (
     now_iso,
     write_job,
 )
-from engine.manifest import read_manifest
+from engine.manifest import hash_bytes, read_manifest
 from engine.paths import ProjectPaths
 from engine.settings import load_settings
 from engine.store.build import read_current
@@ -155,12 +155,27 @@ class Work:
             raise StoreError(f"the job cannot be told to stop: {error.strerror}") from error
         return f"{ident} stops at its next safe place; again ends it at once"
 
-    def start_compile(self, name: str) -> str:
-        """Compile a rule file in a process of its own; the job's id."""
+    def start_compile(self, name: str, stamp: str = "") -> str:
+        """Compile a rule file in a process of its own; the job's id.
+
+        Args:
+            name: of the file.
+            stamp: of the text that was looked at; the job, too, compiles no other. Empty: whatever is there.
+
+        Raises:
+            RuleError: the file is another one by now.
+        """
         rules = self._paths.rules_dir / f"{name}.rules"
-        return self._start(
-            "compile", f"compile {rules.name}", ["compile", str(self._root), str(rules.resolve())]
-        )
+        words = ["compile", str(self._root), str(rules.resolve())]
+        if stamp:
+            found = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
+            if found != stamp:
+                raise RuleError(
+                    f"{rules.name} is no longer the text that was looked at",
+                    hint="look at its plan again, then compile",
+                )
+            words += ["--stamp", stamp]
+        return self._start("compile", f"compile {rules.name}", words)
 
     def start_training(self, ident: str, options: Sequence[str] = ()) -> str:
         """Train on ``shaped/<ident>`` in a process of its own; the job's id.

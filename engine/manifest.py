@@ -92,10 +92,14 @@ def package_versions(*names: str) -> dict[str, str]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old bytes or the new ones, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that readers see the old bytes or the new ones, also after a crash.
+
+    Raises:
+        StoreError: it, or a folder above it, cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as f:
             f.write(data)
             f.flush()

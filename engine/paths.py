@@ -75,7 +75,7 @@ class ProjectPaths:
 
     @property
     def cache_dir(self) -> Path:
-        """What can be computed again: reference log-probabilities, token strips."""
+        """What can be lost: reference log-probabilities, token strips; undo steps of rule files."""
         return self.root / "cache"
 
     def reader_dir(self, reader_hash: str) -> Path:

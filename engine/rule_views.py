@@ -4,6 +4,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
+class Steps(NamedTuple):
+    """Texts of a rule file that undo and redo bring back."""
+
+    past: tuple[str, ...] = ()
+    """Oldest first."""
+    future: tuple[str, ...] = ()
+    """Next first."""
+
+
+NO_STEPS = Steps()
+
+
 @dataclass(frozen=True, slots=True)
 class RuleText:
     """A rule file as it lies on disk."""
@@ -12,7 +24,11 @@ class RuleText:
     """File name without folder and ending."""
     text: str
     stamp: str
-    """Hash of the bytes: a save names the stamp that it replaces."""
+    """Hash of the bytes: a save names the stamp that it replaces. Empty: there is no such file."""
+    steps: Steps = NO_STEPS
+    """Edits that led here, where this text is the last that was saved with them."""
+    remark: str = ""
+    """Of a save: what did not work beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,8 @@ class PlanPreview:
     expectations: tuple[tuple[bool, str, str], ...]
     """(holds, text, what was found)"""
     elapsed_s: float
+    stamp: str
+    """Hash of the text, as ``RuleText`` has it of a file: a compilation names the text that was looked at."""
 
     @property
     def has_plan(self) -> bool:

@@ -5,7 +5,7 @@ Each module is read when something of it is first asked for: a review begins wit
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from engine.views import VerdictView
 if TYPE_CHECKING:
     from engine.drafts import RuleDrafts
     from engine.job_watch import Work
-    from engine.rule_views import PairFate, PlanPreview, RuleText
+    from engine.rule_views import PairFate, PlanPreview, RuleText, Steps
     from engine.run_views import RunDetail, RunRow
 
 
@@ -63,9 +63,9 @@ class Undertakings(ABC):
         """A rule file, or the beginnings of a new one."""
         return self.drafts.read(name)
 
-    def save_rules(self, name: str, text: str, stamp: str) -> "RuleText":
-        """Save a rule file unless it changed elsewhere."""
-        return self.drafts.save(name, text, stamp)
+    def save_rules(self, name: str, text: str, stamp: str, steps: "Steps | None" = None) -> "RuleText":
+        """Save a rule file, with the edits that led to it, unless it changed elsewhere."""
+        return self.drafts.save(name, text, stamp, steps)
 
     def rules_path(self, name: str) -> Path:
         """Where a rule file lies."""
@@ -74,6 +74,10 @@ class Undertakings(ABC):
     def plan_preview(self, text: str) -> "PlanPreview":
         """What a rule text would do, with the verdicts and names as they stand."""
         return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
+
+    def rule_completer(self) -> "Callable[[str, int], tuple[tuple[int, str], ...]]":
+        """What could stand at a cursor of a rule text: concepts, columns, functions, names."""
+        return self.drafts.completer(self.names())
 
     def pair_fate(self, text: str, pair: int) -> "PairFate | None":
         """What a rule text does to one pair; None while the text has errors."""

@@ -109,11 +109,17 @@ ACTIONS: tuple[Action, ...] = (
     _a("delete-rule", "d d", RULES, "", "take the statement out"),
     _a("rule-down", "J", RULES, "", "move the statement down"),
     _a("rule-up", "K", RULES, "", "move the statement up"),
-    _a("rule-undo", "u", RULES, "undo", "take the last edit of this file back"),
+    _a(
+        "rule-undo",
+        "u",
+        RULES,
+        "undo",
+        "take the last edit of this file back, also one from before a restart",
+    ),
     _a("rule-redo", "ctrl+r", RULES, "", "restore it"),
     _a("rules-from-verdicts", "A", RULES, "from verdicts", "add statements for verdicts that have none here"),
     _a("editor", "E", RULES, "$EDITOR", "the whole file in $EDITOR"),
-    _a("reread-rules", "R", RULES, "", "read the file again"),
+    _a("reread-rules", "R", RULES, "", "read the file again; asks before it drops what is not saved"),
     _a("rule-file", "f", RULES, "", "open or begin another rule file", "NAME"),
     # Plan
     _a("compile", "C", PLAN, "compile", "write the shaped dataset of these rules; asks first"),
@@ -158,9 +164,16 @@ ACTIONS: tuple[Action, ...] = (
     _a("coverage", "g v", GLOBAL, "", "how far the review is"),
     _a("reload", "R", GLOBAL, "", "look for a newer index and other people's verdicts now"),
     _a("redraw", "ctrl+l", GLOBAL, "", "draw the screen again"),
+    _a("write", "w", GLOBAL, "", "write rules again that could not be saved"),
     _a("cancel", "ctrl+c", GLOBAL, "", "cancel what runs; twice: quit"),
     _a("suspend", "ctrl+z", GLOBAL, "", "to the shell; fg comes back"),
-    _a("quit", "Q  ctrl+q", GLOBAL, "quit", "quit; verdicts are saved already"),
+    _a(
+        "quit",
+        "Q  ctrl+q",
+        GLOBAL,
+        "quit",
+        "quit; verdicts are saved already, and rules that are not are asked about",
+    ),
 )
 BY_ID: Mapping[str, Action] = {a.ident: a for a in ACTIONS}
 

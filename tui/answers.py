@@ -17,6 +17,8 @@ def take(desk: "Desk", answer: Answer) -> None:
     purpose, _, name = answer.purpose.partition(" ")
     if purpose in ("verdict", "undo", "redo", "name"):
         _written(desk, answer)
+    elif purpose == "save":
+        desk.doing.rules_saved(name, answer.value, answer.error)
     elif answer.error is not None:
         _failed(desk, purpose, name, answer.error)
     elif purpose in _TAKERS:
@@ -33,9 +35,6 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
             return
     if purpose == "seek":
         desk.is_seeking = False
-    if purpose == "save":
-        desk.doing.unsaved = error.message
-        desk.draw_where()
     if purpose == "side":  # said where it belongs: it must not cover what is said about a verdict
         desk.side_detail = None
         desk.side.set_lines([PaneLine(line) for line in wrap(error.message, desk.side_width - 2, "error")])
@@ -116,11 +115,6 @@ def _sought(desk: "Desk", row: int | None, _name: str) -> None:
         desk.doing.move_list(row)
 
 
-def _saved(desk: "Desk", _value: Any, _name: str) -> None:
-    desk.doing.unsaved = None
-    desk.draw_where()
-
-
 def _stopped(desk: "Desk", value: Any, _name: str) -> None:
     if value:
         desk.say(value)
@@ -174,11 +168,12 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "seek": _sought,
     "facet": lambda desk, value, _: desk.doing.show_facets(value),
     "rules": lambda desk, value, _: desk.doing.rules_read(value),
+    "rules-watch": lambda desk, value, _: desk.doing.rules_looked_at(value),
+    "completer": lambda desk, value, _: setattr(desk.doing, "completer", value),
     "preview": lambda desk, value, _: desk.doing.previewed(value),
     "draft": lambda desk, value, _: desk.doing.drafted(value),
     "runs": lambda desk, value, _: desk.doing.runs_read(value),
     "run": lambda desk, value, _: desk.doing.runs_read(value),
-    "save": _saved,
     "work": lambda desk, value, _: desk.doing.work_read(value),
     "job": lambda desk, value, _: desk.doing.job_read(value),
     "cost": lambda desk, value, _: desk.doing.costed(*value),

@@ -145,6 +145,7 @@ class Desk(Screen[None]):
         project = self.session.project
         self.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
         self.doing.ask_work()
+        self.doing.watch_rules()
 
     def ask_coverage(self) -> None:
         """Count again how far the review is."""

@@ -8,12 +8,12 @@ from engine.errors import ProsectError
 from engine.views import FacetCount
 from tui import actions as act
 from tui import drawing
+from tui.amending import Amending
 from tui.deciding import Deciding
 from tui.jobbing import Jobbing
 from tui.paging import Paging
 from tui.pairing import Pairing
 from tui.places import Place
-from tui.ruling import Ruling
 from tui.running import Running
 from tui.tools import Tools
 from tui.views.help import help_lines
@@ -30,7 +30,7 @@ def terms(filter_text: str) -> list[str]:
     return _TERM.findall(filter_text)
 
 
-class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
+class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:
@@ -283,7 +283,15 @@ class Doing(Deciding, Paging, Tools, Pairing, Ruling, Running, Jobbing):
         if word.isdigit():
             self.do_first(count=int(word))
             return
-        alias = {"q": "quit", "q!": "quit", "wq": "quit", "x": "quit", "h": "help"}.get(word, word)
+        if word in ("q!", "quit!"):
+            self.quit_now()
+            return
+        if word in ("wq", "x"):
+            self.do_write()
+            if self.desk.keyboard.prompt is None:
+                self.do_quit()
+            return
+        alias = {"q": "quit", "h": "help"}.get(word, word)
         names = [a.ident for a in act.ACTIONS if a.ident == alias or a.ident.startswith(alias)]
         if alias not in names and len(names) != 1:
             self.desk.say(f"no command {word}" + (f"; {', '.join(names[:6])}" if names else ""), "warn")

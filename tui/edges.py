@@ -88,11 +88,8 @@ def _page_where(desk: "Desk") -> Line:
     elif place.view in ("run", "job", "facets"):
         spans.append((f"  {place.ident}", "text"))
     elif place.view in ("rules", "plan"):
-        edits = len(desk.doing.book.past)
-        state = "saved" if desk.doing.rule_name else "working…"
-        state += f", {edits:,} edit{'s' if edits != 1 else ''} can be taken back"
         spans.append((f"  {one_line(desk.doing.rule_name, 60)}.rules", "text"))
-        spans.append(("  NOT SAVED", "error") if desk.doing.unsaved else (f"  {state}", "dim"))
+        spans += desk.doing.rule_state()
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
     among = desk.doing.place_among()

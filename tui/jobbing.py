@@ -35,8 +35,8 @@ class WorkLike(Protocol):
     def cancel_job(self, ident: str) -> str:
         """Ask it to stop."""
 
-    def start_compile(self, name: str) -> str:
-        """Compile a rule file."""
+    def start_compile(self, name: str, stamp: str = "") -> str:
+        """Compile a rule file, if it is the one with this stamp."""
 
     def start_training(self, ident: str, options: Sequence[str] = ()) -> str:
         """Train on a shaped dataset."""
@@ -228,10 +228,16 @@ class Jobbing:
     def do_compile(self) -> None:
         """Ask, then write the shaped dataset of the rules that are shown."""
         desk, work = self.desk, self._work
-        name, preview = desk.doing.rule_name, desk.doing.preview
-        if work is None or not name:
+        name, preview, draft = desk.doing.rule_name, desk.doing.preview, desk.doing.draft
+        if work is None or draft is None:
             desk.say("no rule file is open", "warn")
-        elif preview is None:
+        elif draft.unsaved:
+            desk.say("what is shown is not what the file has: :write saves it, R takes the file's", "warn")
+        elif not draft.stamp:
+            desk.say("there is no such rule file yet: the first edit writes it", "warn")
+        elif draft.n_writing:
+            desk.say("the last edit is being saved; C again in a moment", "warn")
+        elif preview is None or preview.stamp != draft.stamp:
             desk.say("the plan is still under way", "warn")
         elif not preview.has_plan:
             desk.say("the rules have errors: nothing to compile", "warn")
@@ -240,11 +246,11 @@ class Jobbing:
                 "an expect line does not hold; `prosect compile --allow-failing` writes it anyway", "warn"
             )
         else:
-            counts = dict(preview.counts)
+            counts, stamp = dict(preview.counts), preview.stamp
             self.confirm(
                 f"compile {name}.rules: {counts.get('kept', 0):,} of {counts.get('total', 0):,} pairs"
                 f" to shaped/, lock to rules/{name}.lock?",
-                lambda: desk.session.write("started compile", lambda: work.start_compile(name), ()),
+                lambda: desk.session.write("started compile", lambda: work.start_compile(name, stamp), ()),
             )
 
     def do_train(self, argument: str | None = None) -> None:

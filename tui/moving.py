@@ -243,7 +243,9 @@ class Moving:
         elif desk.place.ident:
             desk.show(replace(desk.place, ident=""))
         else:
-            desk.say("this is the first view; Q quits, verdicts are saved already")
+            unsaved = desk.doing.unsaved_rules
+            saved = f"{unsaved[0]}.rules is NOT SAVED" if unsaved else "verdicts are saved already"
+            desk.say(f"this is the first view; Q quits, {saved}")
 
     def do_history_back(self) -> None:
         """Back in history."""

@@ -1,10 +1,14 @@
-"""A rule text while it is edited: statements, switching, moving, undo. Pure.
+"""A rule text while it is edited: statements, switching, moving, undo; how it stands to its file. Pure.
 
 A statement starts in the first column and goes on over indented lines. Switched off, its lines begin with
 ``#off `` and are comments to the language.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.rule_views import RuleText
 
 OFF = "#off "
 FIRST_LINE = "prosect rules 1"
@@ -19,14 +23,28 @@ class Rulebook:
     future: tuple[tuple[str, ...], ...] = field(default=())
 
     @classmethod
-    def of(cls, text: str) -> "Rulebook":
-        """From a file's text."""
-        return cls(tuple(text.splitlines()) or (FIRST_LINE,))
+    def of(cls, text: str, past: tuple[str, ...] = (), future: tuple[str, ...] = ()) -> "Rulebook":
+        """From a file's text, and the texts before and after it."""
+        return cls(_lines(text), tuple(_lines(t) for t in past), tuple(_lines(t) for t in future))
 
     @property
     def text(self) -> str:
         """The whole text."""
-        return "\n".join(self.lines) + "\n"
+        return _joined(self.lines)
+
+    @property
+    def past_texts(self) -> tuple[str, ...]:
+        """Texts that undo brings back, oldest first."""
+        return tuple(map(_joined, self.past))
+
+    @property
+    def future_texts(self) -> tuple[str, ...]:
+        """Texts that redo brings back, next first."""
+        return tuple(map(_joined, self.future))
+
+    def instead_of(self, text: str) -> "Rulebook":
+        """This text, with another one as what undo brings back."""
+        return Rulebook(_lines(text), self.past).change(self.lines)
 
     def change(self, lines: tuple[str, ...]) -> "Rulebook":
         """Another text, with this one to go back to."""
@@ -94,6 +112,50 @@ class Rulebook:
         )  # fmt: skip
         start = first.start + len(second) if by > 0 else first.start
         return self.change(lines), start
+
+
+@dataclass(slots=True)
+class Draft:
+    """A rule file that is open: its text as it stands here, and how that stands to the file."""
+
+    book: Rulebook
+    disk: "RuleText"
+    """As last read from the file, or saved to it, by this workstation."""
+    stamp: str
+    """Of the file that the next save replaces; empty: there is none."""
+    n_writing: int = 0
+    """Saves under way."""
+    unsaved: str = ""
+    """Why what stands here is not on disk; empty: it is, or is on its way."""
+    elsewhere: "RuleText | None" = None
+    """What somebody else made of the file meanwhile."""
+
+    @classmethod
+    def of(cls, found: "RuleText") -> "Draft":
+        """As the file is."""
+        return cls(Rulebook.of(found.text, *found.steps), found, found.stamp)
+
+    @property
+    def text(self) -> str:
+        """The text to plan and to save: that of the file, byte for byte, while no line was edited."""
+        return self.book.text if self.is_edited else self.disk.text
+
+    @property
+    def is_edited(self) -> bool:
+        """A line differs from the file as it was last read or saved here."""
+        return self.book.lines != _lines(self.disk.text)
+
+    def took(self, found: "RuleText", book: Rulebook) -> None:
+        """This is on disk now, and ``book`` shows it."""
+        self.book, self.disk, self.stamp, self.unsaved, self.elsewhere = book, found, found.stamp, "", None
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.splitlines()) or (FIRST_LINE,)
+
+
+def _joined(lines: tuple[str, ...]) -> str:
+    return "\n".join(lines) + "\n"
 
 
 def _goes_on(line: str) -> bool:

@@ -1,22 +1,25 @@
-"""Writing rules: every edit is saved and planned at once; undo takes edits back."""
+"""Showing rules: the files that are open, what a text would do, and changes by others underneath."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from engine.detail_views import PairDetail
 from engine.errors import ProsectError
+from tui.lines import Span
 from tui.moving import Moving
 from tui.places import Place
-from tui.rulebook import Rulebook
-from tui.tools import edit_outside
-from tui.views.rules import RuleLine, plan_lines, rule_lines
+from tui.rulebook import Draft, Rulebook
+from tui.views.rules import plan_lines, rule_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText
+    from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText, Steps
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
+Completer = Callable[[str, int], tuple[tuple[int, str], ...]]
+"""From a text and an offset in it to offers: where what is typed begins, and what to put there."""
 
 
 @runtime_checkable
@@ -29,7 +32,7 @@ class RulesLike(Protocol):
     def read_rules(self, name: str) -> "RuleText":
         """A file, or the beginnings of a new one."""
 
-    def save_rules(self, name: str, text: str, stamp: str) -> "RuleText":
+    def save_rules(self, name: str, text: str, stamp: str, steps: "Steps | None" = None) -> "RuleText":
         """Save unless the file changed elsewhere."""
 
     def rules_path(self, name: str) -> Path:
@@ -44,26 +47,40 @@ class RulesLike(Protocol):
     def pair_fate(self, text: str, pair: int) -> "PairFate | None":
         """What a text does to one pair."""
 
+    def rule_completer(self) -> Completer:
+        """What could stand at a cursor."""
+
 
 class Ruling(Moving):
-    """Actions of the rules view."""
+    """The rules and the plan as they are shown."""
 
     desk: "Desk"
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Rulebook()
+        self.drafts: dict[str, Draft] = {}
+        """Rule files that were opened; edits of one outlast a look at another."""
         self.rule_name = ""
         self.fate: tuple[int, str, PairFate | None] | None = None
         self.preview: PlanPreview | None = None
-        self.unsaved: str | None = None
-        """Why the last edit is not on disk."""
-        self._stamps: dict[str, str] = {}
+        self.good: PlanPreview | None = None
+        """The last plan of a text of this file without errors."""
+        self.completer: Completer | None = None
 
     @property
     def _rules(self) -> RulesLike | None:
         project = self.desk.session.project
         return project if isinstance(project, RulesLike) else None
+
+    @property
+    def draft(self) -> Draft | None:
+        """The file that is shown, once it was read."""
+        return self.drafts.get(self.rule_name)
+
+    @property
+    def book(self) -> Rulebook:
+        """Its text."""
+        return self.draft.book if self.draft is not None else Rulebook()
 
     # -- going there ------------------------------------------------------------------------------------
 
@@ -86,17 +103,17 @@ class Ruling(Moving):
         if argument is None:
             self.ask_line("rule-file", "rule file: ", lambda text: self.do_rule_file(text.strip()))
         elif argument:
-            self.rule_name, self.preview = argument, None
             self.desk.go(Place("rules", argument))
 
     def ask_rules(self) -> None:
-        """Read the file of the place one is at."""
-        rules, wanted = self._rules, self.desk.place.ident
+        """Read the file of the place one is at; what stands here of one that is open is kept."""
+        rules, wanted = self._rules, self.desk.place.ident or self.rule_name
         if rules is None:
             return
-        if wanted and wanted == self.rule_name and self._stamps.get(wanted) is not None:
-            self.draw_rules()
-            self.ask_preview()
+        self.desk.session.ask("completer", rules.rule_completer, is_slow=True)
+        if wanted in self.drafts:
+            self._turn_to(wanted)
+            self.watch_rules()
             return
 
         def question() -> "RuleText":
@@ -106,21 +123,85 @@ class Ruling(Moving):
         self.desk.session.ask("rules", question)
 
     def rules_read(self, found: "RuleText") -> None:
-        """The file is here."""
-        self.book, self.rule_name = Rulebook.of(found.text), found.name
-        self._stamps[found.name] = found.stamp
+        """The file is here; of one that is open, undo brings back what stood here before."""
+        draft = self.drafts.get(found.name)
+        if draft is None:
+            self.drafts[found.name] = Draft.of(found)
+        elif draft.n_writing:
+            return  # edited since it was asked for
+        else:
+            is_same = found.text == draft.text
+            draft.took(found, draft.book.change(Rulebook.of(found.text).lines))
+            self.desk.say("read again: the same" if is_same else "read again; u brings back what stood here")
+        self._turn_to(found.name)
+
+    def _turn_to(self, name: str) -> None:
+        if name != self.rule_name:
+            self.rule_name, self.preview, self.good = name, None, None
+        place = self.desk.place
+        if place.view in ("rules", "plan") and not place.ident:
+            self.desk.place = replace(place, ident=name)  # going back leads to this file, not to the latest
         self.draw_rules()
         self.ask_preview()
 
+    # -- changes by others ------------------------------------------------------------------------------
+
+    def watch_rules(self) -> None:
+        """Look whether the file that is shown is still the one that was read."""
+        rules, name, draft = self._rules, self.rule_name, self.draft
+        if rules is None or draft is None or self.desk.place.view not in ("rules", "plan"):
+            return
+        known = draft.stamp
+
+        def question() -> "tuple[str, RuleText] | None":
+            try:
+                return known, rules.read_rules(name)
+            except ProsectError:
+                return None  # said when it is opened or saved, not every two seconds
+
+        self.desk.session.ask("rules-watch", question)
+
+    def rules_looked_at(self, answer: "tuple[str, RuleText] | None") -> None:
+        """The file as it is now: take it over where nothing stands here alone, else offer both."""
+        if answer is None or self.desk.keyboard.prompt is not None:
+            return  # a line that is being typed goes by its number
+        known, found = answer
+        draft = self.drafts[found.name]
+        if draft.n_writing or draft.stamp != known:
+            return  # saved since it was asked for
+        seen = draft.elsewhere.stamp if draft.elsewhere is not None else draft.stamp
+        if found.stamp == seen:
+            return
+        file = f"{found.name}.rules"
+        if not found.stamp:
+            draft.stamp, draft.unsaved, draft.elsewhere = "", "the file is gone", None
+            self.desk.say(f"{file} is gone; :write writes it again, R begins anew", "warn")
+        elif found.text == draft.text:
+            draft.took(found, draft.book)
+        elif draft.unsaved and draft.is_edited:
+            draft.elsewhere = found
+            self.desk.say(f"{file} was changed elsewhere too: R takes that, :write writes yours", "warn")
+        else:
+            draft.took(found, draft.book.change(Rulebook.of(found.text).lines))
+            self.desk.say(f"{file} was changed elsewhere and read again; u brings back what stood here")
+            if found.name == self.rule_name:
+                self.ask_preview()
+        self.draw_rules()
+
+    # -- drawing ----------------------------------------------------------------------------------------
+
     def ask_preview(self, text: str | None = None) -> None:
         """Plan a text: the file's, or one that is being typed."""
-        rules, whole = self._rules, text if text is not None else self.book.text
-        if rules is not None:
+        rules, draft = self._rules, self.draft
+        if rules is not None and draft is not None:
+            whole = text if text is not None else draft.text
             self.desk.session.ask("preview", lambda: rules.plan_preview(whole), is_slow=True)
 
     def previewed(self, preview: "PlanPreview") -> None:
         """The plan is here."""
         self.preview = preview
+        if preview.has_plan:
+            self.good = preview
         if self.desk.place.view in ("rules", "plan"):
             self.draw_rules()
         else:
@@ -131,14 +212,15 @@ class Ruling(Moving):
         desk = self.desk
         has_side = desk.side.display
         width = desk.page_width
-        plan = plan_lines(self.preview, desk.side_width - 2 if has_side else width, desk.glyphs)
+        side = desk.side_width - 2 if has_side else width
         if desk.place.view == "plan":
             from tui.views.jobs import shaped_lines
 
             made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
-            lines = plan_lines(self.preview, desk.page_width, desk.glyphs, n_shifts=500, made=made)
+            lines = plan_lines(self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made)
             desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
         elif desk.place.view == "rules":
+            plan = plan_lines(self.preview, side, desk.glyphs, good=self.good)
             lines = rule_lines(self.book, self.preview, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:
@@ -146,18 +228,37 @@ class Ruling(Moving):
                 desk.side.cursor = -1
         desk.draw_where()
 
+    def rule_state(self) -> list[Span]:
+        """How what is shown stands to its file, for the line that says where one is."""
+        draft = self.draft
+        if draft is None:
+            return [("  working…", "dim")]
+        if draft.unsaved:
+            way_out = "R takes the file's, :write writes yours" if draft.elsewhere else ":write tries again"
+            return [("  NOT SAVED", "error"), (f"  {way_out}", "warn")]
+        n = len(draft.book.past)
+        edits = f"{n:,} edit{'s' if n != 1 else ''} can be taken back"
+        if draft.n_writing:
+            return [(f"  saving…, {edits}", "dim")]
+        return [
+            (f"  saved, {edits}" if draft.stamp else "  no such file yet; the first edit writes it", "dim")
+        ]
+
+    # -- on other pages ---------------------------------------------------------------------------------
+
     def ask_fate(self, pair: int) -> None:
         """What the rules do to a pair: those being edited, else the first file there is."""
-        rules, name, text = self._rules, self.rule_name, self.book.text
+        rules, draft = self._rules, self.draft
+        name, text = self.rule_name, draft.text if draft is not None else ""
         if rules is None:
             return
 
         def question() -> "tuple[int, str, PairFate | None] | None":
             names = rules.rule_files()
-            if not name and not names:
+            if draft is None and not names:
                 return None
-            known = name or names[0]
-            fate = rules.pair_fate(text if name else rules.read_rules(known).text, pair)
+            known = name if draft is not None else names[0]
+            fate = rules.pair_fate(text if draft is not None else rules.read_rules(known).text, pair)
             return pair, known, fate
 
         self.desk.session.ask("fate", question, is_slow=True)
@@ -173,121 +274,3 @@ class Ruling(Moving):
         """What the rules do to a concept, as last planned."""
         shifts = self.preview.shifts if self.preview is not None else ()
         return next((s for s in shifts if s.concept_id == concept_id), None)
-
-    # -- editing ----------------------------------------------------------------------------------------
-
-    def _line(self) -> int:
-        item = self.desk.page.item
-        return item.number if isinstance(item, RuleLine) else len(self.book.lines) - 1
-
-    def _put(self, book: Rulebook, line: int | None = None) -> None:
-        """Show an edited text, save it, plan it."""
-        rules, name = self._rules, self.rule_name
-        if rules is None or book.lines == self.book.lines:
-            return
-        self.book = book
-        self.draw_rules()
-        if line is not None:
-            at = next((i for i, x in enumerate(self.desk.page.lines) if x.item == RuleLine(line)), None)
-            if at is not None:
-                self.desk.page.go(at)
-        text = book.text
-
-        def save() -> "RuleText":
-            saved = rules.save_rules(name, text, self._stamps.get(name, ""))
-            self._stamps[name] = saved.stamp
-            return saved
-
-        self.desk.session.write("save", save, ())
-        self.ask_preview()
-
-    def do_edit_rule(self) -> None:
-        """Edit the line."""
-        item = self.desk.page.item
-        if isinstance(item, Place):
-            self.desk.go(item)
-            return
-        line = self._line()
-        self._type(line, self.book.lines[line], lambda text: self.book.edit(line, text))
-
-    def do_new_rule(self) -> None:
-        """Begin a statement below."""
-        line = self.book.statement(self._line()).stop
-        self._type(line, "", lambda text: self.book.insert(line, text) if text.strip() else self.book)
-
-    def _type(self, line: int, text: str, change: Callable[[str], Rulebook]) -> None:
-        def done(typed: str) -> None:
-            self._put(change(typed), line)
-
-        def cancelled() -> None:
-            self.not_later()
-            self.ask_preview()
-
-        self.ask_line(
-            "rule", f"{line + 1}: ", done, text=text, cancel=cancelled,
-            change=lambda typed: self.later(lambda: self.ask_preview(change(typed).text)),
-        )  # fmt: skip
-
-    def do_switch_rule(self) -> None:
-        """Off or on."""
-        line = self._line()
-        self._put(self.book.switch(line), line)
-
-    def do_delete_rule(self) -> None:
-        """Take a statement out."""
-        line = self._line()
-        self._put(self.book.delete(line), min(line, len(self.book.lines) - 1))
-        self.desk.say("taken out; u brings it back")
-
-    def do_rule_down(self) -> None:
-        """Move a statement down."""
-        self._put(*self.book.move(self._line(), 1))
-
-    def do_rule_up(self) -> None:
-        """Move a statement up."""
-        self._put(*self.book.move(self._line(), -1))
-
-    def do_rule_undo(self) -> None:
-        """Take the last edit back."""
-        if not self.book.past:
-            self.desk.say("nothing to take back in this file since it was opened", "warn")
-        self._put(self.book.undo())
-
-    def do_rule_redo(self) -> None:
-        """Restore it."""
-        self._put(self.book.redo())
-
-    def do_rules_from_verdicts(self) -> None:
-        """Statements for verdicts without any; verdicts that are being written are waited for."""
-        rules, text = self._rules, self.book.text
-        if rules is not None:
-            self.desk.session.write("draft", lambda: rules.missing_rules(text), ())
-
-    def drafted(self, lines: tuple[str, ...]) -> None:
-        """The statements are here."""
-        if not lines:
-            self.desk.say("every suppress and amplify verdict is in this file already")
-            return
-        at = len(self.book.lines)
-        self._put(self.book.insert(at, *lines), at)
-        self.desk.say(f"{len(lines)} lines added; u takes them out")
-
-    def do_reread_rules(self) -> None:
-        """Read the file again; unsaved edits there are none."""
-        self._stamps.pop(self.rule_name, None)
-        self.ask_rules()
-
-    def do_editor(self) -> None:
-        """The whole file in $EDITOR."""
-        rules = self._rules
-        if rules is None:
-            return
-        try:
-            path = rules.rules_path(self.rule_name)
-            if not path.exists():
-                self._stamps[self.rule_name] = rules.save_rules(self.rule_name, self.book.text, "").stamp
-            edit_outside(self.desk.app, path)
-        except ProsectError as error:
-            self.desk.complain(error)
-            return
-        self.do_reread_rules()

@@ -37,6 +37,7 @@ class Tools:
 
     desk: "Desk"
     _last_cancel: float = -1e9
+    _wants_out = False
 
     def _ident(self) -> str:
         desk = self.desk
@@ -133,6 +134,24 @@ class Tools:
         self.desk.app.action_suspend_process()
 
     def do_quit(self) -> None:
-        """Quit once every write is on disk."""
+        """Quit once every write is on disk; rules that cannot be written go only after a yes."""
+        doing = self.desk.doing
+        self._wants_out = doing.is_saving_rules
+        if self._wants_out:
+            self.desk.say("quitting once the rules are saved")
+            return
+        lost = ", ".join(f"{name}.rules" for name in doing.unsaved_rules)
+        if lost:
+            doing.confirm(f"edits of {lost} are NOT SAVED: quit and lose them?", self.quit_now)
+        else:
+            self.quit_now()
+
+    def quit_if_saved(self) -> None:
+        """Go on with quitting that waited for a save."""
+        if self._wants_out:
+            self.do_quit()
+
+    def quit_now(self) -> None:
+        """Quit, whatever is not saved."""
         self.desk.session.close()
         self.desk.app.exit()

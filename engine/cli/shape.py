@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from engine.cli.options import output_options, parse_assignments, project_argume
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.cli.rows import show_pairs
+from engine.manifest import hash_bytes
 from engine.rules.diagnostics import render
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def plan_command(
         if statements:
             show_pairs(opened.rows_touched(rules, statements, limit), plain=plain, as_json=as_json)
             return
+        stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
         plan = opened.plan(rules, control=control)
     if as_json:
-        write_json(plan.as_dict())
+        write_json(plan.as_dict() | {"stamp": stamp})
     else:
         show_plan(plan, plain=plain, limit=None if show_all else _SHOWN)
     if not plan.is_passing:
@@ -75,10 +77,16 @@ def plan_command(
 @click.option("--update-lock", is_flag=True, help="Resolve label patterns anew.")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
 @click.option("--allow-failing", is_flag=True, help="Write although an `expect` line fails.")
+@click.option(
+    "--stamp",
+    default="",
+    metavar="HASH",
+    help="Fail unless the rule file has this hash (`prosect plan --json`).",
+)
 @set_option
 @output_options
 def compile_command(
-    project: Path, rules: Path, assignments: tuple[str, ...], plain: bool, as_json: bool, **options: bool
+    project: Path, rules: Path, assignments: tuple[str, ...], plain: bool, as_json: bool, **options: Any
 ) -> None:
     """Write the shaped dataset of a rule file: train.parquet, train.jsonl, ledger, lock, manifest, card."""
     from engine.api import Project

@@ -13,6 +13,7 @@ from engine.compiler.lock import drift_of, read_lock, write_lock
 from engine.compiler.plan import catalogue_of, make_plan
 from engine.compiler.records import Plan, VerdictNote
 from engine.errors import RuleError
+from engine.manifest import hash_bytes
 from engine.progress import Progress
 from engine.rules.check_file import diagnose
 from engine.rules.diagnostics import Diagnostic
@@ -23,14 +24,24 @@ from engine.settings import RulesSettings
 from engine.store.connection import Store
 
 
-def read_rules(path: Path) -> str:
+def read_rules(path: Path, stamp: str = "") -> str:
     """The text of a rule file.
 
+    Args:
+        path: the file.
+        stamp: hash that its bytes must have; empty: any.
+
     Raises:
-        RuleError: it cannot be read or is not UTF-8.
+        RuleError: it cannot be read, is not UTF-8, or has another stamp.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        if stamp and hash_bytes(data) != stamp:
+            raise RuleError(
+                f"{path.name} is no longer the text that was looked at",
+                hint="look at its plan again, then compile",
+            )
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError as error:
         raise RuleError(
             f"there is no rule file {path}", hint="those of a project lie in its rules folder: DIR/rules"
@@ -86,6 +97,8 @@ class CompileRequest:
     control: bool = False
     control_seed: int = 0
     allow_failing: bool = False
+    stamp: str = ""
+    """Hash that the rule file must have; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +128,7 @@ def compile_file(store: Store, request: CompileRequest, progress: Progress | Non
     old = read_lock(lock_path, required=request.locked)
     plan = make_plan(
         store,
-        read_rules(request.rules),
+        read_rules(request.rules, request.stamp),
         file_name=request.rules.name,
         verdicts=request.verdicts,
         settings=request.settings,

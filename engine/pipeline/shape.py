@@ -46,6 +46,8 @@ class CompileOptions:
     update_lock: bool = False
     """Resolve label patterns anew."""
     allow_failing: bool = False
+    stamp: str = ""
+    """Hash that the rule file must have, so that what is compiled is what was looked at; empty: any."""
 
 
 def _plan(

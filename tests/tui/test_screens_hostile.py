@@ -179,12 +179,14 @@ def test_the_rules_and_the_plan(text: str, width: int, glyphs: Glyphs) -> None:
         3.0,
         ((False, text, text),),
         0.1,
+        "s",
     )
     book = Rulebook.of("prosect rules 1\n" + text)
     check(rule_lines(book, preview, width), width)
     check(plan_lines(preview, width, glyphs), width)
-    broken = PlanPreview((), text, (), (), (), (), (), None, None, (), 0.0)
+    broken = PlanPreview((), text, (), (), (), (), (), None, None, (), 0.0, "s")
     check(plan_lines(broken, width, glyphs), width)
+    check(plan_lines(broken, width, glyphs, good=preview), width)
 
 
 @given(text=HOSTILE, width=WIDTHS, glyphs=GLYPHS)

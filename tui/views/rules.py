@@ -68,20 +68,37 @@ def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
 
 
 def plan_lines(
-    preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, n_shifts: int = 30,
-    made: Sequence[PaneLine] = (),
+    preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, good: "PlanPreview | None" = None,
+    n_shifts: int = 30, made: Sequence[PaneLine] = (),
 ) -> list[PaneLine]:  # fmt: skip
-    """What the file would do to the data and to every concept; ``made`` is shown before the concepts."""
+    """What the file would do to the data and to every concept.
+
+    Args:
+        preview: of the text as it is; None while it is not known.
+        width: cells.
+        glyphs: to draw with.
+        good: the last one of a text without errors, shown below the errors of this one.
+        n_shifts: concepts of a kind at most.
+        made: shown before the concepts.
+    """
     if preview is None:
-        return [PaneLine((("planning…", "warn"),))]
-    if not preview.has_plan:
-        n_errors = sum(f.is_error for f in preview.findings)
-        said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
-        return [
-            heading("Effect"),
-            *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n")),
-        ]
-    lines = [heading("Effect", f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms")]
+        return [PaneLine((("planning…", "warn"),)), *made]
+    if preview.has_plan:
+        note = f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms"
+        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made)]
+    n_errors = sum(f.is_error for f in preview.findings)
+    said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
+    lines = [heading("Effect"), *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n"))]
+    if good is None:
+        return [*lines, *made]
+    last = heading("Effect before", "of the last text without errors" if width >= 50 else "last good text")
+    return [*lines, PaneLine(()), last, *_plan(good, width, glyphs, n_shifts, made)]
+
+
+def _plan(
+    preview: "PlanPreview", width: int, glyphs: Glyphs, n_shifts: int, made: Sequence[PaneLine]
+) -> list[PaneLine]:
+    lines: list[PaneLine] = []
     lines += _counts(preview, width, glyphs)
     lines += _expectations(preview)
     lines += made
