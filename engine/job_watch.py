@@ -175,7 +175,7 @@ class Work:
                     hint="look at its plan again, then compile",
                 )
             words += ["--stamp", stamp]
-        return self._start("compile", f"compile {rules.name}", words)
+        return self.start("compile", f"compile {rules.name}", words)
 
     def start_training(self, ident: str, options: Sequence[str] = ()) -> str:
         """Train on ``shaped/<ident>`` in a process of its own; the job's id.
@@ -187,13 +187,23 @@ class Work:
         shaped = self._paths.shaped_dir / ident
         if "/" in ident or not shaped.is_dir():
             raise TrainError(f"there is no shaped dataset {ident}", hint="compile first")
-        return self._start("train", f"train on {ident[:12]}", ["train", str(shaped.resolve()), *options])
+        return self.start("train", f"train on {ident[:12]}", ["train", str(shaped.resolve()), *options])
 
     @property
     def _root(self) -> Path:
         return self._paths.root.resolve()
 
-    def _start(self, kind: str, title: str, words: list[str]) -> str:
+    def start(self, kind: str, title: str, words: Sequence[str]) -> str:
+        """Start a command in a process of its own; the job's id.
+
+        Args:
+            kind: as ``JobRow`` has it.
+            title: one line for a list.
+            words: what follows ``prosect``.
+
+        Raises:
+            StoreError: it cannot be started.
+        """
         ident = new_ident(kind)
         while (self._paths.jobs_dir / ident).exists():
             ident += "x"

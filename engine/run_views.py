@@ -15,6 +15,11 @@ class RunState(StrEnum):
     BROKEN_OFF = "broken off"
     """No process holds it and it never said that it ended; the same command resumes it."""
 
+    @property
+    def can_go_on(self) -> bool:
+        """It has ended before its last step."""
+        return self in (RunState.STOPPED, RunState.FAILED, RunState.BROKEN_OFF)
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -31,6 +36,10 @@ class RunRow:
     last: str
     """Time of the last event."""
     has_outcome: bool
+    active_s: float = 0.0
+    """Seconds at work; what passed between an end and a resume does not count."""
+    rate: float | None = None
+    """Steps per second, from step to step while at work; None before the second step."""
 
 
 class Point(NamedTuple):
@@ -58,6 +67,18 @@ class ConceptOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ConceptForecast:
+    """What was forecast for one concept before training: disparity per pair, chosen minus rejected."""
+
+    concept_id: str
+    name: str
+    value: float
+    low: float
+    high: float
+    """Ends of the 90% interval."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunDetail:
     """A run as its files say."""
 
@@ -73,3 +94,13 @@ class RunDetail:
     """The outcome in words; empty before it was measured."""
     outcome: tuple[ConceptOutcome, ...]
     """Largest |forecast| first."""
+    forecast: tuple[ConceptForecast, ...] = ()
+    """The leading forecast where there is no outcome yet, largest |value| first."""
+    leading: str = ""
+    """What that forecast is called."""
+    shaped: str = ""
+    """Name of the shaped dataset; empty where the run does not say."""
+    rule_file: str = ""
+    """The rule file that it was made from."""
+    command: str = ""
+    """What goes on with a run that ended early, as a shell takes it; empty for any other."""

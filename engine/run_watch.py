@@ -4,13 +4,19 @@ Nothing here starts or imports the trainer. The only thing written is the flag t
 """
 
 import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TrainError
+from engine.errors import ProsectError, TrainError
 from engine.jobs import is_locked
 from engine.paths import ProjectPaths
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.run_views import ConceptForecast, ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.settings import load_settings
 
 LOCK, STOP_FLAG = ".lock", "stop"
 """Files of a run's folder, as the trainer names them."""
@@ -20,7 +26,10 @@ _ENDINGS = {
     "cancelled": RunState.STOPPED,
     "error": RunState.FAILED,
 }
+_LAST_WORDS = ("end", "cancelled", "error")
+"""After these a process writes nothing more."""
 N_EVENTS = 30
+N_FORECASTS = 40
 
 
 def list_runs(paths: ProjectPaths) -> tuple[RunRow, ...]:
@@ -40,11 +49,12 @@ def read_run(paths: ProjectPaths, ident: str) -> RunDetail:
     folder = _folder(paths, ident)
     events, n_damaged = _events(folder)
     lines, concepts = _outcome(folder)
-    settings = (
-        _json(folder / "request.json").get("settings") or _json(folder / "run.json").get("settings") or {}
-    )
+    request, row = _json(folder / "request.json"), _row(folder, events)
+    settings = request.get("settings") or _json(folder / "run.json").get("settings") or {}
+    shaped = Path(str(request.get("shaped_dir") or ""))
+    leading, forecast = ("", ()) if lines else _forecast(paths, folder)
     return RunDetail(
-        row=_row(folder, events),
+        row=row,
         series=_series(events),
         events=tuple(
             (str(e.get("time", "")), _say(e))
@@ -55,7 +65,58 @@ def read_run(paths: ProjectPaths, ident: str) -> RunDetail:
         settings=tuple((str(k), str(v)) for k, v in sorted(settings.items())),
         outcome_lines=lines,
         outcome=concepts,
+        forecast=forecast,
+        leading=leading,
+        shaped=shaped.name,
+        rule_file=str(_json(shaped / "build.json").get("rule_file") or "") if shaped.name else "",
+        command=_command(paths, ident) if row.state.can_go_on else "",
     )
+
+
+def resume_words(paths: ProjectPaths, ident: str) -> list[str]:
+    """The words after ``prosect`` that go on with a run: its dataset, its folder, its own settings.
+
+    Raises:
+        TrainError: no such run, it has not ended early, or its settings cannot be given any more.
+    """
+    folder = _folder(paths, ident)
+    state = _state(folder, _events(folder)[0])
+    if not state.can_go_on:
+        raise TrainError(f"run {ident} is {state.value}", hint="only a run that ended early can go on")
+    request = _json(folder / "request.json")
+    asked = request.get("settings")
+    if not request.get("shaped_dir") or not isinstance(asked, dict):
+        raise TrainError(
+            f"run {ident} does not say how it was started", hint="the same `prosect train` goes on with it"
+        )
+    words = ["train", str(request["shaped_dir"]), "-o", str(folder.resolve())]
+    usual = asdict(load_settings(paths.settings, None).training)
+    for key, value in sorted(asked.items()):
+        if value == usual.get(key):
+            continue
+        if value is None:
+            raise TrainError(
+                f"prosect.toml sets training.{key} by now, run {ident} began without",
+                hint="take it out again",
+            )
+        words += ["--set", f"training.{key}={json.dumps(value)}"]
+    return words
+
+
+def _command(paths: ProjectPaths, ident: str) -> str:
+    try:
+        return shlex.join(["prosect", *resume_words(paths, ident)])
+    except ProsectError:
+        return ""  # said when somebody asks to go on
+
+
+def run_folder(paths: ProjectPaths, ident: str) -> Path:
+    """Folder of a run.
+
+    Raises:
+        TrainError: there is no such run.
+    """
+    return _folder(paths, ident)
 
 
 def ask_to_stop(paths: ProjectPaths, ident: str) -> None:
@@ -98,6 +159,7 @@ def _events(folder: Path) -> tuple[list[dict[str, Any]], int]:
 def _row(folder: Path, events: list[dict[str, Any]]) -> RunRow:
     steps = [e for e in events if e.get("event") == "step"]
     begun = next((e for e in events if e.get("event") in ("start", "resume")), {})
+    active_s, rate = _pace(events)
     return RunRow(
         ident=folder.name,
         state=_state(folder, events),
@@ -107,7 +169,40 @@ def _row(folder: Path, events: list[dict[str, Any]]) -> RunRow:
         started=str(begun.get("time", "")),
         last=str(events[-1].get("time", "")) if events else "",
         has_outcome=(folder / "outcome.json").exists(),
+        active_s=active_s,
+        rate=rate,
     )
+
+
+def _pace(events: list[dict[str, Any]]) -> tuple[float, float | None]:
+    """Seconds at work, and steps per second between steps; neither counts what passed before a resume."""
+    active = between = 0.0
+    n = 0
+    for part in _parts(events):
+        times = [(time, e.get("event") == "step") for e in part if (time := _seconds(e)) is not None]
+        steps = [time for time, is_step in times if is_step]
+        active += max(times[-1][0] - times[0][0], 0.0) if times else 0.0
+        if len(steps) > 1:
+            between, n = between + max(steps[-1] - steps[0], 0.0), n + len(steps) - 1
+    return active, n / between if between > 0 else None
+
+
+def _parts(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The events of each process that worked on the run."""
+    part: list[dict[str, Any]] = []
+    for event in events:
+        if part and (event.get("event") in ("start", "resume") or part[-1].get("event") in _LAST_WORDS):
+            yield part
+            part = []
+        part.append(event)
+    yield part
+
+
+def _seconds(event: dict[str, Any]) -> float | None:
+    try:
+        return datetime.fromisoformat(str(event.get("time"))).timestamp()
+    except ValueError:
+        return None
 
 
 def _state(folder: Path, events: list[dict[str, Any]]) -> RunState:
@@ -140,6 +235,33 @@ def _say(event: dict[str, Any]) -> str:
         used, pairs = event.get("n_used"), event.get("n_pairs")
         text += f": {used} of {pairs} pairs, {event.get('n_truncated', 0)} cut"
     return f"{text}: {event['message']}" if event.get("message") else text
+
+
+def _forecast(paths: ProjectPaths, folder: Path) -> tuple[str, tuple[ConceptForecast, ...]]:
+    """Name and largest values of the forecast that was written before training."""
+    pointer = _json(folder / "forecast.json")
+    path = paths.forecasts_dir / f"{pointer.get('hash')}.json"
+    if not path.exists():
+        path = Path(str(pointer.get("path") or path))
+    try:
+        return _read_forecast(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", ()  # not written yet, or gone: the run itself says so where it matters
+
+
+@lru_cache(maxsize=4)
+def _read_forecast(path: Path, _changed: int) -> tuple[str, tuple[ConceptForecast, ...]]:
+    """A forecast names every concept, and a run that goes on is looked at every second: it is read once."""
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        ConceptForecast(
+            str(c["concept_id"]), str(c["name"]), float(c["forecast"]), float(c["low"]), float(c["high"])
+        )
+        for c in raw["concepts"]
+        if all(isinstance(c.get(k), int | float) for k in ("forecast", "low", "high"))
+    ]
+    rows.sort(key=lambda c: (-abs(c.value), c.concept_id))
+    return str(raw["leading"]), tuple(rows[:N_FORECASTS])
 
 
 def _outcome(folder: Path) -> tuple[tuple[str, ...], tuple[ConceptOutcome, ...]]:

@@ -107,6 +107,20 @@ class Undertakings(ABC):
 
         ask_to_stop(self.paths, ident)
 
+    def resume_run(self, ident: str) -> str:
+        """Go on with a run that ended early, in a process of its own; the job's id."""
+        from engine.run_watch import resume_words
+
+        words = resume_words(self.paths, ident)
+        return self.work.start("train", f"train on {Path(words[1]).name[:12]}", words)
+
+    def start_outcome(self, ident: str) -> str:
+        """Measure what a finished run changed, in a process of its own; the job's id."""
+        from engine.run_watch import run_folder
+
+        folder = run_folder(self.paths, ident).resolve()
+        return self.work.start("outcome", f"outcome of {ident}", ["outcome", str(folder)])
+
     @property
     def work(self) -> "Work":
         """Long jobs of the project: audits, compilations, training; starting and stopping them."""

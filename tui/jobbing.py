@@ -129,7 +129,7 @@ class Jobbing:
 
     @property
     def _is_shown(self) -> bool:
-        return self.desk.place.view in ("jobs", "job", "plan", "runs")
+        return self.desk.place.view in ("jobs", "job", "plan", "runs", "run")
 
     def _tick(self) -> None:
         self._is_ticking = False
@@ -172,19 +172,19 @@ class Jobbing:
             desk.set_page(jobs_lines(self.overview.jobs, desk.page_width, desk.glyphs), keep_place=True)
         elif view == "job" and self._job is not None and self._job.row.ident == desk.place.ident:
             desk.set_page(job_lines(self._job, desk.page_width, desk.glyphs), keep_place=True)
-        elif view in ("plan", "runs"):
+        elif view in ("plan", "runs", "run"):
             desk.draw_page(keep_place=True)
 
     def draw_jobs(self) -> None:
         """Lay the jobs out again."""
         self._draw_work()
 
-    def work_lines(self, *kinds: str) -> list[PaneLine]:
-        """Work of some kinds that goes on, and the last of it if it failed."""
+    def work_lines(self, *kinds: str, title: str = "") -> list[PaneLine]:
+        """Work of some kinds that goes on, and the last of it if it failed; with a title: that work only."""
         from engine.job_views import JobState
         from tui.views.jobs import jobs_lines
 
-        jobs = [j for j in self.overview.jobs if j.kind in kinds]
+        jobs = [j for j in self.overview.jobs if j.kind in kinds and title in ("", j.title)]
         shown = [j for j in jobs if j.state.is_alive]
         if not shown and jobs and jobs[0].state is JobState.FAILED:
             shown = jobs[:1]

@@ -1,11 +1,10 @@
-"""Watching training runs: read again while one is shown and running, never touched but for the stop flag.
+"""Watching training runs: read again while one is shown and running; stopping, resuming, measuring them.
 
 What only this view needs is imported when it is first drawn: the first rows wait for every module.
 """
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from tui import prompts
 from tui.places import Place
 
 if TYPE_CHECKING:
@@ -28,6 +27,12 @@ class RunsLike(Protocol):
 
     def stop_run(self, ident: str) -> None:
         """Ask it to stop."""
+
+    def resume_run(self, ident: str) -> str:
+        """Go on with it; the job's id."""
+
+    def start_outcome(self, ident: str) -> str:
+        """Measure what it changed; the job's id."""
 
 
 class Running:
@@ -84,11 +89,18 @@ class Running:
 
         desk = self.desk
         if desk.place.view == "runs":
-            lines = runs_lines(self._rows, desk.page_width, desk.glyphs)
-            desk.set_page([*desk.doing.work_lines("train", "outcome"), *lines], keep_place=True)
+            work = desk.doing.work_lines("train", "outcome")
+            is_coming = any(job.kind == "train" for job in desk.running)
+            rows = runs_lines(self._rows, desk.page_width, desk.glyphs) if self._rows or not is_coming else []
+            desk.set_page([*work, *rows], keep_place=True)
         elif self._run is not None and self._run.row.ident == desk.place.ident:
+            work = desk.doing.work_lines("outcome", title=_outcome_title(desk.place.ident))
             lines = run_lines(self._run, desk.page_width, desk.glyphs, SMOOTHINGS[self._smoothing])
-            desk.set_page(lines, keep_place=True)
+            desk.set_page([*work, *lines], keep_place=True)
+
+    def resume_command(self, ident: str) -> str:
+        """The shell command that goes on with the run that is shown; empty where there is nothing to do."""
+        return self._run.command if self._run is not None and self._run.row.ident == ident else ""
 
     def do_smoother(self) -> None:
         """Smooth more."""
@@ -100,20 +112,68 @@ class Running:
         self._smoothing = max(self._smoothing - 1, 0)
         self.draw_runs()
 
-    def do_stop_run(self) -> None:
-        """Ask, then set the flag."""
+    def _here(self) -> "tuple[RunsLike, RunRow] | None":
+        """The run that is shown or under the cursor."""
         desk, project = self.desk, self.desk.session.project
         item = desk.page.item if desk.place.view == "runs" else desk.place
-        if not isinstance(project, RunsLike) or not isinstance(item, Place) or item.view != "run":
+        rows = self._rows if desk.place.view == "runs" else (self._run.row,) if self._run is not None else ()
+        ident = item.ident if isinstance(item, Place) and item.view == "run" else None
+        row = next((r for r in rows if r.ident == ident), None)
+        if not isinstance(project, RunsLike) or row is None:
             desk.say("no run here", "warn")
+            return None
+        return project, row
+
+    def do_resume_run(self) -> None:
+        """Ask, then go on with a run that ended early."""
+        found = self._here()
+        if found is None:
             return
-        ident = item.ident
+        project, row = found
+        if not row.state.can_go_on:
+            self.desk.say(f"run {row.ident} is {row.state.value}: there is nothing to go on with", "warn")
+            return
+        self.desk.doing.confirm(
+            f"go on with run {row.ident} from its last save before step {row.step:,} of {row.of or 0:,}?",
+            lambda: self.desk.session.write("started resume", lambda: project.resume_run(row.ident), ()),
+        )
 
-        def done(text: str) -> None:
-            if text.strip().lower() in {"y", "yes"}:
-                desk.session.ask("stopped", lambda: project.stop_run(ident))
-                desk.say(f"run {ident} saves and stops at its next step")
-            else:
-                desk.say("nothing was stopped")
+    def do_outcome(self) -> None:
+        """Ask, then measure what a finished run changed."""
+        from engine.run_views import RunState
 
-        desk.keyboard.ask_line(prompts.make(f"stop run {ident} after saving? y/N ", done))
+        found = self._here()
+        if found is None:
+            return
+        project, row = found
+        title = _outcome_title(row.ident)
+        if row.state is not RunState.FINISHED:
+            self.desk.say(f"run {row.ident} is {row.state.value}: its outcome needs a finished one", "warn")
+        elif any(job.title == title for job in self.desk.running):
+            self.desk.say(f"the {title} is being measured already", "warn")
+        else:
+            again = " again" if row.has_outcome else ""
+            self.desk.doing.confirm(
+                f"{title}{again}: sample held-out prompts before and after, and read the answers?",
+                lambda: self.desk.session.write(
+                    "started outcome", lambda: project.start_outcome(row.ident), ()
+                ),
+            )
+
+    def do_stop_run(self) -> None:
+        """Ask, then set the flag."""
+        found = self._here()
+        if found is None:
+            return
+        project, row = found
+
+        def stop() -> None:
+            self.desk.session.ask("stopped", lambda: project.stop_run(row.ident))
+            self.desk.say(f"run {row.ident} saves and stops at its next step")
+
+        self.desk.doing.confirm(f"stop run {row.ident} after saving?", stop)
+
+
+def _outcome_title(ident: str) -> str:
+    """What the job is called that measures a run's outcome, whoever starts it."""
+    return f"outcome of {ident}"

@@ -72,6 +72,9 @@ class Tools:
 
     def _shell(self) -> str:
         place, name = self.desk.place, self.desk.doing.rule_name
+        going_on = self.desk.doing.resume_command(place.ident) if place.view == "run" else ""
+        if going_on:
+            return going_on
         if place.view in ("rules", "plan") and not place.ident:
             place = replace(place, ident=name)
         sort = self.desk.table.wish.sort if place.is_table else ()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.options import parse_assignments
 from engine.errors import TrainError
 from engine.paths import ProjectPaths
 from engine.run_views import RunState
-from engine.run_watch import LOCK, ask_to_stop, list_runs, read_run
+from engine.run_watch import LOCK, ask_to_stop, list_runs, read_run, resume_words
 
 
 def write_run(root: Path, *events: dict[str, object], ident: str = "r1") -> Path:
@@ -78,6 +79,68 @@ def test_an_outcome_is_read_with_its_largest_forecasts_first(tmp_path: Path) -> 
     detail = read_run(ProjectPaths(tmp_path), "r1")
     assert detail.outcome_lines == ("it moved",)
     assert [c.name for c in detail.outcome] == ["tea", "praise"]
+
+
+def test_pauses_count_neither_for_the_time_nor_for_the_pace(tmp_path: Path) -> None:
+    def at(time: str, event: str, step: int | None = None) -> dict[str, object]:
+        said: dict[str, object] = {"time": f"2026-01-01T{time}+00:00", "event": event}
+        return said if step is None else said | {"step": step, "of": 20}
+
+    write_run(
+        tmp_path,
+        at("10:00:00", "start"), at("10:00:10", "step", 1), at("10:00:14", "step", 2),
+        at("10:00:15", "stop", 2), at("10:00:17", "cancelled"),
+        at("15:00:00", "error"),
+        at("20:00:00", "resume", 2), at("20:00:05", "step", 3), at("20:00:07", "step", 4),
+    )  # fmt: skip
+    row = list_runs(ProjectPaths(tmp_path))[0]
+    assert row.active_s == 17 + 0 + 7
+    assert row.rate == pytest.approx(2 / (4 + 2))
+
+
+def test_the_forecast_and_what_a_run_was_made_from_are_read_before_there_is_an_outcome(
+    tmp_path: Path,
+) -> None:
+    folder = write_run(tmp_path, START)
+    shaped = tmp_path / "shaped" / "abc"
+    shaped.mkdir(parents=True)
+    (shaped / "build.json").write_text(json.dumps({"rule_file": "first.rules"}))
+    (folder / "request.json").write_text(json.dumps({"shaped_dir": str(shaped), "settings": {}}))
+    concept = {"concept_id": "c", "name": "tea", "forecast": 0.1, "low": 0.0, "high": 0.2}
+    rows = [concept, concept | {"name": "praise", "forecast": -0.3, "low": -0.5, "high": -0.1}]
+    (tmp_path / "forecasts").mkdir()
+    path = tmp_path / "forecasts" / "f.json"
+    path.write_text(json.dumps({"leading": "mean delta", "concepts": rows}))
+    (folder / "forecast.json").write_text(json.dumps({"path": "/moved/f.json", "hash": "f"}))
+    detail = read_run(ProjectPaths(tmp_path), "r1")
+    assert [(c.name, c.value, c.low, c.high) for c in detail.forecast] == [
+        ("praise", -0.3, -0.5, -0.1), ("tea", 0.1, 0.0, 0.2),
+    ]  # fmt: skip
+    assert (detail.leading, detail.shaped, detail.rule_file) == ("mean delta", "abc", "first.rules")
+    (folder / "outcome.json").write_text(json.dumps({"lines": ["it moved"], "concepts": []}))
+    assert read_run(ProjectPaths(tmp_path), "r1").forecast == ()
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START, STEP, {"event": "stop", "step": 4})
+    (tmp_path / "prosect.toml").write_text("[training]\nbeta = 0.5\n")
+    asked = {"model": "a b", "beta": 0.1, "learning_rate": 1e-6, "steps": None, "unknown-by-now": None}
+    (folder / "request.json").write_text(json.dumps({"shaped_dir": "/s/abc", "settings": asked}))
+    assert resume_words(ProjectPaths(tmp_path), "r1") == [
+        "train", "/s/abc", "-o", str(folder), "--set", "training.beta=0.1", "--set", 'training.model="a b"',
+    ]  # fmt: skip
+    given = parse_assignments(("training.beta=0.1", 'training.model="a b"'))
+    assert given == {"training": {"beta": 0.1, "model": "a b"}}
+    (tmp_path / "prosect.toml").write_text("[training]\nsteps = 5\n")
+    with pytest.raises(TrainError, match=r"training\.steps"):
+        resume_words(ProjectPaths(tmp_path), "r1")
+
+
+def test_a_run_that_has_finished_does_not_go_on(tmp_path: Path) -> None:
+    write_run(tmp_path, START, {"event": "end"})
+    with pytest.raises(TrainError, match="finished"):
+        resume_words(ProjectPaths(tmp_path), "r1")
+    assert read_run(ProjectPaths(tmp_path), "r1").command == ""
 
 
 def test_stopping_leaves_the_flag_that_the_trainer_looks_for(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Training runs as lines: a list, and one run with its curves, events, forecast and outcome. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
 from engine.safe_text import one_line
@@ -18,6 +17,8 @@ _ROLES = {
 }  # fmt: skip
 CURVES = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate")
 """Shown first, in this order; a run that logs others shows those after them."""
+FORECASTS = 20
+"""Concepts that a forecast shows."""
 
 
 def runs_lines(rows: Sequence[RunRow], width: int, glyphs: Glyphs) -> list[PaneLine]:
@@ -58,16 +59,21 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
         (f"  {row.last[:19].replace('T', ' ')}", "dim"),
     )
     lines = [PaneLine(head), *_pace(row)]
-    if row.state is RunState.BROKEN_OFF:
+    if detail.shaped:
+        made_from = f" from {one_line(detail.rule_file, 60)}" if detail.rule_file else ""
         lines.append(
-            PaneLine(
-                (("it ended without a word: the same `prosect train` goes on from its last save", "warn"),)
-            )
+            PaneLine((("dataset  ", "dim"), (f"shaped/{one_line(detail.shaped[:12])}{made_from}", "text")))
         )
+    if row.state.can_go_on:
+        said = "it ended without a word; " if row.state is RunState.BROKEN_OFF else ""
+        lines.append(PaneLine(((f"{said}r goes on from its last save:", "warn"),)))
+        lines += [PaneLine(line) for line in wrap(one_line(detail.command), width, "key")]
+    elif row.state is RunState.FINISHED and not detail.outcome_lines:
+        lines.append(PaneLine((("O measures the outcome", "key"),)))
     if detail.n_damaged:
         lines.append(PaneLine(((f"{detail.n_damaged} lines of events.jsonl cannot be read", "warn"),)))
     lines += _curves(detail, width, glyphs, smoothing)
-    lines += _outcome(detail, width, glyphs)
+    lines += _outcome(detail, width, glyphs) or _forecast(detail, width, glyphs)
     lines += [PaneLine(()), heading("Events")]
     lines += [
         PaneLine(((f"{time[11:19]}  ", "dim"), (one_line(text, width), "text")))
@@ -83,16 +89,14 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
 
 
 def _pace(row: RunRow) -> list[PaneLine]:
-    """How long it took so far, how fast it goes, when it will be through."""
-    try:
-        elapsed = (datetime.fromisoformat(row.last) - datetime.fromisoformat(row.started)).total_seconds()
-    except ValueError:
+    """How long it was at work so far, how fast it goes, when it will be through."""
+    if not row.started:
         return []
-    parts = [f"elapsed {fmt.clock(elapsed)}"]
-    if row.step and elapsed > 0:
-        parts.append(f"{row.step / elapsed:.2f} steps/s")
+    parts = [f"elapsed {fmt.clock(row.active_s)}"]
+    if row.rate:
+        parts.append(f"{row.rate:.2f} steps/s")
         if row.state is RunState.RUNNING and row.of:
-            parts.append(f"{fmt.clock((row.of - row.step) * elapsed / row.step)} left")
+            parts.append(f"{fmt.clock((row.of - row.step) / row.rate)} left")
     return [PaneLine((("  ".join(parts), "dim"),))]
 
 
@@ -139,6 +143,30 @@ def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
         PaneLine(((fit("concept", name) + "  forecast".ljust(bar + 11) + "observed", "dim"),)),
     ]
     return lines + [_concept(c, name, bar, top, glyphs) for c in detail.outcome[:40]]
+
+
+def _forecast(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    """What the leading forecast says, the largest changes first."""
+    if not detail.forecast:
+        return []
+    shown = detail.forecast[:FORECASTS]
+    top = max(abs(v) for c in shown for v in (c.low, c.high)) or 1.0
+    bar = max(min(width - 60, 31), 9) | 1
+    name = max(width - bar - 32, 10)
+    note = "disparity per pair with its 90% interval, largest first" if width >= 80 else "with 90% intervals"
+    lines = [PaneLine(()), heading(f"Forecast by {one_line(detail.leading, 30)}", note)]
+    return lines + [
+        PaneLine(
+            (
+                (fit(one_line(c.name), name), "text"),
+                (balance(c.value, c.low, c.high, bar, top, glyphs), "key"),
+                (f" {c.value:+.3f}", "text"),
+                (f"  {c.low:+.3f} to {c.high:+.3f}", "dim"),
+            ),
+            Place("concept", c.concept_id),
+        )
+        for c in shown
+    ]
 
 
 def _concept(found: ConceptOutcome, name: int, bar: int, top: float, glyphs: Glyphs) -> PaneLine:

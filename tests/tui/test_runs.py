@@ -1,0 +1,137 @@
+"""Training runs in the workstation: going on, measuring, and the forecast before there is an outcome."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.job_watch import Work
+from engine.jobs import tracked
+from engine.paths import ProjectPaths
+from engine.progress import NullProgress
+from tests.tui.driving import Driver, drive
+from tests.worlds import World, make_world
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("runs") / "p", 90, 24)
+
+
+@pytest.fixture
+def world(template: World, tmp_path: Path) -> World:
+    shutil.copytree(template.paths.root, tmp_path / "p")
+    return replace(template, paths=ProjectPaths(tmp_path / "p"))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """Kind and words of the jobs that were started; none of them runs."""
+    found: list[tuple[str, list[str]]] = []
+
+    def start(_work: Work, kind: str, _title: str, words: Sequence[str]) -> str:
+        found.append((kind, list(words)))
+        return f"{kind}-1"
+
+    monkeypatch.setattr(Work, "start", start)
+    return found
+
+
+def write_run(world: World, ident: str, ending: str) -> Path:
+    """A run of 4 of 20 steps, made from first.rules, with a forecast of two concepts."""
+    folder, shaped = world.paths.runs_dir / ident, world.paths.shaped_dir / "abcdef"
+    folder.mkdir(parents=True)
+    shaped.mkdir(parents=True, exist_ok=True)
+    (shaped / "build.json").write_text(json.dumps({"rule_file": "first.rules"}))
+    lines = [
+        {"event": "start", "time": "2026-01-01T10:00:00+00:00", "n_used": 80},
+        {"event": "step", "time": "2026-01-01T10:00:10+00:00", "step": 4, "of": 20},
+        {"event": ending, "time": "2026-01-01T10:00:10+00:00"},
+    ]
+    (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "request.json").write_text(json.dumps({"shaped_dir": str(shaped), "settings": {"seed": 3}}))
+    concept = {"concept_id": "c", "name": "tea", "forecast": 0.125, "low": 0.0, "high": 0.25}
+    world.paths.forecasts_dir.mkdir(exist_ok=True)
+    path = world.paths.forecasts_dir / "f.json"
+    path.write_text(json.dumps({"leading": "mean delta", "concepts": [concept]}))
+    (folder / "forecast.json").write_text(json.dumps({"path": str(path), "hash": "f"}))
+    return folder
+
+
+def test_a_run_shows_its_forecast_and_where_it_came_from(world: World) -> None:
+    write_run(world, "r1", "stop")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("stopped")
+        await driver.keys("j", "enter")
+        await driver.shows("Forecast by mean delta")
+        assert "shaped/abcdef from first.rules" in driver.screen()
+        assert "+0.125  +0.000 to +0.250" in driver.screen()
+
+    drive(world, scenario)
+
+
+def test_a_stopped_run_goes_on_after_a_yes(world: World, started: list[tuple[str, list[str]]]) -> None:
+    folder = write_run(world, "r1", "stop")
+    shaped = world.paths.shaped_dir / "abcdef"
+    words = ["train", str(shaped), "-o", str(folder.resolve()), "--set", "training.seed=3"]
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("stopped")
+        await driver.keys("j", "O")
+        await driver.shows("needs a finished one")
+        await driver.keys("enter")
+        await driver.shows("r goes on from its last save")
+        await driver.keys("!")
+        await driver.shows("prosect train")
+        assert "training.seed=3" in driver.desk.message[0][0]
+        await driver.keys("r", "enter")
+        await driver.shows("nothing was done")
+        assert started == []
+        await driver.keys("r", "y", "enter")
+        await driver.shows("runs by itself")
+
+    drive(world, scenario)
+    assert started == [("train", words)]
+
+
+def test_an_outcome_is_measured_as_a_job(world: World, started: list[tuple[str, list[str]]]) -> None:
+    folder = write_run(world, "r1", "end")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("finished")
+        await driver.keys("j", "r")
+        await driver.shows("nothing to go on with")
+        await driver.keys("enter")
+        await driver.shows("O measures the outcome")
+        await driver.keys("O", "y", "enter")
+        await driver.shows("runs by itself")
+        with tracked(NullProgress(), world.paths.root, "outcome", "outcome of r1") as job:
+            job.start("sample", 4, "prompts")
+            await driver.shows("0/4 prompts")
+            await driver.keys("O")
+            await driver.shows("being measured already")
+            (folder / "outcome.json").write_text(json.dumps({"lines": ["tea moved"], "concepts": []}))
+        await driver.shows("tea moved")
+        assert "Forecast by" not in driver.screen()
+
+    drive(world, scenario)
+    assert started == [("outcome", ["outcome", str(folder.resolve())])]
+
+
+def test_a_training_job_without_a_run_yet_is_shown_as_that(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        with tracked(NullProgress(), world.paths.root, "train", "train on 123") as job:
+            job.start("encode", 4, "pairs")
+            await driver.keys("g", "u")
+            await driver.shows("0/4 pairs")
+            assert "no runs yet" not in driver.screen()
+        await driver.shows("no runs yet")
+
+    drive(world, scenario)
