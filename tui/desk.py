@@ -25,7 +25,7 @@ from tui.rows import Opened, Wish
 from tui.session import Answer, ProjectLike, Session, defect
 from tui.tables import TableControl
 from tui.theme import Palette
-from tui.views.pair import PairOptions
+from tui.views.layouts import PairOptions
 from tui.widgets.bars import LineBar
 from tui.widgets.grid import GridView
 from tui.widgets.pane import TextPane

@@ -12,12 +12,13 @@ from tui.views.context import context_lines
 from tui.views.help import coverage_lines, tour_lines
 from tui.views.pair import pair_lines
 from tui.views.peek import peek_lines
+from tui.views.words import QUICK_DIFF_WORK, diff_work, words_of
 
 if TYPE_CHECKING:
     from tui.desk import Desk
 
 LONG_PAIR = 8_000
-"""Characters of both responses above which a pair is laid out in the background."""
+"""Characters of a pair above which it is laid out in the background; so is one whose words repeat often."""
 
 
 def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
@@ -62,16 +63,25 @@ def _draw_pair(desk: "Desk", detail: PairDetail, width: int, *, keep_place: bool
     strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
     held = desk.reviewer.held.get(target.key) if target else None
     verdict = verdict_line(held, desk.glyphs) if target else ()
-    options, glyphs = desk.pair_options, desk.glyphs
+    options, glyphs, expanded = desk.pair_options, desk.glyphs, desk.expanded
 
     def lines() -> list[PaneLine]:
-        return pair_lines(detail, options, width, glyphs, fate=fate, strip=strip, verdict=verdict)
+        return pair_lines(
+            detail, options, width, glyphs, fate=fate, strip=strip, verdict=verdict, expanded=expanded
+        )
 
-    if len(detail.chosen) + len(detail.rejected) <= LONG_PAIR:
+    if is_quick(detail):
         desk.session.forget("laid-out")
         desk.set_page(lines(), keep_place=keep_place)
     else:
         desk.session.ask("laid-out", lambda: (detail, lines(), keep_place))
+
+
+def is_quick(detail: PairDetail) -> bool:
+    """Laid out before anybody notices."""
+    if len(detail.chosen) + len(detail.rejected) + len(detail.prompt) > LONG_PAIR:
+        return False
+    return diff_work(words_of(detail.chosen), words_of(detail.rejected)) <= QUICK_DIFF_WORK
 
 
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
@@ -94,7 +104,8 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     elif isinstance(detail, ContextDetail):
         side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)
     elif isinstance(detail, PairDetail):
-        side.set_lines(pair_lines(detail, desk.pair_options, width, desk.glyphs), keep_place=keep_place)
+        lines = pair_lines(detail, desk.pair_options, width, desk.glyphs, is_brief=True)
+        side.set_lines(lines, keep_place=keep_place)
     else:
         side.set_lines([])
     side.cursor = -1

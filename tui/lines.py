@@ -5,15 +5,16 @@ the width in cells and gives every segment a style (a segment without one crashe
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
 from engine.safe_text import sanitise
+from tui.folding import cells, fold
 from tui.theme import Palette
 
 Span = tuple[str, str]
@@ -54,7 +55,7 @@ def fit(text: str, width: int, *, right: bool = False, more: str = "…") -> str
     text = shown(text)
     if width <= 0:
         return ""
-    size = len(text) if text.isascii() else cell_len(text)
+    size = cells(text)
     if size > width:
         return set_cell_size(text, width - 1) + more
     return " " * (width - size) + text if right else text + " " * (width - size)
@@ -62,7 +63,7 @@ def fit(text: str, width: int, *, right: bool = False, more: str = "…") -> str
 
 def width_of(line: Iterable[Span]) -> int:
     """Cells of a line."""
-    return sum(cell_len(shown(text)) for text, _ in line)
+    return sum(cells(shown(text)) for text, _ in line)
 
 
 def to_strip(
@@ -84,7 +85,7 @@ def to_strip(
         if left <= 0:
             break
         safe = shown(text)
-        size = len(safe) if safe.isascii() else cell_len(safe)
+        size = cells(safe)
         if size > left:
             safe, size = set_cell_size(safe, left), left
         if palette.is_ascii and not safe.isascii():
@@ -115,37 +116,17 @@ def _joined(parts: Sequence[tuple[str, Style]]) -> list[Segment]:
 
 def wrap(text: str, width: int, role: str = "text", *, indent: str = "") -> list[Line]:
     """Safe text folded at spaces to lines of at most ``width`` cells; its own newlines are kept."""
-    return [((indent + part, role),) for part in wrap_plain(text, width - len(indent))]
+    return [((indent + part, role),) for part in wrapped(text, width - len(indent))]
 
 
 def wrap_plain(text: str, width: int) -> list[str]:
     """The same without roles; a word longer than a line is broken."""
-    width = max(width, 1)
-    lines: list[str] = []
+    return list(wrapped(text, width))
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """The same line by line, as far as somebody asks."""
     for paragraph in sanitise(text).split("\n"):
-        lines += _fold(shown(paragraph), width)
-    return lines
-
-
-def _fold(text: str, width: int) -> list[str]:
-    measure: Callable[[str], int] = len if text.isascii() else cell_len
-    if measure(text) <= width:
-        return [text]
-    lines: list[str] = []
-    current, size = "", 0
-    for found in re.findall(r"\S+\s*|\s+", text):
-        word = found
-        word_size = measure(word.rstrip())
-        if current and size + word_size > width:
-            lines.append(current.rstrip())
-            current, size = "", 0
-        while word_size > width:
-            head = set_cell_size(word, width).rstrip() if not text.isascii() else word[:width]
-            head = head or word[0]
-            lines.append(head)
-            word = word[len(head) :]
-            word_size = measure(word.rstrip())
-        current += word
-        size += measure(word)
-    lines.append(current.rstrip())
-    return lines
+        safe = shown(paragraph)
+        for start, end in fold(safe, width):
+            yield safe[start:end]

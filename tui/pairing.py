@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from engine.detail_views import PairDetail
 from engine.safe_text import one_line
-from tui.views.pair import MIN_SPLIT, Layout
+from tui.views.layouts import MIN_SPLIT, Layout
 
 if TYPE_CHECKING:
     from engine.strip_views import PairStrip, StripFailure
@@ -98,13 +98,18 @@ class Pairing:
     # -- layout -----------------------------------------------------------------------------------------
 
     def do_layout(self) -> None:
-        """Next layout."""
-        options = self.desk.pair_options
+        """Next layout; one that this width has no room for is skipped, with a word."""
+        options, width = self.desk.pair_options, self.desk.page_width
         order = list(Layout)
-        now = order.index(options.layout_for(self.desk.page_width))
-        self.desk.pair_options = replace(options, layout=order[(now + 1) % len(order)])
-        if self.desk.page_width < MIN_SPLIT and self.desk.pair_options.layout is Layout.SPLIT:
-            self.desk.pair_options = replace(options, layout=Layout.STACK)
+        layout = order[(order.index(options.layout_for(width)) + 1) % len(order)]
+        if layout is Layout.SPLIT and width < MIN_SPLIT:
+            self.desk.say(f"side by side needs {MIN_SPLIT} columns, here are {width}")
+            layout = Layout.STACK
+        is_diffed = options.is_diffed
+        if layout is Layout.INLINE and not is_diffed:
+            is_diffed = True
+            self.desk.say("inline is made of the differences: they are marked again")
+        self.desk.pair_options = replace(options, layout=layout, is_diffed=is_diffed)
         self._redraw_pair()
 
     def do_diff(self) -> None:

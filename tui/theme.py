@@ -30,7 +30,8 @@ class Palette:
 
 ROLES = (
     "text", "dim", "bold", "title", "key", "plus", "minus", "weak", "cursor", "selected", "bar", "warn",
-    "error", "keep", "suppress", "amplify", "ignore", "mark", "added", "removed", "peak1", "peak2", "peak3", "peak4",
+    "error", "keep", "suppress", "amplify", "ignore", "mark", "added", "removed",
+    "peak1", "peak2", "peak3", "peak4",
 )  # fmt: skip
 
 

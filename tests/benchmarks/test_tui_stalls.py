@@ -73,15 +73,27 @@ async def _play(root: Path) -> list[Stall]:
     return watch.stalls
 
 
-async def _read_a_long_pair(root: Path) -> list[Stall]:
+LONG_PAIR: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("list", ("g", "p", "j")),
+    ("open", ("enter",)),
+    ("prompt", ("p",)),
+    ("scroll", ("ctrl+f",) * 5),
+    ("end and all of it", ("G", "k", "k", "enter")),
+    ("scroll all of it", ("ctrl+f",) * 5),
+    ("search", ("/", *"nowhere", "enter")),
+    ("layouts", ("v", "v", "v", "d")),
+    ("back and beside the list", ("q", "j")),
+)
+
+
+async def _read_a_long_pair(root: Path, name: str, size: tuple[int, int]) -> list[Stall]:
     app = Workstation(Browser(ProjectPaths(root), ReviewSettings(author="ana")))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=size) as pilot:
         driver = Driver(app, pilot)
         await driver.until(lambda: driver.desk.is_attached and driver.desk.table.grid.current is not None)
         async with StallWatch() as watch:
-            steps = (("open", ("g", "p", "enter")), ("scroll", ("ctrl+f",) * 5), ("layouts", ("v",) * 3))
-            for what, keys in steps:
-                watch.what = f"pair of 2 x 4,000 words: {what}"
+            for what, keys in LONG_PAIR:
+                watch.what = f"{name}: {what}"
                 await driver.keys(*keys)
                 await driver.until(lambda: driver.desk.is_idle)
                 await pilot.pause(0.1)
@@ -89,12 +101,26 @@ async def _read_a_long_pair(root: Path) -> list[Stall]:
     return watch.stalls
 
 
-def test_a_pair_of_four_thousand_words_a_side_holds_nothing_up(tmp_path: Path) -> None:
+LONG_TEXTS = {
+    "2 x 4,000 words": [" ".join(f"word{i * step % 800}" for i in range(4_000)) for step in (7919, 104729)],
+    "100 kB of ASCII in one word": ["x" * 100_000, "y" * 50_000],
+    "100 kB of Chinese": ["".join(chr(0x4E00 + i * step % 3_001) for i in range(33_000)) for step in (7, 11)],
+    "100 kB of accents": ["é" * 50_000, "è" * 50_000],
+    "10,000 times one word": ["no " * 10_000, "no " * 9_000],
+}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+@pytest.mark.parametrize("name", sorted(LONG_TEXTS))
+def test_a_long_pair_holds_nothing_up(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     world = make_world(tmp_path / "p", 20, 24)
-    texts = [" ".join(f"word{i * step % 800}" for i in range(4_000)) for step in (7919, 104729)]
+    chosen, rejected = LONG_TEXTS[name]
     with duckdb.connect(str(world.paths.index("world"))) as connection:
-        connection.execute("UPDATE pairs SET chosen_text = ?, rejected_text = ?", texts)
-    _report(asyncio.run(_read_a_long_pair(world.paths.root)))
+        connection.execute(
+            "UPDATE pairs SET chosen_text = ?, rejected_text = ?, prompt_text = ?",
+            [chosen, rejected, rejected],
+        )
+    _report(asyncio.run(_read_a_long_pair(world.paths.root, name, size)))
 
 
 def test_no_key_is_held_up_for_long(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.tui.driving import Driver
 from tests.worlds import make_world
 from tui.app import Workstation
 from tui.places import Place
-from tui.views.pair import PairOptions
+from tui.views.layouts import PairOptions
 
 FOLDER = Path(__file__).parent / "snapshots"
 SIZES = ((80, 24), (120, 40), (200, 60))

@@ -29,7 +29,8 @@ from tui.rulebook import Rulebook
 from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import context_lines
-from tui.views.pair import Layout, PairOptions, pair_lines
+from tui.views.layouts import Layout, PairOptions
+from tui.views.pair import pair_lines
 from tui.views.rules import plan_lines, rule_lines
 from tui.views.runs import run_lines, runs_lines
 

@@ -1,68 +1,35 @@
-"""A pair as lines: both responses side by side, stacked or as one text with differences. Pure."""
+"""A pair as lines: what it is, its prompt, both responses, what fires on it, where it came from. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from engine.detail_views import PairDetail, Peak
 from engine.safe_text import one_line
 from tui import format as fmt
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, fit, width_of, wrap
+from tui.lines import Line, PaneLine, fit, wrap, wrapped
 from tui.places import Place
 from tui.views.headings import heading
-from tui.views.strip import char_levels, legend, strip_bar, top_of
-from tui.views.words import (
-    MAX_DIFF_WORDS,
-    Word,
-    differences,
-    fold_words,
-    inline_words,
-    marked_words,
-    words_of,
-)
+from tui.views.layouts import PairOptions
+from tui.views.responses import TEXTS, head_of, limit_of, response_lines
+from tui.views.strip import legend, strip_bar, top_of
+from tui.views.top_pairs import More
 
 if TYPE_CHECKING:
     from engine.rule_views import PairFate
     from engine.strip_views import PairStrip
 
-MIN_SPLIT = 90
-"""Cells below which two columns are too narrow to read."""
-
-
-class Layout(StrEnum):
-    """How the two responses are shown."""
-
-    SPLIT = "side by side"
-    STACK = "stacked"
-    INLINE = "inline"
-
-
-@dataclass(frozen=True, slots=True)
-class PairOptions:
-    """What the keys of the pair screen change."""
-
-    layout: Layout | None = None
-    """None: by width."""
-    is_diffed: bool = True
-    is_prompt_open: bool = False
-    is_lit: bool = True
-    """Activations token by token, once they were read."""
-
-    def layout_for(self, width: int) -> Layout:
-        """The layout at a width."""
-        if self.layout is Layout.SPLIT and width < MIN_SPLIT:
-            return Layout.STACK
-        return self.layout or (Layout.SPLIT if width >= MIN_SPLIT else Layout.INLINE)
+PROMPT_LINES, PROMPT_COUNTED = 2, 100
+"""Lines of a prompt that is not open, and up to how many lines it is said how many more there are."""
 
 
 def pair_lines(
     detail: PairDetail, options: PairOptions, width: int, glyphs: Glyphs, *,
     fate: "tuple[int, str, PairFate | None] | None" = None, strip: "PairStrip | str | None" = None,
-    verdict: Line = (),
+    verdict: Line = (), expanded: frozenset[str] = frozenset(), is_brief: bool = False,
 ) -> list[PaneLine]:  # fmt: skip
-    """The page of a pair.
+    """The page of a pair, or the pane beside a list.
 
     Args:
         detail: the pair.
@@ -72,6 +39,8 @@ def pair_lines(
         fate: (pair, rule file, what that does to it).
         strip: activations of the concept token by token, or why they are not here.
         verdict: what was decided about the concept whose peaks are shown.
+        expanded: sections that are shown whole; ``TEXTS`` for long texts.
+        is_brief: beside a list, where it is laid out while the cursor moves.
     """
     read = None if isinstance(strip, str) else strip
     lines = _head(detail, width, verdict)
@@ -80,18 +49,9 @@ def pair_lines(
         lines.append(PaneLine(((fit(strip, width).rstrip(), "dim"),)))
     if fate is not None:
         lines.append(_fate(fate[1], fate[2]))
-    lines += _prompt(detail, options, width)
-    layout = options.layout_for(width)
-    sides = _sides(detail, options, read, layout)
+    lines += _prompt(detail, options, width, limit_of(expanded, is_brief=is_brief), is_brief=is_brief)
     lines.append(PaneLine(()))
-    if sides.note:
-        lines.append(PaneLine(((sides.note, "warn"),)))
-    if layout is Layout.SPLIT:
-        lines += _split(detail, sides, width, glyphs)
-    elif layout is Layout.STACK:
-        lines += _stacked(detail, sides, width)
-    else:
-        lines += _inline(detail, sides, width)
+    lines += response_lines(detail, options, read, width, glyphs, expanded=expanded, is_brief=is_brief)
     lines += _concepts(detail, width)
     return lines + _facts(detail, width)
 
@@ -165,85 +125,27 @@ def peak_strip(peaks: Sequence[Peak], n_tokens: int, cells: int, glyphs: Glyphs)
     return fmt.sparkline(values, glyphs).replace(glyphs.blocks[0], glyphs.empty)
 
 
-def _prompt(detail: PairDetail, options: PairOptions, width: int) -> list[PaneLine]:
-    lines = [PaneLine(line) for line in wrap(detail.prompt, width)]
-    shown_lines = lines if options.is_prompt_open else lines[:2]
-    more = len(lines) - len(shown_lines)
-    note = f"{detail.prompt_tokens} tokens" + (f", {more} more lines: p" if more else "")
-    return [PaneLine(()), heading("PROMPT", note), *shown_lines]
-
-
-# -- the two responses ------------------------------------------------------------------------------------
-
-
-class Sides(NamedTuple):
-    """Both responses as words with roles."""
-
-    chosen: list[Word]
-    rejected: list[Word]
-    note: str
-
-
-def _sides(detail: PairDetail, options: PairOptions, strip: "PairStrip | None", layout: Layout) -> Sides:
-    chosen, rejected = words_of(detail.chosen), words_of(detail.rejected)
-    telling = frozenset(t.strip().casefold() for t in detail.concept_tokens if t.strip())
-    lit = {s.span: s for s in strip.spans} if strip is not None else {}
-    top = top_of(strip) if strip is not None else 0.0
-    levels = {
-        side: char_levels("".join(words), lit[side], top) if side in lit else []
-        for side, words in (("chosen", chosen), ("rejected", rejected))
-    }
-    is_long = max(len(chosen), len(rejected)) > MAX_DIFF_WORDS
-    note = f"no difference is shown beyond {MAX_DIFF_WORDS:,} words" if options.is_diffed and is_long else ""
-    only: tuple[set[int], set[int]] = (set(), set())
-    if options.is_diffed and not is_long and layout is not Layout.INLINE:
-        only = differences(chosen, rejected)
-    return Sides(
-        marked_words(chosen, only[0], "added", telling, levels["chosen"]),
-        marked_words(rejected, only[1], "removed", telling, levels["rejected"]),
-        note,
-    )
-
-
-def _titles(detail: PairDetail) -> tuple[str, str]:
-    return f"CHOSEN  {detail.chosen_tokens} tokens", f"REJECTED  {detail.rejected_tokens} tokens"
-
-
-def _split(detail: PairDetail, sides: Sides, width: int, glyphs: Glyphs) -> list[PaneLine]:
-    half = (width - 3) // 2
-    left, right = fold_words(sides.chosen, half), fold_words(sides.rejected, half)
-    titles = _titles(detail)
-    lines = [PaneLine(((fit(titles[0], half), "title"), (f" {glyphs.column} ", "dim"), (titles[1], "title")))]
-    for i in range(max(len(left), len(right))):
-        one = left[i] if i < len(left) else ()
-        other = right[i] if i < len(right) else ()
-        gap = " " * max(half - width_of(one), 0)
-        lines.append(PaneLine((*one, (gap, "text"), (f" {glyphs.column} ", "dim"), *other)))
-    return lines
-
-
-def _stacked(detail: PairDetail, sides: Sides, width: int) -> list[PaneLine]:
-    lines: list[PaneLine] = []
-    for title, words, gutter, role in zip(
-        _titles(detail), (sides.chosen, sides.rejected), "+-", ("plus", "minus"), strict=True
-    ):
-        lines.append(heading(title))
-        lines += [PaneLine(((gutter + " ", role), *line)) for line in fold_words(words, width - 2)]
-        lines.append(PaneLine(()))
-    return lines
-
-
-def _inline(detail: PairDetail, sides: Sides, width: int) -> list[PaneLine]:
-    """One text with marks for what only one response has."""
-    if max(len(sides.chosen), len(sides.rejected)) > MAX_DIFF_WORDS:
-        return _stacked(detail, sides, width)
-    head: Line = (
-        ("{+chosen only+}", "added"),
-        (" [-rejected only-]", "removed"),
-        (f"  {detail.chosen_tokens} and {detail.rejected_tokens} tokens", "dim"),
-    )
-    words = inline_words(sides.chosen, sides.rejected)
-    return [PaneLine(head), *(PaneLine(line) for line in fold_words(words, width))]
+def _prompt(
+    detail: PairDetail, options: PairOptions, width: int, limit: int | None, *, is_brief: bool
+) -> list[PaneLine]:
+    """Its first lines, or all of it; lines that nobody sees are not made."""
+    title = f"{detail.prompt_tokens} tokens"
+    if options.is_prompt_open:
+        head = detail.prompt if limit is None else head_of(detail.prompt, limit)
+        lines = [PaneLine(()), heading("PROMPT", title), *(PaneLine(line) for line in wrap(head, width))]
+        if len(head) < len(detail.prompt):
+            how = "enter opens the pair" if is_brief else "enter shows all"
+            said = f"… {len(detail.prompt) - len(head):,} more characters of the prompt: {how}"
+            lines.append(PaneLine(((said, "key"),), None if is_brief else More(TEXTS)))
+        return lines
+    found = list(islice(wrapped(head_of(detail.prompt, 8_000), width), PROMPT_LINES + PROMPT_COUNTED + 1))
+    more = len(found) - PROMPT_LINES
+    if more > PROMPT_COUNTED:
+        title += f", more than {PROMPT_COUNTED} further lines: p"
+    elif more > 0:
+        title += f", {more} more line{'s' if more > 1 else ''}: p"
+    lines = [PaneLine(((line, "text"),)) for line in found[:PROMPT_LINES]]
+    return [PaneLine(()), heading("PROMPT", title), *lines]
 
 
 # -- beside them ------------------------------------------------------------------------------------------

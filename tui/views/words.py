@@ -1,26 +1,39 @@
 """Words of a response with roles: what differs, what a concept fires on, folded to a width. Pure.
 
-A word is a run of (text, role) parts that is never broken at a line's end unless it is longer than a line;
-a line end is a word of its own.
+A word is a run of (text, role) parts; a line end is a word of its own.
 """
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-
-from rich.cells import cell_len
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from engine.safe_text import sanitise
+from tui.folding import fold
 from tui.lines import Line, Span, shown
 
 MAX_DIFF_WORDS = 5_000
+MAX_DIFF_WORK = 3_000_000
+"""Pairs of equal words, as ``diff_work`` counts them, beyond which no difference is looked for, …"""
+QUICK_DIFF_WORK = 60_000
+"""… and beyond which it is not looked for while the keyboard waits."""
+_WORD = re.compile(r"\n|[^\S\n]+|[^\s]+[^\S\n]*")
 Word = tuple[Span, ...]
 
 
 def words_of(text: str) -> list[str]:
     """Words with the white space after them; joined they are the sanitised text."""
-    return re.findall(r"\n|[^\S\n]+|[^\s]+[^\S\n]*", sanitise(text))
+    # One by one: a single call over a long text would keep every other thread waiting for it.
+    return [found.group() for found in _WORD.finditer(sanitise(text))]
+
+
+def diff_work(first: Sequence[str], second: Sequence[str]) -> int:
+    """Pairs of equal words: what finding the difference looks at, at least once."""
+    one, other = Counter(w.strip() for w in first), Counter(w.strip() for w in second)
+    return sum(n * other[word] for word, n in one.items())
 
 
 @lru_cache(maxsize=8)
@@ -112,63 +125,33 @@ def bracketed(words: Sequence[Word], opening: str, closing: str, role: str) -> l
 def fold_words(words: Sequence[Word], width: int) -> list[Line]:
     """Words folded to lines of at most ``width`` cells."""
     lines: list[Line] = []
-    current: list[Span] = []
-    size = 0
+    spans: list[Span] = []
     for word in words:
-        if _text(word) == "\n":
-            lines.append(_closed(current))
-            current, size = [], 0
-            continue
-        parts = [(shown(text), role) for text, role in word]
-        need = _cells("".join(text for text, _ in parts).rstrip())
-        if current and size + need > width:
-            lines.append(_closed(current))
-            current, size = [], 0
-        if need > width:
-            parts = _broken(parts, width, lines)
-        for text, role in parts:
-            if current and current[-1][1] == role:
-                current[-1] = (current[-1][0] + text, role)
-            elif text:
-                current.append((text, role))
-        size += sum(_cells(text) for text, _ in parts)
-    lines.append(_closed(current))
-    return lines
-
-
-def _cells(text: str) -> int:
-    return len(text) if text.isascii() else cell_len(text)
-
-
-def _broken(parts: Sequence[Span], width: int, lines: list[Line]) -> list[Span]:
-    """Put the lines that a too long word fills into ``lines``; what is left of it."""
-    rest = [(letter, role) for text, role in parts for letter in text]
-    while cell_len("".join(letter for letter, _ in rest).rstrip()) > width:
-        size, n = 0, 0
-        while n < len(rest) and size + cell_len(rest[n][0]) <= width:
-            size += cell_len(rest[n][0])
-            n += 1
-        n = max(n, 1)
-        lines.append(_closed(_joined(rest[:n])))
-        rest = rest[n:]
-    return _joined(rest)
-
-
-def _joined(letters: Sequence[Span]) -> list[Span]:
-    parts: list[Span] = []
-    for letter, role in letters:
-        if parts and parts[-1][1] == role:
-            parts[-1] = (parts[-1][0] + letter, role)
+        if word and word[0][0] == "\n":
+            lines += _folded(spans, width)
+            spans = []
         else:
-            parts.append((letter, role))
-    return parts
+            spans += word
+    return lines + _folded(spans, width)
 
 
-def _closed(spans: Sequence[Span]) -> Line:
-    """A line without the white space at its end."""
-    kept = list(spans)
-    while kept and not kept[-1][0].rstrip():
-        kept.pop()
-    if kept:
-        kept[-1] = (kept[-1][0].rstrip(), kept[-1][1])
-    return tuple(kept)
+def _folded(spans: Sequence[Span], width: int) -> list[Line]:
+    """Lines of one paragraph: where they end is a matter of the text alone, the roles are cut to it."""
+    parts = [("".join(text for text, _ in run), role) for role, run in groupby(spans, key=itemgetter(1))]
+    parts = [(shown(text), role) for text, role in parts]
+    ends = list(accumulate(len(text) for text, _ in parts))
+    lines: list[Line] = []
+    part = 0
+    for start, end in fold("".join(text for text, _ in parts), width):
+        line: list[Span] = []
+        at = start
+        while at < end:
+            while ends[part] <= at:
+                part += 1
+            text, role = parts[part]
+            first = ends[part] - len(text)
+            stop = min(end, ends[part])
+            line.append((text[at - first : stop - first], role))
+            at = stop
+        lines.append(tuple(line))
+    return lines

@@ -107,10 +107,11 @@ class Typing:
     def line(self, width: int) -> Line:
         """What to show, scrolled so that the cursor is in sight."""
         room = max(width - cell_len(self.label) - 1, 4)
-        before, at = self.text[: self.cursor], shown(self.text[self.cursor : self.cursor + 1]) or " "
+        before = self.text[max(self.cursor - 2 * room, 0) : self.cursor]  # a pasted text may be long
+        at = shown(self.text[self.cursor : self.cursor + 1]) or " "
         while cell_len(shown(before)) >= room:
             before = before[1:]
-        rest: Span = (shown(self.text[self.cursor + 1 :]), "text")
+        rest: Span = (shown(self.text[self.cursor + 1 : self.cursor + 1 + width]), "text")
         if self.hint is not None and self.cursor == len(self.text):
             rest = ("  " + self.hint(self.text), "dim")
         return ((self.label, "key"), (before, "text"), (at, "cursor"), rest)
