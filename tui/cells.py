@@ -1,7 +1,7 @@
 """Cells of a grid: which columns fit, and what each looks like. Pure."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.safe_text import one_line
 from engine.views import ColumnKind as K
@@ -10,28 +10,69 @@ from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import Line, Span, fit
 
-MIN_FLEXIBLE = 22
-"""Cells that the column which takes the rest needs before further columns are shown."""
+
+class Room(NamedTuple):
+    """How wide columns are that can be drawn narrower than their specification says."""
+
+    flexible: int
+    """Cells that the column which takes the rest needs before further columns are shown."""
+    bar: int
+    badge: int
+    context: int
+
+    def need(self, column: ColumnSpec) -> int:
+        """Cells of a column."""
+        if not column.width:
+            return self.flexible
+        own = {"badge": self.badge, "context": self.context}.get(column.name, column.width)
+        return min(column.width, self.bar if column.kind is K.INTERVAL else own)
+
+
+ROOMS = (
+    Room(24, 19, 8, 12), Room(22, 15, 8, 12), Room(20, 11, 8, 12), Room(18, 11, 4, 12), Room(16, 11, 4, 9),
+)  # fmt: skip
+"""From wide to narrow."""
+ESSENTIAL = 4
+"""Columns up to this rank are made narrower before one of them is left out."""
 
 Placed = tuple[int, ColumnSpec, int]
 
 
 def columns_for(spec: TableSpec, width: int) -> list[Placed]:
-    """Columns by rank as long as they fit, in the table's order, the flexible one taking what is left."""
+    """Columns by rank as long as they fit, in the table's order, the flexible one taking what is left.
+
+    Where not all essential ones fit as they are, they become narrower, and no others are shown.
+    """
     ranked = sorted((c.rank, i, c) for i, c in enumerate(spec.columns) if c.rank > 0)
+    n_essential = sum(1 for rank, _, _ in ranked if rank <= ESSENTIAL)
+    can_shrink = any(c.kind is K.INTERVAL for c in spec.columns)
+    for room in ROOMS if can_shrink else ROOMS[1:2]:
+        chosen = _fitting(ranked, room, width)
+        if len(chosen) >= n_essential:
+            break
+    if can_shrink and room is not ROOMS[0]:
+        chosen = chosen[:n_essential]
+    chosen.sort(key=lambda item: item[0])
+    fixed = sum(room.need(c) + 1 for _, c in chosen if c.width)
+    n_flexible = sum(1 for _, c in chosen if not c.width)
+    rest = max(width - fixed - n_flexible, 4) // max(n_flexible, 1)
+    return [(i, c, room.need(c) if c.width else min(rest, 90)) for i, c in chosen]
+
+
+def _fitting(
+    ranked: Sequence[tuple[int, int, ColumnSpec]], room: Room, width: int
+) -> list[tuple[int, ColumnSpec]]:
     chosen: list[tuple[int, ColumnSpec]] = []
     used = 0
     for rank, i, column in ranked:
-        need = (column.width or MIN_FLEXIBLE) + 1
-        if rank > 1 and used + need > width:
+        used += room.need(column) + 1
+        if rank > 1 and used > width:
             break
         chosen.append((i, column))
-        used += need
-    chosen.sort(key=lambda item: item[0])
-    fixed = sum(c.width + 1 for _, c in chosen if c.width)
-    n_flexible = sum(1 for _, c in chosen if not c.width)
-    rest = max(width - fixed - n_flexible, 4) // max(n_flexible, 1)
-    return [(i, c, c.width or min(rest, 90)) for i, c in chosen]
+    return chosen
+
+
+_SHORT_TITLES = {"badge": "len", "context": "context"}
 
 
 def title_line(columns: Sequence[Placed], sort: Sequence[SortKey], chosen: int, glyphs: Glyphs) -> Line:
@@ -42,10 +83,11 @@ def title_line(columns: Sequence[Placed], sort: Sequence[SortKey], chosen: int, 
         arrow = ""
         if column.name in order:
             arrow = glyphs.down if order[column.name][1] else glyphs.up
-        text = column.title
+        text = column.title if len(column.title) <= width else _SHORT_TITLES.get(column.name, column.title)
         is_right = column.kind not in (K.TEXT, K.INTERVAL, K.VERDICT)
         if column.kind is K.INTERVAL:
             text = interval_title(column.title, width, glyphs)
+            text = text[: width - len(arrow)]  # the arrow stands for the end of the axis
         text = fit(text, width - len(arrow), right=is_right, more=glyphs.more) + arrow
         spans += [(text, "mark" if n == chosen else "dim"), (" ", "dim")]
     return tuple(spans)
@@ -55,11 +97,11 @@ def interval_title(title: str, width: int, glyphs: Glyphs) -> str:
     """``taught ¼    ½    ¾``: the axis that the bars are drawn on."""
     marks = ("¼", "½", "¾") if glyphs.axis != ":" else ("<", ":", ">")
     cells = [" "] * width
-    word = title.split()[0] if len(title) > width // 2 - 2 else title
     cells[0], cells[width // 2], cells[-1] = marks
-    for i, letter in enumerate(word[: width // 2 - 3]):
-        cells[i + 2] = letter
-    return "".join(cells)
+    word = title.split()[0]
+    start = 2 if len(word) + 3 <= width // 2 else 0  # a short axis keeps its end, the word covers the rest
+    cells[start : start + len(word)] = word
+    return "".join(cells[:width])
 
 
 def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | None, glyphs: Glyphs) -> Line:
@@ -98,7 +140,9 @@ def cell(value: Any, column: ColumnSpec, width: int, glyphs: Glyphs) -> Span:
         return fmt.interval_bar(value, width, glyphs), fmt.leaning(value)
     if kind is K.TEXT:
         if column.name == "badge":
-            text = fmt.badge(value)
+            text = fmt.badge(value, width)
+        elif column.name == "context":
+            text = fmt.context_name(value, width)
         elif column.name == "tokens":
             text = fmt.token_list(value)
         else:
@@ -106,6 +150,19 @@ def cell(value: Any, column: ColumnSpec, width: int, glyphs: Glyphs) -> Span:
         return fit(text, width, more=glyphs.more), "text" if value is not None else "dim"
     text = _number(value, kind, width, glyphs)
     return fit(text, width, right=True, more=glyphs.more), "text" if value is not None else "dim"
+
+
+def plain(value: Any, column: ColumnSpec) -> str:
+    """A value for another program: numbers whole, an interval as low/estimate/high, undefined empty."""
+    if value is None:
+        return ""
+    if column.kind is K.INTERVAL:
+        return "/".join("" if part is None else repr(part) for part in value)
+    if column.kind is K.FLAG:
+        return "yes" if value else "no"
+    if column.name == "tokens":
+        return one_line(fmt.token_list(value))
+    return one_line(str(value))  # of a float all digits that tell it from its neighbours
 
 
 def _number(value: Any, kind: K, width: int, glyphs: Glyphs) -> str:

@@ -180,7 +180,7 @@ class Desk(Screen[None]):
     def side_width(self) -> int:
         """Cells of the pane beside the list, its frame included."""
         width = self.size.width or self.app.size.width
-        return width if width < WIDE else min(max(width * 2 // 5, 45), 90)
+        return width if width < WIDE else min(width * 2 // 5, 90)
 
     @property
     def has_preview(self) -> bool:

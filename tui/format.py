@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from engine.safe_text import one_line
 from engine.views import Interval
 
 UNDEFINED = "–"
@@ -30,6 +31,10 @@ class Glyphs:
     weak_point: str = "○"
     low_cut: str = "‹"
     high_cut: str = "›"
+    low_point: str = "◂"
+    low_weak_point: str = "◃"
+    high_point: str = "▸"
+    high_weak_point: str = "▹"
     up: str = "▲"
     down: str = "▼"
     column: str = "│"
@@ -45,7 +50,8 @@ class Glyphs:
 
 ASCII = Glyphs(
     cursor=">", selected="*", pending="~", axis=":", line="-", cross="+", point="*", weak_point="o",
-    low_cut="<", high_cut=">", up="^", down="v", column="|", rule="-", more="~", yes="y", no=".",
+    low_cut="<", high_cut=">", low_point="{", low_weak_point="(", high_point="}", high_weak_point=")",
+    up="^", down="v", column="|", rule="-", more="~", yes="y", no=".",
     blocks=" .:-=+*#@", full="#", empty=".", arrow="->",
 )  # fmt: skip
 UNICODE = Glyphs()
@@ -102,14 +108,34 @@ def flag(value: bool | None, glyphs: Glyphs) -> str:
 
 
 _BADGES = {
-    "both": "both", "only with length": "len only", "masked by length": "masked", "length unclear": "unclear",
-    "neither": "neither", "untested": "untested",
+    "both": ("both", "both"), "only with length": ("len only", "len"), "masked by length": ("masked", "mask"),
+    "length unclear": ("unclear", "uncl"), "neither": ("neither", "none"), "untested": ("untested", "unt"),
 }  # fmt: skip
 
 
-def badge(value: str | None) -> str:
-    """Short form of a badge."""
-    return UNDEFINED if value is None else _BADGES.get(value, value)
+def badge(value: str | None, width: int = 8) -> str:
+    """Short form of a badge; a still shorter one below eight cells."""
+    if value is None:
+        return UNDEFINED
+    long, short = _BADGES.get(value, (value, value))
+    return long if width >= 8 else short
+
+
+_KINDS = ("about ", "topic ", "silent ")
+
+
+def context_name(value: str | None, width: int) -> str:
+    """Name of a context; where it does not fit, without the word for its kind, and everywhere is ``all``."""
+    if value is None:
+        return UNDEFINED
+    name = one_line(value, 200)
+    if len(name) <= width:
+        return name
+    if name == "everywhere":
+        return "all"
+    for kind in _KINDS:
+        name = name.removeprefix(kind)
+    return name
 
 
 def leaning(interval: Interval | tuple[Any, ...]) -> str:
@@ -121,7 +147,10 @@ def leaning(interval: Interval | tuple[Any, ...]) -> str:
 
 
 def interval_bar(interval: Interval | tuple[Any, ...], width: int, glyphs: Glyphs) -> str:
-    """A win rate with its interval on an axis from ¼ to ¾ with ½ marked; exactly ``width`` cells."""
+    """A win rate with its interval on an axis from ¼ to ¾ with ½ marked; exactly ``width`` cells.
+
+    An interval that goes on beyond the axis ends in ``‹`` or ``›``; an estimate beyond it is a triangle there.
+    """
     low, estimate, high = interval
     cells = [" "] * width
     cells[width // 2] = glyphs.axis
@@ -136,8 +165,13 @@ def interval_bar(interval: Interval | tuple[Any, ...], width: int, glyphs: Glyph
             cells[0] = glyphs.low_cut
         if high > AXIS_HIGH:
             cells[-1] = glyphs.high_cut
-    at = _cell(estimate, width)
-    cells[at] = glyphs.weak_point if leaning(interval) == "weak" else glyphs.point
+    is_weak = leaning(interval) == "weak"
+    if estimate < AXIS_LOW:
+        cells[0] = glyphs.low_weak_point if is_weak else glyphs.low_point
+    elif estimate > AXIS_HIGH:
+        cells[-1] = glyphs.high_weak_point if is_weak else glyphs.high_point
+    else:
+        cells[_cell(estimate, width)] = glyphs.weak_point if is_weak else glyphs.point
     return "".join(cells)
 
 

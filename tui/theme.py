@@ -1,5 +1,8 @@
 """Colour roles in four depths. Colour never carries meaning alone: every role also has a glyph or attribute.
 
+Roles that stand in one text of a dataset differ by attributes in every palette: telling words are underlined,
+what one response alone has is bold or italic, tokens that fire are underlined faintly or strongly, then reversed.
+
 ``terminal`` (the default) draws on the terminal's own background with its own 16 colours: it suits light and
 dark screens, needs no true colour over ssh and costs the fewest bytes. ``dark`` and ``light`` set a
 background and use colours that exist in the 256-colour palette. ``mono`` uses attributes only and is what
@@ -61,12 +64,12 @@ _TERMINAL = {
     "amplify": "bold green",
     "ignore": "dim",
     "mark": "underline",
-    "added": "green",
-    "removed": "red",
-    "peak1": "underline",
-    "peak2": "underline yellow",
-    "peak3": "bold underline yellow",
-    "peak4": "reverse yellow",
+    "added": "bold green",
+    "removed": "italic red",
+    "peak1": "dim underline yellow",
+    "peak2": "bold underline yellow",
+    "peak3": "reverse yellow",
+    "peak4": "bold reverse yellow",
 }
 _DARK = _TERMINAL | {
     "dim": "#8a8a8a",
@@ -84,12 +87,12 @@ _DARK = _TERMINAL | {
     "suppress": "bold #ff8787",
     "amplify": "bold #87d787",
     "ignore": "#8a8a8a",
-    "added": "#87d787",
-    "removed": "#ff8787",
-    "peak1": "underline on #3a3a1c",
-    "peak2": "underline on #5f5f00",
-    "peak3": "bold underline on #875f00",
-    "peak4": "bold #000000 on #ffaf00",
+    "added": "bold #87d787",
+    "removed": "italic #ff8787",
+    "peak1": "dim underline on #3a3a1c",
+    "peak2": "bold underline on #5f5f00",
+    "peak3": "reverse #875f00 on #ffffff",
+    "peak4": "bold reverse #ffaf00 on #000000",
 }
 _LIGHT = _TERMINAL | {
     "dim": "#6c6c6c",
@@ -107,12 +110,12 @@ _LIGHT = _TERMINAL | {
     "suppress": "bold #af0000",
     "amplify": "bold #005f00",
     "ignore": "#6c6c6c",
-    "added": "#005f00",
-    "removed": "#af0000",
-    "peak1": "underline on #ffffd7",
-    "peak2": "underline on #ffffaf",
-    "peak3": "bold underline on #ffd787",
-    "peak4": "bold on #ffaf00",
+    "added": "bold #005f00",
+    "removed": "italic #af0000",
+    "peak1": "dim underline on #ffffd7",
+    "peak2": "bold underline on #ffffaf",
+    "peak3": "reverse #ffd787 on #1c1c1c",
+    "peak4": "bold reverse #ffaf00 on #000000",
 }
 _MONO = {
     "text": "",
@@ -134,11 +137,11 @@ _MONO = {
     "ignore": "",
     "mark": "underline",
     "added": "bold",
-    "removed": "underline",
-    "peak1": "underline",
-    "peak2": "bold",
-    "peak3": "bold underline",
-    "peak4": "reverse",
+    "removed": "italic",
+    "peak1": "dim underline",
+    "peak2": "bold underline",
+    "peak3": "reverse",
+    "peak4": "bold reverse",
 }
 
 PALETTES: Mapping[str, Palette] = {

@@ -11,6 +11,7 @@ from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
 from tui.cells import columns_for, row_line, title_line
 from tui.charts import curve, smooth
+from tui.desk import WIDE
 from tui.format import ASCII, UNICODE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
@@ -73,8 +74,20 @@ def test_an_interval_bar_puts_its_point_where_the_axis_says() -> None:
     assert fmt.interval_bar(Interval(0.55, 0.60, 0.65), 11, UNICODE) == "     ┊─●─  "
     assert fmt.interval_bar(Interval(0.45, 0.50, 0.55), 11, UNICODE) == "    ─○─    "
     assert fmt.interval_bar(Interval(0.45, 0.55, 0.65), 11, ASCII) == "    -+o--  "
-    assert fmt.interval_bar(Interval(0.10, 0.20, 0.30), 11, ASCII) == "*-   :     "
+    assert fmt.interval_bar(Interval(0.20, 0.25, 0.30), 11, ASCII) == "*-   :     "
     assert fmt.interval_bar(Interval(None, None, None), 11, UNICODE) == "–    ┊     "
+
+
+def test_an_estimate_beyond_the_axis_does_not_look_like_one_at_its_end() -> None:
+    def bars(interval: Interval) -> list[str]:
+        return [fmt.interval_bar(interval, 11, glyphs) for glyphs in (UNICODE, ASCII)]
+
+    assert bars(Interval(0.65, 0.75, 0.80)) == ["     ┊  ──●", "     :  --*"]
+    assert bars(Interval(0.65, 0.7501, 0.80)) == ["     ┊  ──▸", "     :  --}"]
+    assert bars(Interval(0.45, 1.0, 1.0)) == ["    ─┼────▹", "    -+----)"]
+    assert bars(Interval(0.10, 0.20, 0.30)) == ["◂─   ┊     ", "{-   :     "]
+    assert bars(Interval(0.10, 0.20, 0.60)) == ["◃────┼──   ", "(----+--   "]
+    assert bars(Interval(0.10, 0.30, 0.40)) == ["‹●── ┊     ", "<*-- :     "]
 
 
 @given(low=st.floats(0, 1), middle=st.floats(0, 1), high=st.floats(0, 1), width=st.integers(5, 60))
@@ -116,6 +129,40 @@ def test_every_palette_styles_every_role_and_mono_has_no_colour() -> None:
     for palette in PALETTES.values():
         assert set(palette.roles) == set(ROLES)
     assert all(s.color is None and s.bgcolor is None for s in PALETTES["mono"].roles.values())
+
+
+TEXT_ROLES = ("text", "mark", "added", "removed", "peak1", "peak2", "peak3", "peak4")
+"""What stands in one response: words, telling words, differences, tokens that fire."""
+
+
+@pytest.mark.parametrize("name", sorted(PALETTES))
+def test_no_two_roles_of_one_text_look_the_same_even_without_colour(name: str) -> None:
+    def attributes(role: str) -> tuple[bool, ...]:
+        style = PALETTES[name].style(role)
+        found = (style.bold, style.dim, style.italic, style.underline, style.reverse, style.strike)
+        return tuple(bool(attribute) for attribute in found)
+
+    assert len({attributes(role) for role in TEXT_ROLES}) == len(TEXT_ROLES)
+
+
+@pytest.mark.parametrize("width", [80, 100, 104, 120, 160, 200, 300])
+def test_a_list_of_hypotheses_shows_both_effects_and_the_badge_at_every_width(width: int) -> None:
+    beside = 0 if width < WIDE else min(width * 2 // 5, 90)
+    placed = {c.name: n for _, c, n in columns_for(GRIDS["hypotheses"].spec, width - beside - 2)}
+    assert placed["concept"] >= 16
+    assert {"verdict", "context", "badge"} <= set(placed)
+    assert min(placed["taught"], placed["equal"]) >= 11
+    if width >= 120 or width < WIDE:
+        assert {"win", "equal_win"} <= set(placed)
+
+
+def test_short_forms_in_narrow_columns() -> None:
+    assert [fmt.badge("only with length", n) for n in (8, 4)] == ["len only", "len"]
+    badges = ("both", "only with length", "masked by length", "length unclear", "neither", "untested", None)
+    assert all(len(fmt.badge(b, 4)) <= 4 for b in badges)
+    assert len({fmt.badge(b, 4) for b in badges}) == len(badges)
+    assert fmt.context_name("about hello · there", 9) == "hello · there"
+    assert [fmt.context_name("everywhere", n) for n in (12, 9)] == ["everywhere", "all"]
 
 
 # -- keys -------------------------------------------------------------------------------------------------

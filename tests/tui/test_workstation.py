@@ -106,6 +106,24 @@ def test_a_filter_narrows_while_typing_and_escape_takes_it_back(world: World) ->
     drive(world, scenario)
 
 
+def test_a_copied_row_holds_values_that_another_program_can_read(world: World, _own_cache: Path) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("=", "g", "g", "y", "r")
+        await driver.shows("row copied to")
+        grid = driver.desk.table.grid
+        values = grid.current.values if grid.current is not None else ()
+        cells = (_own_cache / "prosect" / "yank").read_text().split("\t")
+        found = dict(zip((c.name for _, c, _ in grid.columns()), cells, strict=True))
+        assert found["verdict"] == "keep"
+        assert found["concept"] == values[grid.spec.index("concept")]
+        assert tuple(map(float, found["taught"].split("/"))) == tuple(values[grid.spec.index("taught")])
+        assert float(found["win"]) == values[grid.spec.index("win")]
+        await driver.keys("g", "p", "y", "r")
+        await driver.shows("row copied to")
+
+    drive(world, scenario)
+
+
 def test_sorting_starts_at_the_top_and_turns_round(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("5", "j", ">", "s")

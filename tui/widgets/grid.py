@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.views import ColumnKind, ColumnSpec, GridRow, SortKey, TableSpec
-from tui.cells import cell, columns_for, row_line, title_line
+from tui.cells import columns_for, plain, row_line, title_line
 from tui.format import Glyphs
 from tui.lines import to_strip
 from tui.rows import PAGE_ROWS
@@ -277,7 +277,7 @@ class GridView(Widget):
         return to_strip(line, width, self.palette, flat="cursor" if is_cursor else None)
 
     def cell_text(self, row: GridRow, column: ColumnSpec) -> str:
-        """A cell's text, for yanking and filters."""
-        return cell(row.values[self.spec.index(column.name)], column, max(column.width, 60), self.glyphs)[
-            0
-        ].strip()
+        """A cell's value as plain text, for copying; of a verdict what holds now."""
+        if column.kind is ColumnKind.VERDICT:
+            return (self._verdict_of(str(row.values[self._target])) or "").rstrip("…~")
+        return plain(row.values[self.spec.index(column.name)], column)
