@@ -141,7 +141,7 @@ def cell(value: Any, column: ColumnSpec, width: int, glyphs: Glyphs) -> Span:
     if kind is K.TEXT:
         if column.name == "badge":
             text = fmt.badge(value, width)
-        elif column.name == "context":
+        elif column.name == "context" and column.width:  # where the kind stands in no column of its own
             text = fmt.context_name(value, width)
         elif column.name == "tokens":
             text = fmt.token_list(value)

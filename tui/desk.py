@@ -44,6 +44,8 @@ WATCH_S = 2.0
 PEEK, PEEK_FROM = 5, 20
 """Lines below a list that is too narrow for a pane beside it, on screens at least so high."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
+MESSAGE_ROWS = 5
+"""Lines at the bottom that a long message takes until the next key."""
 WIDE, XWIDE = 100, 160
 
 
@@ -66,7 +68,7 @@ class Desk(Screen[None]):
     #page { width: 1fr; }
     #small { display: none; }
     Desk.-small #small { display: block; }
-    Desk.-small #body, Desk.-small #where, Desk.-small #status { display: none; }
+    Desk.-small #body, Desk.-small #where, Desk.-small #status, Desk.-small #bottom { display: none; }
     """
     BINDINGS = []  # noqa: RUF012 - the framework's declaration; every key goes through the one action table
 
@@ -189,6 +191,11 @@ class Desk(Screen[None]):
         return self.place.view in ("concept", "context") and width >= XWIDE
 
     @property
+    def is_small(self) -> bool:
+        """Nothing but a notice is shown: there is too little room."""
+        return self.has_class("-small")
+
+    @property
     def is_peeking(self) -> bool:
         """The pane lies below the list, a few lines high."""
         return (self.size.width or self.app.size.width) < WIDE
@@ -271,7 +278,7 @@ class Desk(Screen[None]):
         is_small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(is_small, "-small")
         if is_small:
-            self.bar("small").set_line(((f"prosect: enlarge to {MIN_WIDTH}x{MIN_HEIGHT}", "warn"),))
+            self.bar("small").set_line(edges.too_small(event.size.width, MIN_WIDTH, MIN_HEIGHT))
         self._arrange()
         self.call_after_refresh(self.redraw_page)
         self.draw_where()
@@ -371,14 +378,15 @@ class Desk(Screen[None]):
         """The line being typed, else the message, else hints."""
         width = self.size.width
         if self.keyboard.prompt is not None:
-            line = self.keyboard.prompt.typing.line(width)
+            self.bar("bottom").set_line(self.keyboard.prompt.typing.line(width))
+        elif self.message:
+            self.bar("bottom").set_line(self.message, max_rows=MESSAGE_ROWS)
         else:
-            line = self.message or edges.hint_line(self.keyboard.scopes, width)
-        self.bar("bottom").set_line(line)
+            self.bar("bottom").set_line(edges.hint_line(self.keyboard.scopes, width))
 
     def draw_status(self) -> None:
         """The top line."""
-        self.bar("status").set_line(edges.status_line(self))
+        self.bar("status").set_line(edges.status_line(self, self.size.width))
 
     def draw_where(self) -> None:
         """The second line."""

@@ -1,43 +1,84 @@
 """The lines at the edges of the screen: project and progress, where one is, useful keys."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.safe_text import one_line
 from tui import actions as act
+from tui import format as fmt
 from tui.lines import Line, Span
 
 if TYPE_CHECKING:
+    from engine.views import Coverage
     from tui.desk import Desk
 
 
-def status_line(desk: "Desk") -> Line:
-    """Project, size, how far the review is."""
-    parts = ["prosect"]
+def status_line(desk: "Desk", width: int) -> Line:
+    """Project, size, how far the review is; where there is little room, in shorter forms."""
+    parts: list[tuple[int, list[str]]] = [(1, ["prosect", ""])]
     if desk.summary is not None:
         s = desk.summary
-        parts += [one_line(s.root, 30), f"{s.n_pairs:,} pairs"]
+        parts.append((4, [one_line(s.root, 30), one_line(s.root, 12)]))
+        parts.append((2, [f"{s.n_pairs:,} pairs", f"{fmt.compact(s.n_pairs)} pairs", ""]))
         if s.share_read < 1:
-            parts.append(f"READ {s.share_read * 100:.0f}%")
+            parts.append((9, [f"READ {s.share_read * 100:.0f}%"]))
         if s.warning:
-            parts.append("! WARNING: g v")
+            parts.append((3, ["! WARNING: g v", "! g v"]))
     if desk.running:
         from tui.views.jobs import short_text
 
-        parts += [short_text(job) for job in desk.running[:3]]
+        jobs = [short_text(job) for job in desk.running[:3]]
+        parts += [(5, [job, one_line(job, 20), one_line(job, 12)]) for job in jobs]
     if desk.coverage is not None:
-        c = desk.coverage
-        n = sum(n for _, n in c.by_verdict)
-        parts.append(f"{n:,} verdict{'s' if n != 1 else ''}")
-        parts.append(f"decided {c.n_decided:,}/{c.n_concepts:,} concepts")
-        parts.append(f"{c.n_called_decided:,}/{c.n_called:,} called")
-        if c.n_carried:
-            parts.append(f"{c.n_carried:,} TO CONFIRM")
-        if c.n_orphaned:
-            parts.append(f"orphaned {c.n_orphaned:,}")
-        if c.n_damaged_lines:
-            parts.append(f"JOURNAL: {c.n_damaged_lines:,} damaged")
-        parts.append(f"undo {c.undo_depth:,}")
-    return ((" " + "  ".join(parts), "bar"),)
+        parts += _coverage_parts(desk.coverage)
+    return ((" " + "  ".join(_shortened(parts, width - 1)), "bar"),)
+
+
+def _coverage_parts(c: "Coverage") -> list[tuple[int, list[str]]]:
+    n = sum(n for _, n in c.by_verdict)
+    decided = f"decided {c.n_decided:,}/{c.n_concepts:,}"
+    parts = [
+        (6, [f"{n:,} verdict{'s' if n != 1 else ''}", f"{fmt.compact(n)} vd"]),
+        (0, [f"{decided} concepts", decided]),
+        (7, [f"{c.n_called_decided:,}/{c.n_called:,} called"]),
+    ]
+    if c.n_carried:
+        parts.append((9, [f"{c.n_carried:,} TO CONFIRM"]))
+    if c.n_orphaned:
+        parts.append((8, [f"orphaned {c.n_orphaned:,}", ""]))
+    if c.n_damaged_lines:
+        parts.append((8, [f"JOURNAL: {c.n_damaged_lines:,} damaged", "JOURNAL damaged"]))
+    return [*parts, (9, [f"undo {c.undo_depth:,}"])]
+
+
+def _shortened(parts: Sequence[tuple[int, list[str]]], width: int) -> list[str]:
+    """Each part in its longest form; from the least important on shorter ones, as far as needed."""
+    shown = [forms[0] for _, forms in parts]
+    for at in sorted(range(len(parts)), key=lambda i: parts[i][0]):
+        for form in parts[at][1][1:]:
+            if len("  ".join(filter(None, shown))) <= width:
+                break
+            shown[at] = form
+    return list(filter(None, shown))
+
+
+def too_small(width: int, min_width: int, min_height: int) -> Line:
+    """What is said on a screen too small for anything else, as long as there is room for."""
+    size = f"{min_width}x{min_height}"
+    forms = (f"prosect: enlarge to {size}", f"enlarge to {size}", f"min {size}", size)
+    return ((next((f for f in forms if len(f) <= width), size), "warn"),)
+
+
+def which_key(pending: str, following: Sequence[tuple[str, str]], width: int) -> Line:
+    """Keys that may follow with what they do, names as long as all of them fit."""
+    for longest, gap in ((99, "  "), (99, " "), *((n, " ") for n in range(12, 2, -1))):
+        spans: list[Span] = [(pending + gap, "key")]
+        for key, name in following:
+            cut = name if len(name) <= longest else name[: longest - 1] + "…"
+            spans += [(key, "key"), (f" {cut}{gap}", "dim")]
+        if sum(len(text) for text, _ in spans) - len(gap) <= width:
+            break
+    return tuple(spans)
 
 
 def where_line(desk: "Desk") -> Line:

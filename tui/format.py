@@ -149,7 +149,7 @@ def leaning(interval: Interval | tuple[Any, ...]) -> str:
 def interval_bar(interval: Interval | tuple[Any, ...], width: int, glyphs: Glyphs) -> str:
     """A win rate with its interval on an axis from ¼ to ¾ with ½ marked; exactly ``width`` cells.
 
-    An interval that goes on beyond the axis ends in ``‹`` or ``›``; an estimate beyond it is a triangle there.
+    An interval that goes on beyond the axis ends in ``‹`` or ``›``; an estimate beyond it is a triangle.
     """
     low, estimate, high = interval
     cells = [" "] * width

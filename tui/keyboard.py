@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from tui import actions as act
+from tui.edges import which_key
 from tui.prefix import ANY, Matched, PrefixMachine, Waiting
 from tui.prompts import Prompt
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from tui.desk import Desk
-    from tui.lines import Span
 
 NEVER_WAITS = frozenset({"cancel", "quit", "back", "redraw", "suspend"})
+BLIND = frozenset({"ctrl+c", "ctrl+l", "ctrl+q", "ctrl+z", "Q"})
+"""Keys that work while the screen is too small to show anything."""
 MOVES = frozenset(
     {
         "down", "up", "first", "last", "half-down", "half-up", "page-down", "page-up", "record-next",
@@ -74,6 +76,8 @@ class Keyboard:
         """Every key comes here."""
         event.stop()
         event.prevent_default()
+        if self.desk.is_small and not (self.prompt is None and key_name(event) in BLIND):
+            return  # nobody decides or types what they cannot see
         self._ahead.append((key_name(event), event.character))
         self.take_keys()
 
@@ -134,7 +138,7 @@ class Keyboard:
     def paste(self, event: events.Paste) -> None:
         """Pasted text goes into the line being typed, never into keys."""
         event.stop()
-        if self.prompt is not None:
+        if self.prompt is not None and not self.desk.is_small:
             self.prompt.typing.insert(event.text)
             self._typed(self.prompt)
 
@@ -147,10 +151,8 @@ class Keyboard:
     def _show_continuations(self) -> None:
         following = self.keys.continuations(act.bindings(self.scopes))
         if following and self.prompt is None:
-            spans: list[Span] = [(self.keys.pending + "  ", "key")]
-            for key, ident in following:
-                spans += [(key.replace(ANY, "a–z"), "key"), (f" {ident}  ", "dim")]
-            self.desk.bar("bottom").set_line(tuple(spans))
+            names = [(key.replace(ANY, "a–z"), ident) for key, ident in following]
+            self.desk.bar("bottom").set_line(which_key(self.keys.pending, names, self.desk.size.width))
 
     def _prompt_key(self, prompt: Prompt, key: str, character: str | None) -> None:
         if key in {"escape", "ctrl+c"}:

@@ -7,6 +7,8 @@ the width in cells and gives every segment a style (a segment without one crashe
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from rich.cells import set_cell_size
 from rich.segment import Segment
@@ -23,7 +25,8 @@ Line = tuple[Span, ...]
 # The joiner and the presentation selectors of emoji: terminals disagree about the width of what they join, so
 # emoji are shown unjoined. Anywhere else they can hide a word from a search and are shown as tokens.
 _AFTER_PICTURE = re.compile("(?<=[\u2190-\u2bff\u3030\U0001f000-\U0001faff\ufe0f])[\u200d\ufe0e\ufe0f]")
-_JOINERS = re.compile("[\u200d\ufe0e\ufe0f]")
+JOINERS = "\u200d\ufe0e\ufe0f"
+_JOINERS = re.compile(f"[{JOINERS}]")
 
 
 _ASCII = str.maketrans("·–−≠␣«»…→×½¼¾⏎≤≥∞", ".--#_<>~>x=<>/<>8")
@@ -72,7 +75,7 @@ def to_strip(
     """A strip of exactly ``width`` cells.
 
     Args:
-        line: spans; text beyond the width is cut.
+        line: spans; text beyond the width is cut, which the last cell says.
         width: cells.
         palette: styles of the roles.
         fill: role of the padding.
@@ -81,21 +84,33 @@ def to_strip(
     parts: list[tuple[str, Style]] = []
     left = width
     flat_style = palette.style(flat) if flat else None
-    for text, role in line:
+    for n, (text, role) in enumerate(line):
         if left <= 0:
+            if parts and any(rest.strip() for rest, _ in line[n:]):
+                last, style = parts[-1]
+                parts[-1] = (_cut(last, cells(last) - 1) + _mark(palette), style)
             break
         safe = shown(text)
         size = cells(safe)
-        if size > left:
-            safe, size = set_cell_size(safe, left), left
         if palette.is_ascii and not safe.isascii():
             safe = safe.translate(_ASCII)
+        if size > left:
+            is_blank = not safe.rstrip()
+            safe, size = (" " * left if is_blank else _cut(safe, left - 1) + _mark(palette)), left
         if safe:
             parts.append((safe, flat_style or palette.style(role)))
             left -= size
     if left > 0:
         parts.append((" " * left, flat_style or palette.style(fill)))
     return Strip(_joined(parts), width)
+
+
+def _mark(palette: Palette) -> str:
+    return "~" if palette.is_ascii else "…"
+
+
+def _cut(text: str, width: int) -> str:
+    return set_cell_size(text, width) if width > 0 else ""
 
 
 def _joined(parts: Sequence[tuple[str, Style]]) -> list[Segment]:
@@ -112,6 +127,28 @@ def _joined(parts: Sequence[tuple[str, Style]]) -> list[Segment]:
     if last is not None:
         segments.append(Segment("".join(texts), last))
     return segments
+
+
+def fold_line(spans: Iterable[Span], width: int) -> list[Line]:
+    """A long line as lines: where they end is a matter of the text alone, the roles are cut to it."""
+    runs = [("".join(text for text, _ in run), role) for role, run in groupby(spans, key=itemgetter(1))]
+    parts = [(shown(text), role) for text, role in runs]
+    ends = list(accumulate(len(text) for text, _ in parts))
+    lines: list[Line] = []
+    part = 0
+    for start, end in fold("".join(text for text, _ in parts), width):
+        line: list[Span] = []
+        at = start
+        while at < end:
+            while ends[part] <= at:
+                part += 1
+            text, role = parts[part]
+            first = ends[part] - len(text)
+            stop = min(end, ends[part])
+            line.append((text[at - first : stop - first], role))
+            at = stop
+        lines.append(tuple(line))
+    return lines
 
 
 def wrap(text: str, width: int, role: str = "text", *, indent: str = "") -> list[Line]:

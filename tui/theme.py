@@ -1,7 +1,7 @@
 """Colour roles in four depths. Colour never carries meaning alone: every role also has a glyph or attribute.
 
 Roles that stand in one text of a dataset differ by attributes in every palette: telling words are underlined,
-what one response alone has is bold or italic, tokens that fire are underlined faintly or strongly, then reversed.
+what only one response has is bold or italic, tokens that fire are underlined (faint, bold) or reversed.
 
 ``terminal`` (the default) draws on the terminal's own background with its own 16 colours: it suits light and
 dark screens, needs no true colour over ssh and costs the fewest bytes. ``dark`` and ``light`` set a

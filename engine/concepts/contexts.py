@@ -5,6 +5,7 @@ Sources: paper.md §1.3 (spherical k-means on s = Σ(c_rate + r_rate), lowest 5%
 chosen and rejected. The silent pairs are in no topic; how many they are is in every topic's definition.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -212,6 +213,7 @@ def _clusters(
     members: Sequence[Sequence[int]] | None = None,
 ) -> list[Context]:
     words = telling_words(texts.prompt, sets) if texts is not None else [()] * len(sets)
+    shared = {key for key, n in Counter(words).items() if key and n > 1}
     found = []
     for number, pairs in enumerate(sets):
         own = {"latents": list(members[number])} if members is not None else {}
@@ -220,5 +222,7 @@ def _clusters(
         identity = hash_json([kind.value, list(concepts.ids), own, pairs.tolist()])
         title = "about" if kind is ContextKind.PROMPT_CONCEPT else "topic"
         name = f"{title} " + (" · ".join(words[number]) or str(number))
+        if words[number] in shared:
+            name += f" #{number}"  # what else would tell it from the others with these words
         found.append(Context(identity, kind.value, name, definition, pairs))
     return found

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 
 from engine.arrays import Readings
 from engine.concepts.contexts import ContextSet, find_contexts, prompt_concepts, topics
@@ -38,6 +39,17 @@ def test_everywhere_comes_first_then_sources_topics_and_prompt_concepts() -> Non
     assert sorted(kinds, key=["everywhere", "source", "topic", "prompt_concept", "silent"].index) == kinds
     assert {"topic", "prompt_concept"} <= set(kinds)
     np.testing.assert_array_equal(found.contexts[0].pairs, np.arange(readings.n_pairs))
+
+
+def test_contexts_with_the_same_words_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few_words(_prompts: object, sets: list[object]) -> list[tuple[str, ...]]:
+        return [("hello",) if n != 1 else ("tea", "cake") for n in range(len(sets))]
+
+    monkeypatch.setattr("engine.concepts.contexts.telling_words", few_words)
+    names = [c.name for c in _world()[2].contexts]
+    assert len(set(names)) == len(names)
+    assert {"about hello #0", "about tea · cake", "about hello #2"} <= set(names)
+    assert [c.name for c in _world()[2].contexts] == names
 
 
 def test_topics_are_disjoint_and_leave_out_only_the_silent_pairs() -> None:

@@ -16,7 +16,7 @@ from tui.format import ASCII, UNICODE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
 from tui.theme import PALETTES, ROLES, choose_palette
-from tui.views.words import fold_words, words_of
+from tui.views.words import fold_words, marked_words, words_of
 from tui.widgets.bars import Typing
 
 PIECES = st.one_of(
@@ -60,6 +60,8 @@ def test_folded_lines_fit_and_lose_no_visible_character(text: str, width: int) -
 def test_joiners_hide_nothing_outside_emoji() -> None:
     assert shown("sor\u200dry") == "sor<U+200D>ry"
     assert shown("👩\u200d👧") == "👩👧"
+    (word,) = marked_words(["👩\u200d👧"], set(), "added", frozenset(), [2, 0, 3])
+    assert [(shown(text), role) for text, role in word] == [("👩", "peak2"), ("👧", "peak3")]
 
 
 def test_numbers_are_short_and_undefined_is_a_dash() -> None:

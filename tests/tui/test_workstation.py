@@ -13,6 +13,7 @@ from engine.paths import ProjectPaths
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
+from tui.yank import yank_file
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +107,13 @@ def test_a_filter_narrows_while_typing_and_escape_takes_it_back(world: World) ->
     drive(world, scenario)
 
 
-def test_a_copied_row_holds_values_that_another_program_can_read(world: World, _own_cache: Path) -> None:
+def test_a_copied_row_holds_values_that_another_program_can_read(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("=", "g", "g", "y", "r")
         await driver.shows("row copied to")
         grid = driver.desk.table.grid
         values = grid.current.values if grid.current is not None else ()
-        cells = (_own_cache / "prosect" / "yank").read_text().split("\t")
+        cells = yank_file().read_text().split("\t")
         found = dict(zip((c.name for _, c, _ in grid.columns()), cells, strict=True))
         assert found["verdict"] == "keep"
         assert found["concept"] == values[grid.spec.index("concept")]

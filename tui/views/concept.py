@@ -103,11 +103,11 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     made_of = (
         detail.kind if not detail.n_latents else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
     )
+    facts = [made_of, f"label from {detail.name_source or 'nowhere'}", detail.concept_id[:10]]
     lines: list[Line] = [
         ((one_line(detail.name, width - 2), "bold"),),
-        ((f"{made_of} {glyphs.no} label from {detail.name_source or 'nowhere'} {glyphs.no} ", "dim"),
-         (detail.concept_id[:10], "dim")),
-    ]  # fmt: skip
+        *_packed(facts, width, "dim", f" {glyphs.no} "),
+    ]
     if detail.tokens:
         words = " ".join(one_line(t) or "␣" for t in detail.tokens)
         lines.append((("telling words   ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
@@ -154,20 +154,27 @@ def verdict_line(verdict: VerdictView | None, glyphs: Glyphs) -> Line:
 
 def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> list[Line]:
     """Taught and equal-length effects as bars with numbers, then what they rest on."""
-    label = 7 if width < 60 else 16
-    lines: list[Line] = [(("".ljust(label), "dim"), (_axis(bar, glyphs), "dim"), ("  win rate [95%]", "dim"))]
+    is_narrow = width < 60
+    label, gap = (7, " ") if is_narrow else (16, "  ")
+    title = "win rate [95%]"
+    if is_narrow and width >= label + bar + 24:
+        title = f"{title:<19}call"
+    lines: list[Line] = [(("".ljust(label), "dim"), (_axis(bar, glyphs), "dim"), (gap + title, "dim"))]
     for short, long, interval, q, call in (
         ("taught", "taught", evidence.taught, evidence.taught_q, evidence.is_taught_call),
         ("equal", "at equal length", evidence.equal, evidence.equal_q, evidence.is_equal_call),
     ):
         said = "untested" if call is None else "called" if call else "not called"
+        text = fmt.interval_text(interval)
+        if is_narrow:
+            said, text = fmt.flag(call, glyphs), f"{text:<18}"
         lines.append(
             (
-                (fit(short if width < 60 else long, label), "dim"),
+                (fit(short if is_narrow else long, label), "dim"),
                 (fmt.interval_bar(interval, bar, glyphs), fmt.leaning(interval)),
-                (f"  {fmt.interval_text(interval)}", "text"),
-                (f"  q {fmt.q_value(q)}" if width >= 60 else "", "text"),
-                (f"  {said}", "bold" if call else "dim"),
+                (gap + text, "text"),
+                ("" if is_narrow else f"  q {fmt.q_value(q)}", "text"),
+                (gap + said, "bold" if call else "dim"),
             )
         )
     if evidence.skip_reason:
@@ -184,15 +191,15 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
     return [*lines, *_packed(facts, width)]
 
 
-def _packed(facts: list[str], width: int) -> list[Line]:
+def _packed(facts: list[str], width: int, role: str = "text", between: str = " · ") -> list[Line]:
     """Facts on as few lines as hold them whole."""
     rows: list[str] = []
     for fact in facts:
-        if rows and len(rows[-1]) + 3 + len(fact) <= width:
-            rows[-1] += " · " + fact
+        if rows and len(rows[-1]) + len(between) + len(fact) <= width:
+            rows[-1] += between + fact
         else:
             rows.append(fact)
-    return [((row, "text"),) for row in rows]
+    return [((row, role),) for row in rows]
 
 
 def _axis(width: int, glyphs: Glyphs) -> str:
@@ -205,9 +212,11 @@ def _dose(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if not detail.dose:
         return []
     low, high = detail.dose[0].low, detail.dose[-1].high
-    said = f"labelled responses by score, {low:.2f} to {high:.2f}"
+    said = "by score, " if width < 60 else "labelled responses by score, "
+    said += f"{low:.2f} to {high:.2f}"
     if low == high:
-        said = f"labelled responses that carry it, all with score {low:.2f}"
+        said = "all with " if width < 60 else "labelled responses that carry it, all with "
+        said += f"score {low:.2f}"
     top = max(max(b.n_chosen, b.n_rejected) for b in detail.dose) or 1
     lines = [PaneLine(()), heading("Dose", said)]
     for side in ("chosen", "rejected"):
@@ -250,22 +259,24 @@ def _differs(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs, *, lim
     if not detail.differs:
         return []
     n_called = sum(1 for e in detail.differs if e.is_differs_call)
-    lines = [
-        PaneLine(()),
-        heading("Inside contexts", f"differs from everywhere in {n_called} of {len(detail.differs)}"),
-    ]
-    name = min(max(width - bar - 34, 8), 32)
+    is_narrow = width < 60
+    said = f"differs{'' if is_narrow else ' from everywhere'} in {n_called} of {len(detail.differs)}"
+    lines = [PaneLine(()), heading("Inside contexts", said)]
+    name = min(max(width - bar - (19 if is_narrow else 34), 8), 32)
     for evidence in detail.differs[:limit]:
         place = Place("context", evidence.context_id)
         z = f"  z {fmt.signed(evidence.differs_z)}" if evidence.differs_z is not None else ""
+        rests_on = f"  {fmt.count(evidence.n_discordant)} pairs{z}"
+        if is_narrow:  # the difference says what the count of pairs would be looked at for
+            rests_on = z.removeprefix(" ") or f" n {fmt.compact(evidence.n_discordant)}"
         lines.append(
             PaneLine(
                 (
                     ("≠ " if evidence.is_differs_call else "  ", "warn"),
-                    (fit(one_line(evidence.context_name), name) + " ", "text"),
+                    (fit(fmt.context_name(evidence.context_name, name), name) + " ", "text"),
                     (fmt.interval_bar(evidence.taught, bar, glyphs), fmt.leaning(evidence.taught)),
                     (f" {fmt.share(evidence.taught.estimate):>5}%", "text"),
-                    (f"  {fmt.count(evidence.n_discordant)} pairs{z}", "dim"),
+                    (rests_on, "dim"),
                 ),
                 place,
             )

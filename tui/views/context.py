@@ -1,11 +1,13 @@
 """A context as lines: what it is, which concepts differ inside it, some of its prompts. Pure."""
 
+import json
+
 from engine.detail_views import ContextDetail
 from engine.safe_text import one_line
 from tui import format as fmt
 from tui.cells import interval_title
 from tui.format import Glyphs
-from tui.lines import PaneLine, fit
+from tui.lines import PaneLine, fit, wrap
 from tui.places import Place
 from tui.views.headings import heading
 
@@ -15,21 +17,13 @@ def context_lines(
 ) -> list[PaneLine]:
     """The page of a context."""
     sources = ", ".join(f"{one_line(f.value or '?', 24)} {fmt.count(f.n)}" for f in detail.sources[:6])
+    size = f"{fmt.count(detail.n_pairs)} pairs in {fmt.count(detail.n_groups)} groups"
     lines = [
         PaneLine(((one_line(detail.name, width - 2), "bold"),)),
-        PaneLine(
-            (
-                (
-                    f"{detail.kind} · {fmt.count(detail.n_pairs)} pairs in"
-                    f" {fmt.count(detail.n_groups)} groups",
-                    "text",
-                ),
-            )
-        ),
-        PaneLine(((f"sources: {sources}", "dim"),)),
+        PaneLine(((f"{detail.kind.replace('_', ' ')} · {size}", "text"),)),
+        *(PaneLine(line) for line in wrap(f"sources: {sources}", width, "dim")),
+        *(PaneLine(line) for line in wrap(definition_words(detail.definition), width, "dim")[:4]),
     ]
-    if detail.definition not in ("", "{}"):
-        lines.append(PaneLine(((f"defined by {one_line(detail.definition, 300)}", "dim"),)))
     if detail.context:
         members = Place("pairs", "", detail.context_id)
         lines.append(PaneLine((("its pairs as a list", "key"),), members))
@@ -46,22 +40,49 @@ def context_lines(
     return lines
 
 
+def definition_words(definition: str) -> str:
+    """Which pairs a context holds, said in words; a definition of no known kind stands as it is."""
+    try:
+        facts = json.loads(definition or "{}")
+    except ValueError:
+        return f"defined by {one_line(definition, 300)}"
+    kind = facts.get("kind") if isinstance(facts, dict) else None
+    if kind == "everywhere":
+        return "every pair"
+    if kind == "source":
+        return f"every pair of the source {one_line(str(facts.get('source')), 80)}"
+    if kind == "topic":
+        return f"pairs on which similar concepts fire, found by clustering: number {facts.get('cluster')}"
+    if kind == "silent":
+        return "pairs on which hardly any concept fires; no topic holds them, and nothing is tested on them"
+    if kind == "prompt_concept":
+        latents = facts.get("latents") or []
+        some = ", ".join(str(latent) for latent in latents[:8]) + (", …" if len(latents) > 8 else "")
+        return f"pairs whose prompts fire most on {len(latents):,} latents that go together: {some}"
+    rest = ", ".join(f"{k} {v}" for k, v in facts.items() if k != "kind") if isinstance(facts, dict) else ""
+    return f"defined by {one_line(rest or definition, 300)}" if definition not in ("", "{}") else ""
+
+
 def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
     if not detail.concepts:
         return [PaneLine(()), PaneLine((("no concept was tested inside this context", "dim"),))]
     bar = min(21, max(width // 4, 9)) | 1
-    is_wide = width >= 90
-    name = min(max(width - bar * (2 if is_wide else 1) - 34, 10), 48)
+    is_wide, is_narrow = width >= 90, width < 60
+    tail = 16 if is_narrow else 32
+    name = min(max(width - (bar + 1) * (2 if is_wide else 1) - tail - 3, 10), 48)
     title = interval_title("here", bar, glyphs) + (" " + interval_title("all", bar, glyphs)) * is_wide
-    lines = [
-        PaneLine(()),
-        heading("Concepts", "those whose effect here differs from everywhere (≠) first"),
-        PaneLine(((" " * (name + 3) + title, "dim"),)),
-    ]
+    title += "   win%      z" if is_narrow else ""
+    note = (
+        "≠: differs from everywhere"
+        if is_narrow
+        else "those whose effect here differs from everywhere (≠) first"
+    )
+    lines = [PaneLine(()), heading("Concepts", note), PaneLine(((" " * (name + 3) + title, "dim"),))]
     for concept in detail.concepts[:limit]:
         here = concept.here
-        z = "" if here.differs_z is None else f"  z {fmt.signed(here.differs_z)}"
-        everywhere = (fmt.interval_bar(concept.everywhere, bar, glyphs), "weak") if is_wide else ("", "weak")
+        z = "" if here.differs_z is None else fmt.signed(here.differs_z)
+        count = "" if is_narrow else f"{fmt.count(here.n_discordant):>8} pairs"
+        everywhere = (fmt.interval_bar(concept.everywhere, bar, glyphs) + " ", "weak")
         lines.append(
             PaneLine(
                 (
@@ -69,9 +90,9 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
                     (fit(one_line(concept.name), name) + " ", "text"),
                     (fmt.interval_bar(here.taught, bar, glyphs), fmt.leaning(here.taught)),
                     (" ", "text"),
-                    everywhere,
-                    (f" {fmt.share(here.taught.estimate):>5}%", "text"),
-                    (f"  {fmt.count(here.n_discordant)} pairs{z}", "dim"),
+                    *((everywhere,) if is_wide else ()),
+                    (f"{fmt.share(here.taught.estimate):>6}%", "text"),
+                    (f"{count} {f'z {z}' if z and not is_narrow else z:>7}", "dim"),
                 ),
                 Place("concept", concept.concept_id),
             )

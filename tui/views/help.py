@@ -110,12 +110,12 @@ _TOUR = (
     ),
     (
         "the bars",
-        "win rate from ¼ to ¾ with its interval: a filled point leaves one half out",
+        "win rate from ¼ to ¾ with its interval: a filled point leaves one half out, ◂ ▸ lie beyond",
         Place("hypotheses"),
     ),
     (
         "length",
-        "len only: it rides on longer answers; masked: length hides it; both: with length and without",
+        "len (only): it rides on longer answers; mask(ed): length hides it; both: with length and without",
         None,
     ),
     ("/", "filters: verdict:none win>.6 context:tea; s sorts by the column that < and > choose", None),

@@ -64,7 +64,7 @@ def _head(detail: PairDetail, width: int, verdict: Line) -> list[PaneLine]:
         first += f" · {detail.n_group} pairs share the prompt"
     if detail.is_evaluation:
         first += " · EVALUATION SET"
-    lines = [PaneLine(((first, "bold"),))]
+    lines = [PaneLine(line) for line in wrap(first, width, "bold")]
     if detail.truncated:
         lines.append(PaneLine(((f"cut for reading: {', '.join(detail.truncated)}", "warn"),)))
     named = next((c for c in detail.concepts if c.concept_id == detail.concept_id), None)

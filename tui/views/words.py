@@ -8,12 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, groupby
-from operator import itemgetter
 
 from engine.safe_text import sanitise
-from tui.folding import fold
-from tui.lines import Line, Span, shown
+from tui.lines import JOINERS, Line, Span, fold_line
 
 MAX_DIFF_WORDS = 5_000
 MAX_DIFF_WORK = 3_000_000
@@ -82,8 +79,8 @@ def _lit(word: str, role: str, levels: Sequence[int]) -> Word:
     parts: list[Span] = []
     for letter, level in zip(word, levels, strict=False):
         own = f"peak{level}" if level and not letter.isspace() else role
-        if parts and parts[-1][1] == own:
-            parts[-1] = (parts[-1][0] + letter, own)
+        if parts and (parts[-1][1] == own or letter in JOINERS):  # what joins goes with what it stands behind
+            parts[-1] = (parts[-1][0] + letter, parts[-1][1])
         else:
             parts.append((letter, own))
     return tuple(parts)
@@ -128,30 +125,8 @@ def fold_words(words: Sequence[Word], width: int) -> list[Line]:
     spans: list[Span] = []
     for word in words:
         if word and word[0][0] == "\n":
-            lines += _folded(spans, width)
+            lines += fold_line(spans, width)
             spans = []
         else:
             spans += word
-    return lines + _folded(spans, width)
-
-
-def _folded(spans: Sequence[Span], width: int) -> list[Line]:
-    """Lines of one paragraph: where they end is a matter of the text alone, the roles are cut to it."""
-    parts = [("".join(text for text, _ in run), role) for role, run in groupby(spans, key=itemgetter(1))]
-    parts = [(shown(text), role) for text, role in parts]
-    ends = list(accumulate(len(text) for text, _ in parts))
-    lines: list[Line] = []
-    part = 0
-    for start, end in fold("".join(text for text, _ in parts), width):
-        line: list[Span] = []
-        at = start
-        while at < end:
-            while ends[part] <= at:
-                part += 1
-            text, role = parts[part]
-            first = ends[part] - len(text)
-            stop = min(end, ends[part])
-            line.append((text[at - first : stop - first], role))
-            at = stop
-        lines.append(tuple(line))
-    return lines
+    return lines + fold_line(spans, width)

@@ -4,16 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.lines import Line, Span, shown, to_strip, width_of
+from tui.lines import Line, Span, fold_line, shown, to_strip, width_of
 from tui.theme import Palette
 
 
 class LineBar(Widget):
-    """One line that is drawn again only when it changes."""
+    """One line that is drawn again only when it changes; a message that is longer may take a few."""
 
     DEFAULT_CSS = "LineBar { height: 1; width: 1fr; }"
     can_focus = False
@@ -22,11 +23,20 @@ class LineBar(Widget):
         super().__init__(id=ident)
         self.palette, self._role = palette, role
         self._line: Line = ()
+        self._rows: list[Line] = [()]
+        self._max_rows = 1
 
-    def set_line(self, line: Line) -> None:
-        """Show a line; only the cells from the first change on are drawn again."""
-        if line != self._line:
-            old, self._line = self._line, line
+    def set_line(self, line: Line, *, max_rows: int = 1) -> None:
+        """Show a line; only the cells from the first change on are drawn again.
+
+        Args:
+            line: what to show.
+            max_rows: as many rows as it may take where it is longer than one; what they cannot hold is cut.
+        """
+        if line == self._line and max_rows == self._max_rows:
+            return
+        old, self._line, self._max_rows = self._line, line, max_rows
+        if not self._lay_out() and len(self._rows) == 1:
             same = 0
             while same < min(len(old), len(line)) and old[same] == line[same]:
                 same += 1
@@ -34,9 +44,29 @@ class LineBar(Widget):
             end = min(max(width_of(old), width_of(line)), self.size.width)
             self.refresh(Region(start, 0, max(end - start, 1), 1))
 
-    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - the framework's signature
+    def _lay_out(self) -> bool:
+        """Fold the line; True when everything is drawn again."""
+        n_before, width = len(self._rows), self.size.width
+        self._rows = [self._line]
+        if self._max_rows > 1 and width and width_of(self._line) > width:
+            rows = fold_line(self._line, width)
+            kept, rest = rows[: self._max_rows - 1], rows[self._max_rows - 1 :]
+            self._rows = [*kept, tuple(span for row in rest for span in (*row, (" ", self._role)))]
+        if len(self._rows) != n_before:
+            self.styles.height = len(self._rows)
+        if len(self._rows) > 1 or n_before > 1:
+            self.refresh(layout=len(self._rows) != n_before)
+            return True
+        return False
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Another width holds more or less of the line."""
+        self._lay_out()
+
+    def render_line(self, y: int) -> Strip:
         """The line, padded in the bar's role."""
-        return to_strip(self._line, self.size.width, self.palette, fill=self._role)
+        row = self._rows[y] if y < len(self._rows) else ()
+        return to_strip(row, self.size.width, self.palette, fill=self._role)
 
 
 @dataclass(slots=True)
