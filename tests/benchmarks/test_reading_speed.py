@@ -32,7 +32,7 @@ from engine.reading.reader import open_reader
 from engine.reading.run import read_pairs
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
-from engine.reading.stream import NEVER
+from engine.reading.stream import NEVER, with_packing
 from engine.settings import ReadingSettings
 from tests.models.tiny import make_tokenizer
 from tests.reading.readers import make_sae, pair_row, write_pairs
@@ -208,12 +208,23 @@ def test_reading_pairs_against_the_matrix_product_and_the_plain_loop(
     started = now()
     read_pairs(pairs_path, reader, tmp_path / "apart", settings, NullProgress())
     apart = now() - started
+    padded: list[tuple[float, int]] = []
+    for stream in (with_packing(reader.stream), replace(reader.stream, packs=None)):
+        reader.stream, reader.batch_tokens = stream, 4096
+        started = now()
+        report_padded = read_pairs(
+            pairs_path, reader, tmp_path / f"padded{len(padded)}", settings, NullProgress()
+        )
+        padded.append((now() - started, report_padded.n_tokens))
     say(
         f"\nreading, Llama {WIDTH} wide, {FULL_VOCAB_NOTE}, {DTYPE} on {DEVICE}: {N_PAIRS} pairs,"
         f" {distinct:,} distinct tokens in {seconds:.1f} s = {distinct / seconds:,.0f} tokens/s"
         f" (wall {report.seconds:.1f} s)"
         f"\n  matrix product {rate / 1e9:,.0f} GFLOP/s, useful MFU {mfu:.2f}"
         f"\n  prompts with every response {apart:.1f} s: {apart / seconds:.2f} × slower"
+        f"\n  padded batches of 4,096: {padded[0][0]:.1f} s and {padded[0][1]:,} tokens with a prompt and its"
+        f" responses in one row, {padded[1][0]:.1f} s and {padded[1][1]:,} tokens without:"
+        f" {padded[1][0] / padded[0][0]:.2f} × slower"
         f"\n  plain loop (batches of 8 padded, whole model, sae-lens encode, dense pooling) {plain:.1f} s:"
         f" {plain / seconds:.1f} × slower"
     )
