@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from engine.records import Verdict
 from engine.rule_views import (
     NO_STEPS,
     ConceptShift,
+    LengthShift,
     PairFate,
     PlanPreview,
     RuleEffect,
@@ -278,4 +280,6 @@ def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
         expectations=tuple((e.holds, e.text, e.found) for e in plan.expectations),
         elapsed_s=time.perf_counter() - start,
         stamp=stamp_of(text),
+        lengths=LengthShift(*astuple(plan.lengths)) if plan.lengths is not None else None,
+        n_conflicts=plan.conflicts,
     )  # fmt: skip

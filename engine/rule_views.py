@@ -86,6 +86,15 @@ class ConceptShift:
         return self.mean_after - self.mean_before
 
 
+class LengthShift(NamedTuple):
+    """Mean tokens of both sides before and after, weights considered and sides as flipped."""
+
+    chosen_before: float
+    chosen_after: float
+    rejected_before: float
+    rejected_after: float
+
+
 class Shift(NamedTuple):
     """Share of one value before and after."""
 
@@ -118,6 +127,10 @@ class PlanPreview:
     elapsed_s: float
     stamp: str
     """Hash of the text, as ``RuleText`` has it of a file: a compilation names the text that was looked at."""
+    lengths: LengthShift | None = None
+    """None where nothing is kept."""
+    n_conflicts: int = 0
+    """Pairs that statements give different weights: nothing is compiled while there are any."""
 
     @property
     def has_plan(self) -> bool:

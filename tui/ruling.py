@@ -217,7 +217,9 @@ class Ruling(Moving):
             from tui.views.jobs import shaped_lines
 
             made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
-            lines = plan_lines(self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made)
+            lines = plan_lines(
+                self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made, is_alone=True
+            )
             desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
         elif desk.place.view == "rules":
             plan = plan_lines(self.preview, side, desk.glyphs, good=self.good)

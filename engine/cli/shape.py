@@ -14,7 +14,7 @@ from engine.manifest import hash_bytes
 from engine.rules.diagnostics import render
 
 if TYPE_CHECKING:
-    from engine.compiler.records import Collateral, Plan
+    from engine.compiler.records import Collateral, Lengths, Plan
 
 _FAILED = 3
 _SHOWN = 12
@@ -121,6 +121,9 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         f"\neffective pairs {plan.effective_pairs:,.0f} ({plan.effective_share:.0%} of kept), "
         f"largest weight {plan.largest_weight:.3g}"
     )
+    if plan.lengths is not None:
+        _section("length: mean tokens, before and after")
+        write_table(("side", "before", "after"), _length_rows(plan.lengths), plain=plain)
     _section("rules")
     rows = [(r.name, r.kind, r.n_matched, r.n_unique, r.n_effect, r.text) for r in plan.rules]
     write_table(("rule", "kind", "matched", "only here", "effect", "text"), rows, plain=plain, flexible=5)
@@ -189,6 +192,13 @@ def _show_drift(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     header = ("what", "value", "before", "after", "share before", "share after")
     write_table(header, drift, plain=plain, flexible=1)
     _rest(n_contexts, limit, "contexts")
+
+
+def _length_rows(lengths: "Lengths") -> list[tuple[str, float, float]]:
+    return [
+        ("chosen", lengths.chosen_before, lengths.chosen_after),
+        ("rejected", lengths.rejected_before, lengths.rejected_after),
+    ]
 
 
 def _rest(n: int, limit: int | None, what: str = "") -> None:

@@ -176,7 +176,7 @@ def _write(
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """The plan without what formatting changes (file name, line numbers), so that it can be hashed."""
     facts = plan.as_dict()
-    del facts["file"]
+    del facts["file"], facts["lengths"]  # lengths follow from the ledger, and datasets made before have none
     facts["rules"] = sorted(
         ({k: v for k, v in r.items() if k not in ("line", "text")} for r in facts["rules"]),
         key=lambda r: r["name"],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from engine.compiler.population import Category, Floats, Population
-from engine.compiler.records import Collateral, Drift, Fates
+from engine.compiler.records import Collateral, Drift, Fates, Lengths
 
 
 def pull(fates: Fates) -> Floats:
@@ -99,6 +99,23 @@ def drift(everyone: Population, fates: Fates) -> tuple[Drift, ...]:
         shares = (float(start) / total_before, float(mass) / total_after)
         out.append(Drift("context", name, int(n_before), int(n_after), *shares))
     return tuple(out)
+
+
+def lengths(everyone: Population, fates: Fates) -> Lengths | None:
+    """Mean tokens of both sides before and after; None where no pair is kept."""
+    known = np.isfinite(everyone.chosen_tokens) & np.isfinite(everyone.rejected_tokens)
+    base = np.zeros(everyone.n_pairs)
+    base[everyone.input_pairs] = everyone.base_weight[everyone.input_pairs]
+    base, weight = np.where(known, base, 0.0), np.where(known, fates.weight, 0.0)
+    if base.sum() <= 0 or weight.sum() <= 0:
+        return None
+    chosen, rejected = np.nan_to_num(everyone.chosen_tokens), np.nan_to_num(everyone.rejected_tokens)
+    return Lengths(
+        chosen_before=float(base @ chosen / base.sum()),
+        chosen_after=float(weight @ np.where(fates.flipped, rejected, chosen) / weight.sum()),
+        rejected_before=float(base @ rejected / base.sum()),
+        rejected_after=float(weight @ np.where(fates.flipped, chosen, rejected) / weight.sum()),
+    )
 
 
 def _products(

@@ -18,7 +18,7 @@ from engine.compiler.disparity import disparities
 from engine.compiler.evaluation import Evaluation, Request, evaluate, request_of
 from engine.compiler.expectations import check_expectations
 from engine.compiler.findings import Caps, plan_warnings
-from engine.compiler.forecast import collateral, drift, effective_share
+from engine.compiler.forecast import collateral, drift, effective_share, lengths
 from engine.compiler.lock import make_lock
 from engine.compiler.match_targets import Controls, Held, UnmetTarget, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
@@ -290,6 +290,7 @@ def _finish(
         rules=count_rules(checked, everyone, evaluation, effects, fates),
         overlaps=overlaps_of(fates),
         drift=drift(everyone, fates),
+        lengths=lengths(everyone, fates),
         collateral=moved,
         matched=draft.matched,
         effective_pairs=effective_share(kept_weight) * len(kept_weight),

@@ -68,6 +68,19 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """Mean tokens of a side: over the input pairs by weight in the mix, and over the kept ones by their own.
+
+    Sides are as flipped. The ratio of two means is that of all tokens, not the mean of the pairs' ratios.
+    """
+
+    chosen_before: float
+    chosen_after: float
+    rejected_before: float
+    rejected_after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Collateral:
     """One concept under the plan. Signs are chosen minus rejected."""
 
@@ -146,6 +159,8 @@ class Plan:
     rules: tuple[RuleCount, ...]
     overlaps: tuple[Overlap, ...]
     drift: tuple[Drift, ...]
+    lengths: Lengths | None
+    """None where nothing is kept."""
     collateral: tuple[Collateral, ...]
     """Collateral first: held concepts beyond their limit, then by |change|; targets last."""
     matched: tuple[Matched, ...]
@@ -179,6 +194,7 @@ class Plan:
             "rules": [asdict(r) for r in self.rules],
             "overlaps": [asdict(o) for o in self.overlaps],
             "drift": [asdict(d) for d in self.drift],
+            "lengths": asdict(self.lengths) if self.lengths is not None else None,
             "collateral": [asdict(c) | {"change": c.change} for c in self.collateral],
             "matched": [asdict(m) for m in self.matched],
             "effective_pairs": self.effective_pairs,

@@ -67,6 +67,21 @@ def test_weights_have_mean_one_over_what_is_kept(world: World, store: Store) -> 
     assert effective_share(raw) == pytest.approx(expected)
 
 
+def test_lengths_go_by_weight_and_by_sides_as_flipped(world: World, store: Store) -> None:
+    plan = plan_of(store, 'weight *= 0.5 where source == "alpha"\nflip where chosen.tokens > 60\n')
+    chosen, rejected = world.readings.pairs.chosen_tokens, world.readings.pairs.rejected_tokens
+    inputs = rows_where(world)
+    factors = [0.5 if world.pair_rows[i]["source"] == "alpha" else 1.0 for i in inputs]
+    after = [rejected[i] if chosen[i] > 60 else chosen[i] for i in inputs]
+    assert plan.lengths is not None
+    assert plan.lengths.chosen_before == pytest.approx(np.mean([chosen[i] for i in inputs]))
+    assert plan.lengths.rejected_before == pytest.approx(np.mean([rejected[i] for i in inputs]))
+    assert plan.lengths.chosen_after == pytest.approx(
+        sum(f * n for f, n in zip(factors, after, strict=True)) / sum(factors)
+    )
+    assert plan_of(store, "drop where chosen.tokens >= 0\n").lengths is None
+
+
 def test_protect_beats_drop_and_says_so(world: World, store: Store) -> None:
     plan = plan_of(store, 'gone: drop where source == "alpha"\nsafe: protect where meta.rating >= 4\n')
     assert "R501" in codes(plan)

@@ -213,6 +213,23 @@ def test_a_folder_that_cannot_be_made_is_said_as_that(world: World) -> None:
     drive(world, scenario)
 
 
+def test_the_plan_says_lengths_and_which_statements_meet(world: World, path: Path) -> None:
+    path.write_text(
+        'prosect rules 1\na: weight = 2 where chosen.tokens > 60\nb: weight = 3 where source == "alpha"\n'
+    )
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "l")
+        await driver.shows("Length  mean tokens")
+        await driver.shows("ratio")
+        await driver.shows("Conflicts  C compiles none of it")
+        assert "a and b" in driver.screen()
+        await driver.keys("C")
+        await driver.shows("the rules have errors: nothing to compile")
+
+    drive(world, scenario)
+
+
 def test_the_last_good_plan_stays_while_the_rules_have_errors(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await open_rules(driver)

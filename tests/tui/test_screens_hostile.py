@@ -19,7 +19,7 @@ from engine.detail_views import (
     TopPair,
 )
 from engine.records import Verdict
-from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleEffect, RuleFinding, Shift
+from engine.rule_views import ConceptShift, LengthShift, PairFate, PlanPreview, RuleEffect, RuleFinding, Shift
 from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
 from engine.views import FacetCount, Interval, Target, VerdictView
 from tests.tui.test_pure import HOSTILE, UNSAFE
@@ -181,6 +181,8 @@ def test_the_rules_and_the_plan(text: str, width: int, glyphs: Glyphs) -> None:
         ((False, text, text),),
         0.1,
         "s",
+        LengthShift(1.0, 2.0, 3.0, 0.0),
+        7,
     )
     book = Rulebook.of("prosect rules 1\n" + text)
     check(rule_lines(book, preview, width), width)
@@ -188,6 +190,7 @@ def test_the_rules_and_the_plan(text: str, width: int, glyphs: Glyphs) -> None:
     broken = PlanPreview((), text, (), (), (), (), (), None, None, (), 0.0, "s")
     check(plan_lines(broken, width, glyphs), width)
     check(plan_lines(broken, width, glyphs, good=preview), width)
+    check(plan_lines(preview, width, glyphs, is_alone=True), width)
 
 
 @given(text=HOSTILE, width=WIDTHS, glyphs=GLYPHS)

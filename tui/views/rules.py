@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
 
 
+OVERLAPS = 8
+"""Pairs of statements that a plan shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleLine:
     """A line of the file, as something the cursor stands on."""
@@ -69,7 +73,7 @@ def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
 
 def plan_lines(
     preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, good: "PlanPreview | None" = None,
-    n_shifts: int = 30, made: Sequence[PaneLine] = (),
+    n_shifts: int = 30, made: Sequence[PaneLine] = (), is_alone: bool = False,
 ) -> list[PaneLine]:  # fmt: skip
     """What the file would do to the data and to every concept.
 
@@ -80,19 +84,33 @@ def plan_lines(
         good: the last one of a text without errors, shown below the errors of this one.
         n_shifts: concepts of a kind at most.
         made: shown before the concepts.
+        is_alone: the file is not beside it, so findings are named with their lines here.
     """
     if preview is None:
         return [PaneLine((("planning…", "warn"),)), *made]
     if preview.has_plan:
         note = f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms"
-        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made)]
+        warned = _findings(preview, width) if is_alone else []
+        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made), *warned]
     n_errors = sum(f.is_error for f in preview.findings)
     said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
     lines = [heading("Effect"), *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n"))]
+    lines += _findings(preview, width) if is_alone else []
+    if preview.counts:  # statements that contradict each other: what they come to is known all the same
+        return [*lines, *_plan(preview, width, glyphs, n_shifts, made)]
     if good is None:
         return [*lines, *made]
     last = heading("Effect before", "of the last text without errors" if width >= 50 else "last good text")
     return [*lines, PaneLine(()), last, *_plan(good, width, glyphs, n_shifts, made)]
+
+
+def _findings(preview: "PlanPreview", width: int) -> list[PaneLine]:
+    """Errors and warnings about lines of the file, each with its line."""
+    found = [f for f in preview.findings if f.line]
+    lines = [PaneLine(()), heading("Findings")] if found else []
+    for finding in found:
+        lines += [PaneLine(((f"line {finding.line:,}", "bold"),)), *_said(finding, max(width - 2, 8), "  ")]
+    return lines
 
 
 def _plan(
@@ -100,10 +118,12 @@ def _plan(
 ) -> list[PaneLine]:
     lines: list[PaneLine] = []
     lines += _counts(preview, width, glyphs)
+    lines += _lengths(preview, glyphs)
     lines += _expectations(preview)
+    lines += _conflicts(preview)
     lines += made
-    lines += _shifts(preview, width, glyphs, n_shifts)
     lines += _overlaps(preview, width)
+    lines += _shifts(preview, width, glyphs, n_shifts)
     lines += _drift(preview, width)
     for found in preview.findings:
         if found.line == 0:
@@ -138,6 +158,33 @@ def _counts(preview: "PlanPreview", width: int, glyphs: Glyphs) -> list[PaneLine
         text = f"weights: worth {preview.effective_share * 100:.0f}% of the kept pairs, largest {largest}"
         lines.append(PaneLine(((text, "warn" if preview.effective_share < 0.5 else "dim"),)))
     return lines
+
+
+def _lengths(preview: "PlanPreview", glyphs: Glyphs) -> list[PaneLine]:
+    """Mean tokens of both sides and how many times as long the chosen one is."""
+    found = preview.lengths
+    if found is None:
+        return []
+    lines = [PaneLine(()), heading("Length", "mean tokens")]
+    rows = [
+        ("chosen", f"{found.chosen_before:,.1f}", f"{found.chosen_after:,.1f}"),
+        ("rejected", f"{found.rejected_before:,.1f}", f"{found.rejected_after:,.1f}"),
+    ]
+    if found.rejected_before and found.rejected_after:
+        ratios = (found.chosen_before / found.rejected_before, found.chosen_after / found.rejected_after)
+        rows.append(("ratio", f"{ratios[0]:.3f}", f"{ratios[1]:.3f}"))
+    return lines + [
+        PaneLine(((f"{name:<11}", "dim"), (f"{before:>10} {glyphs.arrow} {after:>10}", "text")))
+        for name, before, after in rows
+    ]
+
+
+def _conflicts(preview: "PlanPreview") -> list[PaneLine]:
+    """Pairs that statements give different weights; the finding about them names the statements."""
+    if not preview.n_conflicts:
+        return []
+    said = f"{preview.n_conflicts:,} pairs get different weights: `priority 1` decides"
+    return [PaneLine(()), heading("Conflicts", "C compiles none of it"), PaneLine(((said, "error"),))]
 
 
 def _expectations(preview: "PlanPreview") -> list[PaneLine]:
@@ -205,8 +252,12 @@ def _overlaps(preview: "PlanPreview", width: int) -> list[PaneLine]:
                 (fit(f"{one_line(a, 60)} and {one_line(b, 60)}", max(width - 12, 8)), "dim"),
             )
         )
-        for a, b, n in preview.overlaps[:20]
+        for a, b, n in preview.overlaps[:OVERLAPS]
     ]
+    if len(preview.overlaps) > OVERLAPS:
+        lines.append(
+            PaneLine(((f"  {len(preview.overlaps) - OVERLAPS:,} more: `prosect plan --all`", "dim"),))
+        )
     return lines
 
 
