@@ -99,4 +99,12 @@ class TrainingCost:
     n_steps: int
     batch_pairs: int
     model: str
+    """Empty where nobody can say."""
     device: str
+    hours: float | None
+    """None where the cost cannot be estimated."""
+    memory_gb: float | None
+    free_gb: float | None
+    """On that device, now."""
+    note: str
+    """Why there is no estimate; else empty."""

@@ -33,7 +33,6 @@ from engine.jobs import (
 )
 from engine.manifest import hash_bytes, read_manifest
 from engine.paths import ProjectPaths
-from engine.settings import load_settings
 from engine.store.build import read_current
 
 TAIL_BYTES = 20_000
@@ -42,6 +41,8 @@ END_FILE = "exit"
 """Holds the exit status of a detached process once it is over."""
 _DETACH = '( "$@"; echo $? > "$0" ) &'
 """The shell goes at once, so that the job is nobody's child: no zombie stays, and nobody needs to wait."""
+DRY_RUN_S = 60.0
+"""How long anybody may take to say what a run would take."""
 START_S = 60.0
 """How long a process may take from its start to its first word."""
 
@@ -184,10 +185,7 @@ class Work:
             ident: name of the folder.
             options: further words of ``prosect train``.
         """
-        shaped = self._paths.shaped_dir / ident
-        if "/" in ident or not shaped.is_dir():
-            raise TrainError(f"there is no shaped dataset {ident}", hint="compile first")
-        return self.start("train", f"train on {ident[:12]}", ["train", str(shaped.resolve()), *options])
+        return self.start("train", f"train on {ident[:12]}", self._training(ident, options))
 
     @property
     def _root(self) -> Path:
@@ -257,24 +255,41 @@ class Work:
             )  # fmt: skip
         return tuple(sorted(rows, key=lambda r: r.made, reverse=True))
 
-    def training_cost(self, ident: str) -> TrainingCost:
-        """What training on a shaped dataset would take with the project's settings.
+    def training_cost(self, ident: str, options: Sequence[str] = ()) -> TrainingCost:
+        """What training on ``shaped/<ident>`` would take: `prosect train --dry-run` in a process of its own.
+
+        It takes a second or more, and none of what it needs is imported here.
+
+        Args:
+            ident: name of the folder.
+            options: further words of ``prosect train``.
 
         Raises:
-            TrainError: there is no such dataset.
+            TrainError: no such dataset, or options that the command refuses.
         """
-        row = next((r for r in self.shaped() if r.ident == ident), None)
-        if row is None:
+        words = [*self._training(ident, options), "--dry-run", "--json"]
+        command = [sys.executable, "-m", "engine.cli.main", *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DRY_RUN_S, check=False)  # noqa: S603 - our own interpreter and module
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TrainError(f"nobody could say what training takes: {error}") from error
+        if done.returncode:
+            raise _refusal(done.stderr)
+        found = json.loads(done.stdout)
+        return TrainingCost(**{name: found[name] for name in TrainingCost.__slots__})
+
+    def _training(self, ident: str, options: Sequence[str]) -> list[str]:
+        shaped = self._paths.shaped_dir / ident
+        if "/" in ident or not shaped.is_dir():
             raise TrainError(f"there is no shaped dataset {ident}", hint="compile first")
-        chosen = load_settings(self._paths.settings, None).training
-        epoch = -(-row.n_pairs // chosen.batch_pairs)
-        return TrainingCost(
-            row.n_pairs,
-            chosen.steps or epoch,
-            chosen.batch_pairs,
-            chosen.model or "the reader's own",
-            chosen.device,
-        )
+        return ["train", str(shaped.resolve()), *options]
+
+
+def _refusal(said: str) -> TrainError:
+    """What a command printed when it refused: its error, and its hint."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    named = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
+    return TrainError(named.get("error") or (lines[-1] if lines else "it says nothing"), named.get("hint"))
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -6,9 +6,11 @@ What only these views need is imported when they are first drawn: the first rows
 
 import shlex
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from engine.safe_text import one_line
+from tui import format as fmt
 from tui import prompts
 from tui.lines import PaneLine
 from tui.places import Place
@@ -44,7 +46,7 @@ class WorkLike(Protocol):
     def shaped(self) -> "tuple[ShapedRow, ...]":
         """Shaped datasets."""
 
-    def training_cost(self, ident: str) -> "TrainingCost":
+    def training_cost(self, ident: str, options: Sequence[str] = ()) -> "TrainingCost":
         """What training takes."""
 
 
@@ -71,6 +73,8 @@ class Jobbing:
     overview = Overview((), ())
     _job: "JobDetail | None" = None
     _is_ticking = False
+    _asked_at: Place | None = None
+    """Where somebody waits for what training takes."""
 
     @property
     def _work(self) -> WorkLike | None:
@@ -271,7 +275,9 @@ class Jobbing:
             except ValueError as error:
                 desk.say(f"{text!r} cannot be read: {error}", "warn")
                 return
-            desk.session.ask("cost", lambda: (ident, options, work.training_cost(ident)))
+            desk.say("asking `prosect train --dry-run` what it takes…")
+            self._asked_at = desk.place
+            desk.session.ask("cost", lambda: (ident, options, work.training_cost(ident, options)))
 
         if argument is not None:
             done(argument)
@@ -284,12 +290,16 @@ class Jobbing:
         desk, work = self.desk, self._work
         if work is None:
             return
-        given = dict(pairwise(options))
-        asked = given.get("--steps", "")
-        steps = f"{int(asked) if asked.isdigit() else cost.n_steps:,} steps"
-        model = given.get("--model", cost.model)
+        if desk.place != self._asked_at or desk.keyboard.prompt is not None:
+            return  # the person went on: what is typed now is no answer to this
+        model = one_line(PurePath(cost.model).name, 24) or "the reader"
+        needs = "what it takes is not known"
+        if cost.hours is not None and cost.memory_gb is not None:
+            free = f" ({cost.free_gb:,.0f} free)" if cost.free_gb is not None else ""
+            needs = f"about {fmt.clock(cost.hours * 3600)}, {cost.memory_gb:,.1f} GB{free} on {cost.device}"
+        run = f"{cost.n_pairs:,} pairs, {cost.n_steps:,} steps of {cost.batch_pairs}"
         self.confirm(
-            f"train {model} on {cost.n_pairs:,} pairs, {steps} of {cost.batch_pairs}, to runs/?",
+            f"train {model} on {run}: {needs}?",
             lambda: desk.session.write("started train", lambda: work.start_training(ident, options), ()),
         )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome
     from engine.pipeline.shape import CompileOptions
     from engine.pipeline.train import Started
+    from engine.pipeline.training_needs import TrainingNeeds
     from engine.rules.diagnostics import Diagnostic
 
 
@@ -80,6 +81,12 @@ class Shaping(Base):
         return start_run(
             self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading, threshold
         )
+
+    def training_needs(self, shaped_dir: Path) -> "TrainingNeeds":
+        """Pairs, steps, hours and memory of a run with these settings; nothing is loaded or written."""
+        from engine.pipeline.training_needs import training_needs
+
+        return training_needs(self.paths, shaped_dir, self.settings)
 
     def outcome(
         self, run_dir: Path, *, against: Path | None = None, progress: Progress | None = None

@@ -26,11 +26,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
 )
 @click.option("-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder; default: DIR/runs/<hash>.")
+@click.option("--dry-run", is_flag=True, help="Say how long it would take and what it needs; start nothing.")
 @set_option
 @output_options
 def train_command(
     shaped: Path,
     output: Path | None,
+    dry_run: bool,
     assignments: tuple[str, ...],
     plain: bool,
     as_json: bool,
@@ -46,6 +48,14 @@ def train_command(
     given = {key: value for key, value in options.items() if value is not None}
     overrides["training"] = overrides.get("training", {}) | given
     root, title = project_of(shaped).root, f"train on {shaped.resolve().name[:12]}"
+    if dry_run:
+        with Project(root, overrides=overrides) as opened:
+            needs = opened.training_needs(shaped).as_dict()
+        if as_json:
+            write_json(needs)
+        else:
+            write_table(("training", ""), list(needs.items()), plain=plain)
+        return
     with (
         Project(root, overrides=overrides) as opened,
         job_progress(root, "train", title, plain=plain, as_json=as_json) as progress,

@@ -100,7 +100,7 @@ def examine(
     spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     shape = shape_of(spec.model, spec.revision)
     n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
-    lengths = _mean_lengths(paths) if paths is not None else None
+    lengths = mean_lengths(paths) if paths is not None else None
     n_known, prompt, response = lengths or (0, 250.0, 300.0)
     assumed = {
         "pairs": n_pairs or n_known or 10_000,
@@ -133,7 +133,7 @@ _CHARACTERS_PER_TOKEN = 4.0
 _SAMPLED = 2000
 
 
-def _mean_lengths(paths: ProjectPaths) -> tuple[int, float, float] | None:
+def mean_lengths(paths: ProjectPaths) -> tuple[int, float, float] | None:
     """Pairs, and mean tokens of prompts and responses by their characters; None before ingest."""
     if not paths.pairs.exists():
         return None

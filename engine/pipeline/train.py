@@ -59,7 +59,7 @@ def start_run(
 
     shaped = shaped_facts(shaped_dir)
     reader = _reader_of(paths, shaped["index"])
-    settings = replace(settings, model=settings.model or _trainable(reader))
+    settings = replace(settings, model=model_of(paths, shaped["index"], settings))
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
     prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress)
@@ -86,6 +86,15 @@ def project_of(folder: Path) -> ProjectPaths:
     if not paths.pairs.exists():
         raise TrainError(f"{folder} lies in no project", hint="name a folder below DIR/shaped or DIR/runs")
     return paths
+
+
+def model_of(paths: ProjectPaths, index_hash: str, settings: TrainingSettings) -> str:
+    """The checkpoint that training starts from: the one that is named, else the reader's own.
+
+    Raises:
+        TrainError: none is named, and the reader cannot be trained.
+    """
+    return settings.model or _trainable(_reader_of(paths, index_hash))
 
 
 def _reader_of(paths: ProjectPaths, index_hash: str) -> dict[str, Any]:

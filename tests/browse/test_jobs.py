@@ -165,6 +165,15 @@ def test_shaped_datasets_are_listed_with_what_training_on_them_takes(tmp_path: P
     work = Work(ProjectPaths(tmp_path))
     (row,) = work.shaped()
     assert (row.ident, row.n_pairs, row.n_total, row.is_of_index) == ("abc", 100, 120, False)
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "pairs.parquet").touch()
     assert work.training_cost("abc").n_steps == 13  # ceil(100 / 8)
+    cost = work.training_cost("abc", ["--steps", "7", "--model", "nobody/nothing"])
+    assert (cost.model, cost.n_pairs, cost.n_steps, cost.hours) == ("nobody/nothing", 100, 7, None)
+    with pytest.raises(TrainError, match="--bogus"):
+        work.training_cost("abc", ["--bogus"])
+    with pytest.raises(TrainError, match="no key `nix`") as refused:
+        work.training_cost("abc", ["--set", "training.nix=1"])
+    assert "beta" in (refused.value.hint or "")
     with pytest.raises(TrainError):
         work.training_cost("abcd")

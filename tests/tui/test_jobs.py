@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import TrainError
+from engine.job_views import TrainingCost
 from engine.job_watch import Work
 from engine.jobs import tracked
 from engine.paths import ProjectPaths
@@ -38,7 +40,14 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
         started.append((ident, list(options)))
         return "train-1"
 
+    def training_cost(_work: Work, ident: str, options: Sequence[str] = ()) -> TrainingCost:
+        if "--bogus" in options:
+            raise TrainError("No such option '--bogus'.")
+        assert (ident in {p.name for p in world.paths.shaped_dir.iterdir()}, options[0]) == (True, "--steps")
+        return TrainingCost(30, 7, 8, "/models/tiny", "cpu", 0.5, 1.25, 8.0, "")
+
     monkeypatch.setattr(Work, "start_training", start_training)
+    monkeypatch.setattr(Work, "training_cost", training_cost)
 
     async def scenario(driver: Driver) -> None:
         await driver.keys("g", "l")
@@ -59,9 +68,14 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
         await driver.keys("enter")
         await driver.shows("written: ")
         await driver.keys("T")
+        await driver.type("--bogus")
+        await driver.keys("enter")
+        await driver.shows("No such option '--bogus'.")
+        assert started == []
+        await driver.keys("T")
         await driver.type("--steps 7")
         await driver.keys("enter")
-        await driver.shows("7 steps of 8")
+        await driver.shows("train tiny on 30 pairs, 7 steps of 8: about 0:30:00, 1.2 GB (8 free) on cpu? y/N")
         await driver.keys("y", "enter")
         await driver.until(lambda: bool(started))
         await driver.until(lambda: driver.desk.place.view == "runs")
