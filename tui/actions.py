@@ -119,9 +119,9 @@ ACTIONS: tuple[Action, ...] = (
     _a("rule-redo", "ctrl+r", RULES, "", "restore it"),
     _a("rules-from-verdicts", "A", RULES, "from verdicts", "add statements for verdicts that have none here"),
     _a("editor", "E", RULES, "$EDITOR", "the whole file in $EDITOR"),
-    _a("reread-rules", "R", RULES, "", "read the file again; asks before it drops what is not saved"),
     _a("rule-file", "f", RULES, "", "open or begin another rule file", "NAME"),
     # Plan
+    _a("reread-rules", "R", PLAN, "", "read the file again; asks before it drops what is not saved"),
     _a("compile", "C", PLAN, "compile", "write the shaped dataset of these rules; asks first"),
     _a(
         "train",

@@ -85,7 +85,7 @@ class Amending(Ruling):
                     self._save(name, draft)
 
             self.desk.doing.confirm(
-                f"{name}.rules was changed elsewhere: write yours over it (u brings theirs back)?", write
+                f"{name}.rules was changed elsewhere: write yours over it (undo brings theirs back)?", write
             )
             return
 

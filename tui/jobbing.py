@@ -292,7 +292,7 @@ class Jobbing:
             return
         if desk.place != self._asked_at or desk.keyboard.prompt is not None:
             return  # the person went on: what is typed now is no answer to this
-        model = one_line(PurePath(cost.model).name, 24) or "the reader"
+        model = one_line("/".join(PurePath(cost.model).parts[-2:]), 30) or "the reader"
         needs = "what it takes is not known"
         if cost.hours is not None and cost.memory_gb is not None:
             free = f" ({cost.free_gb:,.0f} free)" if cost.free_gb is not None else ""

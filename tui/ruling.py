@@ -132,7 +132,7 @@ class Ruling(Moving):
         else:
             is_same = found.text == draft.text
             draft.took(found, draft.book.change(Rulebook.of(found.text).lines))
-            self.desk.say("read again: the same" if is_same else "read again; u brings back what stood here")
+            self.desk.say("read again: the same" if is_same else f"read again; {self._way_back}")
         self._turn_to(found.name)
 
     def _turn_to(self, name: str) -> None:
@@ -143,6 +143,12 @@ class Ruling(Moving):
             self.desk.place = replace(place, ident=name)  # going back leads to this file, not to the latest
         self.draw_rules()
         self.ask_preview()
+
+    @property
+    def _way_back(self) -> str:
+        """How to undo a change of the text; in the plan, `u` is about verdicts."""
+        is_here = self.desk.place.view == "rules"
+        return f"u{'' if is_here else ' in the rules'} brings back what stood here"
 
     # -- changes by others ------------------------------------------------------------------------------
 
@@ -183,7 +189,7 @@ class Ruling(Moving):
             self.desk.say(f"{file} was changed elsewhere too: R takes that, :write writes yours", "warn")
         else:
             draft.took(found, draft.book.change(Rulebook.of(found.text).lines))
-            self.desk.say(f"{file} was changed elsewhere and read again; u brings back what stood here")
+            self.desk.say(f"{file} was changed elsewhere and read again; {self._way_back}")
             if found.name == self.rule_name:
                 self.ask_preview()
         self.draw_rules()

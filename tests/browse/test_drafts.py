@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from engine.browse import Browser
+from engine.edit_history import MAX_CHARACTERS, MAX_STEPS, read_steps, write_steps
 from engine.errors import RuleError
 from engine.records import Verdict
+from engine.rule_views import Steps
 from engine.settings import ReviewSettings
 from engine.views import Target
 from tests.worlds import World, make_world
@@ -80,3 +82,36 @@ def test_drafted_rules_name_concepts_by_id_and_plan(browser: Browser) -> None:
     assert target.concept_id == concept_id
     assert target.mean_after == pytest.approx(0, abs=1e-6)
     assert browser.missing_rules(text) == ()
+
+
+def test_steps_are_kept_for_the_text_that_they_led_to(browser: Browser) -> None:
+    steps = Steps(("prosect rules 1\n", "prosect rules 1\nflip\n"), ("prosect rules 1\n# next\n",))
+    saved = browser.save_rules("main", "prosect rules 1\ndrop\n", "", steps)
+    assert browser.read_rules("main").steps == steps
+    browser.rules_path("main").write_text("prosect rules 1\n# by hand\n")
+    assert browser.read_rules("main").steps == Steps()
+    browser.rules_path("main").write_text(saved.text)
+    assert browser.read_rules("main").steps == steps
+
+
+def test_of_too_many_steps_the_nearest_are_kept(world: World) -> None:
+    texts = tuple(f"{n}" for n in range(MAX_STEPS + 5))
+    write_steps(world.paths, "main", "s", Steps(texts, texts))
+    assert read_steps(world.paths, "main", "s") == Steps(texts[5:], texts[:-5])
+    half = "x" * (MAX_CHARACTERS // 2)
+    write_steps(world.paths, "main", "s", Steps((half, half, half), (half, half + "x")))
+    assert read_steps(world.paths, "main", "s") == Steps((half, half), (half,))
+
+
+def test_rules_are_saved_although_their_steps_cannot_be(world: World, browser: Browser) -> None:
+    world.paths.cache_dir.write_text("no folder")
+    saved = browser.save_rules("main", "prosect rules 1\n", "")
+    assert "undo will not outlast" in saved.remark
+    assert browser.read_rules("main").text == "prosect rules 1\n"
+
+
+def test_damaged_steps_are_none(world: World) -> None:
+    write_steps(world.paths, "main", "s", Steps(("a",)))
+    for text in ("{", "[]", '{"v": 1, "stamp": "s", "past": 3, "future": []}'):
+        (world.paths.cache_dir / "undo" / "main.json").write_text(text)
+        assert read_steps(world.paths, "main", "s") == Steps()

@@ -75,7 +75,9 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
         await driver.keys("T")
         await driver.type("--steps 7")
         await driver.keys("enter")
-        await driver.shows("train tiny on 30 pairs, 7 steps of 8: about 0:30:00, 1.2 GB (8 free) on cpu? y/N")
+        await driver.shows(
+            "train models/tiny on 30 pairs, 7 steps of 8: about 0:30:00, 1.2 GB (8 free) on cpu? y/N"
+        )
         await driver.keys("y", "enter")
         await driver.until(lambda: bool(started))
         await driver.until(lambda: driver.desk.place.view == "runs")
