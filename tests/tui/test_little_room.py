@@ -97,7 +97,7 @@ def test_a_message_that_is_longer_than_the_screen_takes_more_lines_until_the_nex
 
 def test_the_pane_beside_a_list_cuts_nothing_that_matters() -> None:
     detail = concept("tea")
-    for width in (38, 46, 78):
+    for width in (38, 46, 62, 78):
         text = text_of(concept_lines(detail, {}, width, UNICODE, is_brief=True))
         long = [line for line in text.splitlines() if cell_len(line.rstrip()) > width]
         assert not long

@@ -9,7 +9,7 @@ from engine.views import VerdictView
 from tui import format as fmt
 from tui.cells import verdict_cell
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, Span, fit
+from tui.lines import Line, PaneLine, Span, fit, wrapped
 from tui.places import Place
 from tui.views.headings import heading
 from tui.views.scrutiny import scrutiny_lines
@@ -127,7 +127,8 @@ def _label_lines(label: "LabelEvidence | None", width: int) -> list[Line]:
     if label.inside is not None:
         others = "" if label.outside is None else f", {label.outside:.0%} of the others"
         said = f"a word of it in {label.inside:.0%} of responses that carry it{others}"
-        lines.append((("label           ", "dim"), (fit(said, room).rstrip(), "dim")))
+        for n, part in enumerate(wrapped(said, room)):
+            lines.append(((f"{'' if n else 'label':16}{part}", "dim"),))
     return lines
 
 
@@ -154,8 +155,8 @@ def verdict_line(verdict: VerdictView | None, glyphs: Glyphs) -> Line:
 
 def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> list[Line]:
     """Taught and equal-length effects as bars with numbers, then what they rest on."""
-    is_narrow = width < 60
-    label, gap = (7, " ") if is_narrow else (16, "  ")
+    is_short, is_narrow = width < 74, width < 60
+    label, gap = (7, " ") if is_short else (16, "  ")
     title = "win rate [95%]"
     if is_narrow and width >= label + bar + 24:
         title = f"{title:<19}call"
@@ -170,10 +171,10 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
             said, text = fmt.flag(call, glyphs), f"{text:<18}"
         lines.append(
             (
-                (fit(short if is_narrow else long, label), "dim"),
+                (fit(short if is_short else long, label), "dim"),
                 (fmt.interval_bar(interval, bar, glyphs), fmt.leaning(interval)),
                 (gap + text, "text"),
-                ("" if is_narrow else f"  q {fmt.q_value(q)}", "text"),
+                ("" if is_narrow else f"{gap}q {fmt.q_value(q)}", "text"),
                 (gap + said, "bold" if call else "dim"),
             )
         )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.detail_views import PairDetail
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, fit, width_of, wrap
+from tui.lines import Line, PaneLine, fit, fold_line, width_of, wrap
 from tui.views.headings import heading
 from tui.views.layouts import Layout, PairOptions
 from tui.views.strip import char_levels, top_of
@@ -178,10 +178,11 @@ def _stacked(sides: Sides, width: int) -> list[PaneLine]:
 
 def _inline(detail: PairDetail, sides: Sides, width: int) -> list[PaneLine]:
     """One text with marks for what only one response has."""
+    tokens = f"{detail.chosen_tokens} and {detail.rejected_tokens} tokens"
     head: Line = (
         ("{+chosen only+}", "added"),
         (" [-rejected only-]", "removed"),
-        (f"  {detail.chosen_tokens} and {detail.rejected_tokens} tokens", "dim"),
+        (f"  {' · '.join(sides.titles) if sides.more else tokens}", "dim"),
     )
     words = inline_words(sides.chosen, sides.rejected)
-    return [PaneLine(head), *(PaneLine(line) for line in fold_words(words, width))]
+    return [PaneLine(line) for line in (*fold_line(head, width), *fold_words(words, width))]
