@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice, pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from tests.tui.test_pure import HOSTILE
 from tui.drawing import is_quick
 from tui.folding import cells, fold
 from tui.format import UNICODE
-from tui.lines import PaneLine, shown, wrap_plain, wrapped
+from tui.lines import Line, PaneLine, shown, wrap_plain, wrapped
 from tui.views.layouts import Layout, PairOptions
 from tui.views.pair import pair_lines
 from tui.views.responses import BRIEF_HEAD, HEAD, TEXTS
@@ -36,6 +37,10 @@ def plain(text: str) -> list[Word]:
     return [((word, "text"),) for word in words_of(text)]
 
 
+def fold_plain(text: str, width: int) -> list[Line]:
+    return fold_words(plain(text), width)
+
+
 def seconds(call: Callable[[], object]) -> float:
     def once() -> float:
         start = time.process_time()
@@ -48,8 +53,8 @@ def seconds(call: Callable[[], object]) -> float:
 @pytest.mark.parametrize("kind", sorted(UNBROKEN))
 def test_ten_times_the_text_takes_about_ten_times_the_work(kind: str) -> None:
     short, long = ((UNBROKEN[kind] * n)[:n] for n in (8_000, 80_000))
-    for folded in (lambda t: wrap_plain(t, 58), lambda t: fold_words(plain(t), 58)):
-        ratio = seconds(lambda f=folded: f(long)) / max(seconds(lambda f=folded: f(short)), 1e-4)
+    for folded in (wrap_plain, fold_plain):
+        ratio = seconds(partial(folded, long, 58)) / max(seconds(partial(folded, short, 58)), 1e-4)
         assert ratio < 40, ratio  # one hundred where every line looks at all that is left
 
 
