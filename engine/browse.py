@@ -7,10 +7,11 @@ Methods may be called from any thread.
 
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from engine.carried import MARK, Carrier
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.records import Verdict
@@ -20,7 +21,6 @@ from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
-from engine.store.carry import Match, best_context, best_match, hypothesis_id, vocabulary
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find
@@ -28,7 +28,16 @@ from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
 from engine.undertakings import Undertakings
-from engine.views import Coverage, JournalChange, ProjectSummary, SortKey, TableSpec, Target, VerdictView
+from engine.views import (
+    Coverage,
+    JournalChange,
+    NameView,
+    ProjectSummary,
+    SortKey,
+    TableSpec,
+    Target,
+    VerdictView,
+)
 
 if TYPE_CHECKING:
     from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
@@ -69,9 +78,8 @@ class Browser(Undertakings):
             self._store = store
             self._published = published
             self._slots = {name: QuerySlot(store) for name in SLOTS}
-            self._sae: str | None = None
+            self._carrier = Carrier(self._slots["known"], published.reader_hash)
             self._is_known: dict[str, bool] = {}
-            self._matches: dict[str, tuple[Target, float] | None] = {}
             self._called: frozenset[str] | None = None
             self._n_concepts = 0
             if self._strips is not None:
@@ -81,7 +89,11 @@ class Browser(Undertakings):
     def _mirror(self) -> None:
         state = self.journal.state
         held = [(key, e.verdict.value) for key, e in state.verdicts.items() if e.verdict is not None]
-        mirror(self._store, held, state.names.items())
+        named = self._carrier.names(state, self._known)
+        shown = [
+            (v.concept_id, v.name + (MARK if v.carried_from else "")) for v in named if not v.is_orphaned
+        ]
+        mirror(self._store, held, shown)
 
     @property
     def author(self) -> str:
@@ -236,45 +248,19 @@ class Browser(Undertakings):
 
     def _carried(self, key: str, entry: Entry) -> VerdictView:
         """The verdict on what continues its target in this index, or the verdict as an orphan."""
-        if key not in self._matches:
-            evidence, target = entry.evidence or {}, entry.target
-            slot, latents = self._slots["known"], evidence.get("latents") or ()
-            match = best_match(slot, latents) if self._has_latents_of(evidence) else None
-            self._matches[key] = self._moved(target, match, evidence) if match and target else None
-        found = self._matches[key]
+        found = self._carrier.target(key, entry)
         if found is None or found[0].key in self.journal.state.verdicts:
             return self._view(entry, is_orphaned=True)
         return self._view(entry, target=found[0], carried_from=key, match=found[1])
 
-    def _has_latents_of(self, evidence: Mapping[str, Any]) -> bool:
-        """Whether latents mean here what they meant where a verdict was given."""
-        if evidence.get("reader") == self._published.reader_hash:
-            return True
-        return bool(evidence.get("sae")) and evidence["sae"] == self._vocabulary()
-
-    def _vocabulary(self) -> str:
-        """The SAE of the index; empty where it does not say."""
-        if self._sae is None:
-            self._sae = vocabulary(self._slots["known"]) or ""
-        return self._sae
-
-    def _moved(
-        self, target: Target, match: Match, evidence: Mapping[str, Any]
-    ) -> tuple[Target, float] | None:
-        """The target on what continues concept and context, and the weaker of the two matches."""
-        if target.context_id is None:
-            return Target("concept", match.concept_id, match.concept_id), match.jaccard
-        slot = self._slots["known"]
-        context = (target.context_id, 1.0)
-        if not hypothesis_id(slot, match.concept_id, target.context_id):
-            context = best_context(slot, evidence.get("context_pairs") or ()) or context
-        ident = hypothesis_id(slot, match.concept_id, context[0])
-        moved = Target("hypothesis", ident, match.concept_id, context[0]) if ident else None
-        return (moved, min(match.jaccard, context[1])) if moved else None
-
     def names(self) -> Mapping[str, str]:
-        """Concept id → name given by a person."""
-        return dict(self.journal.state.names)
+        """Concept id → name given by a person, carried ones included, orphans left out."""
+        return {v.concept_id: v.name for v in self.name_views() if not v.is_orphaned}
+
+    def name_views(self) -> tuple[NameView, ...]:
+        """Every name given by a person, also those that were carried over or orphaned."""
+        with self._lock:
+            return self._carrier.names(self.journal.state, self._known)
 
     def set_verdict(
         self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None
@@ -294,16 +280,22 @@ class Browser(Undertakings):
 
     def _decision(self, target: Target, seen: Mapping[str, dict[str, Any]]) -> Decision:
         evidence = dict(seen.get(target.key, {}))
-        name = self.journal.state.names.get(target.concept_id) or str(evidence.pop("name", ""))
+        working = str(evidence.pop("name", ""))
+        name = self.names().get(target.concept_id) or working
+        return Decision(target, name, evidence | self._here())
+
+    def _here(self) -> dict[str, str]:
+        """What a decision is matched by when another index is open: whose latents it saw."""
         here = {"reader": self._published.reader_hash, "index": self._published.index_hash}
-        if self._vocabulary():
-            here["sae"] = self._vocabulary()
-        return Decision(target, name, evidence | here)
+        return here | ({"sae": self._carrier.sae} if self._carrier.sae else {})
 
     def set_name(self, concept_id: str, name: str) -> JournalChange:
-        """Name a concept; an empty name brings the working label back."""
+        """Name a concept; an empty name brings the working label back, also instead of a carried name."""
+        seen = snapshots(self._slots["snapshot"], [Target("concept", concept_id, concept_id)])
+        latents = [v["latents"] for v in seen.values()]
         with self._lock:
-            return self._after(self.journal.set_name(concept_id, name))
+            evidence = {"latents": latents[0], **self._here()} if latents else self._here()
+            return self._after(self.journal.set_name(concept_id, name, evidence))
 
     def undo(self) -> JournalChange:
         """Take back this author's last step."""
@@ -339,6 +331,7 @@ class Browser(Undertakings):
             known, called = self._known(held), self._called_concepts()
             decided = {k for k in held if k.startswith("concept:") and k in known}
             gone = self.verdicts([k for k in held if k not in known]).values()
+            named = self.name_views()
             tally = {v: sum(1 for e in held.values() if e.verdict is v) for v in Verdict}
             return Coverage(
                 n_concepts=self._n_concepts,
@@ -348,11 +341,13 @@ class Browser(Undertakings):
                 by_verdict=tuple(tally.items()),
                 n_orphaned=sum(v.is_orphaned for v in gone),
                 n_carried=sum(v.carried_from is not None for v in gone),
+                n_names_carried=sum(v.carried_from is not None for v in named),
+                n_names_orphaned=sum(v.is_orphaned for v in named),
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
             )
 
-    def _known(self, keys: Iterable[str]) -> frozenset[str]:
+    def _known(self, keys: Collection[str]) -> frozenset[str]:
         """Those of the keys that the open index has; every key is looked up once."""
         new = [k for k in keys if k not in self._is_known]
         if new:

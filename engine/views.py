@@ -162,6 +162,24 @@ class VerdictView:
 
 
 @dataclass(frozen=True, slots=True)
+class NameView:
+    """A concept's name given by a person."""
+
+    concept_id: str
+    """The concept that has the name here; an orphan's own."""
+    name: str
+    author: str
+    time: str
+    """ISO 8601, UTC."""
+    is_orphaned: bool = False
+    """The concept is not in the open index, and no unnamed one there continues it."""
+    carried_from: str | None = None
+    """Concept of an older index that was named: to be confirmed by naming again."""
+    match: float | None = None
+    """Carried: Jaccard index of the two concepts' latents."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalChange:
     """What one write to the journal changed."""
 
@@ -190,6 +208,8 @@ class Coverage:
     """Steps that this author can undo."""
     n_carried: int = 0
     """Verdicts that moved to what continues their target here: to be confirmed."""
+    n_names_carried: int = 0
+    n_names_orphaned: int = 0
 
 
 class Interval(NamedTuple):

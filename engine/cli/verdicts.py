@@ -11,7 +11,7 @@ from engine.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
     from engine.review.merge import MergeReport
-    from engine.views import VerdictView
+    from engine.views import NameView, VerdictView
 
 _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
@@ -26,13 +26,14 @@ def verdicts_group() -> None:
 @project_argument
 @output_options
 def list_command(project: Path, plain: bool, as_json: bool) -> None:
-    """Every verdict that holds, and how far the review is."""
+    """Every verdict and name that holds, and how far the review is."""
     from engine.api import Project
 
     with Project(project) as opened:
         held, coverage = opened.browser.verdicts(), opened.browser.coverage()
+        names = opened.browser.name_views()
     if as_json:
-        write_json({"verdicts": list(held.values()), "coverage": coverage})
+        write_json({"verdicts": list(held.values()), "names": names, "coverage": coverage})
         return
     rows = [
         (
@@ -46,6 +47,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         )
         for v in held.values()
     ]
+    rows += [("name", v.name, "concept", v.author, v.time[:19], None, _state(v)) for v in names]
     write_table(
         ("verdict", "concept", "about", "author", "time", "reason", ""), rows, plain=plain, flexible=1
     )
@@ -56,12 +58,13 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         )
 
 
-def _state(verdict: "VerdictView") -> str:
-    if verdict.is_orphaned:
+def _state(held: "VerdictView | NameView") -> str:
+    if held.is_orphaned:
         return "not in this index"
-    if verdict.carried_from is not None:
-        return f"carried ({verdict.match or 0:.0%} alike): set it again to confirm"
-    return f"disputed by {verdict.disputed_by}" if verdict.disputed_by else ""
+    if held.carried_from is not None:
+        return f"carried ({held.match or 0:.0%} alike): set it again to confirm"
+    disputed_by = getattr(held, "disputed_by", None)  # names are not disputed
+    return f"disputed by {disputed_by}" if disputed_by else ""
 
 
 @verdicts_group.command("log")

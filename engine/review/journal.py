@@ -152,10 +152,16 @@ class Journal:
         who = decisions[0].name if len(decisions) == 1 else f"{len(decisions):,} rows"
         return JournalChange(f"{what}: {who}", tuple(d.target.key for d in decisions))
 
-    def set_name(self, concept_id: str, name: str) -> JournalChange:
-        """Give a concept a person's name; an empty one takes it back."""
+    def set_name(self, concept_id: str, name: str, evidence: dict[str, Any] | None = None) -> JournalChange:
+        """Give a concept a person's name; an empty one takes it back.
+
+        Args:
+            concept_id: its id.
+            name: what to call it.
+            evidence: reader, SAE and latents of the concept: what the name is carried to a new index by.
+        """
         target = Target("concept", concept_id, concept_id)
-        self._append([self._entry(EntryKind.NAME, target=target, name=name.strip())])
+        self._append([self._entry(EntryKind.NAME, target=target, name=name.strip(), evidence=evidence)])
         return JournalChange(
             f"named: {name.strip()}" if name.strip() else "name taken back", (), names_changed=True
         )

@@ -19,8 +19,8 @@ class State:
     """Target key → the verdict entry that holds."""
     disputed_by: dict[str, str] = field(default_factory=dict)
     """Target key → another author whose own last word on it is a different verdict."""
-    names: dict[str, str] = field(default_factory=dict)
-    """Concept id → name given by a person."""
+    names: dict[str, Entry] = field(default_factory=dict)
+    """Concept id → the name entry that holds; its name is empty where somebody took it back."""
     undone: frozenset[str] = frozenset()
     """Batches that do not hold."""
     last_time: str = ""
@@ -39,9 +39,7 @@ class State:
             return
         key, concept_id = entry.target.key, entry.target.concept_id
         if entry.kind is EntryKind.NAME:
-            self.names[concept_id] = entry.name
-            if not entry.name:
-                del self.names[concept_id]
+            self.names[concept_id] = entry
             return
         self.words.setdefault(key, {})[entry.author] = entry.verdict.value if entry.verdict else None
         if entry.verdict is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -277,6 +277,80 @@ def test_a_verdict_follows_its_concept_into_a_new_index(tmp_path: Path) -> None:
     assert (coverage.n_carried, coverage.n_orphaned) == (1, 1)
     again.set_verdict([carried.target], Verdict.KEEP)
     assert again.verdicts()[carried.target.key].carried_from is None
+    again.close()
+
+
+def _renamed_world(tmp_path: Path, name: Callable[[Browser, dict[str, str]], None]) -> Browser:
+    """Names given, then every concept with a new id; 0 and 1 keep five of six latents, 5 keeps none."""
+    world = make_world(tmp_path, 60, 48)  # 8 concepts of 6 latents
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    ids = {str(n): str(i) for n, i in sql(world, "SELECT name, concept_id FROM concepts")}
+    name(browser, ids)
+    browser.close()
+    with duckdb.connect(str(world.paths.index("world"))) as connection:
+        connection.execute("UPDATE concepts SET concept_id = 'new' || concept_id")
+        connection.execute("DELETE FROM concept_members WHERE (concept, latent) IN ((0, 5), (1, 11))")
+        connection.execute("UPDATE concepts SET n_latents = 5 WHERE concept IN (0, 1)")
+        connection.execute("UPDATE concept_members SET latent = latent + 100 WHERE concept = 5")
+    return Browser(world.paths, ReviewSettings(author="ana"))
+
+
+def test_a_name_follows_its_concept_into_a_new_index_marked_until_it_is_given_again(tmp_path: Path) -> None:
+    ids: dict[str, str] = {}
+
+    def give(browser: Browser, found: dict[str, str]) -> None:
+        ids.update(found)
+        browser.set_name(ids["concept 0"], "flattery")
+        browser.set_name(ids["concept 5"], "hedging")
+
+    again = _renamed_world(tmp_path, give)
+    new = "new" + ids["concept 0"]
+    views = {v.name: v for v in again.name_views()}
+    assert (views["flattery"].concept_id, views["flattery"].carried_from) == (new, ids["concept 0"])
+    assert views["flattery"].match == pytest.approx(5 / 6)
+    assert views["hedging"].is_orphaned
+    assert again.names() == {new: "flattery"}
+    assert again.concept(new).name == "flattery ~"
+    coverage = again.coverage()
+    assert (coverage.n_names_carried, coverage.n_names_orphaned) == (1, 1)
+    again.set_name(new, "flattery")
+    assert again.concept(new).name == "flattery"
+    assert again.coverage().n_names_carried == 0
+    again.close()
+
+
+def test_a_name_taken_back_or_given_in_the_new_index_is_not_overruled_by_a_carried_one(
+    tmp_path: Path,
+) -> None:
+    ids: dict[str, str] = {}
+
+    def give(browser: Browser, found: dict[str, str]) -> None:
+        ids.update(found)
+        browser.set_name(ids["concept 0"], "flattery")
+        browser.set_name(ids["concept 1"], "praise")
+
+    again = _renamed_world(tmp_path, give)
+    assert set(again.names().values()) == {"flattery", "praise"}
+    again.set_name("new" + ids["concept 0"], "")
+    again.set_name("new" + ids["concept 1"], "thanks")
+    assert again.names() == {"new" + ids["concept 1"]: "thanks"}
+    assert {v.name for v in again.name_views() if v.is_orphaned} == {"flattery", "praise"}
+    again.close()
+
+
+def test_a_name_written_without_latents_goes_by_the_verdict_on_its_concept(tmp_path: Path) -> None:
+    """Journals of earlier versions kept latents with verdicts only."""
+    ids: dict[str, str] = {}
+
+    def give(browser: Browser, found: dict[str, str]) -> None:
+        ids.update(found)
+        for name in ("concept 0", "concept 1"):
+            browser.journal.set_name(ids[name], f"my {name}")
+        browser.set_verdict([Target("concept", ids["concept 0"], ids["concept 0"])], Verdict.KEEP)
+
+    again = _renamed_world(tmp_path, give)
+    assert again.names() == {"new" + ids["concept 0"]: "my concept 0"}
+    assert [v.name for v in again.name_views() if v.is_orphaned] == ["my concept 1"]
     again.close()
 
 

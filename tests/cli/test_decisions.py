@@ -91,6 +91,10 @@ def test_a_name_given_by_a_person_is_what_lists_show(project: Path) -> None:
     run("verdicts", "name", project, "concept 5", "opens with praise", "--author", "ann")
     rows = json.loads(run("concepts", project, "--json", "-f", "praise").stdout)["rows"]
     assert [row["concept"] for row in rows] == ["opens with praise"]
+    names = json.loads(run("verdicts", "list", project, "--json").stdout)["names"]
+    assert [(n["name"], n["author"], n["carried_from"]) for n in names] == [
+        ("opens with praise", "ann", None)
+    ]
     run("verdicts", "name", project, "opens with praise", "--author", "ann")
     assert json.loads(run("concepts", project, "--json", "-f", "praise").stdout)["rows"] == []
 

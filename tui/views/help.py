@@ -66,6 +66,12 @@ def coverage_lines(
                 )
             )
         )
+    for n, what in (
+        (coverage.n_names_carried, "names came over from an older index (~): name again to confirm"),
+        (coverage.n_names_orphaned, "names are of concepts that this index does not have"),
+    ):
+        if n:
+            lines.append(PaneLine(((f"{n:,} {what}", "warn"),)))
     if coverage.n_damaged_lines:
         lines.append(PaneLine(((f"{coverage.n_damaged_lines:,} journal lines cannot be read", "warn"),)))
     if summary is not None:
