@@ -4,14 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy import stats
+from scipy.special import expit, logit
 from statsmodels.stats.meta_analysis import combine_effects
 
 from engine.arrays import Disparity, LastTokens, PairArrays
 from engine.errors import StatsError
 from engine.settings import StatsSettings
 from engine.stats.collateral import collateral, side_effects
-from engine.stats.design import build_design
+from engine.stats.design import build_design, linear_design
 from engine.stats.null import fit_null
 from engine.stats.score import score_tests
 from engine.stats.sensitivity import (
@@ -23,7 +24,8 @@ from engine.stats.sensitivity import (
     poolings_of,
 )
 from engine.stats.sources import decompose, random_effects
-from engine.stats.taught import two_sided
+from engine.stats.sums import unit_sums
+from engine.stats.taught import effective_discordant, two_sided
 from engine.stats.unique import STABLE, threshold, unique_contribution
 from tests.stats.inputs import dense_of, disparity_of, latents_of
 from tests.worlds import make_readings
@@ -34,14 +36,16 @@ SETTINGS = StatsSettings()
 def test_random_effects_are_statsmodels_dersimonian_laird() -> None:
     rng = np.random.default_rng(0)
     value, variance = rng.normal(0.3, 0.5, (6, 3)), rng.uniform(0.02, 0.2, (6, 3))
-    mean, se, tau, i2 = random_effects(value, variance)
+    mean, half, tau, i2 = random_effects(value, variance)
     for m in range(3):
         expected = combine_effects(value[:, m], variance[:, m], method_re="dl")
         is_random = expected.tau2 > 0  # statsmodels lets a variance between levels be negative
         centre = expected.mean_effect_re if is_random else expected.mean_effect_fe
-        spread = expected.sd_eff_w_re if is_random else expected.sd_eff_w_fe
+        usual = expected.sd_eff_w_re if is_random else expected.sd_eff_w_fe
+        weight = 1 / (variance[:, m] + max(expected.tau2, 0))
+        scale = (weight * (value[:, m] - centre) ** 2).sum() / 5  # Hartung and Knapp's
         assert mean[m] == pytest.approx(centre)
-        assert se[m] == pytest.approx(spread)
+        assert half[m] == pytest.approx(stats.t.ppf(0.975, 5) * usual * max(scale, 1) ** 0.5)
         assert tau[m] ** 2 == pytest.approx(max(expected.tau2, 0))
         assert i2[m] == pytest.approx(max(expected.i2, 0))
 
@@ -52,6 +56,34 @@ def test_missing_levels_are_left_out_of_the_mean() -> None:
     assert mean[0] == pytest.approx(0.6)
     assert mean[1] == pytest.approx(0.2)
     assert np.isnan(i2[1])
+
+
+def test_the_interval_over_three_levels_that_differ_holds_their_mean_nineteen_times_in_twenty() -> None:
+    """With the usual error and the normal's quantile it holds it in eight or nine of ten."""
+    rng = np.random.default_rng(1)
+    variance = np.full((3, 20_000), 0.01)
+    value = rng.normal(0.3, np.sqrt(0.09 + 0.01), (3, 20_000))
+    mean, half, tau, _ = random_effects(value, variance)
+    missed = np.abs(mean - 0.3)
+    assert np.mean(missed < 1.96 * np.sqrt((tau**2 + 0.01) / 3)) < 0.9
+    assert np.mean(missed < half) >= 0.945
+
+
+def test_models_that_share_every_pair_are_not_two_observations_of_it() -> None:
+    """Two models that only met each other are one level twice: its own error, and t's quantile for two."""
+    readings = make_readings(600, 3, effects={0: 0.5})
+    pairs = dataclasses.replace(
+        readings.pairs, model_chosen=np.zeros(600, np.int32), model_rejected=np.ones(600, np.int32)
+    )
+    weight = pairs.is_signed.astype(np.float64)
+    units = latents_of(readings)
+    found = decompose(units, pairs, weight, linear_design(pairs), "model", SETTINGS)
+    rate = found.levels[0].taught.win_rate
+    n_eff = effective_discordant(unit_sums(units, pairs, weight), rate)
+    shrunk = (rate * n_eff + 0.5) / (n_eff + 1)
+    own = np.sqrt(1 / ((n_eff + 1) * shrunk * (1 - shrunk)))
+    half = logit(found.mean_high) - logit(found.mean)
+    np.testing.assert_allclose(half, stats.t.ppf(0.975, 1) * own, rtol=1e-9)
 
 
 def test_by_source_rates_are_those_of_the_sources_own_pairs() -> None:
