@@ -25,10 +25,11 @@ from engine.stats.cell_kernels import (
     lookup_kernel,
     restrict_kernel,
 )
-from engine.stats.effect import PRIOR, Effects, effects_from, fit_kernel
+from engine.stats.effect import HEAD, PRIOR, Effects, effects_from, fit_kernel
 from engine.stats.null import NullModel
 from engine.stats.sums import Sums, for_chunks
 from engine.stats.taught import safe_ratio
+from engine.stats.two_way import rows_of, without_models
 
 Vector = NDArray[np.float64]
 
@@ -152,6 +153,8 @@ class CellTests:
     theta: Vector
     """One-step difference of β here from β everywhere."""
     theta_se: Vector
+    groups: Vector
+    """Discordant prompt groups inside or outside, whichever are fewer: what θ's interval counts."""
 
 
 def cell_tests(
@@ -187,7 +190,8 @@ def cell_tests(
     if null.separates:
         equal_z[:] = np.nan
     effects = _cell_effects(cells, null, contexts, ratio, cell_sums, np.isfinite(equal_z))
-    return CellTests(equal_z, effects.beta, effects, differs_z, theta, theta_se)
+    fewer = np.minimum(cell_sums.n_discordant_groups, outside_groups)
+    return CellTests(equal_z, effects.beta, effects, differs_z, theta, theta_se, fewer)
 
 
 def _side_sums(
@@ -294,8 +298,8 @@ def _cell_effects(
 ) -> Effects:
     """Converged β inside each cell, its context's length slope refitted beside it."""
     disparity = cells.disparity
-    out = np.full((disparity.n_units, 4), np.nan)
-    typical = safe_ratio(sums.size, sums.n)
+    out = np.full((disparity.n_units, HEAD + 1), np.nan)
+    typical, no_models = safe_ratio(sums.size, sums.n), without_models(1)
 
     def chunk(start: int, stop: int) -> None:
         for b in range(start, stop):
@@ -314,7 +318,7 @@ def _cell_effects(
                 u, length[:, None].copy(), null.eta[pair] + contexts.slope[k] * length, null.weight[pair],
                 group, _group_lengths(contexts, group, k)[:, None].copy() * has_length,
                 np.array([[information]]), np.array([[1 / information]]),
-                np.array([[contexts.meat[k] * has_length]]), PRIOR, typical[b],
+                np.array([[contexts.meat[k] * has_length]]), PRIOR, typical[b], rows_of(no_models, pair),
             )  # fmt: skip
 
     for_chunks(disparity.indptr, chunk)

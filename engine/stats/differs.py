@@ -1,8 +1,10 @@
 """When a cell is called: q over cells, and a difference of win rates that clears the floor.
 
-Cells whose best possible p could not pass the correction are no tests at all and are left out of it (Tarone
-1990): with n discordant groups inside, |z| of a score summed by group is at most about √n. Only counts that
-hold under every labelling decide, so the false discovery rate is untouched.
+Cells with too few groups to pass the correction even if every one of them leant the same way are left out of
+it (after Tarone 1990): n group sums inside have |z| ≤ √n. That takes the rest of the data as known; with it
+|z| can reach √n (1 + r)/√(1 + r³), r the groups inside over those outside, so in large contexts a few cells
+are left out that might have passed. Only counts that hold under every labelling decide, so the false
+discovery rate is untouched.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from engine.settings import StatsSettings
 from engine.stats.calls import q_values
 from engine.stats.cells import Cells, CellTests
 from engine.stats.effect import Effects
-from engine.stats.taught import two_sided
+from engine.stats.taught import student, two_sided
 
 Vector = NDArray[np.float64]
 
@@ -55,11 +57,11 @@ def differs(
         settings: level and floor.
 
     The floor is on the change of the win rate at equal length from β everywhere to β + θ, taken at the end of
-    θ's 95% interval that is nearer to no difference.
+    θ's 95% interval that is nearer to no difference (Student's t over the groups of the smaller side).
     """
     p = two_sided(tests.differs_z)
     q = q_values(p, np.isfinite(tests.differs_z) & could_pass(n_groups, settings.q))
-    near = tests.theta - np.sign(tests.theta) * 1.96 * tests.theta_se
+    near = tests.theta - np.sign(tests.theta) * student(tests.groups) * tests.theta_se
     beta, typical = effects.beta[cells.concept], effects.typical[cells.concept]
     shift = expit((beta + near) * typical) - expit(beta * typical)
     clears = (np.sign(near) == np.sign(tests.theta)) & (np.abs(shift) >= settings.effect_floor)

@@ -17,12 +17,16 @@ from engine.arrays import Disparity
 from engine.stats.null import NullModel
 from engine.stats.sums import Sums, for_chunks
 from engine.stats.taught import safe_ratio, student
+from engine.stats.two_way import cross, crossed_meat, freedom, rows_of, wider
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 PRIOR = 0.5
 """Pseudo-wins and pseudo-losses each."""
+HEAD = 7
+"""What a kernel's row holds before Δ: β, 1/I, then over I² the squares by prompt group, by the models met
+and by both, and how many of the latter two there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,21 @@ class Effects:
     """Mean |u| over discordant pairs: 1 for single latents."""
     delta: Matrix
     """(M, q) change of the null model's coefficients."""
+    variance_two_way: Vector
+    """Of β by prompt group and by the two models that met, with G/(G−1) and so on; NaN where models do not
+    count, and it may be negative. See ``two_way``."""
+    degrees: Vector
+    """Of freedom of the above."""
 
     @property
     def se(self) -> Vector:
-        """The larger of the two: the sandwich is too small when one side always wins."""
+        """By prompt group, the larger of the two: the sandwich is too small when one side always wins."""
         return np.fmax(self.se_model, self.se_cluster)
+
+    def half_width(self, sums: Sums) -> Vector:
+        """(M,) of β's 95% interval: Student's t over discordant groups, or the two-way one where wider."""
+        by_group = student(sums.n_discordant_groups) * self.se
+        return wider(by_group, self.variance_two_way, self.degrees)
 
 
 def fit_effects(
@@ -59,7 +73,8 @@ def fit_effects(
         prior: pseudo-observations on each side; 0 for plain maximum likelihood.
     """
     q = null.design.n_columns
-    out = np.full((disparity.n_units, 3 + q), np.nan)  # β, 1/I, meat/I², Δ
+    out = np.full((disparity.n_units, HEAD + q), np.nan)
+    crossed = cross(null.design.second, null.group, null.residual, null.design.z)
     typical = safe_ratio(sums.size, sums.n)
 
     def chunk(start: int, stop: int) -> None:
@@ -75,7 +90,7 @@ def fit_effects(
             group = null.group[pair]
             out[m] = fit_kernel(
                 u, null.design.z[pair], null.eta[pair], null.weight[pair], group, null.group_scores[group],
-                null.information, null.inverse, null.meat, prior, typical[m],
+                null.information, null.inverse, null.meat, prior, typical[m], rows_of(crossed, pair),
             )  # fmt: skip
 
     for_chunks(disparity.indptr, chunk)
@@ -83,44 +98,60 @@ def fit_effects(
 
 
 def effects_from(out: Matrix, sums: Sums, typical: Vector) -> Effects:
-    """Effects from the kernel's rows (β, model variance, cluster variance, Δ)."""
+    """Effects from the kernel's rows."""
+    beta, by_model, by_group, by_models, by_both, n_models, n_both = out[:, :HEAD].T
     groups = sums.n_discordant_groups
-    correction = np.divide(groups, groups - 1, out=np.full(len(groups), np.nan), where=groups > 1)
+    by_group, by_models = by_group * _correction(groups), by_models * _correction(n_models)
+    two_way = by_group + by_models - by_both * _correction(n_both)
+    degrees = freedom((groups, n_models), by_group, by_models, two_way)
     with np.errstate(invalid="ignore"):
-        return Effects(out[:, 0], np.sqrt(out[:, 1]), np.sqrt(out[:, 2] * correction), typical, out[:, 3:])
+        errors = np.sqrt(by_model), np.sqrt(by_group)
+    return Effects(
+        beta, *errors, typical, out[:, HEAD:], np.where(np.isnan(degrees), np.nan, two_way), degrees
+    )
+
+
+def _correction(n: Vector) -> Vector:
+    """What sums over n clusters lack, n / (n − 1); NaN below two."""
+    out: Vector = np.full(len(n), np.nan)
+    np.divide(n, n - 1, out=out, where=n > 1)
+    return out
 
 
 def win_rates(effects: Effects, sums: Sums) -> tuple[Vector, Vector, Vector]:
     """Win probability at equal length when one side has the unit as a discordant pair typically does.
 
     Returns:
-        σ(β·ū) with ū = mean |u| over discordant pairs (1 for single latents), and its 95% interval from the
-        larger standard error with Student's t over discordant groups.
+        σ(β·ū) with ū = mean |u| over discordant pairs (1 for single latents), and its 95% interval from
+        ``Effects.half_width``.
     """
     centre = effects.beta * effects.typical
-    half_width = student(sums.n_discordant_groups) * effects.se * effects.typical
+    half_width = effects.half_width(sums) * effects.typical
     return expit(centre), expit(centre - half_width), expit(centre + half_width)
 
 
 @nb.njit(cache=True, nogil=True)
 def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical
+    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical, crossed
 ):
-    """One unit: (β, model variance, uncorrected cluster variance, Δ).
+    """One unit: a row of ``HEAD`` numbers and Δ; variances without corrections for few clusters.
 
     Where β and γ together do not converge (a unit that hardly ever loses and stands on every pair pushes both
     off), γ is held at the null's fit and the pseudo-observations keep β finite; NaN without them.
     """
-    out = _joint_kernel(u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical)
+    out = _joint_kernel(
+        u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical, crossed
+    )
     if np.isnan(out[0]) and prior > 0 and typical > 0:
-        return _held_kernel(u, eta, weight, group, prior, typical, z.shape[1])
+        return _held_kernel(u, z, eta, weight, group, prior, typical, crossed)
     return out
 
 
 @nb.njit(cache=True, nogil=True)
-def _held_kernel(u, eta, weight, group, prior, typical, q):  # type: ignore[no-untyped-def] # numba
+def _held_kernel(u, z, eta, weight, group, prior, typical, crossed):  # type: ignore[no-untyped-def] # numba
     """As ``_joint_kernel`` with γ held: concave in β, so Newton's steps, cut, always arrive."""
-    out = np.full(3 + q, np.nan)
+    q = z.shape[1]
+    out = np.full(HEAD + q, np.nan)
     beta, own = 0.0, 0.0
     n = len(u)
     for _ in range(500):
@@ -137,24 +168,27 @@ def _held_kernel(u, eta, weight, group, prior, typical, q):  # type: ignore[no-u
         beta += step
         if abs(step) * typical < 1e-9:
             break
+    residual = weight / (1 + np.exp(eta + beta * u))
     squares, part = 0.0, 0.0
     for i in range(n):
         if i > 0 and group[i] != group[i - 1]:
             squares += part * part
             part = 0.0
-        part += weight[i] / (1 + np.exp(eta[i] + beta * u[i])) * u[i]
+        part += residual[i] * u[i]
     out[0], out[1], out[2] = beta, 1 / own, (squares + part * part) / (own * own)
-    out[3:] = 0.0
+    by_models, by_both, n_models, n_both = crossed_meat(u, z, residual, group, residual, np.zeros(q), crossed)
+    out[3], out[4], out[5], out[6] = by_models / (own * own), by_both / (own * own), n_models, n_both
+    out[HEAD:] = 0.0
     return out
 
 
 @nb.njit(cache=True, nogil=True)
 def _joint_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical
+    u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical, crossed
 ):
     """β and γ together; NaN when they do not converge."""
     n, q = z.shape
-    out = np.full(3 + q, np.nan)
+    out = np.full(HEAD + q, np.nan)
     e0 = weight / (1 + np.exp(eta))
     w0 = e0 / (1 + np.exp(-eta))
     beta = 0.0
@@ -201,16 +235,18 @@ def _joint_kernel(  # type: ignore[no-untyped-def] # numba infers the types of k
     if not has_converged:
         return out
     final = eta + shift + beta * u
-    return _errors(u, z, final, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta)
+    return _errors(
+        u, z, final, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta, crossed
+    )
 
 
 @nb.njit(cache=True, nogil=True)
 def _errors(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    u, z, eta, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta
+    u, z, eta, weight, group, group_score, e0, w0, information, b, own, meat, beta, delta, crossed
 ):
     """The kernel's row once β has converged: variances from the final Hessian."""
     n, q = z.shape
-    out = np.full(3 + q, np.nan)
+    out = np.full(HEAD + q, np.nan)
     residual = weight / (1 + np.exp(eta))
     change = residual / (1 + np.exp(-eta)) - w0
     hessian = information + z.T @ (z * change.reshape(n, 1))
@@ -219,10 +255,11 @@ def _errors(  # type: ignore[no-untyped-def] # numba infers the types of kernels
     schur = own - np.dot(b, kappa)
     if not schur > 1e-12 * own:
         return out
-    out[0] = beta
-    out[1] = 1 / schur
-    out[2] = _meat(u, z, residual, group, group_score, e0, kappa, meat) / (schur * schur)
-    out[3:] = delta
+    by_group = _meat(u, z, residual, group, group_score, e0, kappa, meat)
+    by_models, by_both, n_models, n_both = crossed_meat(u, z, residual, group, e0, kappa, crossed)
+    out[0], out[1], out[2] = beta, 1 / schur, by_group / (schur * schur)
+    out[3], out[4], out[5], out[6] = by_models / (schur * schur), by_both / (schur * schur), n_models, n_both
+    out[HEAD:] = delta
     return out
 
 

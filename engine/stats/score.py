@@ -4,11 +4,11 @@ For a unit with disparity u, residuals e and curvatures w of the null model with
 ``U = Σ e·u``, ``κ = (ZᵀwZ)⁻¹ Zᵀwu``, and with the efficient score ``s_i = e_i (u_i − κᵀz_i)`` summed by
 prompt group, ``z = U / √(Σ_g s_g²)``. Expanding the square leaves sums over rows with u ≠ 0 only:
 ``Σ_g s_g² = Σ_g a_g² − 2 κᵀ Σ_i e_i u_i c_g(i) + κᵀ C κ`` with ``a_g = Σ e·u``, ``c_g = Σ e·z``,
-``C = Σ c_g c_gᵀ``. The variance carries the usual G/(G − q) for the q fitted columns; where models are known
-it is never less than the two-way variance by group and by the models that met (``two_way``).
+``C = Σ c_g c_gᵀ``. The variance carries the usual G/(G − q) for the q fitted columns; where models are known,
+z is never larger than the normal score of the t that is clustered by the models that met too (``two_way``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from engine.arrays import Disparity
 from engine.stats.null import NullModel
 from engine.stats.score_kernels import narrow_kernel, pack_narrow, pack_wide, tile_ends, wide_kernel
 from engine.stats.sums import for_chunks
-from engine.stats.two_way import second_variance
+from engine.stats.two_way import cautious_z, cross, freedom, second_variance
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -33,8 +33,11 @@ class Scores:
     z: Vector
     score: Vector  # U
     information: Vector  # Σ w·u² − bᵀκ: what is left of the information after the null's columns
-    variance: Vector  # Σ_g s_g²
+    variance: Vector
+    """Of U: Σ_g s_g² · G/(G − q), or the two-way variance where that is larger."""
     b: Matrix  # (M, q) Zᵀwu
+    degrees: Vector
+    """Of freedom of the two-way variance; NaN where models do not count."""
 
 
 def score_tests(disparity: Disparity, null: NullModel) -> Scores:
@@ -50,14 +53,23 @@ def score_tests(disparity: Disparity, null: NullModel) -> Scores:
     variance = squares - 2 * np.einsum("mq,mq->m", cross, kappa)
     variance += np.einsum("mq,mq->m", kappa @ null.meat, kappa)
     variance *= freedom_correction(null)
-    if null.design.second is not None:
-        left = np.divide(information, own, out=np.zeros(len(own)), where=own > 0)
-        terms = (null.residual, null.curvature, null.design.z)
-        added = second_variance(disparity, null.design.second, terms, kappa, score, left)
-        variance += np.maximum(added, 0)
     usable = (information > EXPLAINED * own) & (variance > EXPLAINED * squares) & (not null.separates)
     z = np.divide(score, np.sqrt(np.maximum(variance, 0)), out=np.full(len(score), np.nan), where=usable)
-    return Scores(z, score, information, variance, b)
+    scores = Scores(z, score, information, variance, b, np.full(len(z), np.nan))
+    return scores if null.design.second is None else _with_models(disparity, null, scores, own, kappa)
+
+
+def _with_models(disparity: Disparity, null: NullModel, found: Scores, own: Vector, kappa: Matrix) -> Scores:
+    """The second clustering beside the one by prompt group: never a larger z, never a smaller variance."""
+    left = np.divide(found.information, own, out=np.zeros(len(own)), where=own > 0)
+    crossed = cross(null.design.second, null.group, null.residual, null.design.z)
+    terms = (null.group, null.residual, null.curvature)
+    second = second_variance(disparity, crossed, terms, kappa, found.score, left)
+    two_way = found.variance + second.by_models - second.by_both
+    degrees = freedom(second.counts, found.variance, second.by_models, two_way)
+    z = cautious_z(found.z, found.score, two_way, degrees)
+    variance = np.where(np.isfinite(degrees), np.maximum(found.variance, two_way), found.variance)
+    return replace(found, z=z, variance=variance, degrees=degrees)
 
 
 def freedom_correction(null: NullModel) -> float:

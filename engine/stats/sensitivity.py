@@ -24,6 +24,7 @@ from engine.stats.null import NullModel
 from engine.stats.score import Scores, score_tests
 from engine.stats.sums import Sums, unit_sums
 from engine.stats.taught import safe_ratio, student, taught, two_sided
+from engine.stats.two_way import wider
 
 Vector = NDArray[np.float64]
 
@@ -195,12 +196,12 @@ def _numbers(disparity: Disparity, pairs: PairArrays, null: NullModel) -> tuple[
 
 
 def _one_step(scores: Scores, sums: Sums) -> tuple[Vector, Vector, Vector]:
-    """σ(β·ū) with β = U / I, and its 95% interval from the group-clustered variance of U."""
+    """σ(β·ū) with β = U / I, and its 95% interval from the clustered variance of U."""
     typical = safe_ratio(sums.size, sums.n)
     usable = np.where(np.isfinite(scores.z), scores.information, np.nan)
     beta = safe_ratio(scores.score, usable)
     error = safe_ratio(np.sqrt(np.maximum(scores.variance, 0)), usable)
-    half = student(sums.n_discordant_groups) * error
+    half = wider(student(sums.n_discordant_groups) * error, error**2, scores.degrees)
     return expit(beta * typical), expit((beta - half) * typical), expit((beta + half) * typical)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import expit
 
 from engine.arrays import Disparity, Readings
@@ -10,7 +11,7 @@ from engine.progress import NullProgress
 from engine.settings import StatsSettings
 from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
 from engine.stats.design import build_design, length_ratio
-from engine.stats.differs import could_pass
+from engine.stats.differs import could_pass, differs
 from engine.stats.effect import Effects, fit_effects
 from engine.stats.null import NullModel, fit_null
 from engine.stats.run import estimate
@@ -103,8 +104,6 @@ def test_an_effect_that_turns_round_in_one_context_is_called_there_only() -> Non
 
 
 def test_the_papers_numbers_are_welch_and_cohen() -> None:
-    from scipy import stats
-
     readings = make_readings(900, 4, effects={0: 1.0})
     rows = estimate(readings, units_of(readings), StatsSettings(), NullProgress()).hypotheses.to_pylist()
     dense = dense_of(latents_of(readings), 900)
@@ -122,6 +121,31 @@ def test_the_papers_numbers_are_welch_and_cohen() -> None:
             ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / (len(a) + len(b) - 2)
         )
         assert row["paper_d"] == pytest.approx((a.mean() - b.mean()) / pooled)
+
+
+def test_the_floor_is_asked_of_students_interval_over_the_groups_of_the_smaller_side() -> None:
+    """θ = 1 ± 0.42·t: clear of 2 points with 100 groups (t 1.98), not with 15 (t 2.14), whatever the z."""
+    none = np.zeros(2, np.int64)
+    cells = Cells(
+        none,
+        none,
+        Disparity(np.zeros(3, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.float32)),
+        np.zeros(2),
+        0,
+    )
+    one = np.ones(1)
+    effects = Effects(0 * one, one, one, one, np.zeros((1, 0)), np.nan * one, np.nan * one)
+    groups = np.array([100.0, 15.0])
+    theta = np.ones(2)
+    tests = CellTests(theta * 6, theta, effects, theta * 6, theta, theta * 0.44, groups)
+    found = differs(cells, tests, effects, np.array([100.0, 100.0]), StatsSettings())
+    for g, call in zip(groups, found.call, strict=True):
+        near = 1 - stats.t.ppf(0.975, g - 1) * 0.44
+        assert call == float(expit(near) - 0.5 >= 0.02)
+    assert found.call.tolist() == [1.0, 0.0]
+    _, _, _, _, _, _, built, tests = _build()
+    assert (tests.groups >= 15)[np.isfinite(tests.differs_z)].all()
+    assert len(tests.groups) == len(built.concept)
 
 
 def test_cells_that_could_never_pass_are_no_tests() -> None:
