@@ -322,6 +322,7 @@ def _concept_rows(
                 "n_chosen": int((chosen > 0).sum()),
                 "n_rejected": int((rejected > 0).sum()),
                 "n_prompt": 0,
+                "u_square": float((u * u).sum()),
             }
         )
         score_rows += [

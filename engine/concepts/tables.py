@@ -35,6 +35,7 @@ def concepts_table(concepts: ConceptSet) -> pa.Table:
             "n_latents": [len(c.latents) for c in every],
             "redundancy_id": pa.array([c.redundancy_id for c in every], pa.uint32()),
             **counts,
+            "u_square": np.bincount(number, np.square(scores.u, dtype=np.float64), scores.n_concepts),
         }
     )
 

@@ -221,16 +221,13 @@ def _build_new(
     from engine.stats.null import mix_weights
     from engine.stats.run import StatsInput, estimate
     from engine.store.arrays import build_arrays, load_truncated, open_arrays
-    from engine.store.tables import pairs_table
+    from engine.store.tables import pair_texts, pairs_table
 
     arrays = paths.arrays(index_hash)
     shards = paths.reader_dir(reader.reader_hash) / "shards"
     build_arrays(shards, paths.pairs, arrays, reader.n_latents, progress, max_pairs=max_pairs)
     readings = open_arrays(arrays)
-    pairs = pairs_table(paths.pairs, readings.pairs, load_truncated(arrays))
-    texts = PairTexts(
-        *(pairs.column(f"{span}_text").to_pylist() for span in ("prompt", "chosen", "rejected"))
-    )
+    texts = PairTexts(*pair_texts(paths.pairs, readings.n_pairs))
     tokens = TokenReader(read_messages(paths.pairs, readings.n_pairs), reader.layout, reader.max_tokens)
     concepts = discover(readings, texts, tokens, settings.concepts, progress, reader_hash=reader.reader_hash)
     contexts = find_contexts(readings, concepts, settings.concepts, progress, texts=texts)
@@ -249,6 +246,7 @@ def _build_new(
     tables = estimate(readings, units, settings.stats, progress)
     facts = _facts(reader, readings, concepts, contexts, tables)
     facts["share_read"] = readings.n_pairs / n_pairs if n_pairs else 1.0
+    pairs = pairs_table(paths.pairs, readings.pairs, load_truncated(arrays))
     written = _tables(readings, pairs, concepts, contexts, tables)
     build_index(paths.index(index_hash), written, facts, progress)
     return facts

@@ -1,8 +1,8 @@
 """Readings as memory-mapped arrays: pair-major for looking at pairs, latent-major for statistics.
 
 Shards hold one row per pair with lists. They are flattened to CSR by merging the latents of the two
-responses of each pair, and transposed to CSC by one counting sort. Every array is a plain ``.npy`` file, so
-that NumPy (or anything else) maps it without copying.
+responses of each pair, and transposed to CSC by one counting sort (array_files.py). Every array is a plain
+``.npy`` file, so that NumPy (or anything else) maps it without copying.
 """
 
 import json
@@ -31,14 +31,8 @@ from engine.errors import StoreError
 from engine.manifest import sync_folder, write_json
 from engine.progress import Progress
 from engine.records import Label, Span
-from engine.store.shard_files import Lists, ShardRows, check_latents, locate_shards
-from engine.store.transpose import (
-    count_rows,
-    merge_sides,
-    scatter_column,
-    transpose_column,
-    transpose_pairs,
-)
+from engine.store.array_files import ColumnFile, write_union
+from engine.store.shard_files import Lists, ShardRows, locate_shards
 
 ARRAYS_VERSION = 1
 """Raised when the files' meaning changes."""
@@ -144,41 +138,17 @@ def _write_pairs(folder: Path, pairs: pa.Table) -> None:
 def _write_responses(
     folder: Path, located: Sequence[ShardRows], n_pairs: int, n_latents: int, progress: Progress
 ) -> None:
-    """CSR by merging the sides pair by pair, then CSC by a counting sort, one column at a time."""
-    counts = np.zeros(n_pairs, np.int64)
-    per_latent = np.zeros(n_latents + 1, np.int64)
-    for shard in located:
-        chosen, rejected = (shard.lists(f"{side}_latent") for side in _SIDES)
-        check_latents((chosen.values, rejected.values), n_latents)
-        count_rows(*chosen, *rejected, counts[shard.start : shard.stop], per_latent)
-        progress.advance()
-    by_pair = np.concatenate([[0], np.cumsum(counts)])
-    by_latent = np.cumsum(per_latent)  # counted one place on: the running sum is an indptr
-    n_places = int(by_pair[-1])
+    by_pair, by_latent = write_union(
+        folder, located, n_pairs, n_latents,
+        take=_response_of, dtypes=_DTYPES, prefixes=("pair", "latent"), advance=progress.advance,
+    )  # fmt: skip
     np.save(folder / "pair_indptr.npy", by_pair)
     np.save(folder / "latent_indptr.npy", by_latent)
-    latent = _create(folder / "pair_latent.npy", n_places, np.uint32)
-    columns = {
-        f"{side}_{kind}": _create(folder / f"pair_{side}_{kind}.npy", n_places, _DTYPES[kind])
-        for side in _SIDES
-        for kind in _KINDS
-    }
-    for shard in located:
-        at = slice(int(by_pair[shard.start]), int(by_pair[shard.stop]))
-        rows = by_pair[shard.start : shard.stop + 1] - by_pair[shard.start]
-        sides = {side: shard.lists(f"{side}_latent") for side in _SIDES}
-        merge_sides(*sides[Span.CHOSEN], *sides[Span.REJECTED], latent[at])
-        for side, lists in sides.items():
-            for kind in _KINDS:
-                values = shard.lists(f"{side}_{kind}").values
-                scatter_column(rows, latent[at], *lists, values, columns[f"{side}_{kind}"][at])
-        progress.advance()
-    transpose_pairs(
-        by_pair, latent, by_latent.copy(), _create(folder / "latent_pair.npy", n_places, np.uint32)
-    )
-    for name, column in columns.items():
-        out = _create(folder / f"latent_{name}.npy", n_places, column.dtype)
-        transpose_column(latent, by_latent.copy(), column, out)
+
+
+def _response_of(shard: ShardRows, side: Span, kinds: Sequence[str]) -> tuple[Lists, list[NDArray[Any]]]:
+    """Latents that fire on a response, and what is kept of them."""
+    return shard.lists(f"{side}_latent"), [shard.lists(f"{side}_{kind}").values for kind in kinds]
 
 
 def _write_prompts(folder: Path, located: Sequence[ShardRows], n_pairs: int) -> None:
@@ -188,51 +158,30 @@ def _write_prompts(folder: Path, located: Sequence[ShardRows], n_pairs: int) -> 
     np.cumsum(indptr, out=indptr)
     np.save(folder / "prompt_indptr.npy", indptr)
     for kind, dtype in (("latent", np.uint32), *_DTYPES.items()):
-        column = _create(folder / f"prompt_{kind}.npy", int(indptr[-1]), dtype)
-        for shard in located:
-            column[int(indptr[shard.start]) : int(indptr[shard.stop])] = shard.lists(f"prompt_{kind}").values
+        with ColumnFile(folder / f"prompt_{kind}.npy", int(indptr[-1]), dtype) as column:
+            for shard in located:
+                column.append(shard.lists(f"prompt_{kind}").values)
 
 
 def _write_last(folder: Path, located: Sequence[ShardRows], n_pairs: int, n_latents: int) -> None:
-    """CSC of what fires on the last token of either response: few places, so the CSR fits into memory."""
-    counts = np.zeros(n_pairs, np.int64)
-    per_latent = np.zeros(n_latents + 1, np.int64)
-    for shard in located:
-        (chosen, _), (rejected, _) = (_last_of(shard, side) for side in _SIDES)
-        count_rows(*chosen, *rejected, counts[shard.start : shard.stop], per_latent)
-    by_pair = np.concatenate([[0], np.cumsum(counts)])
-    by_latent = np.cumsum(per_latent)
-    latent = np.empty(int(by_pair[-1]), np.uint32)
-    columns = {side: np.empty(len(latent), np.float32) for side in _SIDES}
-    for shard in located:
-        at = slice(int(by_pair[shard.start]), int(by_pair[shard.stop]))
-        rows = by_pair[shard.start : shard.stop + 1] - by_pair[shard.start]
-        sides = {side: _last_of(shard, side) for side in _SIDES}
-        merge_sides(*sides[Span.CHOSEN][0], *sides[Span.REJECTED][0], latent[at])
-        for side, (lists, values) in sides.items():
-            scatter_column(rows, latent[at], *lists, values, columns[side][at])
+    """CSC of what fires on the last token of either response; its CSR is only a step on the way."""
+    _, by_latent = write_union(
+        folder, located, n_pairs, n_latents,
+        take=_last_of, dtypes={"last": np.float32}, prefixes=("step", "last"),
+    )  # fmt: skip
     np.save(folder / "last_indptr.npy", by_latent)
-    pair = _create(folder / "last_pair.npy", len(latent), np.uint32)
-    transpose_pairs(by_pair, latent, by_latent.copy(), pair)
-    for side, column in columns.items():
-        out = _create(folder / f"last_{side}.npy", len(latent), np.float32)
-        transpose_column(latent, by_latent.copy(), column, out)
+    for side in _SIDES:
+        (folder / f"last_{side}_last.npy").rename(folder / f"last_{side}.npy")
+    for path in folder.glob("step_*.npy"):
+        path.unlink()
 
 
-def _last_of(shard: ShardRows, side: Span) -> tuple[Lists, NDArray[Any]]:
+def _last_of(shard: ShardRows, side: Span, kinds: Sequence[str]) -> tuple[Lists, list[NDArray[Any]]]:
     """Latents that fire on the last token of one side, and their activations there."""
     latents, values = shard.lists(f"{side}_latent"), shard.lists(f"{side}_last").values
     fires = values > 0
     kept = np.concatenate([[0], np.cumsum(fires)])
-    return Lists(kept[latents.indptr], latents.values[fires]), values[fires]
-
-
-def _create(path: Path, n: int, dtype: Any) -> NDArray[Any]:
-    if n == 0:  # a file of no bytes cannot be mapped
-        np.save(path, np.zeros(0, dtype))
-        return np.zeros(0, dtype)
-    mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
-    return mapped
+    return Lists(kept[latents.indptr], latents.values[fires]), [values[fires]] * len(kinds)
 
 
 def open_arrays(folder: Path) -> Readings:

@@ -1,6 +1,7 @@
 """Build an index aside and publish it by renaming.
 
-Tables arrive as Arrow; each is cast to its declared types, sorted, commented and written in one go. A
+Tables arrive as Arrow, small ones whole, large ones batch by batch in order; each is cast to its declared
+types, sorted, commented and written in one go. A
 crash leaves a temporary file that the next build removes; readers keep the old index until the pointer
 changes.
 """
@@ -24,28 +25,32 @@ from engine.store.schema import META, SCHEMA_VERSION, TABLES
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MEMORY_LIMIT = "4GB"
+"""Of the database while it builds: blocks on their way to the file, and sorts of what arrives unsorted."""
+
 
 def build_index(
     path: Path,
-    tables: Mapping[str, "pa.Table"],
+    tables: "Mapping[str, pa.Table | pa.RecordBatchReader]",
     facts: Mapping[str, Any],
     progress: Progress | None = None,
     *,
-    memory_limit: str | None = None,
+    memory_limit: str = MEMORY_LIMIT,
 ) -> None:
     """Write an index file from one Arrow table per table of the schema.
 
     Args:
         path: where the finished index goes; a temporary file beside it is renamed at the end.
-        tables: one table per name in ``schema.TABLES`` except ``meta``; a column that is absent becomes NULL.
+        tables: by name in ``schema.TABLES``, without ``meta`` and copies; an absent column becomes NULL.
+            Tables are sorted where they are not; the rows of a reader are in the declared order already.
         facts: JSON values for ``meta`` beside the schema version.
         progress: counts the tables written; a stop on request leaves no file behind.
-        memory_limit: DuckDB's own limit, such as ``4GB``.
+        memory_limit: DuckDB's own limit; what a sort needs beyond it goes to a folder beside the file.
 
     Raises:
         StoreError: an unknown table, a value outside its type, or no space.
     """
-    unknown = set(tables) - {t.name for t in TABLES}
+    unknown = set(tables) - {t.name for t in TABLES if not t.copied_from}
     if unknown:
         raise StoreError(f"the index has no table {', '.join(sorted(unknown))}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -57,8 +62,7 @@ def build_index(
     progress.start("index", len(wanted), "tables")
     try:
         with database.connect(str(temporary)) as connection:
-            if memory_limit:
-                connection.execute("SET memory_limit = ?", [memory_limit])
+            connection.execute("SET memory_limit = ?", [memory_limit])
             _write_meta(connection, facts)
             for table in wanted:
                 _write_table(connection, table, tables.get(table.name))
@@ -85,22 +89,39 @@ def _write_meta(connection: database.DuckDBPyConnection, facts: Mapping[str, Any
     _comment(connection, META)
 
 
-def _write_table(connection: database.DuckDBPyConnection, table: Table, data: "pa.Table | None") -> None:
+def _write_table(
+    connection: database.DuckDBPyConnection, table: Table, data: "pa.Table | pa.RecordBatchReader | None"
+) -> None:
+    import pyarrow as pa
+
     connection.execute(_create(table))
-    if data is not None and data.num_rows:
-        present = set(data.column_names)
-        extra = present - set(table.column_names)
-        if extra:
-            raise StoreError(f"table {table.name} has no column {', '.join(sorted(extra))}")
-        selected = ", ".join(
-            f"CAST({_q(c.name)} AS {c.sql_type})" if c.name in present else f"CAST(NULL AS {c.sql_type})"
-            for c in table.columns
-        )
-        order = "" if is_sorted(data, table.order_by) else _order(table)
-        connection.register("incoming", data)
-        connection.execute(f"INSERT INTO {_q(table.name)} SELECT {selected} FROM incoming{order}")
-        connection.unregister("incoming")
     _comment(connection, table)
+    if table.copied_from:
+        names = ", ".join(_q(name) for name in table.column_names)
+        connection.execute(
+            f"INSERT INTO {_q(table.name)} SELECT {names} FROM {table.copied_from}{_order(table)}"
+        )
+    elif isinstance(data, pa.RecordBatchReader):
+        connection.execute("BEGIN")
+        for batch in data:
+            _insert(connection, table, pa.Table.from_batches([batch]), "")
+        connection.execute("COMMIT")
+    elif data is not None and data.num_rows:
+        _insert(connection, table, data, "" if is_sorted(data, table.order_by) else _order(table))
+
+
+def _insert(connection: database.DuckDBPyConnection, table: Table, rows: "pa.Table", order: str) -> None:
+    present = set(rows.column_names)
+    extra = present - set(table.column_names)
+    if extra:
+        raise StoreError(f"table {table.name} has no column {', '.join(sorted(extra))}")
+    selected = ", ".join(
+        f"CAST({_q(c.name)} AS {c.sql_type})" if c.name in present else f"CAST(NULL AS {c.sql_type})"
+        for c in table.columns
+    )
+    connection.register("incoming", rows)
+    connection.execute(f"INSERT INTO {_q(table.name)} SELECT {selected} FROM incoming{order}")
+    connection.unregister("incoming")
 
 
 def is_sorted(data: "pa.Table", keys: Sequence[str]) -> bool:

@@ -21,6 +21,8 @@ class Table:
     order_by: tuple[str, ...]
     """Physical order: makes range look-ups touch few row groups."""
     columns: tuple[Column, ...]
+    copied_from: str = ""
+    """Table whose rows it holds once more in another order; empty: it has rows of its own."""
 
     @property
     def column_names(self) -> tuple[str, ...]:

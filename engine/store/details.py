@@ -25,7 +25,7 @@ from engine.scrutiny_views import LabelEvidence
 from engine.store.connection import Store
 from engine.store.pages import QuerySlot
 from engine.store.scrutiny import concept_scrutiny
-from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
+from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, top_pairs
 from engine.views import FacetCount, Interval, ProjectSummary
 
 _EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_carry, h.n_discordant,
@@ -143,25 +143,25 @@ def evidence_of(slot: QuerySlot, concept: int) -> tuple[Evidence, ...]:
 
 def _dose(slot: QuerySlot, concept: int) -> tuple[DoseBin, ...]:
     """Equal-width bins over the scores that are > 0 (columns: all scores) of labelled pairs' responses."""
-    rows = slot.run(
-        "WITH m AS MATERIALIZED (SELECT s.chosen, s.rejected FROM concept_scores s"
-        " JOIN pairs p ON p.pair = s.pair WHERE s.concept = $c AND p.label = 'chosen'),"
-        " s AS (SELECT chosen AS score, 1 AS side FROM m UNION ALL SELECT rejected, 0 FROM m),"
-        " k AS (SELECT * FROM s WHERE score <> 0),"
-        " r AS (SELECT min(score) AS low, max(score) AS high FROM k),"
-        " b AS (SELECT CASE WHEN r.high > r.low THEN"
-        "   least(CAST(floor((k.score - r.low) / (r.high - r.low) * $n) AS INTEGER), $n - 1) ELSE 0"
-        " END AS bin,"
-        "   k.side FROM k, r)"
-        " SELECT bin, sum(side), sum(1 - side), any_value(r.low), any_value(r.high) FROM b, r"
-        " GROUP BY bin ORDER BY bin",
-        {"c": concept, "n": N_DOSE_BINS},
-    )
-    if not rows:
+    scores = labelled_scores(slot)
+    sides = ("chosen", "rejected")
+    bounds = ", ".join(f"{end}(s.{side}) FILTER (s.{side} <> 0)" for end in ("min", "max") for side in sides)
+    ends = slot.run(f"SELECT {bounds} FROM {scores} WHERE s.concept = ?", [concept])[0]
+    if all(end is None for end in ends):
         return ()
-    low, high = float(rows[0][3]), float(rows[0][4])
+    low = min(float(end) for end in ends[:2] if end is not None)
+    high = max(float(end) for end in ends[2:] if end is not None)
     width = (high - low) / N_DOSE_BINS
-    counts = {int(r[0]): (int(r[1]), int(r[2])) for r in rows}
+    counts: dict[int, list[int]] = {}
+    for at, side in enumerate(sides):
+        place = f"least(CAST(floor((s.{side} - $low) / $width) AS INTEGER), {N_DOSE_BINS - 1})"
+        binned = slot.run(
+            f"SELECT {place if width else 0} AS bin, count(*) FROM {scores}"
+            f" WHERE s.concept = $concept AND s.{side} <> 0 GROUP BY 1",
+            {"concept": concept} | ({"low": low, "width": width} if width else {}),
+        )
+        for number, n in binned:
+            counts.setdefault(int(number), [0, 0])[at] = int(n)
     n_bins = N_DOSE_BINS if width else 1
     return tuple(
         DoseBin(low + i * width, low + (i + 1) * width, *counts.get(i, (0, 0))) for i in range(n_bins)
@@ -201,16 +201,14 @@ def _neighbours(slot: QuerySlot, concept: int, redundancy: int | None) -> tuple[
     """Cosine of disparity vectors: Σ u·v / √(Σ u² · Σ v²) over all pairs."""
     rows = slot.run(
         "WITH a AS (SELECT pair, u FROM concept_scores WHERE concept = $c AND u <> 0),"
-        " j AS (SELECT s.concept, count(*) AS n, sum(s.u * a.u) AS dot FROM concept_scores s"
+        " j AS (SELECT s.concept, count(*) AS n, sum(s.u * a.u) AS dot FROM pair_scores s"
         "   JOIN a ON a.pair = s.pair WHERE s.concept <> $c AND s.u <> 0 GROUP BY 1"
-        "   ORDER BY abs(dot) DESC LIMIT 200),"
-        " m AS (SELECT concept, sum(u * u) AS ss FROM concept_scores"
-        "   WHERE concept IN (SELECT concept FROM j) OR concept = $c GROUP BY 1)"
-        f" SELECT c.concept_id, {_NAME}, j.n, j.dot / sqrt(m.ss * o.ss),"
-        " coalesce(c.redundancy_id = $r, FALSE) FROM j JOIN m USING (concept)"
-        " JOIN (SELECT ss FROM m WHERE concept = $c) o ON TRUE"
+        "   ORDER BY abs(dot) DESC LIMIT 200)"
+        f" SELECT c.concept_id, {_NAME}, j.n, j.dot / sqrt(c.u_square * o.u_square),"
+        " coalesce(c.redundancy_id = $r, FALSE) FROM j"
+        " JOIN (SELECT u_square FROM concepts WHERE concept = $c) o ON TRUE"
         f" JOIN concepts c ON c.concept = j.concept {_NAMES} ORDER BY 5 DESC, abs(j.dot) /"
-        f" sqrt(m.ss) DESC LIMIT 12",
+        f" sqrt(c.u_square) DESC LIMIT 12",
         {"c": concept, "r": redundancy},
     )
     return tuple(Neighbour(i, name or "", int(n), float(cos), bool(same)) for i, name, n, cos, same in rows)
@@ -264,10 +262,9 @@ _FACTS = (
 def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> PairDetail:
     """One pair, with the peaks of a concept when one is named. Raises ``StoreError`` for no such pair."""
     found = slot.run(
-        "SELECT pair_id, source, source_file, source_row, label, fold,"
-        " group_index, is_evaluation, prompt_text,"
-        " chosen_text, rejected_text, prompt_tokens, chosen_tokens, rejected_tokens, prompt_truncated,"
-        f" chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)},"
+        "SELECT pair_id, source, source_file, source_row, label, fold, group_index, is_evaluation,"
+        " prompt_text, chosen_text, rejected_text, prompt_tokens, chosen_tokens, rejected_tokens,"
+        f" prompt_truncated, chosen_truncated, rejected_truncated, meta, chosen_was, {', '.join(_FACTS)},"
         " nullif(base_weight, 1) FROM pairs p"
         f" WHERE pair = ?",
         [pair],
@@ -275,9 +272,9 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     if not found:
         raise StoreError(f"this index has no pair {pair}")
     row = found[0]
-    n_group = slot.run("SELECT count(*) FROM pairs WHERE group_index = ?", [row[6]])[0][0]
+    in_group = slot.run("SELECT count(*) FROM pairs WHERE group_index = ?", [row[6]])[0][0]
     concepts = slot.run(
-        f"SELECT c.concept_id, {_NAME}, s.chosen, s.rejected, s.u FROM concept_scores s"
+        f"SELECT c.concept_id, {_NAME}, s.chosen, s.rejected, s.u FROM pair_scores s"
         f" JOIN concepts c ON c.concept = s.concept {_NAMES} WHERE s.pair = ?"
         " ORDER BY c.concept_id IS NOT DISTINCT FROM ? DESC, abs(s.u) DESC, abs(s.chosen - s.rejected) DESC,"
         " c.concept LIMIT 60",
@@ -290,7 +287,7 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
     )
     cut = [span for span, flag in zip(("prompt", "chosen", "rejected"), row[14:17], strict=True) if flag]
     return PairDetail(
-        pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(n_group),
+        pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(in_group),
         bool(row[7]), row[8] or "", row[9] or "", row[10] or "", int(row[11] or 0),
         int(row[12] or 0), int(row[13] or 0),
         truncated=tuple(cut),

@@ -136,6 +136,7 @@ CONCEPTS = Table(
         ("n_chosen", "UINTEGER", "chosen responses that carry it, over all pairs"),
         ("n_rejected", "UINTEGER", "rejected responses that carry it, over all pairs"),
         ("n_prompt", "UINTEGER", "prompts that carry it"),
+        ("u_square", "DOUBLE", "Σ u² over all pairs: Σ u·v of two concepts over its roots is their cosine"),
     ),
 )
 
@@ -174,6 +175,20 @@ CONCEPT_SCORES = Table(
             "disparity: mean over latents of 1{chosen fires} − 1{rejected fires}; z-scored delta for columns",
         ),
     ),
+)
+
+PAIR_SCORES = Table(
+    "pair_scores",
+    "concept_scores once more, pair by pair: what one pair carries",
+    ("pair", "concept"),
+    _columns(
+        ("pair", "UINTEGER", "number of the pair"),
+        ("concept", "UINTEGER", "number of the concept"),
+        ("chosen", "FLOAT", "score on the chosen response"),
+        ("rejected", "FLOAT", "score on the rejected response"),
+        ("u", "FLOAT", "disparity"),
+    ),
+    copied_from="concept_scores",
 )
 
 CONTEXTS = Table(
@@ -272,7 +287,7 @@ LATENTS = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    META, PAIRS, ACTS, PROMPT_ACTS, LAST_ACTS, LATENTS, CONCEPTS, CONCEPT_MEMBERS, CONCEPT_SCORES, CONTEXTS,
-    CONTEXT_PAIRS, HYPOTHESES, *SCRUTINY,
+    META, PAIRS, ACTS, PROMPT_ACTS, LAST_ACTS, LATENTS, CONCEPTS, CONCEPT_MEMBERS, CONCEPT_SCORES,
+    PAIR_SCORES, CONTEXTS, CONTEXT_PAIRS, HYPOTHESES, *SCRUTINY,
 )  # fmt: skip
 BY_NAME = {table.name: table for table in TABLES}

@@ -109,3 +109,43 @@ def scatter_column(
                 i += 1
             else:
                 out[at] = 0
+
+
+@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+def count_latents(latent: LatentArray, counts: IntArray) -> None:
+    """Add the number of places of every latent to ``counts`` (L,)."""
+    for at in range(len(latent)):
+        counts[latent[at]] += 1
+
+
+@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+def transpose_some(
+    by_pair: IntArray,
+    latent: LatentArray,
+    first: int,
+    stop: int,
+    next_free: IntArray,
+    act_max: NDArray[np.float32],
+    n_fired: NDArray[np.uint16],
+    act_sum: NDArray[np.float32],
+    peak: NDArray[np.uint16],
+    pair_out: LatentArray,
+    max_out: NDArray[np.float32],
+    n_out: NDArray[np.uint16],
+    sum_out: NDArray[np.float32],
+    peak_out: NDArray[np.uint16],
+) -> None:
+    """Pairs and values of the latents ``first … stop − 1`` in latent-major order.
+
+    ``next_free`` starts as the indptr of these latents and is used up.
+    """
+    for pair in range(len(by_pair) - 1):
+        for at in range(by_pair[pair], by_pair[pair + 1]):
+            if first <= latent[at] < stop:
+                to = next_free[latent[at] - first]
+                next_free[latent[at] - first] = to + 1
+                pair_out[to] = pair
+                max_out[to] = act_max[at]
+                n_out[to] = n_fired[at]
+                sum_out[to] = act_sum[at]
+                peak_out[to] = peak[at]

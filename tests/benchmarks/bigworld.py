@@ -78,6 +78,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, n_pairs: int, n_concepts: int, 
             "n_chosen": "900",
             "n_rejected": "800",
             "n_prompt": "0",
+            "u_square": "500",
         },
         f"range({n_concepts}) r(i)",
     )
@@ -142,6 +143,11 @@ def _fill(connection: duckdb.DuckDBPyConnection, n_pairs: int, n_concepts: int, 
             "u": "CASE WHEN random() < 0.5 THEN 1 ELSE -1 END",
         },
         f"(SELECT c, k FROM range({n_concepts}) a(c), range(500) b(k) ORDER BY c, k)",
+    )
+    insert(
+        "pair_scores",
+        {name: name for name in ("pair", "concept", "chosen", "rejected", "u")},
+        "(SELECT * FROM concept_scores ORDER BY pair, concept)",
     )
     insert(
         "acts",

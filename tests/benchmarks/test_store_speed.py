@@ -1,41 +1,41 @@
-"""How long an index takes to build, and how long its queries take.
+"""How long an index takes to build and in how much memory, and how long its queries take, warm and cold.
 
     pytest -m benchmark -s tests/benchmarks/test_store_speed.py
 
 Rows are readings of a pair and latent, both sides in one; ``PROSECT_BENCH_ROWS`` sets how many (default
-4.4 million; the published figures are for 44 million). The shape is that of a 16k SAE over chat pairs: 121
-latents per response, prevalence falling off as one over rank.
+4.4 million; the published figures are for 44 and 400 million: 6 and 60 GB on disk, made in
+``PROSECT_BENCH_DIR`` where that is set, and kept there). Cold is a fresh connection after the files were
+dropped from the page cache.
 """
 
 import os
-import resource
-import sys
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from engine.arrays import Readings
-from engine.manifest import hash_bytes
+from engine.browse import MEMORY
 from engine.progress import NullProgress
-from engine.records import Span, pair_schema, reading_schema
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
+from engine.store.details import concept_detail, pair_detail
+from engine.store.mirror import mirror
+from engine.store.pages import QuerySlot
+from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
 from engine.store.tables import acts_table, last_acts_table, pairs_table, prompt_acts_table
+from tests.benchmarks.measured import Peak, evict, quantiles, say
+from tests.benchmarks.storeworld import N_LATENTS, concept_tables, write_world
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
-N_LATENTS = 16_384
-PER_SPAN = 121
-ROWS_PER_PAIR = 175  # the union of two responses
-N_ROWS = int(float(os.environ.get("PROSECT_BENCH_ROWS", "4.4e6")))
-SHARD_PAIRS = 4096
+N_ROWS = float(os.environ.get("PROSECT_BENCH_ROWS", "4.4e6"))
+N_WARM, N_COLD = 40, 9
 
 
 @dataclass(frozen=True)
@@ -44,154 +44,114 @@ class Built:
 
     index: Path
     arrays: Path
-    readings: Readings
-    seconds: dict[str, float]
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def shard(rng: np.random.Generator, start: int, n: int) -> pa.Table:
-    """Readings of ``n`` pairs: latents by a Zipf law, the two sides sharing part of theirs."""
-    columns: dict[str, pa.Array] = {"pair_id": pa.array([f"{i:032x}" for i in range(start, start + n)])}
-    shared = zipf(rng, (n, PER_SPAN // 2))
-    for span in Span:
-        latents = np.sort(np.concatenate([shared, zipf(rng, (n, PER_SPAN))], axis=1), axis=1)
-        is_new = np.diff(latents, axis=1, prepend=-1) > 0
-        is_new &= is_new.cumsum(axis=1) <= PER_SPAN
-        offsets = np.concatenate([[0], is_new.sum(axis=1).cumsum()]).astype(np.int32)
-        flat = latents[is_new].astype(np.uint32)
-        size = len(flat)
-        values = {
-            "latent": flat,
-            "max": rng.gamma(2.0, 2.0, size).astype(np.float32),
-            "n": rng.integers(1, 30, size).astype(np.uint16),
-            "sum": rng.gamma(3.0, 4.0, size).astype(np.float32),
-            "peak": rng.integers(0, 400, size).astype(np.uint16),
-            "last": np.where(rng.random(size) < 0.1, rng.gamma(2.0, 2.0, size), 0).astype(np.float32),
-        }
-        columns[f"{span}_key"] = pa.nulls(n, pa.binary(16))
-        columns[f"{span}_tokens"] = pa.array(rng.integers(20, 700, n), pa.int32())
-        columns[f"{span}_truncated"] = pa.array(np.zeros(n, bool))
-        for kind, array in values.items():
-            columns[f"{span}_{kind}"] = pa.ListArray.from_arrays(offsets, pa.array(array))
-    return pa.table(columns, schema=reading_schema())
-
-
-def zipf(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Log-uniform ranks: prevalence ∝ 1 / rank."""
-    return np.asarray(np.exp(rng.random(shape) * np.log(N_LATENTS)).astype(np.int64) - 1)
-
-
-def write_pairs(path: Path, n: int) -> None:
-    text = "The garden table is bright and the river runs past the house. " * 12
-    rows = {
-        "pair_id": [f"{i:032x}" for i in range(n)],
-        "content_id": [f"{i:032x}" for i in range(n)],
-        "copy": np.zeros(n, np.int32),
-        "source": ["alpha" if i % 3 else "beta" for i in range(n)],
-        "label": ["chosen"] * n,
-        "group_id": [hash_bytes(b"%d" % (i // 2)) for i in range(n)],
-        "fold": (np.arange(n) // 2 % 20).astype(np.int8),
-        "is_evaluation": np.zeros(n, bool),
-    }
-    messages = {
-        span: pa.array(
-            [[{"role": "user", "content": f"{i} {text}"}] for i in range(n)], pair_schema().field(span).type
-        )
-        for span in Span
-    }
-    table = {
-        field.name: pa.array(rows[field.name], field.type) if field.name in rows
-        else messages.get(field.name, pa.nulls(n, field.type))
-        for field in pair_schema()
-    }  # fmt: skip
-    pq.write_table(pa.table(table, schema=pair_schema()), path, row_group_size=8192)
+    n_pairs: int
+    counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    """Rows of every latent."""
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    folder = tmp_path_factory.mktemp("store")
-    n_pairs = N_ROWS // ROWS_PER_PAIR
-    (folder / "shards").mkdir()
-    rng = np.random.default_rng(0)
-    for start in range(0, n_pairs, SHARD_PAIRS):
-        table = shard(rng, start, min(SHARD_PAIRS, n_pairs - start))
-        pq.write_table(table, folder / "shards" / f"{start:09d}.parquet", compression="zstd")
-    write_pairs(folder / "pairs.parquet", n_pairs)
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    base = os.environ.get("PROSECT_BENCH_DIR")
+    folder = Path(base) if base else tmp_path_factory.mktemp("store")
+    if not (folder / "shards").exists():
+        write_world(folder, N_ROWS)
+    yield _build(folder)
+    if not base:
+        shutil.rmtree(folder)  # pytest keeps the last three
+
+
+def _build(folder: Path) -> Built:
+    if (folder / "index.duckdb").exists():
+        return _built(folder)
     warm = folder / "warm"  # compile the kernels outside the clock
     build_arrays(folder / "shards", folder / "pairs.parquet", warm, N_LATENTS, NullProgress(), max_pairs=10)
-    seconds = {}
-    started = time.perf_counter()
-    build_arrays(folder / "shards", folder / "pairs.parquet", folder / "arrays", N_LATENTS, NullProgress())
-    seconds["arrays"] = time.perf_counter() - started
+    list(prompt_acts_table(open_arrays(warm)))
+    with Peak("arrays") as arrays:
+        build_arrays(
+            folder / "shards", folder / "pairs.parquet", folder / "arrays", N_LATENTS, NullProgress()
+        )
     readings = open_arrays(folder / "arrays")
-    started = time.perf_counter()
-    tables = {
-        "acts": acts_table(readings),
-        "prompt_acts": prompt_acts_table(readings),
-        "last_acts": last_acts_table(readings),
-        "pairs": pairs_table(folder / "pairs.parquet", readings.pairs, load_truncated(folder / "arrays")),
-    }
-    seconds["tables"] = time.perf_counter() - started
-    started = time.perf_counter()
-    build_index(folder / "index.duckdb", tables, {})
-    seconds["index"] = time.perf_counter() - started
-    return Built(folder / "index.duckdb", folder / "arrays", readings, seconds)
+    concepts = concept_tables(readings)
+    with Peak("index") as index:
+        tables = {
+            "acts": acts_table(readings),
+            "prompt_acts": prompt_acts_table(readings),
+            "last_acts": last_acts_table(readings),
+            "pairs": pairs_table(folder / "pairs.parquet", readings.pairs, load_truncated(folder / "arrays")),
+            **concepts,
+        }
+        build_index(folder / "index.duckdb", tables, {})
+    n = len(readings.by_latent.pair)
+    say(f"\n{n / 1e6:.1f} M rows, {readings.n_pairs:,} pairs")
+    sizes = (
+        sum(f.stat().st_size for f in (folder / "arrays").iterdir()),
+        (folder / "index.duckdb").stat().st_size,
+    )
+    for stage, size in zip((arrays, index), sizes, strict=True):
+        say(f"  {stage}, {n / stage.wall_s / 1e6:.1f} Mrows/s, {size / n:.1f} B/row")
+    return _built(folder)
 
 
-def test_building(built: Built) -> None:
-    n = len(built.readings.by_latent.pair)
-    size = {
-        "arrays": sum(f.stat().st_size for f in built.arrays.iterdir()),
-        "index": built.index.stat().st_size,
+def _built(folder: Path) -> Built:
+    readings = open_arrays(folder / "arrays")
+    counts = np.diff(readings.by_latent.indptr)
+    return Built(folder / "index.duckdb", folder / "arrays", readings.n_pairs, counts)
+
+
+def open_store(built: Built) -> Store:
+    """The index as the workstation opens it."""
+    store = Store(built.index, memory_limit=MEMORY)
+    mirror(store, [], [])
+    return store
+
+
+def questions(built: Built) -> dict[str, Callable[[Store], object]]:
+    """What people wait for, by name: calls of the store where there are some, else SQL."""
+    head, median = 0, int(np.argsort(built.counts[::4])[len(built.counts[::4]) // 2])
+    top = "SELECT pair FROM acts WHERE latent = {} ORDER BY greatest(chosen_max, rejected_max) DESC LIMIT 50"
+    rule = (
+        "SELECT count(*) FROM pairs WHERE source = 'alpha' AND pair IN (SELECT pair FROM acts WHERE"
+        " latent = 30 AND chosen_max > 4) AND pair NOT IN (SELECT pair FROM acts WHERE latent = 90)"
+        " AND pair NOT IN (SELECT pair FROM acts WHERE latent = 200 AND rejected_max > 2)"
+    )
+    some = built.n_pairs // 3
+
+    def slot(store: Store) -> QuerySlot:
+        return QuerySlot(store).question()
+
+    return {
+        "SQL: top 50 pairs, head latent": lambda s: s.rows(top.format(head)),
+        "SQL: top 50 pairs, median latent": lambda s: s.rows(top.format(4 * median)),
+        "SQL: rule, 3 latents + source": lambda s: s.rows(rule),
+        "SQL: one pair's row": lambda s: s.row("SELECT * FROM pairs WHERE pair = ?", [some]),
+        "top pairs beside a list, head concept": lambda s: top_pairs(slot(s), head, [0], N_BRIEF),
+        "top pairs of a page, median concept": lambda s: top_pairs(slot(s), median, [4 * median], N_TOP),
+        "one pair with its concepts": lambda s: pair_detail(slot(s), some, f"c{median}"),
+        "concept beside a list, head": lambda s: concept_detail(slot(s), f"c{head}", is_brief=True),
+        "concept beside a list, median": lambda s: concept_detail(slot(s), f"c{median}", is_brief=True),
+        "concept page, head (co-activation)": lambda s: concept_detail(slot(s), f"c{head}"),
+        "concept page, median (co-activation)": lambda s: concept_detail(slot(s), f"c{median}"),
+        "arrays: one pair, all latents": lambda _: _one_pair(built, some),
     }
-    say(f"\n{n / 1e6:.1f} M rows, {built.readings.n_pairs:,} pairs")
-    for name, seconds in built.seconds.items():
-        bytes_per_row = f"{size[name] / n:6.1f} B/row" if name in size else ""
-        say(f"  {name:10s} {seconds:8.2f} s  {n / seconds / 1e6:7.1f} Mrows/s  {bytes_per_row}")
-    say(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+def _one_pair(built: Built, pair: int) -> float:
+    by_pair = open_arrays(built.arrays).by_pair
+    return float(by_pair.chosen.act_max[by_pair.indptr[pair] : by_pair.indptr[pair + 1]].sum())
 
 
 def test_queries(built: Built) -> None:
-    by_latent, by_pair = built.readings.by_latent, built.readings.by_pair
-    counts = np.diff(by_latent.indptr)
-    head, median = int(counts.argmax()), int(np.argsort(counts)[len(counts) // 2])
-
-    def top_of(latent: int) -> Callable[[], object]:
-        at = slice(int(by_latent.indptr[latent]), int(by_latent.indptr[latent + 1]))
-        return lambda: np.asarray(by_latent.pair[at])[
-            np.argsort(-np.asarray(by_latent.chosen.act_max[at]))[:50]
-        ]
-
-    with Store(built.index, threads=2) as store:
-        top = (
-            "SELECT pair FROM acts WHERE latent = ? ORDER BY greatest(chosen_max, rejected_max) DESC LIMIT 50"
-        )
-        rule = (
-            "SELECT count(*) FROM pairs WHERE source = 'alpha' AND pair IN (SELECT pair FROM acts WHERE"
-            " latent = $a AND chosen_max > 4) AND pair NOT IN (SELECT pair FROM acts WHERE latent = $b)"
-            " AND pair NOT IN (SELECT pair FROM acts WHERE latent = $c AND rejected_max > 2)"
-        )
-        asked: dict[str, Callable[[], object]] = {
-            "SQL top 50, head latent": lambda: store.rows(top, [head]),
-            "SQL top 50, median latent": lambda: store.rows(top, [median]),
-            "SQL rule, 3 latents + source": lambda: store.rows(rule, {"a": 30, "b": 90, "c": 200}),
-            "SQL one pair's text": lambda: store.row("SELECT * FROM pairs WHERE pair = 77"),
-            "arrays one pair, all latents": lambda: np.asarray(
-                by_pair.chosen.act_max[by_pair.indptr[77] : by_pair.indptr[78]]
-            ),
-            "arrays top 50, head latent": top_of(head),
-            "arrays top 50, median latent": top_of(median),
-        }
-        say(f"\n  head latent {counts[head]:,} rows, median {counts[median]:,}")
-        for name, ask in asked.items():
-            ask()
-            taken = []
-            for _ in range(15):
+    say(f"\n  head latent {built.counts[0]:,} rows, median {int(np.median(built.counts)):,}; ms, warm | cold")
+    for name, ask in questions(built).items():
+        with open_store(built) as store:
+            ask(store)
+            warm = quantiles(partial(ask, store), N_WARM)
+        cold = []
+        for _ in range(N_COLD):
+            evict(built.index, *built.arrays.iterdir())
+            with open_store(built) as store:
                 started = time.perf_counter()
-                ask()
-                taken.append(time.perf_counter() - started)
-            low, high = np.quantile(taken, [0.5, 0.95]) * 1e3
-            say(f"  {name:30s} median {low:7.2f} ms   p95 {high:7.2f} ms")
+                ask(store)
+                cold.append(time.perf_counter() - started)
+        low, high = np.quantile(cold, [0.5, 0.95]) * 1e3
+        say(f"  {name:40s} {warm[0]:8.2f} {warm[1]:8.2f} | {low:8.1f} {high:8.1f}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from engine.browse import Browser
@@ -187,6 +188,35 @@ def test_a_concepts_dose_and_sources_add_up_to_the_data(world: World, browser: B
         assert estimate is not None
         assert high is not None
         assert 0 <= low < estimate < high <= 1
+
+
+def test_the_dose_is_a_histogram_of_both_sides_scores(world: World, browser: Browser) -> None:
+    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 2")[0][0])
+    rows = sql(
+        world,
+        "SELECT chosen, rejected FROM concept_scores JOIN pairs p USING (pair)"
+        " WHERE concept = 2 AND p.label = 'chosen'",
+    )
+    chosen, rejected = (np.array([float(str(row[side])) for row in rows]) for side in (0, 1))
+    both = np.concatenate([chosen, rejected])
+    edges = np.linspace(both[both > 0].min(), both.max(), 17)
+    dose = browser.concept(concept_id).dose
+    assert [b.n_chosen for b in dose] == np.histogram(chosen[chosen > 0], edges)[0].tolist()
+    assert [b.n_rejected for b in dose] == np.histogram(rejected[rejected > 0], edges)[0].tolist()
+    assert [b.low for b in dose] == pytest.approx(edges[:-1].tolist())
+
+
+def test_neighbours_are_the_concepts_whose_disparities_point_the_same_way(
+    world: World, browser: Browser
+) -> None:
+    u = np.zeros((8, world.readings.n_pairs))
+    for concept, pair, value in sql(world, "SELECT concept, pair, u FROM concept_scores"):
+        u[int(str(concept)), int(str(pair))] = float(str(value))
+    cosine = u @ u[3] / np.linalg.norm(u, axis=1) / np.linalg.norm(u[3])
+    ids = {str(row[1]): int(str(row[0])) for row in sql(world, "SELECT concept, concept_id FROM concepts")}
+    concept_id = next(ident for ident, number in ids.items() if number == 3)
+    found = {ids[n.concept_id]: n.cosine for n in browser.concept(concept_id).neighbours}
+    assert found == pytest.approx({k: cosine[k] for k in range(8) if k != 3 and cosine[k] != 0}, abs=1e-6)
 
 
 def test_the_interval_of_a_source_is_the_clustered_ratio_interval(world: World, browser: Browser) -> None:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from engine.errors import StoreError
 from engine.progress import NullProgress
-from engine.records import Span, pair_schema, reading_schema
+from engine.records import Span, message_type, pair_schema, reading_schema
+from engine.store import tables
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
 from engine.store.shard_files import locate_shards
-from engine.store.tables import acts_table, last_acts_table, pairs_table, plain_text, prompt_acts_table
+from engine.store.tables import acts_table, last_acts_table, pairs_table, plain_texts, prompt_acts_table
 
 N_LATENTS = 23
 Dense = dict[str, NDArray[Any]]
@@ -180,13 +181,13 @@ def test_the_index_answers_what_the_arrays_hold(tmp_path: Path) -> None:
     shards, pairs = write_world(tmp_path, dense, [6])
     build_arrays(shards, pairs, tmp_path / "a", N_LATENTS, NullProgress())
     readings = open_arrays(tmp_path / "a")
-    tables = {
+    written = {
         "acts": acts_table(readings),
         "prompt_acts": prompt_acts_table(readings),
         "last_acts": last_acts_table(readings),
         "pairs": pairs_table(pairs, readings.pairs, load_truncated(tmp_path / "a")),
     }
-    build_index(tmp_path / "index.duckdb", tables, {})
+    build_index(tmp_path / "index.duckdb", written, {})
     with Store(tmp_path / "index.duckdb") as store:
         for pair, latent, top, n in store.rows("SELECT pair, latent, chosen_max, rejected_n FROM acts"):
             assert (top, n) == (dense["chosen_max"][pair, latent], dense["rejected_n"][pair, latent])
@@ -206,11 +207,44 @@ def test_the_index_answers_what_the_arrays_hold(tmp_path: Path) -> None:
         assert store.value("SELECT count(*) FROM pairs") == 11
 
 
+@pytest.mark.parametrize(("a_batch", "a_pass"), [(1, 1), (3, 10), (7, 25), (1000, 1000)])
+def test_rows_are_the_same_in_any_number_of_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a_batch: int, a_pass: int
+) -> None:
+    """Small passes cut between latents, small batches inside of one."""
+    monkeypatch.setattr(tables, "_ROWS_A_BATCH", a_batch)
+    monkeypatch.setattr(tables, "_ROWS_A_PASS", a_pass)
+    monkeypatch.setattr(tables, "_PAIRS_A_BATCH", a_batch)
+    dense = make_dense(11, 6)
+    shards, pairs = write_world(tmp_path, dense, [6])
+    build_arrays(shards, pairs, tmp_path / "a", N_LATENTS, NullProgress())
+    readings = open_arrays(tmp_path / "a")
+    latent, pair = np.nonzero(((dense["chosen_n"] > 0) | (dense["rejected_n"] > 0)).T)
+    acts = acts_table(readings).read_all()
+    assert acts["latent"].to_pylist() == latent.tolist()
+    assert acts["pair"].to_pylist() == pair.tolist()
+    assert acts["rejected_sum"].to_pylist() == dense["rejected_sum"][pair, latent].tolist()
+    latent, pair = np.nonzero(dense["prompt_n"].T)
+    prompts = prompt_acts_table(readings).read_all()
+    assert prompts["latent"].to_pylist() == latent.tolist()
+    assert prompts["pair"].to_pylist() == pair.tolist()
+    for kind in FIELDS:
+        assert prompts[f"prompt_{kind}"].to_pylist() == dense[f"prompt_{kind}"][pair, latent].tolist()
+    rows = pairs_table(pairs, readings.pairs, load_truncated(tmp_path / "a")).read_all()
+    assert rows["pair"].to_pylist() == list(range(11))
+    assert rows["chosen_text"].to_pylist() == [f"chosen {i}" for i in range(11)]
+    assert rows["chosen_tokens"].to_pylist() == list(range(10, 21))
+
+
 def test_plain_text_marks_turns_only_where_there_are_several() -> None:
-    assert plain_text([{"role": "user", "content": "Hi"}]) == "Hi"
     several = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    assert plain_text(several) == "system: Be brief.\n\nuser: Hi"
-    assert plain_text([]) == plain_text(None) == ""
+    unsaid = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}]
+    column = pa.chunked_array(
+        [pa.array([[{"role": "user", "content": "Hi"}], several, [], None, unsaid], message_type())]
+    )
+    marked = "system: Be brief.\n\nuser: Hi"
+    assert plain_texts(column).to_pylist() == ["Hi", marked, "", "", "user: Hi\n\nassistant: "]
+    assert plain_texts(column.slice(1, 2)).to_pylist() == [marked, ""]
 
 
 def test_shards_of_an_earlier_mix_beside_those_of_this_one_hide_no_pairs(tmp_path: Path) -> None:

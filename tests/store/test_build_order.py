@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.errors import StoreError
 from engine.store.build import build_index, is_sorted
 from engine.store.connection import Store
 from engine.store.tables import by_evidence
@@ -50,3 +51,17 @@ def test_rows_lie_in_order(tmp_path: Path, shuffled: bool) -> None:
     np.testing.assert_array_equal(found["latent"], latent)
     np.testing.assert_array_equal(found["pair"], pair)
     np.testing.assert_array_equal(found["chosen_max"], np.arange(n, dtype=np.float32))
+
+
+def test_a_copy_holds_the_same_rows_in_its_own_order(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    concept, pair = np.nonzero(rng.random((5, 40)) < 0.3)
+    values = {name: rng.random(len(pair)).astype(np.float32) for name in ("chosen", "rejected", "u")}
+    scores = pa.table({"concept": concept, "pair": pair, **values})
+    build_index(tmp_path / "i.duckdb", {"concept_scores": scores}, {})
+    with Store(tmp_path / "i.duckdb") as store:
+        names = "pair, concept, chosen, rejected, u"
+        rows = store.rows(f"SELECT {names} FROM pair_scores ORDER BY rowid")
+        assert rows == store.rows(f"SELECT {names} FROM concept_scores ORDER BY pair, concept")
+    with pytest.raises(StoreError, match="no table pair_scores"):
+        build_index(tmp_path / "j.duckdb", {"pair_scores": scores}, {})
