@@ -106,7 +106,11 @@ def audit(
 def _read_and_build(
     paths: ProjectPaths, reader: "Reader", n_pairs: int, settings: Settings, progress: Progress
 ) -> "tuple[ReadingReport, str, dict[str, Any]]":
-    """Read shard by shard; any prefix of the shards is an unbiased sample, so early indexes are honest."""
+    """Read shard by shard; any prefix of the shards is an unbiased sample, so early indexes are honest.
+
+    An early index is published where none over as many pairs is: in a first audit, and again when a mix has
+    grown so much that its first shards hold more than all that was published of the mix before.
+    """
     from engine.reading.run import read_pairs
 
     reader_dir = paths.reader_dir(reader.reader_hash)
@@ -114,7 +118,7 @@ def _read_and_build(
     shares = EARLY_SHARES if n_pairs >= EARLY_FROM_PAIRS else ()
     earlier = []
     for share in shares:
-        if _published_share(paths, reader.reader_hash) >= share:
+        if _published_pairs(paths, reader.reader_hash) >= share * n_pairs:
             continue
         early = read_pairs(
             paths.pairs,
@@ -176,9 +180,12 @@ def _index_fingerprint(
     return fingerprint("index", INDEX_VERSION, inputs, chosen)
 
 
-def _published_share(paths: ProjectPaths, reader_hash: str) -> float:
+def _published_pairs(paths: ProjectPaths, reader_hash: str) -> int:
+    """Pairs of the reader's published index, of whatever mix; 0 without one."""
     entry = (read_current(paths) or {"readers": {}})["readers"].get(reader_hash)
-    return float(entry["share_read"]) if entry is not None else 0.0
+    if entry is None or not paths.index(entry["index"]).exists():
+        return 0
+    return int(_stored_facts(paths.index(entry["index"]))["n_pairs"])
 
 
 def _is_published(paths: ProjectPaths, reader_hash: str, index_hash: str) -> bool:

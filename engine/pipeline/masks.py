@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.manifest import hash_json
+from engine.manifest import fingerprint
 from engine.paths import ProjectPaths
 from engine.pipeline.readers import reopen
 from engine.progress import Progress
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from engine.reading.reader import Reader
     from engine.training.masks import Span
 
+MASKS_VERSION = 1
+"""Raised when the same statements would mask other characters."""
 _SIDES = ("chosen", "rejected")
 _CHUNK = 512
 """Pairs laid out at a time."""
@@ -46,7 +48,8 @@ def prepare_masks(
         return 0
     from engine.training.masks import Masks, masks_made_for, write_masks
 
-    made_for = hash_json([entries, reader_hash, lock["index"]])
+    inputs = {"reader": reader_hash, "index": lock["index"]}
+    made_for = fingerprint("masks", MASKS_VERSION, inputs, {"statements": entries})
     if masks_made_for(shaped_dir) == made_for:
         return len(entries)
     rows = _rows_to_read(shaped_dir, {e["name"] for e in entries}, _carriers(paths, index, entries))

@@ -90,6 +90,7 @@ def examine(
         n_pairs: pairs to plan for; None: those of the project.
         settings: device and dtype.
     """
+    from engine.models.loading import resolve_folder
     from engine.reading.costs import Workload, estimate_costs
     from engine.reading.doctor import inspect_machine, sae_shape, shape_of
     from engine.reading.spec import load_reader_spec
@@ -100,7 +101,7 @@ def examine(
     spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     shape = shape_of(spec.model, spec.revision)
     n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
-    lengths = mean_lengths(paths) if paths is not None else None
+    lengths = mean_lengths(paths, resolve_folder(spec.model, spec.revision)) if paths is not None else None
     n_known, prompt, response = lengths or (0, 250.0, 300.0)
     assumed = {
         "pairs": n_pairs or n_known or 10_000,
@@ -108,7 +109,7 @@ def examine(
         "response tokens": round(response, 1),
         "latents": n_latents,
         "latents per token": spec.expected_l0 or l0,
-        "lengths are": "measured on this project (4 characters a token)" if lengths else "assumed",
+        "lengths are": f"those of this project's first {_SAMPLED} pairs" if lengths else "assumed",
     }
     work = Workload(
         n_pairs=n_pairs or n_known or 10_000,
@@ -129,23 +130,31 @@ def examine(
     return Examined(machine, cost, assumed)
 
 
-_CHARACTERS_PER_TOKEN = 4.0
-_SAMPLED = 2000
+_SAMPLED = 500
+"""Pairs whose texts are tokenised: their mean length is known to a few per cent."""
 
 
-def mean_lengths(paths: ProjectPaths) -> tuple[int, float, float] | None:
-    """Pairs, and mean tokens of prompts and responses by their characters; None before ingest."""
+def mean_lengths(paths: ProjectPaths, checkpoint: Path) -> tuple[int, float, float] | None:
+    """Pairs, and mean tokens of prompts and responses by the checkpoint's tokenizer; None before ingest.
+
+    Characters say little: a small model's tokenizer takes 2.5 of them for a token, a large one's 4.
+    """
     if not paths.pairs.exists():
         return None
     import pyarrow.parquet as pq
 
-    table = pq.read_table(paths.pairs, columns=["prompt", "chosen", "rejected"])
-    rows = table.slice(0, _SAMPLED).to_pylist()
+    from engine.models.loading import load_tokenizer
+
+    file = pq.ParquetFile(paths.pairs)
+    batch = next(file.iter_batches(_SAMPLED, columns=["prompt", "chosen", "rejected"]), None)
+    rows = batch.to_pylist() if batch is not None else []
     if not rows:
         return None
+    tokenizer = load_tokenizer(checkpoint)
 
     def mean(*columns: str) -> float:
-        texts = [sum(len(m["content"] or "") for m in row[c]) for row in rows for c in columns]
-        return sum(texts) / len(texts) / _CHARACTERS_PER_TOKEN
+        texts = [" ".join(m["content"] or "" for m in row[c] or ()) for row in rows for c in columns]
+        found = tokenizer(texts, add_special_tokens=False, truncation=False, padding=False)["input_ids"]
+        return sum(map(len, found)) / len(texts)
 
-    return table.num_rows, mean("prompt"), mean("chosen", "rejected")
+    return file.metadata.num_rows, mean("prompt"), mean("chosen", "rejected")

@@ -66,7 +66,7 @@ def _estimated(known: TrainingNeeds, paths: ProjectPaths, settings: Settings) ->
         )
     shape = shape_of(known.model)
     machine = inspect_machine(paths.root, replace(settings.reading, device=chosen.device))
-    _, prompt, response = mean_lengths(paths) or (0, 250.0, 300.0)
+    _, prompt, response = mean_lengths(paths, Path(known.model).expanduser()) or (0, 250.0, 300.0)
     work = Workload(known.n_steps * known.batch_pairs, prompt, response, shape.n_layers - 1, 1, 1.0)
     cost = training_cost(
         machine,

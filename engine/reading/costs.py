@@ -15,11 +15,13 @@ READING_SHARE = {"cpu": 0.7, "cuda": 0.5, "mps": 0.4}
 """Share of the matrix product's rate that reading reaches, tokenising and writing included …"""
 SEQUENCE_S = {"cpu": 4e-3, "cuda": 2e-4, "mps": 1e-3}
 """… and what each sequence costs beside: calls, pooling, rows. All there is to see of a tiny model."""
+_PROCESS_GB = 1.0
+"""Of a training process before it holds a model: frameworks, and the pairs. On a GPU it lies elsewhere."""
 TRAINING_SHARE = {"cpu": 0.25, "cuda": 0.35, "mps": 0.2}
 _LATENTS_PER_SPAN = 30
 """Different latents that fire in a response, per latent that fires at a token (k = 64: about 2,000)."""
-_BYTES_PER_READING = 7.5
-"""Of a shard: one latent of one span, compressed."""
+_BYTES_PER_READING = 14.0
+"""Of a shard: one latent of one span with all that is kept of it, compressed."""
 _ROWS_PER_SPAN = 1.45
 """Latents that fire on either response, per latent that fires on one."""
 _BYTES_PER_INDEX_ROW = 100.0
@@ -190,7 +192,8 @@ def training_cost(
     return TrainingCost(
         n_tokens=round(n_tokens),
         hours=n_tokens * per_token / (machine.tflops * 1e12 * TRAINING_SHARE[kind]) / 3600,
-        memory_gb=((blocks + vocabulary) * bytes_per_weight + activations) / 1e9,
+        memory_gb=((blocks + vocabulary) * bytes_per_weight + activations) / 1e9
+        + (0.0 if kind == "cuda" else _PROCESS_GB),
         disk_gb=(blocks + vocabulary) * (4 if lora_rank else 16) / 1e9,
     )
 

@@ -25,7 +25,7 @@ from engine.store.schema import META, SCHEMA_VERSION, TABLES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEMORY_LIMIT = "4GB"
+MEMORY_LIMIT = "2GB"
 """Of the database while it builds: blocks on their way to the file, and sorts of what arrives unsorted."""
 
 

@@ -11,7 +11,7 @@ from engine.store.schema import SCHEMA_VERSION, TABLES
 _HEAD = f"""# The index: tables and columns
 
 Generated from `engine/store/schema.py` (schema {SCHEMA_VERSION}); the same comments are in the database
-itself: `SELECT table_name, column_name, comment FROM duckdb_columns()`.
+itself: `SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal`.
 
 An index is one DuckDB file, `index-<hash>.duckdb` in the project folder; `current` names the published one of
 each reader. It is never changed after it is published, so any number of processes may read it:

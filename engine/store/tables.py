@@ -3,6 +3,7 @@
 Rows come in the order that the index declares, so that nothing has to be held to be sorted.
 """
 
+import mmap
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -78,9 +79,18 @@ def _stream(indptr: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> p
             stop = min(start + _ROWS_A_BATCH, int(indptr[-1]))
             part = {name: pa.array(np.asarray(column[start:stop])) for name, column in columns.items()}
             yield pa.record_batch({"latent": pa.array(_latents_of(indptr, start, stop)), **part})
+            for column in columns.values():
+                _let_go(column)
 
     types = {name: pa.from_numpy_dtype(column.dtype) for name, column in columns.items()}
     return pa.RecordBatchReader.from_batches(pa.schema({"latent": pa.uint32(), **types}), batches())
+
+
+def _let_go(column: NDArray[Any]) -> None:
+    """Unmap the pages of an array that lies in a file: what was read is not needed again."""
+    base: object = column.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _latents_of(indptr: NDArray[np.int64], start: int, stop: int) -> NDArray[np.uint32]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,7 +19,10 @@ from engine.cli.main import main
 from engine.errors import ProsectError
 from engine.pipeline import audit as audit_stage
 from engine.progress import NullProgress
+from engine.store.build import current_index
 from engine.store.connection import Store
+from engine.store.schema import TABLES
+from engine.store.schema_page import schema_page
 from tests.pipeline.conftest import OVERRIDES
 
 
@@ -55,6 +60,23 @@ def test_every_concept_is_tested_or_says_why_not(audited: Path) -> None:
             "SELECT max(abs(win_rate - n_plus / n_discordant)) FROM hypotheses WHERE n_discordant > 0"
         )
         assert off < 1e-9
+
+
+def test_the_queries_of_the_schema_page_answer_in_plain_duckdb(audited: Path) -> None:
+    """They are run as they stand there, with nothing of prosect in between."""
+    page = schema_page().partition("\n## ")[0]
+    blocks = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
+    queries = [part for part in blocks[blocks.index("--") :].split(";") if "SELECT" in part]
+    inline = re.findall(r"`(SELECT [^`]+)`", page)
+    assert (len(queries), len(inline)) == (3, 1)
+    paths = Project(audited).paths
+    index = paths.index(current_index(paths).index_hash)
+    with duckdb.connect(str(index), read_only=True) as connection:
+        answers = [connection.execute(query).fetchall() for query in (*inline, *queries)]
+    comments, *rows = answers
+    assert all(rows)
+    assert all(comment for table, _, comment in comments)
+    assert {table for table, _, _ in comments} == {table.name for table in TABLES}
 
 
 def test_the_same_audit_again_changes_no_file(own_project: Callable[[], Path], sample_pairs: Path) -> None:

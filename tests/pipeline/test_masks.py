@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from click.testing import CliRunner
 
 from engine.cli.main import main
 from engine.compiler.training_lock import latents_of, token_truth
 from engine.paths import ProjectPaths
+from engine.pipeline import masks as masks_stage
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.masks import _rows_to_read, prepare_masks
 from engine.pipeline.readers import reopen
@@ -38,7 +40,9 @@ def active_text(reader: Reader, prompt: list[Message], response: list[Message], 
     return "".join(text.text[i] for i in sorted(chars) if start <= i < end)
 
 
-def test_masked_characters_are_those_of_active_tokens(own_project: Callable[[], Path]) -> None:
+def test_masked_characters_are_those_of_active_tokens(
+    own_project: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = own_project()
     paths = ProjectPaths(root)
     current = json.loads(paths.current.read_text(encoding="utf-8"))
@@ -71,6 +75,9 @@ def test_masked_characters_are_those_of_active_tokens(own_project: Callable[[], 
     before = (shaped / "masks.parquet").stat().st_mtime_ns
     assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
     assert (shaped / "masks.parquet").stat().st_mtime_ns == before  # made once
+    monkeypatch.setattr(masks_stage, "MASKS_VERSION", masks_stage.MASKS_VERSION + 1)
+    assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
+    assert (shaped / "masks.parquet").stat().st_mtime_ns > before  # a newer prosect makes its own
 
 
 def test_rows_are_read_with_the_tools_that_their_prompts_offer(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from engine.api import Project, source_specs
+from engine.api import Project, sample_folder, source_specs
 from engine.cli.main import main
+from engine.pipeline import audit as audit_stage
 from engine.pipeline.mix import MixChange
+from engine.progress import NullProgress
 from engine.store.build import current_index
 from engine.store.connection import Store
 from tests.pipeline.conftest import OVERRIDES
@@ -44,15 +46,23 @@ def win_rates(root: Path) -> tuple[list[tuple[int, float]], dict[int, float]]:
 
 @pytest.mark.slow
 def test_weights_reach_statistics_plans_and_ledgers_and_can_be_taken_back(
-    own_project: Callable[[], Path], tmp_path: Path
+    own_project: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(audit_stage, "EARLY_FROM_PAIRS", 100)  # and yet the index over all pairs stays open
+    notes: list[str] = []
+
+    class Watching(NullProgress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
     root = own_project()
     first = current_index(Project(root).paths).index_hash
     plain, _ = win_rates(root)
     run("mix", "weight", root, "harbor_forum=0.5", "--plain")
     project = Project(root, overrides=OVERRIDES)
-    report = project.audit([], None)
+    report = project.audit([], None, progress=Watching())
     assert report.reading["n_tokens"] == 0
+    assert not any("ready to open" in note for note in notes)
     assert report.index_hash != first
     stored, counted = win_rates(root)
     assert stored != plain
@@ -84,6 +94,35 @@ def test_the_command_line_adds_lists_and_removes(own_project: Callable[[], Path]
     refused = CliRunner().invoke(main, ["mix", "remove", str(root), "extra"])
     assert refused.exit_code == 1
     assert "no source `extra`" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_mix_that_has_grown_much_is_published_early(
+    sample_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first half holds more pairs than the mix before, its first fifth does not."""
+    monkeypatch.setattr(audit_stage, "EARLY_FROM_PAIRS", 100)
+    monkeypatch.setattr(audit_stage, "EARLY_SHARES", (0.2, 0.5))
+    small, *more = sorted(sample_pairs.iterdir())
+    seen: list[tuple[float, int]] = []
+
+    class Watching(NullProgress):
+        def note(self, text: str) -> None:
+            if "ready to open" in text:
+                with Project(tmp_path / "audit") as early:
+                    summary = early.browser.summary()
+                    seen.append((summary.share_read, summary.n_pairs))
+
+    with Project(tmp_path / "audit", overrides=OVERRIDES) as project:
+        first = project.audit(source_specs([str(small)]), str(sample_folder() / "reader"))
+        project.change_mix(MixChange(add=tuple(source_specs([str(path) for path in more]))))
+        report = project.audit([], None, progress=Watching())
+        n_before, n_pairs = first.ingest["pairs"], report.ingest["pairs"]
+        assert len(seen) == 1
+        assert n_before < seen[0][1] < n_pairs
+        assert seen[0][0] == pytest.approx(seen[0][1] / n_pairs)
+        assert project.browser.summary().n_pairs == n_pairs
+        assert report.reading["n_pairs_read"] < n_pairs
 
 
 def test_an_audit_without_files_needs_a_project(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from engine.api import Project, sample_folder, source_specs
 from engine.cli.main import main
+from engine.store.connection import Store
 from tests.pipeline.conftest import OVERRIDES
 
 
@@ -94,6 +95,18 @@ def test_doctor_says_what_a_reading_costs_before_it_starts() -> None:
     assert all(found["cost"][stage]["hours"] > 0 for stage in ("reading", "index", "training"))
     twice = json.loads(run("doctor", "--reader", sample_folder() / "reader", "-n", "2000", "--json").stdout)
     assert twice["cost"]["reading"]["n_tokens"] == 2 * found["cost"]["reading"]["n_tokens"]
+
+
+def test_doctor_foresees_the_tokens_that_an_audit_read(audited: Path) -> None:
+    found = json.loads(run("doctor", audited, "--reader", sample_folder() / "reader", "--json").stdout)
+    with (
+        Project(audited) as project,
+        Store(project.paths.index(project.browser.summary().index_hash)) as store,
+    ):
+        means = store.row("SELECT avg(prompt_tokens), avg((chosen_tokens + rejected_tokens) / 2) FROM pairs")
+    assert means is not None
+    assumed = found["assumed"]
+    assert [assumed["prompt tokens"], assumed["response tokens"]] == pytest.approx(means, rel=0.1)
 
 
 def test_garbage_is_what_nothing_points_to_and_never_a_decision(
