@@ -1,9 +1,9 @@
 """Pairs → contexts: sources, topics clustered on symmetric activity, and the top pairs of prompt concepts.
 
 Sources: paper.md §1.3 (spherical k-means on s = Σ(c_rate + r_rate), lowest 5% of ‖s‖ set aside) and §1.4
-(prompt latents embedded by SVD to 128, clustered; ours: all pairs of the top prompts). Everything is invariant
-under swapping chosen and rejected. The silent pairs are in no topic; how many they are is in every topic's
-definition.
+(prompt latents embedded by SVD to 128, clustered; ours: all pairs of the top prompts). Everything is
+invariant under swapping chosen and rejected. The silent pairs are in no topic; how many they are is in every
+topic's definition.
 """
 
 from collections import Counter

@@ -7,8 +7,8 @@ from typing import Any
 from engine.errors import ProsectError
 from engine.manifest import read_manifest
 from engine.paths import ProjectPaths
-from engine.pipeline.prepare import mean_lengths
 from engine.pipeline.ledger import shaped_facts
+from engine.pipeline.prepare import mean_lengths
 from engine.pipeline.train import model_of
 from engine.settings import Settings
 
