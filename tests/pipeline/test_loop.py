@@ -1,6 +1,7 @@
 """The whole loop on real pairs with real components: verdict, rules, plan, shaped dataset, run, outcome."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -166,12 +167,13 @@ def test_outcome_scores_what_was_written_and_samples_the_start_once(project: Pat
     found = json.loads(path.read_text())
     for row in found["forecasts"]["covariance × mean delta"]:
         row |= {"forecast": -row["forecast"], "low": -row["high"], "high": -row["low"]}
-    whole = path.read_text()
+    whole, times = path.read_text(), path.stat()
     try:
         path.write_text(json.dumps(found))
         second = json.loads(run("outcome", trained, "--json").stdout)["forecasts"]
     finally:
         path.write_text(whole)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # another test asks when it was written
     assert second[1]["slope"] == pytest.approx(-first[1]["slope"])
     assert [f["slope"] for f in second[2:]] == [f["slope"] for f in first[2:]]
     assert start.stat().st_mtime_ns == before

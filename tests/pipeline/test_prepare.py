@@ -98,7 +98,9 @@ def test_doctor_says_what_a_reading_costs_before_it_starts() -> None:
 
 
 def test_doctor_foresees_the_tokens_that_an_audit_read(audited: Path) -> None:
-    found = json.loads(run("doctor", audited, "--reader", sample_folder() / "reader", "--json").stdout)
+    result = run("doctor", "--project", audited, "--reader", sample_folder() / "reader", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
     with (
         Project(audited) as project,
         Store(project.paths.index(project.browser.summary().index_hash)) as store,
