@@ -25,6 +25,12 @@ def take(desk: "Desk", answer: Answer) -> None:
         _TAKERS[purpose](desk, answer.value, name)
 
 
+def load_pages() -> None:
+    """Import what actions and pages need, away from the event loop: no key has to wait for it."""
+    import tui.doing
+    import tui.drawing  # noqa: F401
+
+
 def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
     if purpose == "open":
         desk.tables[name].failed()
@@ -161,6 +167,7 @@ def _watched(desk: "Desk", value: tuple[bool, bool], _name: str) -> None:
 
 _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "open": _opened,
+    "loaded": lambda desk, _value, _name: desk.doing.ask_work(),
     "pages": lambda desk, value, name: desk.tables[name].fetched(value),
     "page": _page,
     "laid-out": _laid_out,

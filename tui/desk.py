@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from engine.job_views import JobRow
     from tui.doing import Doing
 
-SIDE_DELAY_S = 0.05
-"""The pane beside the list is filled when the cursor has rested this long."""
+SIDE_DELAY_S = 0.04
+"""The pane beside the list is filled when the cursor has rested this long: longer than a held key repeats."""
 WATCH_S = 2.0
 """How often the pointer and the journal are looked at for changes by others."""
 PEEK, PEEK_FROM = 5, 20
@@ -141,7 +141,7 @@ class Desk(Screen[None]):
         self.session.ask("verdicts", self.session.project.verdicts)
         self.session.ask("summary", self.session.project.summary)
         self.ask_coverage()
-        self.doing.ask_work()
+        self.session.ask("loaded", answers.load_pages)
 
     def _watch(self) -> None:
         project = self.session.project
