@@ -1,5 +1,6 @@
 """A model cut off after a layer, with its chat layout: text in, residual stream out."""
 
+import inspect
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -130,13 +131,18 @@ class Stream:
         model = inner_model(self.loaded.model)
         tokens = torch.from_numpy(ids)[None].to(self.device)
         with torch.inference_mode(), capture(model, self.layer) as captured:
-            model(input_ids=tokens, past_key_values=memory, use_cache=True)
+            model(input_ids=tokens, use_cache=True, **{_memory_name(model): memory})
             return captured.take()[0]
 
     def nothing(self) -> torch.Tensor:
         """The residual stream of no tokens."""
         width = width_of(self.loaded.model)
         return torch.zeros(0, width, device=self.device, dtype=self.loaded.dtype)
+
+
+def _memory_name(model: Any) -> str:
+    """What a model calls its memory: ``cache`` since transformers 5.24, which warns of the older name."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 @contextmanager
