@@ -2,30 +2,13 @@
 
 import json
 import shlex
-import shutil
-from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from engine.browse import Browser
-from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
-from tests.worlds import World, make_world
+from tests.worlds import World
 from tui.doing import terms
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("first"), 90, 24)
-
-
-@pytest.fixture
-def world(template: World, tmp_path: Path) -> World:
-    shutil.copytree(template.paths.root, tmp_path / "p")
-    return replace(template, paths=ProjectPaths(tmp_path / "p"))
 
 
 def entries(world: World) -> list[dict[str, object]]:

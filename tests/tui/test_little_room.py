@@ -1,19 +1,16 @@
 """What does not fit says so, is folded or is said shorter; what cannot be seen cannot be decided."""
 
 import json
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from engine.errors import ProsectError
-from engine.paths import ProjectPaths
 from tests.tui.driving import Driver, drive
 from tests.tui.test_folding import text_of
 from tests.tui.test_screens_hostile import concept
-from tests.worlds import World, make_world
+from tests.worlds import World
 from tui.edges import too_small, which_key
 from tui.format import UNICODE
 from tui.lines import Span, to_strip
@@ -21,17 +18,6 @@ from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import definition_words
 from tui.views.layouts import Layout, PairOptions
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("template") / "p", 90, 24)
-
-
-@pytest.fixture
-def world(template: World, tmp_path: Path) -> World:
-    shutil.copytree(template.paths.root, tmp_path / "p")
-    return replace(template, paths=ProjectPaths(tmp_path / "p"))
 
 
 def drawn(line: list[Span], width: int, palette: str = "terminal", *, is_ascii: bool = False) -> str:
