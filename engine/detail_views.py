@@ -52,16 +52,6 @@ class DoseBin(NamedTuple):
     n_rejected: int
 
 
-class SourceEffect(NamedTuple):
-    """Win rate inside one source."""
-
-    source: str
-    n_pairs: int
-    n_discordant: int
-    win: Interval
-    """Linearised ratio interval, clustered by prompt group."""
-
-
 class Neighbour(NamedTuple):
     """Another concept that moves with this one."""
 
@@ -118,7 +108,6 @@ class ConceptDetail:
     n_prompt: int
     everywhere: Evidence | None
     dose: tuple[DoseBin, ...]
-    by_source: tuple[SourceEffect, ...]
     differs: tuple[Evidence, ...]
     """Contexts, most different first."""
     neighbours: tuple[Neighbour, ...]

@@ -68,6 +68,12 @@ class Spread:
     """0–1."""
 
 
+def _left_out_text(facet: str, n: int) -> str:
+    """What is said of levels that are not shown."""
+    levels = facet if n == 1 else f"{facet}s"
+    return f"{n:,} {levels} not compared: too few prompt groups, or beyond the largest 24"
+
+
 @dataclass(frozen=True, slots=True)
 class ConceptScrutiny:
     """All of it about one concept."""
@@ -83,6 +89,13 @@ class ConceptScrutiny:
     levels: tuple[LevelEffect, ...]
     """By facet, largest level first."""
     spreads: tuple[Spread, ...]
+    left_out: tuple[tuple[str, int], ...]
+    """Facets with levels that are too small to test or beyond the largest 24, and how many these are."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is said of levels that are left out."""
+        return tuple(_left_out_text(facet, n) for facet, n in self.left_out)
 
     @property
     def n_agree(self) -> int:
@@ -149,6 +162,11 @@ class Mix:
     """Strongest evidence first."""
     n_left_out: int
     """Levels with too few prompt groups, or beyond the largest 24."""
+
+    @property
+    def note(self) -> str:
+        """What is said of levels that are left out; empty: none is."""
+        return _left_out_text(self.facet, self.n_left_out) if self.n_left_out else ""
 
 
 @dataclass(frozen=True, slots=True)

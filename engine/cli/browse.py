@@ -201,10 +201,6 @@ def _show_concept(concept: "ConceptDetail") -> None:
         click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
     if concept.everywhere is not None:
         _show_evidence(concept.everywhere)
-    if concept.by_source and not (concept.scrutiny and concept.scrutiny.levels):
-        click.echo("")
-        rows = [(s.source, s.n_pairs, s.n_discordant, interval_text(s.win)) for s in concept.by_source]
-        write_table(("source", "pairs", "discordant", "win rate"), rows, plain=False, flexible=0)
     if concept.scrutiny is not None:
         show_scrutiny(concept.scrutiny)
     click.echo("")

@@ -62,8 +62,8 @@ def _show_mix(found: "Mix", limit: int, *, plain: bool) -> None:
     rows = [(s.level, s.n_pairs, s.n_groups, s.n_called, s.n_lost, s.n_gained) for s in found.levels]
     header = (found.facet, "pairs", "groups", "called inside", "calls lost without", "calls gained without")
     write_table(header, rows, plain=plain, flexible=0)
-    if found.n_left_out and not plain:
-        click.echo(f"{found.n_left_out} more {found.facet}s are too small to test, or beyond the largest 24")
+    if found.note and not plain:
+        click.echo(found.note)
     click.echo("")
     names = [s.level for s in found.levels] if plain else [s.level for s in found.levels][:_SHOWN]
     table = [
@@ -167,6 +167,8 @@ def show_scrutiny(found: "ConceptScrutiny") -> None:
             "equal length without", "called",
         )  # fmt: skip
         write_table(columns, table, plain=False, flexible=0)
+    for note in found.notes:
+        click.echo("\n" + note)
 
 
 @click.command("coverage")

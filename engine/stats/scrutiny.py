@@ -98,7 +98,7 @@ def scrutinise(
     )
     columns["unique_win_rate"] = nullable(expit(unique.beta * own.typical))
     columns["unique_selected"] = nullable(unique.selected)
-    facets = _facets(readings, concepts, null, settings)
+    facets, left_out = _facets(readings, concepts, null, settings)
     return Scrutiny(
         {
             "poolings": poolings,
@@ -111,7 +111,7 @@ def scrutinise(
         columns,
         {
             "unique_halves": settings.halves if own.tested.sum() <= MAX_CONCEPTS else 0,
-            "levels_left_out": {f.facet: f.n_left_out for f in facets},
+            "levels_left_out": left_out,
         },
     )
 
@@ -170,9 +170,10 @@ def _side_effects(concepts: Disparity, null: NullModel, own: Calls) -> pa.Table:
 
 def _facets(
     readings: Readings, concepts: Disparity, null: NullModel, settings: StatsSettings
-) -> list[Decomposition]:
-    """Facets with at least two levels that can be tested."""
-    found = []
+) -> tuple[list[Decomposition], dict[str, int]]:
+    """Facets with at least two levels that can be tested; and how many levels of each are left out."""
+    found: list[Decomposition] = []
+    left_out: dict[str, int] = {}
     for facet in FACETS:
         if len(getattr(readings.pairs, f"{facet}_names")) < 2:
             continue
@@ -180,9 +181,10 @@ def _facets(
             parts = decompose(concepts, readings.pairs, null.weight, null.design, facet, settings)
         except StatsError:  # no labelled pair has one
             continue
+        left_out[facet] = parts.n_left_out
         if len(parts.levels) > 1:
             found.append(parts)
-    return found
+    return found, left_out
 
 
 def _level(facet: str, number: int, level: Level) -> Table:

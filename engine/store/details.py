@@ -5,7 +5,6 @@ and say how they were made.
 """
 
 import json
-import math
 from typing import Any
 
 from engine.detail_views import (
@@ -18,7 +17,6 @@ from engine.detail_views import (
     PairConcept,
     PairDetail,
     Peak,
-    SourceEffect,
 )
 from engine.errors import StoreError
 from engine.scrutiny_views import LabelEvidence
@@ -111,7 +109,6 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         n_prompt=int(n_prompt or 0),
         everywhere=next((e for e in evidence if e.context == 0), None),
         dose=_dose(slot, number),
-        by_source=() if is_brief else _by_source(slot, number),
         differs=tuple(e for e in evidence if e.context > 0),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
         top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents], N_BRIEF if is_brief else N_TOP),
@@ -166,35 +163,6 @@ def _dose(slot: QuerySlot, concept: int) -> tuple[DoseBin, ...]:
     return tuple(
         DoseBin(low + i * width, low + (i + 1) * width, *counts.get(i, (0, 0))) for i in range(n_bins)
     )
-
-
-def _by_source(slot: QuerySlot, concept: int) -> tuple[SourceEffect, ...]:
-    """Win rate R = Σ plus / Σ n over groups; se² = G/(G−1) · Σ (plus_g − R·n_g)² / (Σ n)², t ≈ 1.96."""
-    rows = slot.run(
-        "WITH d AS (SELECT p.source, p.group_index, count(*) FILTER (s.u > 0) AS plus, count(*) AS n"
-        "  FROM concept_scores s JOIN pairs p ON p.pair = s.pair"
-        "  WHERE s.concept = ? AND p.label = 'chosen' AND s.u <> 0 GROUP BY 1, 2),"
-        " r AS (SELECT source, sum(plus) / sum(n) AS rate, sum(n) AS n, count(*) AS g FROM d GROUP BY 1),"
-        " e AS (SELECT d.source, sum((d.plus - r.rate * d.n) ** 2) AS ss FROM d JOIN r USING"
-        " (source) GROUP BY 1)"
-        " SELECT q.source, q.n, coalesce(r.n, 0), r.rate, r.g, e.ss FROM"
-        " (SELECT source, count(*) AS n FROM pairs WHERE label = 'chosen' GROUP BY 1) q"
-        " LEFT JOIN r USING (source) LEFT JOIN e USING (source) ORDER BY 3 DESC, 1 LIMIT 50",
-        [concept],
-    )
-    return tuple(
-        SourceEffect(source, int(n), int(n_discordant), _ratio_interval(rate, n_discordant, groups, ss))
-        for source, n, n_discordant, rate, groups, ss in rows
-    )
-
-
-def _ratio_interval(rate: float | None, n: float, groups: int | None, ss: float | None) -> Interval:
-    if rate is None or not groups:
-        return Interval(None, None, None)
-    if groups < 2 or ss is None:
-        return Interval(None, float(rate), None)
-    half = 1.96 * math.sqrt(groups / (groups - 1) * float(ss)) / float(n)
-    return Interval(max(rate - half, 0.0), float(rate), min(rate + half, 1.0))
 
 
 def _neighbours(slot: QuerySlot, concept: int, redundancy: int | None) -> tuple[Neighbour, ...]:

@@ -58,6 +58,7 @@ def concept_scrutiny(slot: QuerySlot, concept: int) -> ConceptScrutiny:
         tuple(SideEffect(r[1], r[2] or "", *r[3:7]) for r in moved),
         tuple(_level(r) for r in levels),
         tuple(_spread(r) for r in spreads),
+        tuple(_left_out(slot).items()),
     )
 
 
@@ -87,14 +88,19 @@ def mix(slot: QuerySlot, facet: str) -> Mix:
         " ORDER BY abs(h.taught_z) DESC NULLS LAST, h.concept, l.rank",
         [facet],
     )
-    facts = slot.run("SELECT value FROM meta WHERE key = 'stats'")
-    left_out = json.loads(facts[0][0]).get("levels_left_out", {}) if facts else {}
     return Mix(
         facet,
         tuple(LevelSummary(*r) for r in levels),
         tuple(_mix_concept(list(part)) for _, part in groupby(rows, key=lambda r: r[0])),
-        int(left_out.get(facet, 0)),
+        _left_out(slot).get(facet, 0),
     )
+
+
+def _left_out(slot: QuerySlot) -> dict[str, int]:
+    """Levels that were not compared, by facet."""
+    facts = slot.run("SELECT value FROM meta WHERE key = 'stats'")
+    found = json.loads(facts[0][0]).get("levels_left_out", {}) if facts else {}
+    return {str(facet): int(n) for facet, n in found.items() if n}
 
 
 _LOST = (

@@ -168,7 +168,7 @@ def test_coverage_counts_concepts_and_orphans(browser: Browser) -> None:
     assert browser.verdicts()["concept:gone"].is_orphaned
 
 
-def test_a_concepts_dose_and_sources_add_up_to_the_data(world: World, browser: Browser) -> None:
+def test_a_concepts_dose_adds_up_to_the_data(world: World, browser: Browser) -> None:
     cursor = browser.open_table("hypotheses", "family:concepts")
     concept_id = cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")]
     detail = browser.concept(concept_id)
@@ -178,16 +178,6 @@ def test_a_concepts_dose_and_sources_add_up_to_the_data(world: World, browser: B
     assert (
         sum(b.n_rejected for b in detail.dose) == sql(world, f"SELECT count(*) {base} AND rejected > 0")[0][0]
     )
-    assert (
-        sum(e.n_discordant for e in detail.by_source)
-        == sql(world, f"SELECT count(*) {base} AND u <> 0")[0][0]
-    )
-    for effect in detail.by_source:
-        low, estimate, high = effect.win
-        assert low is not None
-        assert estimate is not None
-        assert high is not None
-        assert 0 <= low < estimate < high <= 1
 
 
 def test_the_dose_is_a_histogram_of_both_sides_scores(world: World, browser: Browser) -> None:
@@ -217,23 +207,6 @@ def test_neighbours_are_the_concepts_whose_disparities_point_the_same_way(
     concept_id = next(ident for ident, number in ids.items() if number == 3)
     found = {ids[n.concept_id]: n.cosine for n in browser.concept(concept_id).neighbours}
     assert found == pytest.approx({k: cosine[k] for k in range(8) if k != 3 and cosine[k] != 0}, abs=1e-6)
-
-
-def test_the_interval_of_a_source_is_the_clustered_ratio_interval(world: World, browser: Browser) -> None:
-    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 0")[0][0])
-    groups = sql(
-        world,
-        "SELECT p.group_index, sum(CAST(s.u > 0 AS INT)), count(*) FROM concept_scores s"
-        " JOIN pairs p USING (pair)"
-        " WHERE s.concept = 0 AND p.label = 'chosen' AND s.u <> 0 AND p.source = 'alpha' GROUP BY 1",
-    )
-    plus = [int(str(g[1])) for g in groups]
-    n = [int(str(g[2])) for g in groups]
-    rate = sum(plus) / sum(n)
-    residual = sum((a - rate * b) ** 2 for a, b in zip(plus, n, strict=True))
-    half = 1.96 * (len(n) / (len(n) - 1) * residual) ** 0.5 / sum(n)
-    found = next(e for e in browser.concept(concept_id).by_source if e.source == "alpha")
-    assert found.win == pytest.approx((rate - half, rate, rate + half))
 
 
 def test_top_pairs_differ_most_and_their_snippets_lie_in_the_text(world: World, browser: Browser) -> None:

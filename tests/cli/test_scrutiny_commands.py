@@ -1,6 +1,7 @@
 """``sources``, ``coverage`` and what ``show`` says beyond the estimates, on a small audited index."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.api import Project
+from engine.arrays import Readings
 from engine.cli.main import main
+from engine.detail_views import ConceptDetail
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
 from engine.records import pair_schema
@@ -18,13 +22,15 @@ from engine.stats.run import StatsInput, estimate
 from engine.store.build import Published, build_index, publish
 from tests.stats.inputs import latents_of, thirds
 from tests.worlds import _pair_rows, index_tables, make_readings
+from tui.format import UNICODE
+from tui.views.concept import concept_lines
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six latents as concepts; the first is taught by source alpha and against by beta."""
+    """Six latents as concepts; the first is taught by source alpha and against by beta; a third is tiny."""
     paths = ProjectPaths(tmp_path_factory.mktemp("project"))
-    readings = make_readings(700, 6, effects={0: 1.5})
+    readings = with_a_small_source(make_readings(700, 6, effects={0: 1.5}))
     units = latents_of(readings)
     own = units.u.copy()
     first = slice(int(units.indptr[0]), int(units.indptr[1]))
@@ -45,6 +51,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_index(paths.index("w"), tables, {"reader_hash": "r", "share_read": 1.0, "stats": found.facts})
     publish(paths, Published("r", "w", 1.0))
     return paths.root
+
+
+def with_a_small_source(readings: Readings) -> Readings:
+    source = np.where(np.arange(readings.n_pairs) < 4, 2, readings.pairs.source).astype(np.int32)
+    pairs = replace(readings.pairs, source=source, source_names=(*readings.pairs.source_names, "tiny"))
+    return replace(readings, pairs=pairs)
 
 
 def run(*args: str | Path) -> Result:
@@ -69,6 +81,17 @@ def test_one_level_lists_what_changes_without_it_first(project: Path) -> None:
     refused = CliRunner().invoke(main, ["sources", str(project), "--level", "nowhere"])
     assert refused.exit_code == 2
     assert "alpha, beta" in refused.output
+
+
+def test_sources_too_small_to_compare_are_counted(project: Path) -> None:
+    said = "1 source not compared: too few prompt groups, or beyond the largest 24"
+    assert json.loads(run("sources", project, "--json").stdout)["mix"]["n_left_out"] == 1
+    assert said in run("show", project, "concept 0").stdout
+    with Project(project) as opened:
+        found = opened.browser.find("concept 0")
+    assert isinstance(found, ConceptDetail)
+    page = ["".join(text for text, _ in line.spans) for line in concept_lines(found, {}, 100, UNICODE)]
+    assert any(said in line for line in page)
 
 
 def test_a_facet_that_the_pairs_do_not_have_is_refused(project: Path) -> None:

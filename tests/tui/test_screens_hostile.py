@@ -15,7 +15,6 @@ from engine.detail_views import (
     PairDetail,
     Peak,
     Snippet,
-    SourceEffect,
     TopPair,
 )
 from engine.records import Verdict
@@ -93,7 +92,6 @@ def concept(text: str) -> ConceptDetail:
         0,
         evidence(text),
         (DoseBin(0, 1, 3, 0),),
-        (SourceEffect(text, 9, 4, Interval(0.1, 0.2, 0.9)),),
         (evidence(text),),
         (Neighbour("d", text, 3, -0.5, True),),
         (TopPair(7, "p", text, 3.0, 0.0, piece, Snippet("", 0, 0, None, 0)),),

@@ -61,8 +61,6 @@ def concept_lines(
     if detail.scrutiny is not None:
         is_called = bool(detail.everywhere and detail.everywhere.is_taught_call)
         lines += scrutiny_lines(detail.scrutiny, bar, width, glyphs, is_called=is_called, expanded=expanded)
-    if detail.scrutiny is None or not any(level.facet == "source" for level in detail.scrutiny.levels):
-        lines += _sources(detail, bar, width, glyphs)
     lines += _neighbours(detail, width)
     return lines
 
@@ -231,28 +229,6 @@ def _dose(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
         lines.append(
             PaneLine(((side.ljust(9), "dim"), (picture, role), (f"  {fmt.count(sum(values))}", "text")))
         )
-    return lines
-
-
-def _sources(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs) -> list[PaneLine]:
-    if not detail.by_source:
-        return []
-    lines = [PaneLine(()), heading("By source", "win rate, interval clustered by prompt group")]
-    name = min(max(width - bar - 44, 8), 28)
-    lines += [
-        PaneLine(
-            (
-                (fit(one_line(effect.source), name) + " ", "text"),
-                (fmt.interval_bar(effect.win, bar, glyphs), fmt.leaning(effect.win)),
-                (f"  {fmt.interval_text(effect.win)}", "text"),
-                (
-                    f"  {fmt.count(effect.n_discordant)} of {fmt.count(effect.n_pairs)} pairs discordant",
-                    "dim",
-                ),
-            )
-        )
-        for effect in detail.by_source
-    ]
     return lines
 
 

@@ -94,13 +94,16 @@ def _levels(
     """The parts of the mix, by facet: inside each, and without it."""
     spreads = {s.facet: s for s in found.spreads}
     lines: list[PaneLine] = []
-    left_out = 0
+    hidden = 0
     for facet, group in groupby(found.levels, key=lambda level: level.facet):
         levels = list(group)
         lines += [PaneLine(()), heading(f"By {one_line(facet)}", _spread_text(spreads.get(facet)))]
         lines += [_level(level, bar, width, glyphs, is_called=is_called) for level in levels[:limit]]
-        left_out += max(len(levels) - limit, 0)
-    return [*lines, *more_lines("levels", left_out)]
+        hidden += max(len(levels) - limit, 0)
+    notes = [PaneLine(((f"  {note}", "dim"),)) for note in found.notes]
+    if notes and not lines:
+        lines = [PaneLine(()), heading("By part of the mix")]
+    return [*lines, *notes, *more_lines("levels", hidden)]
 
 
 def _spread_text(spread: "Spread | None") -> str:
