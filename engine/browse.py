@@ -23,7 +23,7 @@ from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
-from engine.store.lookup import find
+from engine.store.lookup import find, find_context, find_hypothesis
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
@@ -213,6 +213,17 @@ class Browser(Undertakings):
         """
         found = find(self._slots["known"], what)
         return self.concept(found) if isinstance(found, str) else self.pair(found)
+
+    def hypothesis(self, concept_id: str, what: str) -> Target:
+        """A concept inside the context that ``what`` names, as something to decide on.
+
+        Raises:
+            StoreError: no such context, or nothing was estimated there.
+        """
+        slot = self._slots["known"]
+        context_id = find_context(slot, what)
+        ident = find_hypothesis(slot, concept_id, context_id)
+        return Target("hypothesis", ident, concept_id, context_id)
 
     def _slot(self, name: str, is_brief: bool) -> QuerySlot:
         return self._slots[f"{name} brief" if is_brief else name].question()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
+from engine.records import EVERYWHERE
 from engine.settings import Settings, load_settings
 from engine.views import Target
 
@@ -60,13 +61,15 @@ class Base:
 
         return Work(self.paths)
 
-    def concept_target(self, what: str) -> Target:
-        """A concept by name, id or start of an id, as something to decide on everywhere."""
+    def concept_target(self, what: str, context: str | None = None) -> Target:
+        """A concept by name, id or start of an id, as something to decide on: everywhere, or in a context."""
         from engine.detail_views import ConceptDetail
 
         found = self.browser.find(what)
         if not isinstance(found, ConceptDetail):
             raise StoreError(f"`{what}` is a pair, not a concept", hint="see `prosect concepts`")
+        if context is not None and context.strip().lower() != EVERYWHERE:
+            return self.browser.hypothesis(found.concept_id, context)
         return Target("concept", found.concept_id, found.concept_id)
 
     def decisions(self) -> "Decisions":

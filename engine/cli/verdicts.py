@@ -8,13 +8,19 @@ import click
 
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
+from engine.records import EVERYWHERE
 
 if TYPE_CHECKING:
+    from engine.review.entries import Entry
     from engine.review.merge import MergeReport
     from engine.views import NameView, VerdictView
 
 _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
+
+_CONTEXT = click.option(
+    "--context", metavar="CONTEXT", help="Inside this context (name or start of an id); default: everywhere."
+)
 
 
 @click.group("verdicts")
@@ -32,14 +38,18 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
     with Project(project) as opened:
         held, coverage = opened.browser.verdicts(), opened.browser.coverage()
         names = opened.browser.name_views()
+        places = {key: entry.context for key, entry in opened.browser.journal.state.verdicts.items()}
     if as_json:
-        write_json({"verdicts": list(held.values()), "names": names, "coverage": coverage})
+        contexts = {v.target.key: places[v.carried_from or v.target.key] for v in held.values()}
+        inside = {key: name for key, name in contexts.items() if name is not None}
+        found = {"verdicts": list(held.values()), "contexts": inside, "names": names, "coverage": coverage}
+        write_json(found)
         return
     rows = [
         (
             v.verdict.value,
             v.name,
-            v.target.kind,
+            places[v.carried_from or v.target.key] or EVERYWHERE,
             v.author,
             v.time[:19],
             v.reason,
@@ -47,10 +57,9 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         )
         for v in held.values()
     ]
-    rows += [("name", v.name, "concept", v.author, v.time[:19], None, _state(v)) for v in names]
-    write_table(
-        ("verdict", "concept", "about", "author", "time", "reason", ""), rows, plain=plain, flexible=1
-    )
+    rows += [("name", v.name, EVERYWHERE, v.author, v.time[:19], None, _state(v)) for v in names]
+    header = ("verdict", "concept", "in context", "author", "time", "reason", "")
+    write_table(header, rows, plain=plain, flexible=(1, 2))
     if not plain:
         click.echo(
             f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
@@ -80,27 +89,46 @@ def log_command(project: Path, plain: bool, as_json: bool) -> None:
         write_json(list(entries))
         return
     rows = [
-        (e.time[:19], e.author, e.kind.value, e.verdict.value if e.verdict else "", e.name, e.reason)
+        (
+            e.time[:19],
+            e.author,
+            e.kind.value,
+            e.verdict.value if e.verdict else "",
+            e.name,
+            _place(e),
+            e.reason,
+        )
         for e in entries
     ]
-    write_table(("time", "author", "entry", "verdict", "concept", "reason"), rows, plain=plain, flexible=4)
+    header = ("time", "author", "entry", "verdict", "concept", "in context", "reason")
+    write_table(header, rows, plain=plain, flexible=(4, 5))
+
+
+def _place(entry: "Entry") -> str | None:
+    return None if entry.target is None else entry.context or EVERYWHERE
 
 
 @verdicts_group.command("set")
 @project_argument
 @click.argument("verdict", type=click.Choice(["keep", "suppress", "amplify", "ignore"]))
 @click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@_CONTEXT
 @click.option("--reason", help="Why; kept with the verdict.")
 @_AUTHOR
 def set_command(
-    project: Path, verdict: str, concepts: tuple[str, ...], reason: str | None, author: str | None
+    project: Path,
+    verdict: str,
+    concepts: tuple[str, ...],
+    context: str | None,
+    reason: str | None,
+    author: str | None,
 ) -> None:
-    """Decide on concepts (name, id or the start of an id) everywhere, as one step."""
+    """Decide on concepts (name, id or the start of an id), as one step."""
     from engine.api import Project
     from engine.records import Verdict
 
     with Project(project, overrides=_author(author)) as opened:
-        targets = [opened.concept_target(what) for what in concepts]
+        targets = [opened.concept_target(what, context) for what in concepts]
         change = opened.browser.set_verdict(targets, Verdict(verdict), reason)
     click.echo(change.label)
 
@@ -108,13 +136,14 @@ def set_command(
 @verdicts_group.command("clear")
 @project_argument
 @click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@_CONTEXT
 @_AUTHOR
-def clear_command(project: Path, concepts: tuple[str, ...], author: str | None) -> None:
+def clear_command(project: Path, concepts: tuple[str, ...], context: str | None, author: str | None) -> None:
     """Take the verdicts of concepts away, as one step."""
     from engine.api import Project
 
     with Project(project, overrides=_author(author)) as opened:
-        change = opened.browser.clear_verdict([opened.concept_target(what) for what in concepts])
+        change = opened.browser.clear_verdict([opened.concept_target(what, context) for what in concepts])
     click.echo(change.label)
 
 
@@ -209,11 +238,19 @@ def _merge(project: Path, file: Path, prefer: str, *, plain: bool, as_json: bool
 def _show(report: "MergeReport", *, plain: bool) -> None:
     if report.conflicts:
         rows = [
-            (c.name, c.ours.value, c.our_author, c.theirs.value, c.their_author, c.their_reason)
+            (
+                c.name,
+                c.context or EVERYWHERE,
+                c.ours.value,
+                c.our_author,
+                c.theirs.value,
+                c.their_author,
+                c.their_reason,
+            )
             for c in report.conflicts
         ]
-        header = ("concept", "ours", "by", "theirs", "by", "their reason")
-        write_table(header, rows, plain=plain, flexible=0)
+        header = ("concept", "in context", "ours", "by", "theirs", "by", "their reason")
+        write_table(header, rows, plain=plain, flexible=(0, 1))
     counts = [("new", report.n_new), ("known", report.n_known), ("unreadable lines", report.n_damaged)]
     write_table(("entries", "n"), counts, plain=plain)
     if not report.is_written:

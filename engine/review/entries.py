@@ -77,6 +77,14 @@ class Entry:
     of: str | None = None
     """Undo and redo: the batch."""
 
+    @property
+    def context(self) -> str | None:
+        """Name, as it stood, of the context that was decided in; None where the concept was, everywhere."""
+        if self.target is None or self.target.context_id is None:
+            return None
+        held = (self.evidence or {}).get("context")
+        return held if isinstance(held, str) and held else self.target.context_id
+
 
 def encode(entry: Entry) -> bytes:
     """One line with its newline. Text is kept whatever it holds, lone surrogates escaped."""

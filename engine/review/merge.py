@@ -38,6 +38,8 @@ class Conflict:
 
     target: Target
     name: str
+    context: str | None
+    """Name of the context that both decided in; None: everywhere."""
     ours: Verdict
     our_author: str
     our_time: str
@@ -101,23 +103,30 @@ def merge_journal(journal: Journal, path: Path, prefer: Prefer = Prefer.ASK) -> 
     theirs, n_damaged = read_entries(path)
     known = {e.ident for e in journal.entries}
     new = [e for e in {e.ident: e for e in theirs}.values() if e.ident not in known]
-    conflicts = _conflicts(journal.entries, theirs)
+    disputes = _disputes(journal.entries, theirs)
+    conflicts = tuple(_conflict(held, other) for held, other in disputes)
     report = MergeReport(len(new), len(theirs) - len(new), n_damaged, conflicts, is_written=True)
     if conflicts and prefer is Prefer.ASK:
         return MergeReport(report.n_new, report.n_known, n_damaged, conflicts, is_written=False)
     journal.append_foreign(new)
     if prefer in (Prefer.OURS, Prefer.THEIRS):
-        for conflict in conflicts:
-            wanted = conflict.ours if prefer is Prefer.OURS else conflict.theirs
-            held = journal.state.verdicts.get(conflict.target.key)
-            if held is None or held.verdict is not wanted:
-                journal.set_verdicts(
-                    [Decision(conflict.target, conflict.name)], wanted, f"merged: {prefer.value}"
-                )
+        for pair in disputes:
+            _settle(journal, pair[0] if prefer is Prefer.OURS else pair[1], f"merged: {prefer.value}")
     return report
 
 
-def _conflicts(ours: Sequence[Entry], theirs: Sequence[Entry]) -> tuple[Conflict, ...]:
+def _settle(journal: Journal, wanted: Entry, reason: str) -> None:
+    """Decide again as ``wanted`` did, on the evidence that it saw: a later audit is matched by that."""
+    if wanted.target is None:
+        return
+    held = journal.state.verdicts.get(wanted.target.key)
+    if held is None or held.verdict is not wanted.verdict:
+        decision = Decision(wanted.target, wanted.name, dict(wanted.evidence or {}))
+        journal.set_verdicts([decision], wanted.verdict, reason)
+
+
+def _disputes(ours: Sequence[Entry], theirs: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """Our and their verdict on every target on which they differ and neither knew the other's."""
     our_state, their_state = replay(ours), replay(theirs)
     our_ids, their_ids = {e.ident for e in ours}, {e.ident for e in theirs}
     found = []
@@ -128,10 +137,14 @@ def _conflicts(ours: Sequence[Entry], theirs: Sequence[Entry]) -> tuple[Conflict
         if held.ident in their_ids or other.ident in our_ids:
             continue  # one side has seen the other's word and decided after it
         if held.verdict is not None and other.verdict is not None:
-            found.append(
-                Conflict(
-                    held.target, held.name, held.verdict, held.author, held.time,
-                    other.verdict, other.author, other.time, other.reason,
-                )
-            )  # fmt: skip
-    return tuple(found)
+            found.append((held, other))
+    return found
+
+
+def _conflict(ours: Entry, theirs: Entry) -> Conflict:
+    if ours.target is None or ours.verdict is None or theirs.verdict is None:
+        raise ReviewError("a verdict without a target was merged")
+    return Conflict(
+        ours.target, ours.name, ours.context, ours.verdict, ours.author, ours.time,
+        theirs.verdict, theirs.author, theirs.time, theirs.reason,
+    )  # fmt: skip

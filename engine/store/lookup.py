@@ -1,4 +1,4 @@
-"""Finding a concept or a pair by what a person types."""
+"""Finding a concept, a pair or a context by what a person types."""
 
 from engine.errors import StoreError
 from engine.store.pages import QuerySlot
@@ -35,3 +35,44 @@ def find(slot: QuerySlot, what: str) -> str | int:
     if pairs:
         raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
     raise StoreError(f"nothing is called {what!r}", hint="`prosect hypotheses` lists concepts by name")
+
+
+def find_context(slot: QuerySlot, what: str) -> str:
+    """The id of the context that ``what`` names, by the same rules.
+
+    Raises:
+        StoreError: no context, or more than one, is called so.
+    """
+    word = what.strip().lower()
+    for where in (
+        "context_id = $w OR lower(name) = $w",
+        "starts_with(context_id, $w) OR starts_with(lower(name), $w)",
+    ):
+        rows = slot.run(
+            f"SELECT context_id, name FROM contexts WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word}
+        )
+        if len(rows) == 1:
+            return str(rows[0][0])
+        if rows:
+            shown = ", ".join(f"{name} ({ident[:10]})" for ident, name in rows)
+            raise StoreError(f"{what!r} names more than one context: {shown}", hint="type more of the id")
+    raise StoreError(f"no context is called {what!r}", hint="`prosect contexts` lists them by name")
+
+
+def find_hypothesis(slot: QuerySlot, concept_id: str, context_id: str) -> str:
+    """The id of a concept's hypothesis inside a context.
+
+    Raises:
+        StoreError: nothing was estimated there.
+    """
+    rows = slot.run(
+        "SELECT h.hypothesis_id FROM hypotheses h JOIN concepts c ON c.concept = h.concept"
+        " JOIN contexts x ON x.context = h.context WHERE c.concept_id = ? AND x.context_id = ?",
+        [concept_id, context_id],
+    )
+    if not rows:
+        raise StoreError(
+            "this concept has no estimate inside that context",
+            hint="too few pairs there carry it; `prosect show` lists the contexts of a concept",
+        )
+    return str(rows[0][0])

@@ -104,3 +104,30 @@ def test_unknown_and_ambiguous_concepts_are_refused(project: Path) -> None:
     ambiguous = run("verdicts", "set", project, "keep", "concept")
     assert ambiguous.exit_code == 1
     assert "more than one" in ambiguous.stderr
+
+
+def test_a_concept_is_decided_on_inside_one_context(project: Path, tmp_path: Path) -> None:
+    contexts = json.loads(run("contexts", project, "--json").stdout)["rows"]
+    name = next(row["context"] for row in contexts if row["context"] != "everywhere")
+    other = tmp_path / "other"
+    shutil.copytree(project, other)
+    set_ = ("verdicts", "set", project, "suppress", "concept 1", "--context", name[:-1], "--author", "ann")
+    assert run(*set_).exit_code == 0, run(*set_).output
+    run("verdicts", "set", project, "keep", "concept 1", "--context", "everywhere", "--author", "ann")
+    listed = json.loads(run("verdicts", "list", project, "--json").stdout)
+    inside = next(v for v in listed["verdicts"] if v["target"]["kind"] == "hypothesis")
+    assert inside["verdict"] == "suppress"
+    assert listed["contexts"] == {f"hypothesis:{inside['target']['ident']}": name}
+    for command in ("list", "log"):
+        rows = [line.split("\t") for line in run("verdicts", command, project, "--plain").stdout.splitlines()]
+        at = rows[0].index("in context")
+        assert {row[at] for row in rows[1:]} == {name, "everywhere"}
+    rest = ("concept 1", "--context", name, "--author", "bob")
+    run("verdicts", "set", other, "amplify", *rest)
+    run("verdicts", "export", other, tmp_path / "bob.jsonl")
+    assert name in run("verdicts", "merge", project, tmp_path / "bob.jsonl").stdout
+    assert run("verdicts", "clear", project, "concept 1", "--context", name, "--author", "ann").exit_code == 0
+    assert held(project) == {"concept 1": "keep"}
+    refused = run("verdicts", "set", project, "keep", "concept 1", "--context", "nowhere")
+    assert refused.exit_code == 1
+    assert "no context is called" in refused.stderr

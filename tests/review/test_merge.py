@@ -66,6 +66,23 @@ def test_conflicts_resolve_as_told(ours: Journal, theirs: Journal, prefer: Prefe
     assert held(ours) == {"concept:c1": expected}
 
 
+@pytest.mark.parametrize("prefer", [Prefer.OURS, Prefer.THEIRS])
+def test_a_settled_conflict_keeps_the_evidence_by_which_a_later_audit_knows_it(
+    ours: Journal, theirs: Journal, prefer: Prefer
+) -> None:
+    journals = {Prefer.OURS: ours, Prefer.THEIRS: theirs}
+    for verdict, (side, journal) in zip((Verdict.KEEP, Verdict.SUPPRESS), journals.items(), strict=True):
+        target = Target("hypothesis", "h1", "c1", "x1")
+        evidence = {"context": "tea", "latents": [1, 2] if side is Prefer.OURS else [1, 2, 3]}
+        journal.set_verdicts([Decision(target, "concept 1", evidence)], verdict)
+    report = merge_journal(ours, theirs.path, prefer)
+    assert [c.context for c in report.conflicts] == ["tea"]
+    entry = ours.state.verdicts["hypothesis:h1"]
+    assert entry.verdict is (Verdict.KEEP if prefer is Prefer.OURS else Verdict.SUPPRESS)
+    assert (entry.evidence or {})["latents"] == ([1, 2] if prefer is Prefer.OURS else [1, 2, 3])
+    assert entry.context == "tea"
+
+
 def test_deciding_after_having_seen_the_others_word_is_no_conflict(ours: Journal, theirs: Journal) -> None:
     decide(theirs, 1, Verdict.SUPPRESS)
     merge_journal(ours, theirs.path)
