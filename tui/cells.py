@@ -106,14 +106,24 @@ def interval_title(title: str, width: int, glyphs: Glyphs) -> str:
 
 def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | None, glyphs: Glyphs) -> Line:
     """One row; ``verdict`` is what holds now, whatever the page said when it was fetched."""
-    spans: list[Span] = [(mark, "selected" if mark.strip() else "text")]
+    spans: list[Span] = []
+    held, last = mark, "selected" if mark.strip() else "text"
     for i, column, width in columns:
         if column.kind is K.VERDICT:
-            spans.append(verdict_cell(verdict, glyphs))
+            text, role = verdict_cell(verdict, glyphs)
         else:
             text, role = cell(row.values[i], column, width, glyphs)
-            spans.append((text, role))
-        spans.append((" ", "text"))
+        if role == last:  # a page is drawn at every key: neighbours of one role are checked and cut as one
+            held += text
+        else:
+            spans.append((held, last))
+            held, last = text, role
+        if last == "text":
+            held += " "
+        else:
+            spans.append((held, last))
+            held, last = " ", "text"
+    spans.append((held, last))
     return tuple(spans)
 
 

@@ -9,6 +9,7 @@ from engine.browse import Browser
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
+from tui.widgets.grid import AHEAD_S
 from tui.yank import yank_file
 
 
@@ -59,6 +60,36 @@ def test_a_selection_is_decided_as_one_step(world: World) -> None:
 
     drive(world, scenario)
     assert len(journal(world)) == 6
+
+
+def test_lines_that_were_drawn_before_are_what_would_be_drawn_now(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+
+        def lines() -> list[str]:
+            return [grid.render_line(y).text for y in range(grid.size.height)]
+
+        async def agree() -> None:
+            await d.pilot.pause(2 * AHEAD_S)  # whatever is drawn ahead is there
+            held = lines()
+            grid._strips.clear()
+            assert held == lines()
+
+        await d.keys("z", "ctrl+f")
+        await d.pilot.pause(2 * AHEAD_S)
+        ahead = range(grid.top + grid.body_height, min(grid.top + 2 * grid.body_height, grid.n_rows))
+        assert len(ahead) > 0
+        assert set(ahead) <= set(grid._strips)
+        await d.keys("ctrl+f")
+        await agree()
+        for key in ("space", "-", "V", "j", "u", "escape", "k", "="):
+            await d.keys(key)
+            await agree()
+        await d.keys("c", "ctrl+u", *"a new name", "enter")
+        await d.shows("a new name")
+        await agree()
+
+    drive(world, scenario, size=(100, 12))
 
 
 def test_a_reason_and_a_name_are_typed_and_kept(world: World) -> None:

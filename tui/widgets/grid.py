@@ -1,6 +1,8 @@
 """A virtual grid: any number of rows, fetched by page, drawn by line. It knows no keys and no project."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.geometry import Region
@@ -15,7 +17,12 @@ from tui.lines import to_strip
 from tui.rows import PAGE_ROWS
 from tui.theme import Palette
 
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
 MAX_PAGES = 64
+MAX_STRIPS = 1024
+AHEAD_S = 0.05
 
 
 class GridView(Widget):
@@ -52,6 +59,8 @@ class GridView(Widget):
         self._pages: dict[int, tuple[GridRow, ...]] = {}
         self._asked: list[int] = []
         self._drawn: dict[int, str | None] = {}
+        self._strips: dict[int, tuple[tuple[int, str, str | None], Strip]] = {}
+        self._ahead: Timer | None = None
         self._layout: tuple[int, list[tuple[int, ColumnSpec, int]]] = (-1, [])
         self._has_verdicts = any(c.kind is ColumnKind.VERDICT for c in spec.columns)
         self._target = spec.index("target") if self._has_verdicts else -1
@@ -61,8 +70,7 @@ class GridView(Widget):
     def reset(self, n_rows: int, *, cursor: int = 0) -> None:
         """New rows under the grid; what was fetched and selected is forgotten."""
         self.n_rows = n_rows
-        self._pages.clear()
-        self._asked = []
+        self._forget_pages()
         self.selected.clear()
         self.range_start = None
         self.cursor = min(max(cursor, 0), max(n_rows - 1, 0))
@@ -88,9 +96,13 @@ class GridView(Widget):
 
     def drop_pages(self) -> None:
         """What was fetched is stale: fetch again what is on screen."""
-        self._pages.clear()
-        self._asked = []
+        self._forget_pages()
         self.want()
+
+    def _forget_pages(self) -> None:
+        self._pages.clear()
+        self._strips.clear()
+        self._asked = []
 
     def want(self) -> None:
         """Ask for pages on screen that are missing; when none is, for one beyond either edge."""
@@ -171,6 +183,20 @@ class GridView(Widget):
         self.refresh()
         self.want()
         self.post_message(self.Moved())
+        self._draw_soon(self.body_height if by > 0 else -self.body_height)
+
+    def _draw_soon(self, by: int) -> None:
+        """Leave time first for this screen to be written, which another thread does."""
+        if self._ahead is not None:
+            self._ahead.stop()
+        self._ahead = self.set_timer(AHEAD_S, partial(self._draw_ahead, by))
+
+    def _draw_ahead(self, by: int) -> None:
+        """Prepare the lines that the same key would show next, while nobody waits for them."""
+        for number in range(max(self.top + by, 0), min(self.top + by + self.body_height, self.n_rows)):
+            row = self.row(number)
+            if row is not None and number not in self._strips:
+                self._row_strip(number, row, self.size.width)
 
     def refresh_rows(self, *rows: int) -> None:
         """Draw some rows again."""
@@ -263,18 +289,31 @@ class GridView(Widget):
         if number >= self.n_rows:
             return Strip([*to_strip((), width, self.palette)], width)
         row = self.row(number)
-        is_cursor = number == self.cursor
-        mark = self.glyphs.cursor if is_cursor else " "
-        mark += self.glyphs.selected if self._is_selected(number) else " "
         if row is None:
-            line = ((mark, "dim"), (self.glyphs.more, "dim"))
-        else:
-            verdict = None
-            if self._has_verdicts:
-                verdict = self._verdict_of(str(row.values[self._target]))
-                self._drawn[number] = verdict
-            line = row_line(row, self.columns(), mark, verdict, self.glyphs)
-        return to_strip(line, width, self.palette, flat="cursor" if is_cursor else None)
+            line = ((self._mark(number), "dim"), (self.glyphs.more, "dim"))
+            return to_strip(line, width, self.palette, flat="cursor" if number == self.cursor else None)
+        return self._row_strip(number, row, width)
+
+    def _mark(self, number: int) -> str:
+        mark = self.glyphs.cursor if number == self.cursor else " "
+        return mark + (self.glyphs.selected if self._is_selected(number) else " ")
+
+    def _row_strip(self, number: int, row: GridRow, width: int) -> Strip:
+        """A row as it stands; drawn once for as long as nothing about it changes."""
+        mark, verdict = self._mark(number), None
+        if self._has_verdicts:
+            verdict = self._verdict_of(str(row.values[self._target]))
+            self._drawn[number] = verdict
+        looks = (width, mark, verdict)
+        held = self._strips.get(number)
+        if held is not None and held[0] == looks:
+            return held[1]
+        line = row_line(row, self.columns(), mark, verdict, self.glyphs)
+        strip = to_strip(line, width, self.palette, flat="cursor" if number == self.cursor else None)
+        if len(self._strips) >= MAX_STRIPS:
+            self._strips.clear()
+        self._strips[number] = (looks, strip)
+        return strip
 
     def cell_text(self, row: GridRow, column: ColumnSpec) -> str:
         """A cell's value as plain text, for copying; of a verdict what holds now."""
