@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from engine.reading.jobs import Job
+from engine.reading.packed import Row
+
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Group sequences so that padded size (sequences × longest) stays within a token budget.
@@ -24,3 +27,38 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             batches.append([i])
     return batches
+
+
+def plan_rows(jobs: Sequence[Job], longest: int) -> list[list[int]]:
+    """Neighbours with the same prompt, as rows of one prompt and several responses.
+
+    Args:
+        jobs: sequences; those with the same prompt are neighbours.
+        longest: tokens of a row; a longer text has a row of its own.
+
+    Returns:
+        Indices into ``jobs``, in order.
+    """
+    rows: list[list[int]] = []
+    held, length = b"", 0
+    for i, job in enumerate(jobs):
+        prompt = job.ids[: job.n_prompt].tobytes()
+        more = len(job.ids) - job.n_prompt
+        if prompt and prompt == held and length + more <= longest:
+            rows[-1].append(i)
+            length += more
+        else:
+            rows.append([i])
+            held, length = prompt, len(job.ids)
+    return rows
+
+
+def row_of(jobs: Sequence[Job]) -> Row:
+    """The row of jobs that begin with the same prompt; a single one needs no split."""
+    n = jobs[0].n_prompt if len(jobs) > 1 else 0
+    return Row(jobs[0].ids[:n], tuple(job.ids[n:] for job in jobs))
+
+
+def row_length(jobs: Sequence[Job]) -> int:
+    """Tokens of that row."""
+    return row_of(jobs).n_tokens

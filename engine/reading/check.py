@@ -17,9 +17,9 @@ from engine.errors import ModelError
 from engine.manifest import hash_json, write_json
 from engine.progress import Progress
 from engine.reading.encode import Encoder, normalise
-from engine.reading.jobs import own_residuals
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import Reader
+from engine.reading.residual_batches import own_residuals
 from engine.reading.stream import neighbour
 from engine.settings import ReadingSettings
 
@@ -34,7 +34,8 @@ NEIGHBOUR_RATIO = 0.8
 """A layer beside this one that is left unexplained by less than this share of it: the wrong layer is read."""
 SINK_RATIO = 10.0
 """A token whose norm exceeds this many medians is an attention sink."""
-_PAIRS_AT_ONCE = 16
+_NEIGHBOUR_PAIRS, _ROUGH_PAIRS = 16, 64
+"""First pairs on which the layers beside this one, and rough arithmetic, are looked at."""
 _PAIRS_MIN = 64
 _ROWS_AT_ONCE = 1024
 
@@ -153,18 +154,14 @@ def measure(
     fired = torch.zeros(reader.n_latents, dtype=torch.bool, device=reader.loaded.device)
     norms: list[torch.Tensor] = []
     progress.start("check the SAE", n_tokens, "tokens")
-    seen = at = 0
-    while seen < n_tokens and at < n_pairs:
-        stop = min(at + _PAIRS_AT_ONCE, n_pairs)
-        before = seen
-        for part, x in own_residuals(pairs, reader.stream, at, stop):
-            if seen >= n_tokens:
-                break
-            _tally(x, reader, [tallies.setdefault(p, _Tally()) for p in ("all", part)], fired)
-            norms.append(x.norm(dim=-1).cpu())
-            seen += len(x)
-        progress.advance(min(seen, n_tokens) - min(before, n_tokens))
-        at = stop
+    missing = n_tokens
+    for part, x in own_residuals(pairs, reader.batches, 0, n_pairs):
+        _tally(x, reader, [tallies.setdefault(p, _Tally()) for p in ("all", part)], fired)
+        norms.append(x.norm(dim=-1).cpu())
+        progress.advance(min(len(x), missing))
+        missing -= len(x)
+        if missing <= 0:
+            break
     progress.finish()
     every_norm = torch.cat(norms) if norms else torch.zeros(0)
     beside = _neighbours(pairs, reader, n_pairs)
@@ -182,8 +179,8 @@ def _neighbours(pairs: PairFile, reader: Reader, n_pairs: int) -> dict[str, floa
         with context as stream:
             if stream is None:
                 continue
-            tally = _Tally()
-            for _, x in own_residuals(pairs, stream, 0, min(_PAIRS_AT_ONCE, n_pairs)):
+            tally, batches = _Tally(), replace(reader.batches, stream=stream)
+            for _, x in own_residuals(pairs, batches, 0, min(_NEIGHBOUR_PAIRS, n_pairs)):
                 _tally(x, reader, [tally], fired.clone())
             found[str(stream.layer)] = tally.numbers(has_decoder=True)["unexplained"]
     return found
@@ -194,7 +191,8 @@ def _disagreement(pairs: PairFile, reader: Reader, n_pairs: int) -> float | None
         return None
     exact = Encoder(reader.sae, reader.loaded.device)
     both = either = 0
-    for _, x in own_residuals(pairs, reader.stream, 0, min(_PAIRS_AT_ONCE * 4, n_pairs)):
+    n = min(_ROUGH_PAIRS, n_pairs)
+    for _, x in own_residuals(pairs, reader.batches, 0, n, step=_ROUGH_PAIRS):
         with torch.inference_mode():
             a, b = exact.dense(x[::100]) > 0, reader.encoder.dense(x[::100]) > 0
         both, either = both + int((a & b).sum()), either + int((a | b).sum())

@@ -6,18 +6,15 @@ and response cut to the response. What is read once is shared by content: the sa
 and response. Sequences with the same prompt are neighbours, so that the prompt need be computed only once.
 """
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from engine.models.chat import ChatLayout, EncodedText
-from engine.reading.packed import Row
-from engine.reading.pair_file import Messages, PairFile, PairTexts
-from engine.reading.stream import Stream
+from engine.reading.pair_file import Messages, PairTexts
 from engine.records import Span
 
 
@@ -73,6 +70,8 @@ class Work:
     """Sequences to run, and where each pair's readings will be found."""
 
     jobs: list[Job]
+    texts: list[EncodedText]
+    """What each job was made of, as ``encode`` gave it."""
     keys: list[dict[Span, Conversation]]
     """Per pair: the key of each span's reading."""
     n_lost: int
@@ -137,6 +136,7 @@ def plan_work(
         jobs.append(Job(text.ids, tuple(wants), prompt_length(text, layout)))
     return Work(
         jobs,
+        encoded,
         keys,
         n_lost=sum(text.n_lost for text in encoded),
         n_plain=sum(layout.has_template and not text.has_template for text in encoded),
@@ -144,93 +144,14 @@ def plan_work(
     )
 
 
+def response_job(key: Hashable, text: EncodedText, layout: ChatLayout) -> Job:
+    """The sequence of a prompt and a response, of which only the response is wanted."""
+    want = Want(key, text.response_own, text.response_truncated)
+    return Job(text.ids, (want,), prompt_length(text, layout))
+
+
 def prompt_length(text: EncodedText, layout: ChatLayout) -> int:
     """Leading tokens that depend on the prompt alone; 0 where every token sees the whole text."""
     if not layout.is_causal or not len(text.prompt_own):
         return 0
     return int(text.prompt_own[-1]) + 1
-
-
-def job_residuals(stream: Stream, jobs: Iterable[Job]) -> Iterator[torch.Tensor]:
-    """Residual stream of each job in turn, (T, D); a prompt that neighbours share is computed once.
-
-    Whether a prompt is computed by itself depends on its length alone, so that a text gets the same
-    activations whatever it is read with.
-    """
-    held: tuple[bytes, torch.Tensor, object] | None = None
-    for job in jobs:
-        n = job.n_prompt
-        if n < stream.min_shared:
-            yield stream.residuals([job.ids])[0] if len(job.ids) else stream.nothing()
-            continue
-        key = job.ids[:n].tobytes()
-        if held is None or held[0] != key:
-            held = (key, *stream.begin(job.ids[:n]))
-        after = stream.go_on(held[2], job.ids[n:]) if len(job.ids) > n else stream.nothing()
-        yield torch.cat([held[1], after])
-
-
-def plan_rows(jobs: Sequence[Job], longest: int) -> list[list[int]]:
-    """Neighbours with the same prompt, as rows of one prompt and several responses.
-
-    Args:
-        jobs: sequences; those with the same prompt are neighbours.
-        longest: tokens of a row; a longer text has a row of its own.
-
-    Returns:
-        Indices into ``jobs``, in order.
-    """
-    rows: list[list[int]] = []
-    held, length = b"", 0
-    for i, job in enumerate(jobs):
-        prompt = job.ids[: job.n_prompt].tobytes()
-        more = len(job.ids) - job.n_prompt
-        if prompt and prompt == held and length + more <= longest:
-            rows[-1].append(i)
-            length += more
-        else:
-            rows.append([i])
-            held, length = prompt, len(job.ids)
-    return rows
-
-
-def row_of(jobs: Sequence[Job]) -> Row:
-    """The row of jobs that begin with the same prompt; a single one needs no split."""
-    n = jobs[0].n_prompt if len(jobs) > 1 else 0
-    return Row(jobs[0].ids[:n], tuple(job.ids[n:] for job in jobs))
-
-
-def row_length(jobs: Sequence[Job]) -> int:
-    """Tokens of that row."""
-    return row_of(jobs).n_tokens
-
-
-def n_computed(jobs: Sequence[Job], min_shared: int) -> int:
-    """Tokens that ``job_residuals`` sends through the model."""
-    n, held = 0, b""
-    for job in jobs:
-        n += len(job.ids)
-        prompt = job.ids[: job.n_prompt].tobytes() if job.n_prompt >= min_shared else b""
-        n -= job.n_prompt if prompt and prompt == held else 0
-        held = prompt or held
-    return n
-
-
-def own_residuals(
-    pairs: PairFile, stream: Stream, start: int, stop: int
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Residual vectors of the spans' own tokens of some pairs, each distinct text once.
-
-    Yields:
-        Where the span comes from, ``source/span``, and its (T, D) float32 vectors; T > 0.
-    """
-    work = plan_work(pairs.texts(start, stop), stream.layout, stream.max_tokens)
-    owner: dict[Hashable, str] = {
-        key: f"{pairs.sources[start + i]}/{span}"
-        for i, keys in enumerate(work.keys)
-        for span, key in keys.items()
-    }
-    for job, residuals in zip(work.jobs, job_residuals(stream, work.jobs), strict=True):
-        for want in job.wants:
-            if len(want.own):
-                yield owner[want.key], residuals[torch.from_numpy(want.own).to(residuals.device)].float()

@@ -1,6 +1,5 @@
 """An open reader: a model cut off after its layer, its chat layout and its SAE, on a device."""
 
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -13,20 +12,16 @@ from engine.manifest import hash_json
 from engine.models.blocks import width_of
 from engine.models.chat import ChatLayout
 from engine.models.loading import LoadedModel, pick_dtype
-from engine.reading.batches import plan_batches
 from engine.reading.encode import Encoder, Pooled
-from engine.reading.jobs import Job, job_residuals, n_computed, plan_rows, row_length, row_of
+from engine.reading.jobs import Job
+from engine.reading.residual_batches import ResidualBatches
 from engine.reading.sae import Sae, load_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import NEVER, Stream, cut_stream, load_stream_model
 from engine.settings import ReadingSettings
 
-log = logging.getLogger(__name__)
-
 READER_VERSION = 4
 """Raised when the same model, SAE and text would give other readings."""
-MIN_ROW = 2048
-"""Tokens that a prompt and its responses may have together at least before they take more than one row."""
 _HALF_MAX = 65_504.0
 
 
@@ -48,12 +43,15 @@ class Reader:
     """A model and an SAE, ready to read."""
 
     spec: ReaderSpec
-    stream: Stream
+    batches: ResidualBatches
     sae: Sae
     encoder: Encoder
-    batch_tokens: int
-    """Token budget of a batch on a GPU, halved when memory runs out; 0 on a CPU: one sequence at a time."""
     reader_hash: str
+
+    @property
+    def stream(self) -> Stream:
+        """The model up to the layer."""
+        return self.batches.stream
 
     @property
     def n_latents(self) -> int:
@@ -122,7 +120,7 @@ class Reader:
 
     def _shares(self) -> str | None:
         """How a prompt is computed once for its responses; None: it is computed with every one."""
-        if self.batch_tokens:
+        if self.batches.batch_tokens:
             return None if self.stream.packs is None else "rows of a prompt and its responses"
         return None if self.stream.min_shared == NEVER else "memory of the prompt"
 
@@ -143,93 +141,13 @@ class Reader:
             ModelError: a single sequence does not fit into memory.
         """
         readings: dict[Hashable, SpanReading] = {}
-        if not self.batch_tokens:
-            self._read_in_turn(jobs, readings, on_batch)
-            return readings
-        waiting = self._batches(jobs, self._rows(jobs))
-        while waiting:
-            batch = waiting.pop(0)
-            try:
-                self._read_batch([[jobs[i] for i in row] for row in batch], readings)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                rows = self._smaller(jobs, batch, error)
-                waiting = self._batches(jobs, [*rows, *(row for later in waiting for row in later)])
-                continue
+        for done, found in self.batches.each(jobs, self._pool):
+            readings |= found
             if on_batch is not None:
-                on_batch(sum(len(row) for row in batch))
+                on_batch(len(done))
         return readings
 
-    def n_computed(self, jobs: Sequence[Job]) -> int:
-        """Tokens that ``read`` sends through the model for these jobs, padding aside."""
-        if not self.batch_tokens:
-            return n_computed(jobs, self.stream.min_shared)
-        return sum(row_length([jobs[i] for i in row]) for row in self._rows(jobs))
-
-    def _rows(self, jobs: Sequence[Job]) -> list[list[int]]:
-        if self.stream.packs is None:
-            return [[i] for i in range(len(jobs))]
-        return plan_rows(jobs, max(self.max_tokens, MIN_ROW))
-
-    def _batches(self, jobs: Sequence[Job], rows: Sequence[list[int]]) -> list[list[list[int]]]:
-        """Rows that go through the model together; those of a single text apart, since they need no mask."""
-        batches = []
-        for is_shared in (True, False):
-            chosen = [row for row in rows if (len(row) > 1) is is_shared]
-            lengths = [row_length([jobs[i] for i in row]) for row in chosen]
-            batches += [[chosen[k] for k in batch] for batch in plan_batches(lengths, self.batch_tokens)]
-        return batches
-
-    def _smaller(self, jobs: Sequence[Job], batch: list[list[int]], error: BaseException) -> list[list[int]]:
-        """A batch that did not fit, cut in two if it was one row; later ones are of half its size.
-
-        Raises:
-            ModelError: it was a single text.
-        """
-        if self.loaded.device.type == "cuda":
-            torch.cuda.empty_cache()
-        padded = len(batch) * max(row_length([jobs[i] for i in row]) for row in batch)
-        self.batch_tokens = max(min(self.batch_tokens, padded) // 2, 1)
-        log.warning("out of memory with %d sequences: batches of %d tokens", len(batch), self.batch_tokens)
-        if len(batch) > 1:
-            return batch
-        if len(batch[0]) == 1:
-            raise _too_long(jobs[batch[0][0]]) from error
-        half = len(batch[0]) // 2
-        return [batch[0][:half], batch[0][half:]]
-
-    def _read_in_turn(
-        self,
-        jobs: Sequence[Job],
-        readings: dict[Hashable, SpanReading],
-        on_batch: Callable[[int], None] | None,
-    ) -> None:
-        """One sequence at a time: a CPU is saturated by one, and padding is lost work."""
-        streams = job_residuals(self.stream, jobs)
-        for job in jobs:
-            try:
-                self._pool([job], [next(streams)], readings)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                raise _too_long(job) from error
-            if on_batch is not None:
-                on_batch(1)
-
-    def _read_batch(self, batch: Sequence[Sequence[Job]], readings: dict[Hashable, SpanReading]) -> None:
-        """Rows of jobs that begin with the same prompt, each with one text or more."""
-        rows = [row_of(row) for row in batch]
-        filled = [row for row in rows if row.n_tokens]
-        found = iter(self.stream.rows(filled)) if filled else iter(())
-        streams = [
-            text for row in rows for text in (next(found) if row.n_tokens else [self.stream.nothing()])
-        ]
-        self._pool([job for row in batch for job in row], streams, readings)
-
-    def _pool(
-        self, jobs: Sequence[Job], streams: Sequence[torch.Tensor], readings: dict[Hashable, SpanReading]
-    ) -> None:
+    def _pool(self, jobs: Sequence[Job], streams: Sequence[torch.Tensor]) -> dict[Hashable, SpanReading]:
         wants, parts, bounds = [], [], [0]
         for job, stream in zip(jobs, streams, strict=True):
             for want in job.wants:
@@ -237,27 +155,15 @@ class Reader:
                 parts.append(stream[torch.from_numpy(want.own).to(stream.device)])
                 bounds.append(bounds[-1] + len(want.own))
         if not wants:
-            return
+            return {}
         with torch.inference_mode():
             x = torch.cat(parts)
             pooled = self.encoder.pool(x, bounds)
             means, lasts = summarise(x, bounds)
-        for i, want in enumerate(wants):
-            readings[want.key] = SpanReading(
-                pooled[i], bounds[i + 1] - bounds[i], want.is_truncated, means[i], lasts[i]
-            )
-
-
-def _too_long(job: Job) -> ModelError:
-    return ModelError(
-        f"a text of {len(job.ids)} tokens does not fit into memory", hint="lower reading.max_tokens"
-    )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """A GPU has an error of its own for it; a CPU's and MPS' allocators only say so."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "not enough memory" in text
+        return {
+            want.key: SpanReading(pooled[i], bounds[i + 1] - bounds[i], want.is_truncated, means[i], lasts[i])
+            for i, want in enumerate(wants)
+        }
 
 
 def summarise(x: torch.Tensor, bounds: Sequence[int]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
@@ -288,11 +194,12 @@ def open_reader(spec: ReaderSpec, settings: ReadingSettings) -> Reader:
     loaded = load_stream_model(spec.model, spec.revision, settings)
     layer = _check_fit(spec, sae, loaded)
     stream = cut_stream(loaded, layer, spec.max_tokens or settings.max_tokens)
-    return make_reader(spec, stream, sae, settings)
+    return make_reader(spec, ResidualBatches.of(stream, settings), sae, settings)
 
 
-def make_reader(spec: ReaderSpec, stream: Stream, sae: Sae, settings: ReadingSettings) -> Reader:
+def make_reader(spec: ReaderSpec, batches: ResidualBatches, sae: Sae, settings: ReadingSettings) -> Reader:
     """A reader from its parts."""
+    stream = batches.stream
     sae_dtype = pick_dtype(settings.sae_dtype, stream.device)
     parts = [
         READER_VERSION,
@@ -306,10 +213,9 @@ def make_reader(spec: ReaderSpec, stream: Stream, sae: Sae, settings: ReadingSet
     ]
     return Reader(
         spec=spec,
-        stream=stream,
+        batches=batches,
         sae=sae,
         encoder=Encoder(sae, stream.device, sae_dtype),
-        batch_tokens=0 if stream.device.type == "cpu" else settings.batch_tokens,
         reader_hash=hash_json(parts),
     )
 

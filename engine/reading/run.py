@@ -27,7 +27,7 @@ from engine.manifest import (
 )
 from engine.progress import Progress
 from engine.reading.check import check_sae
-from engine.reading.jobs import Job, Want, prompt_length
+from engine.reading.jobs import response_job
 from engine.reading.pair_file import Messages, PairFile
 from engine.reading.reader import READER_VERSION, Reader, SpanReading
 from engine.reading.session import Session
@@ -220,14 +220,7 @@ def read_responses(
     frozen: list[tuple[Messages, Messages]] = [(tuple(prompt), tuple(response)) for prompt, response in items]
     unique = list(dict.fromkeys(frozen))
     encoded = reader.layout.encode_many(unique, max_tokens=reader.max_tokens)
-    jobs = [
-        Job(
-            text.ids,
-            (Want(key, text.response_own, text.response_truncated),),
-            prompt_length(text, reader.layout),
-        )
-        for key, text in zip(unique, encoded, strict=True)
-    ]
+    jobs = [response_job(key, text, reader.layout) for key, text in zip(unique, encoded, strict=True)]
     progress.start("read responses", len(jobs), "texts")
     readings = reader.read(jobs, progress.advance)
     progress.finish()

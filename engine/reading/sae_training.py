@@ -22,9 +22,9 @@ from engine.manifest import write_json
 from engine.models.blocks import width_of
 from engine.progress import Progress
 from engine.reading.check import SaeCheck, measure
-from engine.reading.jobs import own_residuals
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import make_reader
+from engine.reading.residual_batches import ResidualBatches, own_residuals
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import Stream, cut_stream, load_stream_model
@@ -34,7 +34,6 @@ HELD_SHARE = 0.05
 """Share of the pairs that quality is measured on …"""
 HELD_MIN, HELD_MAX = 16, 500
 """… and its bounds in pairs."""
-_PAIRS_AT_ONCE = 16
 _WARM_UP_SHARE = 0.05
 _DECAY_SHARE = 0.2
 _DEAD_STEPS = 200
@@ -93,15 +92,16 @@ def train_sae(
     pairs = PairFile(pairs_path)
     loaded = load_stream_model(spec.model, spec.revision, reading)
     stream = cut_stream(loaded, spec.layer, spec.max_tokens or reading.max_tokens)
+    batches = ResidualBatches.of(stream, reading)
     n_held = held_pairs(pairs)
-    buffer = _Buffer(pairs, stream, n_held, settings, progress)
+    buffer = _Buffer(pairs, batches, n_held, settings, progress)
     trained = _train(buffer, stream, spec, settings, progress)
     temporary = out_dir.with_name(f".{out_dir.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     trained.save_inference_model(temporary)
     shutil.rmtree(out_dir, ignore_errors=True)
     temporary.replace(out_dir)
-    reader = make_reader(spec, stream, load_sae(str(out_dir)), reading)
+    reader = make_reader(spec, batches, load_sae(str(out_dir)), reading)
     check = measure(pairs, reader, 200_000, progress, max_pairs=n_held)
     report = SaeReport(
         folder=str(out_dir),
@@ -134,12 +134,17 @@ class _Buffer:
     """Shuffled batches of residual vectors; the model runs again only if they do not fit into memory."""
 
     def __init__(
-        self, pairs: PairFile, stream: Stream, from_pair: int, settings: SaeSettings, progress: Progress
+        self,
+        pairs: PairFile,
+        batches: ResidualBatches,
+        from_pair: int,
+        settings: SaeSettings,
+        progress: Progress,
     ) -> None:
-        self._pairs, self._stream, self._from_pair = pairs, stream, from_pair
+        self._pairs, self._batches, self._from_pair = pairs, batches, from_pair
         self._settings, self._progress = settings, progress
         self._generator = torch.Generator().manual_seed(settings.seed)
-        self._width = width_of(stream.loaded.model)
+        self._width = width_of(batches.stream.loaded.model)
         self._capacity = max(settings.buffer_bytes // (4 * self._width), settings.batch_tokens)
         self.n_served = 0
         self._is_counted = True
@@ -155,13 +160,14 @@ class _Buffer:
         self._held = first if self._is_whole else None
 
     def _vectors(self) -> Iterator[torch.Tensor]:
-        for at in range(self._from_pair, len(self._pairs), _PAIRS_AT_ONCE):
-            stop = min(at + _PAIRS_AT_ONCE, len(self._pairs))
-            for _, x in own_residuals(self._pairs, self._stream, at, stop):
-                self._progress.advance(0)
-                yield x.cpu()
+        def on_pairs(n: int) -> None:
             if self._is_counted:  # later passes are part of the training's own stage
-                self._progress.advance(stop - at)
+                self._progress.advance(n)
+
+        start, stop = self._from_pair, len(self._pairs)
+        for _, x in own_residuals(self._pairs, self._batches, start, stop, on_pairs=on_pairs):
+            self._progress.advance(0)
+            yield x.cpu()
 
     def _fill(self, vectors: Iterator[torch.Tensor]) -> tuple[torch.Tensor, bool]:
         """Up to ``capacity`` vectors, and whether that was the last of them."""

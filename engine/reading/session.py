@@ -150,7 +150,7 @@ class Session:
         n_known = int(prepared.is_known.sum())
         self.n_read += len(prepared.keys) - n_known
         self.n_reused += n_known
-        self.n_tokens += self._reader.n_computed(work.jobs)
+        self.n_tokens += self._reader.batches.n_computed(work.jobs)
         self.n_truncated += sum(reading.is_truncated for reading in found.values())
         self.n_lost += work.n_lost
         self.n_plain += work.n_plain

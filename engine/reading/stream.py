@@ -154,7 +154,9 @@ def neighbour(stream: Stream, offset: int) -> Iterator[Stream | None]:
         yield None
     else:
         with one_more_block(inner_model(stream.loaded.model), stream.spare):
-            yield replace(stream, layer=stream.layer + 1)
+            longer = replace(stream, layer=stream.layer + 1, packs=None)
+            # the block that is back may have a kind of attention that the others have not
+            yield longer if stream.packs is None else with_packing(longer)
 
 
 def load_stream_model(path: str, revision: str | None, settings: ReadingSettings) -> LoadedModel:

@@ -3,20 +3,25 @@
 Positions are those of the readings: a span's own tokens, counted from 0, cut as the reader cut them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine.models.chat import EncodedText
+from engine.reading.jobs import Job, plan_work
 from engine.reading.pair_file import PairTexts
 from engine.reading.reader import Reader
+from engine.reading.residual_batches import in_order
 from engine.records import Span
 
 MAX_DENSE_BYTES = 256 << 20
 """Activations held dense at a time; longer spans are read in pieces."""
+
+_Places = tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +60,26 @@ def pair_tokens(reader: Reader, pair: PairTexts) -> dict[Span, SpanTokens]:
     Raises:
         ModelError: the chat template is broken, or the texts do not fit into memory.
     """
-    found: dict[Span, SpanTokens] = {}
-    if not reader.is_causal:  # an encoder reads the prompt alone
-        alone = reader.layout.encode(pair.prompt, None, tools=pair.tools, max_tokens=reader.max_tokens)
-        found[Span.PROMPT] = _read(reader, alone, [alone.prompt_own], [alone.prompt_truncated])[0]
-    for span, response in ((Span.CHOSEN, pair.chosen), (Span.REJECTED, pair.rejected)):
-        encoded = reader.layout.encode(pair.prompt, response, tools=pair.tools, max_tokens=reader.max_tokens)
-        owns, cuts = [encoded.response_own], [encoded.response_truncated]
-        if Span.PROMPT not in found:
-            owns, cuts = [*owns, encoded.prompt_own], [*cuts, encoded.prompt_truncated]
-        read = _read(reader, encoded, owns, cuts)
-        found[span] = read[0]
-        if len(read) > 1:
-            found[Span.PROMPT] = read[1]
-    return {span: found[span] for span in Span}
+    work = plan_work([pair], reader.layout, reader.max_tokens)
+    # goes_on: strips kept from before stay those of now, to the last bit
+    read = in_order(reader.batches.each(work.jobs, partial(_read, reader), goes_on=False))
+    found: dict[Hashable, SpanTokens] = {}
+    for job, text, places in zip(work.jobs, work.texts, read, strict=True):
+        for want, at in zip(job.wants, places, strict=True):
+            found[want.key] = SpanTokens(own_texts(text, want.own), *at, want.is_truncated)
+    return {span: found[key] for span, key in work.keys[0].items()}
 
 
-def _read(
-    reader: Reader, encoded: EncodedText, owns: Sequence[NDArray[np.int64]], cuts: Sequence[bool]
-) -> list[SpanTokens]:
-    spans = []
+def _read(reader: Reader, jobs: Sequence[Job], streams: Sequence[torch.Tensor]) -> list[list[_Places]]:
+    """Per job the activations on each wanted span."""
     with torch.inference_mode():
-        stream = reader.residuals([encoded.ids])[0] if len(encoded.ids) else torch.zeros(0, reader.width)
-        for own, is_truncated in zip(owns, cuts, strict=True):
-            places = _places(reader, stream[torch.from_numpy(own).to(stream.device)])
-            spans.append(SpanTokens(own_texts(encoded, own), *places, is_truncated))
-    return spans
+        return [
+            [_places(reader, stream[torch.from_numpy(want.own).to(stream.device)]) for want in job.wants]
+            for job, stream in zip(jobs, streams, strict=True)
+        ]
 
 
-def _places(
-    reader: Reader, x: torch.Tensor
-) -> tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.float32]]:
+def _places(reader: Reader, x: torch.Tensor) -> _Places:
     """Token, latent and value of every activation, (T, D) residual vectors in."""
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.uint32), np.zeros(0, np.float32))]
     n_at_once = max(MAX_DENSE_BYTES // (4 * reader.n_latents), 1)

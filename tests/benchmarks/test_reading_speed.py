@@ -29,6 +29,7 @@ from engine.progress import NullProgress
 from engine.reading.encode import Encoder
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import open_reader
+from engine.reading.residual_batches import ResidualBatches
 from engine.reading.run import read_pairs
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
@@ -204,13 +205,13 @@ def test_reading_pairs_against_the_matrix_product_and_the_plain_loop(
     flops = distinct * (2 * _block_parameters(config) * (LAYER + 1) + 2 * WIDTH * N_LATENTS)
     mfu = flops / seconds / rate
     plain = _plain_loop(model, tokenizer, saes["jumprelu"], texts)
-    reader.stream = replace(reader.stream, min_shared=NEVER)
+    reader.batches.stream = replace(reader.stream, min_shared=NEVER)
     started = now()
     read_pairs(pairs_path, reader, tmp_path / "apart", settings, NullProgress())
     apart = now() - started
     padded: list[tuple[float, int]] = []
     for stream in (with_packing(reader.stream), replace(reader.stream, packs=None)):
-        reader.stream, reader.batch_tokens = stream, 4096
+        reader.batches = ResidualBatches(stream, 4096)
         started = now()
         report_padded = read_pairs(
             pairs_path, reader, tmp_path / f"padded{len(padded)}", settings, NullProgress()

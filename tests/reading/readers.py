@@ -9,11 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from transformers import MistralConfig, MistralForCausalLM
 
 from engine.manifest import hash_bytes
+from engine.reading.reader import Reader
+from engine.reading.residual_batches import ResidualBatches
+from engine.reading.stream import Stream, with_packing
 from engine.records import pair_schema
 from engine.settings import ReadingSettings
-from tests.models.tiny import D_MODEL
+from tests.models.tiny import D_MODEL, make_tokenizer
 
 N_LATENTS = 96
 SAE_KINDS = ("standard", "jumprelu", "topk", "topk_rescaled", "gated")
@@ -45,6 +49,30 @@ def save_sae(folder: Path, kind: str, **config: Any) -> Path:
     """Write such an SAE as sae-lens does."""
     make_sae(kind, **config).save_model(folder)
     return folder
+
+
+def save_mistral(folder: Path) -> None:
+    """A sliding window in every block, and no list of kinds of attention."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer("chatml")
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=D_MODEL, intermediate_size=2 * D_MODEL, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=256,
+        initializer_range=0.2, sliding_window=11,
+    )  # fmt: skip
+    MistralForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def padded(reader: Reader, batch_tokens: int = 400) -> Reader:
+    """The reader as it would be on a GPU."""
+    reader.batches = padded_batches(reader.stream, batch_tokens)
+    return reader
+
+
+def padded_batches(stream: Stream, batch_tokens: int) -> ResidualBatches:
+    """Padded batches as on a GPU, with rows of a prompt and its responses."""
+    return ResidualBatches(with_packing(stream) if stream.is_causal else stream, batch_tokens)
 
 
 def pair_row(i: int, prompt: str, chosen: str, rejected: str, **extra: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The SAE check, reader specifications and batches."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.errors import ModelError
 from engine.progress import NullProgress
 from engine.reading.batches import plan_batches
 from engine.reading.check import check_sae
+from engine.reading.encode import Pooled
 from engine.reading.jobs import plan_work
 from engine.reading.pair_file import PairFile
 from engine.reading.presets import PRESETS
@@ -174,22 +176,23 @@ def test_a_batch_that_does_not_fit_is_halved_and_resumed(
     pairs = PairFile(folder / "pairs.parquet")
     jobs = plan_work(pairs.texts(0, 6), reader.layout, reader.max_tokens).jobs
     expected = reader.read(jobs)
-    whole = Reader._read_batch
+    whole = reader.encoder.pool
     tried: list[int] = []
 
-    def fits_two(self: Reader, batch: list[object], readings: dict[object, object]) -> None:
-        tried.append(len(batch))
-        if len(batch) > 2:
+    def fits_two(x: torch.Tensor, bounds: Sequence[int]) -> list[Pooled]:
+        """Memory may run out behind the model, too."""
+        tried.append(len(bounds) - 1)
+        if tried[-1] > 2:
             raise torch.OutOfMemoryError
-        whole(self, batch, readings)  # type: ignore[arg-type]
+        return whole(x, bounds)
 
-    monkeypatch.setattr(Reader, "_read_batch", fits_two)
-    reader.batch_tokens = 1 << 20
+    monkeypatch.setattr(reader.encoder, "pool", fits_two)
+    reader.batches.batch_tokens = 1 << 20
     found = reader.read(jobs)
-    assert max(tried) == len(jobs)
+    assert max(tried) == sum(len(job.wants) for job in jobs)
     assert found.keys() == expected.keys()
     for key in expected:
         np.testing.assert_array_equal(found[key].pooled.latent, expected[key].pooled.latent)
-    monkeypatch.setattr(Reader, "_read_batch", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    monkeypatch.setattr(reader.encoder, "pool", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(ModelError, match="does not fit into memory"):
         reader.read(jobs[:1])

@@ -8,50 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
 
 from engine.errors import ModelError
 from engine.progress import NullProgress
-from engine.reading.jobs import Job, Want, plan_rows, prompt_length
+from engine.reading.batches import plan_rows
+from engine.reading.jobs import Job, Want, prompt_length
 from engine.reading.packed import Row
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import Reader, open_reader
 from engine.reading.run import read_pairs
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import Stream, with_packing
-from tests.models.tiny import D_MODEL, SHAPES, make_tokenizer
-from tests.reading.readers import SETTINGS, make_rows, write_pairs
+from tests.models.tiny import SHAPES
+from tests.reading.readers import SETTINGS, make_rows, padded, write_pairs
 from tests.reading.test_run import LAYER, open_tiny, rows_of
 
 CAUSAL = tuple(shape for shape in SHAPES if shape != "bert")
-
-
-def save_mistral(folder: Path) -> None:
-    """A sliding window in every block, and no list of kinds of attention."""
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer("chatml")
-    config = MistralConfig(
-        vocab_size=len(tokenizer), hidden_size=D_MODEL, intermediate_size=2 * D_MODEL, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=256,
-        initializer_range=0.2, sliding_window=11,
-    )  # fmt: skip
-    MistralForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def with_mistral(folders: Path) -> Path:
-    """Checkpoints of every shape and a Mistral."""
-    if not (folders / "mistral").exists():
-        save_mistral(folders / "mistral")
-    return folders
-
-
-def padded(reader: Reader, batch_tokens: int = 400) -> Reader:
-    """The reader as it would be on a GPU: padded batches, rows of a prompt and its responses."""
-    reader.stream = with_packing(reader.stream)
-    reader.batch_tokens = batch_tokens
-    return reader
 
 
 def tokens(seed: int, n: int) -> Any:
@@ -63,8 +35,8 @@ def whole(stream: Stream, row: Row) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("shape", [*CAUSAL, "mistral"])
-def test_texts_in_a_row_have_the_residuals_that_they_have_alone(with_mistral: Path, shape: str) -> None:
-    stream = with_packing(open_tiny(with_mistral, shape).stream)
+def test_texts_in_a_row_have_the_residuals_that_they_have_alone(folders: Path, shape: str) -> None:
+    stream = with_packing(open_tiny(folders, shape).stream)
     assert stream.packs is not None
     rows = [
         Row(tokens(0, 40), (tokens(1, 30), tokens(2, 3), tokens(3, 55))),  # beyond either window
@@ -92,12 +64,12 @@ def distinct_tokens(reader: Reader, path: Path) -> int:
 
 @pytest.mark.parametrize("shape", [*CAUSAL, "mistral"])
 def test_padded_batches_share_prompts_and_read_what_one_sequence_at_a_time_reads(
-    with_mistral: Path, tmp_path: Path, shape: str
+    folders: Path, tmp_path: Path, shape: str
 ) -> None:
     path = write_pairs(tmp_path / "p.parquet", make_rows(24))
-    alone, rows = open_tiny(with_mistral, shape), padded(open_tiny(with_mistral, shape))
-    apart = padded(open_tiny(with_mistral, shape))
-    apart.stream = replace(apart.stream, packs=None)
+    alone, rows = open_tiny(folders, shape), padded(open_tiny(folders, shape))
+    apart = padded(open_tiny(folders, shape))
+    apart.batches.stream = replace(apart.stream, packs=None)
     reports = [
         read_pairs(path, reader, tmp_path / name, SETTINGS, NullProgress())
         for name, reader in (("alone", alone), ("rows", rows), ("apart", apart))
@@ -168,7 +140,7 @@ def test_batches_that_do_not_fit_are_planned_again_in_half_once(
     found = reader.read(jobs, done.append)
     assert sum(done) == len(jobs)
     assert len(refused) <= 3
-    assert reader.batch_tokens > 60
+    assert reader.batches.batch_tokens > 60
     for key, reading in expected.items():
         np.testing.assert_array_equal(found[key].pooled.latent, reading.pooled.latent)
     with pytest.raises(ModelError, match="does not fit into memory"):

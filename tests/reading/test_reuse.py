@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from engine.progress import NullProgress
-from engine.reading.jobs import job_residuals, plan_work
+from engine.reading.jobs import plan_work
 from engine.reading.pair_file import PairTexts
+from engine.reading.residual_batches import job_residuals
 from engine.reading.run import read_pairs
 from engine.reading.shards import read_residuals
 from engine.reading.stream import NEVER, Stream
@@ -56,7 +57,7 @@ def test_whatever_is_known_of_a_changed_mix_is_copied_not_read(
 ) -> None:
     """Renamed, relabelled and swapped pairs, and known responses in new company, cost nothing or one text."""
     reader = open_tiny(folders)
-    reader.stream = replace(reader.stream, min_shared=min_shared)
+    reader.batches.stream = replace(reader.stream, min_shared=min_shared)
     rows = make_rows(20)
     read_pairs(write_pairs(tmp_path / "a.parquet", rows), reader, tmp_path / "r", SETTINGS, NullProgress())
     renamed = [row | {"pair_id": f"{i:032x}", "source": "gamma"} for i, row in enumerate(rows[:10])]
@@ -123,7 +124,7 @@ def test_tools_are_part_of_what_is_read(folders: Path, tmp_path: Path) -> None:
 def test_one_prompt_and_one_response_are_computed_once_in_a_group(folders: Path, tmp_path: Path) -> None:
     """Six battles of four answers to one prompt: one prompt and four answers go through the model."""
     reader = open_tiny(folders)
-    reader.stream = replace(reader.stream, min_shared=1)
+    reader.batches.stream = replace(reader.stream, min_shared=1)
     prompt, answers = "Tell me about the garden", ["Tea.", "A river of music.", "Bread.", "No."]
     battles = [(a, b) for i, a in enumerate(answers) for b in answers[i + 1 :]]
     rows = [pair_row(i, prompt, a, b) for i, (a, b) in enumerate(battles)]
