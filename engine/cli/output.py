@@ -38,8 +38,9 @@ def plain_value(value: Any) -> Any:
 
 
 def write_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(plain_value(value), ensure_ascii=False, indent=1))
+    """One JSON document on stdout; a lone surrogate, which UTF-8 cannot hold, stands as its JSON escape."""
+    text = json.dumps(plain_value(value), ensure_ascii=False, indent=1)
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def cell(value: Any) -> str:

@@ -1,5 +1,10 @@
 """Options that name sources: what they accept, and what they say to the rest."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 
@@ -20,3 +25,14 @@ def test_weights_are_names_and_numbers() -> None:
     for wrong in ("forum", "forum=", "=2", "forum=much"):
         with pytest.raises(click.UsageError, match="write NAME=NUMBER"):
             parse_weights((wrong,))
+
+
+def test_a_preview_in_json_survives_what_utf8_cannot_hold(tmp_path: Path) -> None:
+    """Half of a surrogate pair is legal in a JSON escape and in nothing else."""
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "p", "chosen": "a \\ud83d b", "rejected": "c"}\n')
+    # A real process: the test runner's stdout would not be the strict one.
+    command = [sys.executable, "-m", "engine.cli.start", "ingest", str(file), "--preview", "--json"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+    assert r"a \ud83d b" in json.dumps(json.loads(done.stdout))
