@@ -4,6 +4,7 @@ Reading a command line with every command known takes longer than the framework'
 that people wait for with their hands on the keys does without when it has no options.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,9 @@ from pathlib import Path
 
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
+
+_NO_ROOM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""A full disk, a read-only project: what a person can mend, wherever it happens."""
 
 
 def main() -> None:
@@ -57,6 +61,12 @@ def errors_told() -> Iterator[None]:
     except BrokenPipeError:  # `prosect pairs DIR | head`
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f"cannot write {error.filename}" if error.filename else "cannot write"
+        _say("error", ProsectError(f"{where}: {error.strerror}", hint="check free space and permissions"))
+        sys.exit(1)
 
 
 def _say(kind: str, error: ProsectError) -> None:

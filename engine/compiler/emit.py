@@ -99,11 +99,10 @@ def compile_plan(
     manifest = read_manifest(folder) if folder.exists() else None
     if manifest is not None and manifest.fingerprint == content_hash:
         return CompiledDataset(folder, content_hash, plan.counts, was_there=True)
-    out_root.mkdir(parents=True, exist_ok=True)
     temporary = out_root / f".{content_hash}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         _write(temporary, plan, everyone, pairs_path, content_hash, progress or NullProgress())
         write_json(temporary / "build.json", _build_facts(plan, started))
         shutil.rmtree(folder, ignore_errors=True)  # an unfinished one: it has no manifest

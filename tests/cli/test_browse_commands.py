@@ -1,6 +1,9 @@
 """The headless twin: listings, single records, errors; as a person or a script would call it."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli.main import main
+from engine.cli.start import errors_told
 from tests.worlds import World, make_world
 
 
@@ -102,3 +106,26 @@ def test_help_needs_neither_torch_nor_textual() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_full_or_read_only_place_is_a_message_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, where in ((errno.EACCES, "audit/runs"), (errno.ENOSPC, None)):
+        with pytest.raises(SystemExit) as stopped, errors_told():
+            raise OSError(number, os.strerror(number), where)
+        assert stopped.value.code == 1
+        first, hint = capsys.readouterr().err.splitlines()
+        assert first == f"error: cannot write{' audit/runs' if where else ''}: {os.strerror(number)}"
+        assert "permissions" in hint
+    with pytest.raises(FileNotFoundError), errors_told():  # a mistake of ours keeps its traceback
+        raise FileNotFoundError(errno.ENOENT, "gone", "x")
+
+
+def test_compiling_where_nothing_can_be_written_is_told(world: World, tmp_path: Path) -> None:
+    project = tmp_path / "audit"
+    shutil.copytree(world.paths.root, project)
+    (project / "shaped").write_text("a file where the folder should be")
+    rules = tmp_path / "a.rules"
+    rules.write_text("prosect rules 1\ndrop where chosen.tokens > 1000000\n")
+    refused = run("compile", project, rules)
+    assert refused.exit_code == 1
+    assert "cannot write" in refused.stderr
