@@ -113,10 +113,13 @@ def _written(
     if before.is_finished:
         progress.start("look for changes", len(inputs), "sources")
         _wait(inputs, progress)
+        progress.advance(len(inputs))
         expected, hashes = _identity(inputs, before, wanted, evaluations, settings)
         progress.finish()
         if is_current(out_dir, expected):
-            return read_report(out_dir)
+            report = read_report(out_dir)
+            _weights(wanted, mix.weights, report.weights)  # a wrong name with weight 1 changes no identity
+            return report
     out_dir.mkdir(parents=True, exist_ok=True)
     with _scratch(out_dir) as scratch:
         prompts = before.prompts(evaluations, settings, progress)

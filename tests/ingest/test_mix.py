@@ -9,7 +9,7 @@ from engine.ingest.run import IngestReport, Mix, SourceSpec, ingest
 from engine.paths import ProjectPaths
 from engine.pipeline.mix import MixChange, change_mix, mix_rows, source_specs
 from engine.progress import NullProgress
-from engine.settings import Settings
+from engine.settings import IngestSettings, Settings
 from tests.ingest.tables import entries_of, pairs_of, plain_row, run, write_jsonl
 
 
@@ -81,11 +81,14 @@ def test_a_weight_that_is_no_positive_number_is_refused(weight: float, tmp_path:
         change(tmp_path, weights={"b": weight})
 
 
-def test_a_weight_of_no_source_suggests_the_nearest_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weight", [2, 1])  # 1 is what every source weighs anyway
+def test_a_weight_of_no_source_suggests_the_nearest_and_changes_nothing(
+    weight: float, tmp_path: Path
+) -> None:
     two_sources(tmp_path)
     before = (tmp_path / "pairs" / "report.json").read_bytes()
     with pytest.raises(IngestError, match="no source `bb`; did you mean `b`"):
-        change(tmp_path, weights={"bb": 2})
+        change(tmp_path, weights={"bb": weight})
     assert (tmp_path / "pairs" / "report.json").read_bytes() == before
 
 
@@ -154,3 +157,17 @@ def test_the_same_mix_in_one_go_or_step_by_step_is_the_same(tmp_path: Path) -> N
     fresh = run(a, c, out=tmp_path / "fresh", mix=Mix(weights={"c": 0.25}))
     assert grown == fresh
     assert pairs_of(tmp_path / "pairs") == pairs_of(tmp_path / "fresh")
+
+
+def test_looking_for_changes_counts_every_input(tmp_path: Path) -> None:
+    a, b = two_sources(tmp_path)
+
+    class Counted(NullProgress):
+        n_done = 0
+
+        def advance(self, n: int = 1) -> None:
+            self.n_done += n
+
+    counted = Counted()
+    ingest([SourceSpec(str(a)), SourceSpec(str(b))], tmp_path / "pairs", IngestSettings(), counted)
+    assert counted.n_done == 2
