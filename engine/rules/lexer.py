@@ -65,6 +65,8 @@ _TOKEN = re.compile(
 _REGEX = re.compile(r"/(?:[^/\\\n]|\\[^\n])+/[a-z]*")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 """Lone surrogates and NUL, which no stored text can hold."""
+_OTHER_LANGUAGES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
+"""Signs that people bring along, and the words that they mean."""
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
 
@@ -123,6 +125,14 @@ class _Lexer:
         character = self.text[position]
         if character == '"' or self.text.startswith('@"', position):
             return self._unclosed(position, "string", '"')
+        for written, meant in _OTHER_LANGUAGES.items():
+            if self.text.startswith(written, position):
+                end = position + len(written)
+                self._report(
+                    "R104", f"`{written}` means nothing here", Place(position, end), f"write `{meant}`"
+                )
+                self.tokens.append(Token(Kind.WORD, meant, Place(position, end)))  # one mistake, one report
+                return end
         help_line = 'a concept is written @name or @"label"' if character == "@" else None
         self._report("R104", f"unexpected character `{character}`", Place(position, position + 1), help_line)
         return position + 1
