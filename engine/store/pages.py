@@ -7,6 +7,7 @@ the place.
 A slot runs one query at a time: a newer one interrupts the older, whose caller gets ``Cancelled``.
 """
 
+import difflib
 import itertools
 import threading
 from dataclasses import dataclass
@@ -178,7 +179,9 @@ class TableCursor:
         columns = {c.spec.name: c for c in self._grid.columns}
         for key in keys:
             if key.column not in columns:
-                raise StoreError(f"there is no column `{key.column}` to sort by")
+                close = difflib.get_close_matches(key.column, columns, 1)
+                hint = f"did you mean `{close[0]}`?" if close else "columns: " + ", ".join(columns)
+                raise StoreError(f"there is no column `{key.column}` to sort by", hint=hint)
         is_by_key = self._is_by_key()
         terms = [] if is_by_key else [_order_term(columns[k.column], descending=k.descending) for k in keys]
         used = self._condition.columns | {k.column for k in keys if not is_by_key}

@@ -65,6 +65,13 @@ def test_wrong_filter_column_says_what_there_is(world: World) -> None:
     assert "hint" in result.stderr
 
 
+def test_wrong_sort_column_suggests_the_nearest_or_lists_what_there_is(world: World) -> None:
+    near = run("hypotheses", world.paths.root, "-s", "tauhgt")
+    assert near.exit_code == 1
+    assert "did you mean `taught`?" in near.stderr
+    assert "columns: verdict, concept," in run("hypotheses", world.paths.root, "-s", "zzz").stderr
+
+
 def test_pair_is_found_by_number_and_by_start_of_id(world: World) -> None:
     row = world.pair_rows[3]
     by_number = json.loads(run("show", world.paths.root, "3", "--json").stdout)
