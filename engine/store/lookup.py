@@ -9,21 +9,25 @@ _LIMIT = 6
 def find(slot: QuerySlot, what: str) -> str | int:
     """The concept id or the pair number that ``what`` names.
 
-    An exact id or name wins; else a beginning of an id or a name that only one thing has, ignoring case.
+    An exact id or name wins, then the working label of a concept that people named otherwise; else a beginning
+    of an id or a name that only one thing has, ignoring case.
 
     Raises:
         StoreError: nothing, or more than one thing, is called so.
     """
     word = what.strip().lower()
     named = (
-        "SELECT c.concept_id, coalesce(n.name, c.name) AS name FROM concepts c"
+        "SELECT c.concept_id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
         " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
     )
     for where in (
         "concept_id = $w OR lower(name) = $w",
+        "lower(label) = $w",
         "starts_with(concept_id, $w) OR starts_with(lower(name), $w)",
     ):
-        concepts = slot.run(f"SELECT * FROM ({named}) WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word})
+        concepts = slot.run(
+            f"SELECT concept_id, name FROM ({named}) WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word}
+        )
         if len(concepts) == 1:
             return str(concepts[0][0])
         if concepts:

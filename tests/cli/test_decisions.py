@@ -46,6 +46,16 @@ def test_verdict_is_set_undone_and_restored(project: Path) -> None:
     assert held(project) == {"concept 0": "suppress", "concept 3": "suppress"}
 
 
+def test_a_concept_that_was_named_is_still_found_by_its_label(project: Path) -> None:
+    assert run("verdicts", "name", project, "concept 1", "hedging").exit_code == 0
+    by_name = json.loads(run("show", project, "hedging", "--json").stdout)
+    assert json.loads(run("show", project, "Concept 1", "--json").stdout) == by_name
+    # A name that people gave wins over the label of another concept.
+    assert run("verdicts", "name", project, "concept 2", "concept 1").exit_code == 0
+    shadowed = json.loads(run("show", project, "concept 1", "--json").stdout)
+    assert shadowed["concept_id"] != by_name["concept_id"]
+
+
 def test_undo_leaves_other_authors_alone(project: Path) -> None:
     run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
     run("verdicts", "set", project, "amplify", "concept 2", "--author", "bob")
