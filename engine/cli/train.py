@@ -79,7 +79,7 @@ def train_command(
     "--against", type=_FOLDER, metavar="RUN",
     help="Difference of runs: compare with this run, usually on the unshaped pairs, not with the start.",
 )  # fmt: skip
-@click.option("--all", "show_all", is_flag=True, help="Every concept, also those too rare to be scored.")
+@click.option("--all", "show_all", is_flag=True, help="Every concept, also those that cannot be scored.")
 @set_option
 @output_options
 def outcome_command(
@@ -127,4 +127,10 @@ def _show(found: "NamedOutcome", *, plain: bool, show_all: bool) -> None:
 def _mark(outcome: "ConceptOutcome") -> str:
     if outcome.is_moved:
         return "moved"
-    return "" if outcome.is_scored else "too rare"
+    if outcome.is_scored:
+        return ""
+    from engine.stats.outcome import MIN_GROUPS
+
+    if outcome.n_groups < MIN_GROUPS:
+        return "too rare"
+    return "no change" if outcome.change == 0 else "all changed alike"

@@ -258,7 +258,7 @@ class ConceptOutcome:
     n_groups: int
     """Prompt groups in which a response before or after carries it."""
     is_scored: bool
-    """Carried in at least ``MIN_GROUPS`` groups."""
+    """Carried in at least ``MIN_GROUPS`` groups, whose changes are not all the same (none, as a rule)."""
     is_moved: bool
     """Beyond the noise floor: q ≤ 0.05."""
     agrees: bool | None
