@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
@@ -13,7 +14,7 @@ _FAILED = 3
 _SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of the random draws.")
 
 
-@click.group("selftest")
+@click.group("selftest", cls=Commands)
 def selftest_group() -> None:
     """Does the machinery call what is not there, and find what is? Exits with 3 when a test fails."""
 

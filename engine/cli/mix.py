@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
@@ -73,7 +74,7 @@ def given_mix(weights: tuple[str, ...], evaluation: tuple[str, ...]) -> "Mix":
     return Mix(weights=parse_weights(weights), evaluation=evaluation)
 
 
-@click.group("mix")
+@click.group("mix", cls=Commands)
 def mix_group() -> None:
     """What a project is made of. After a change, `prosect audit DIR` goes on with what is new.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
 from engine.safe_text import sanitise
@@ -25,7 +26,7 @@ _IN_PROJECT = click.option(
 )
 
 
-@click.group("rules")
+@click.group("rules", cls=Commands)
 def rules_group() -> None:
     """Write, check and test rule files."""
 

@@ -136,3 +136,10 @@ def test_compiling_where_nothing_can_be_written_is_told(world: World, tmp_path: 
     refused = run("compile", project, rules)
     assert refused.exit_code == 1
     assert "cannot write" in refused.stderr
+
+
+@pytest.mark.parametrize("group", ["mix", "verdicts", "rules", "selftest"])
+def test_help_of_a_group_cuts_no_sentence(group: str) -> None:
+    shown = CliRunner().invoke(main, [group, "--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
