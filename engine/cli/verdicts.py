@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.groups import Commands
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
 from engine.records import EVERYWHERE
 
 if TYPE_CHECKING:
+    from engine.api import Project
     from engine.review.entries import Entry
     from engine.review.merge import MergeReport
-    from engine.views import NameView, VerdictView
+    from engine.views import NameView, Target, VerdictView
 
 _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
@@ -23,7 +25,7 @@ _CONTEXT = click.option(
 )
 
 
-@click.group("verdicts")
+@click.group("verdicts", cls=Commands)
 def verdicts_group() -> None:
     """What people decided: look, decide, take back, move between projects."""
 
@@ -128,9 +130,15 @@ def set_command(
     from engine.records import Verdict
 
     with Project(project, overrides=_author(author)) as opened:
-        targets = [opened.concept_target(what, context) for what in concepts]
+        targets = _targets(opened, concepts, context)
         change = opened.browser.set_verdict(targets, Verdict(verdict), reason)
     click.echo(change.label)
+
+
+def _targets(opened: "Project", concepts: tuple[str, ...], context: str | None) -> "list[Target]":
+    """What the words name, each concept once: a name and an id may mean the same."""
+    found = [opened.concept_target(what, context) for what in concepts]
+    return list({target.key: target for target in found}.values())
 
 
 @verdicts_group.command("clear")
@@ -143,7 +151,7 @@ def clear_command(project: Path, concepts: tuple[str, ...], context: str | None,
     from engine.api import Project
 
     with Project(project, overrides=_author(author)) as opened:
-        change = opened.browser.clear_verdict([opened.concept_target(what, context) for what in concepts])
+        change = opened.browser.clear_verdict(_targets(opened, concepts, context))
     click.echo(change.label)
 
 

@@ -56,6 +56,12 @@ def test_a_concept_that_was_named_is_still_found_by_its_label(project: Path) -> 
     assert shadowed["concept_id"] != by_name["concept_id"]
 
 
+def test_a_concept_given_twice_is_decided_once(project: Path) -> None:
+    said = run("verdicts", "set", project, "keep", "concept 1", "Concept 1", "concept 2")
+    assert said.stdout == "keep: 2 rows\n"
+    assert len(json.loads(run("verdicts", "log", project, "--json").stdout)) == 2
+
+
 def test_undo_leaves_other_authors_alone(project: Path) -> None:
     run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
     run("verdicts", "set", project, "amplify", "concept 2", "--author", "bob")
