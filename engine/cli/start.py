@@ -70,7 +70,9 @@ def errors_told() -> Iterator[None]:
 
 
 def _say(kind: str, error: ProsectError) -> None:
-    sys.stderr.write(sanitise(f"{kind}: {error.message}") + "\n")
+    # Findings of the rule language come drawn, each under its own `error[R101]: `.
+    drawn = error.message.startswith(f"{kind}[")
+    sys.stderr.write(sanitise(error.message if drawn else f"{kind}: {error.message}") + "\n")
     if error.hint:
         sys.stderr.write(sanitise(f"  hint: {error.hint}") + "\n")
 
