@@ -168,6 +168,8 @@ def doctor_command(
     rows = [(name, getattr(machine, name)) for name in machine.__slots__ if name != "packages"]
     write_table(("machine", ""), [*rows, *machine.packages.items()], plain=plain)
     if found.cost is None:
+        if not plain:
+            click.echo("\nwhat reading, index and training would cost here: --reader R")
         return
     write_table(("assumed", ""), list(found.assumed.items()), plain=plain)
     cost = found.cost.as_dict()
@@ -191,6 +193,8 @@ def gc_command(project: Path, remove: bool, with_cache: bool, plain: bool, as_js
     found = opened.garbage(with_cache=with_cache)
     if as_json:
         write_json(found)
+    elif not found and not plain:
+        click.echo("nothing to remove")
     else:
         rows = [(str(g.path.relative_to(project)), round(g.n_bytes / 1e6, 3), g.why) for g in found]
         write_table(("path", "MB", "why"), rows, plain=plain)

@@ -97,6 +97,11 @@ def test_doctor_says_what_a_reading_costs_before_it_starts() -> None:
     assert twice["cost"]["reading"]["n_tokens"] == 2 * found["cost"]["reading"]["n_tokens"]
 
 
+def test_doctor_without_a_reader_says_how_to_get_an_estimate() -> None:
+    assert "--reader R" in run("doctor").stdout
+    assert "--reader R" not in run("doctor", "--plain").stdout
+
+
 def test_doctor_foresees_the_tokens_that_an_audit_read(audited: Path) -> None:
     result = run("doctor", "--project", audited, "--reader", sample_folder() / "reader", "--json")
     assert result.exit_code == 0, result.stderr
@@ -129,6 +134,7 @@ def test_garbage_is_what_nothing_points_to_and_never_a_decision(
     assert not any(index in g["path"] for g in listed)
     assert run("gc", root, "--remove").exit_code == 0
     assert json.loads(run("gc", root, "--json").stdout) == []
+    assert run("gc", root).stdout == "nothing to remove\n"
     assert (root / "journal.jsonl").exists()
     assert (root / f"index-{index}.duckdb").exists()
 
