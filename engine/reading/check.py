@@ -130,7 +130,8 @@ def check_sae(
     if check.problems and not settings.accept_poor_sae:
         raise ModelError(
             f"{reader.sae.name} is a poor SAE for these texts: " + "; ".join(check.problems),
-            hint="check model and layer, train one with `prosect sae`, or set reading.accept_poor_sae",
+            hint="check model and layer, train one with `prosect sae`, or read on all the same: "
+            "--set reading.accept_poor_sae=true",
         )
     return check
 

@@ -62,7 +62,7 @@ def test_mapping_to_a_missing_column_or_role_is_refused(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
     with pytest.raises(IngestError, match="no column `qqq`"):
         run(SourceSpec(str(file), mapping={"prompt": "qqq"}), out=tmp_path / "out")
-    with pytest.raises(IngestError, match="`promt` is no role"):
+    with pytest.raises(IngestError, match="`promt` is no role; did you mean `prompt`"):
         run(SourceSpec(str(file), mapping={"promt": "prompt"}), out=tmp_path / "out")
 
 

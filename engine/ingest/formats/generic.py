@@ -1,5 +1,6 @@
 """Any table, mapped by hand in one line: ``prompt=question,a=left,b=right,label=won,a_wins=1,b_wins=2``."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +75,9 @@ def check_mapping(mapping: Mapping[str, str], shape: Shape) -> None:
     known = (*TEXT_ROLES, *EXTRA_ROLES, *VALUE_ROLES)
     for role, column in mapping.items():
         if role not in known:
-            raise IngestError(f"--map: `{role}` is no role", hint="roles: " + ", ".join(known))
+            close = difflib.get_close_matches(role, known, 1)
+            meant = f"; did you mean `{close[0]}`?" if close else ""
+            raise IngestError(f"--map: `{role}` is no role{meant}", hint="roles: " + ", ".join(known))
         if role not in VALUE_ROLES and not shape.has(column):
             raise IngestError(
                 f"--map {role}={column}: there is no column `{column}`",
