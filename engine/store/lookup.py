@@ -9,8 +9,8 @@ _LIMIT = 6
 def find(slot: QuerySlot, what: str) -> str | int:
     """The concept id or the pair number that ``what`` names.
 
-    An exact id or name wins, then the working label of a concept that people named otherwise; else a beginning
-    of an id or a name that only one thing has, ignoring case.
+    An exact id or name wins, then the working label of a concept that people named otherwise; else a
+    beginning of an id or a name that only one thing has, ignoring case.
 
     Raises:
         StoreError: nothing, or more than one thing, is called so.
