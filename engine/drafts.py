@@ -19,6 +19,7 @@ from engine.records import Verdict
 from engine.rule_views import (
     NO_STEPS,
     ConceptShift,
+    LeftOut,
     LengthShift,
     PairFate,
     PlanPreview,
@@ -34,6 +35,7 @@ from engine.store.connection import Store
 from engine.views import VerdictView
 
 if TYPE_CHECKING:
+    from engine.compiler.leave_out import LeaveOuts
     from engine.compiler.records import Plan, VerdictNote
     from engine.rules.diagnostics import Diagnostic
 
@@ -50,6 +52,8 @@ class RuleDrafts:
         self._lock = threading.Lock()
         self._store: tuple[str, Store] | None = None
         self._last: tuple[object, Plan] | None = None
+        self._left_out: tuple[Plan, LeaveOuts] | None = None
+        """Plans of that text without one statement each, while they are asked for."""
 
     def names(self) -> tuple[str, ...]:
         """Names of the rule files, sorted."""
@@ -179,19 +183,56 @@ class RuleDrafts:
             tags=tuple(name for name, at in fates.tags.items() if at[pair]),
         )
 
-    def _plan(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> "Plan":
-        """The plan of a text; the last one is kept, since pairs ask for it one after another."""
-        from engine.compiler.plan import make_plan
+    def left_out(
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], number: int
+    ) -> LeftOut | None:
+        """What a text would do without one of its statements: takes about as long as a plan.
+
+        Args:
+            text: a text that has a plan.
+            verdicts: as for the plan.
+            names: as for the plan.
+            number: of the statement, from 0, among those that can move a concept.
+
+        Returns:
+            None beyond the last one.
+
+        Raises:
+            ProsectError: the text has no plan.
+        """
+        from engine.compiler.leave_out import LeaveOuts
 
         with self._lock:
-            store = self._open()
-            key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path)
-            if self._last is None or self._last[0] != key:
-                plan = make_plan(
-                    store, text, verdicts=notes_of(verdicts), settings=self._settings, names=dict(names)
-                )
-                self._last = (key, plan)
-            return self._last[1]
+            store, plan = self._made(text, verdicts, names)
+            if self._left_out is None or self._left_out[0] is not plan:
+                self._left_out = (plan, LeaveOuts(store, plan, notes_of(verdicts), self._settings))
+            steps = self._left_out[1]
+            if number >= len(steps.names):
+                return None
+            found = steps.left_out(number)
+            if number == len(steps.names) - 1:
+                self._left_out = None  # what was evaluated for them is large
+            return found
+
+    def _plan(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> "Plan":
+        """The plan of a text; the last one is kept, since pairs ask for it one after another."""
+        with self._lock:
+            return self._made(text, verdicts, names)[1]
+
+    def _made(
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]
+    ) -> "tuple[Store, Plan]":
+        """The open index and the plan on it; the caller holds the lock."""
+        from engine.compiler.plan import make_plan
+
+        store = self._open()
+        key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path)
+        if self._last is None or self._last[0] != key:
+            plan = make_plan(
+                store, text, verdicts=notes_of(verdicts), settings=self._settings, names=dict(names)
+            )
+            self._last, self._left_out = (key, plan), None
+        return store, self._last[1]
 
     def _open(self) -> Store:
         index = current_index(self._paths).index_hash
@@ -206,7 +247,7 @@ class RuleDrafts:
         with self._lock:
             if self._store is not None:
                 self._store[1].close()
-                self._store = None
+                self._store = self._left_out = None
 
 
 def stamp_of(text: str) -> str:

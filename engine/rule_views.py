@@ -1,5 +1,6 @@
 """Frozen view models of rule files and of what they would do. Signs are chosen minus rejected."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -136,6 +137,78 @@ class PlanPreview:
     def has_plan(self) -> bool:
         """False when the text has errors or cannot be planned."""
         return self.problem is None and not any(f.is_error for f in self.findings)
+
+
+class WithAndWithout(NamedTuple):
+    """Mean disparity of a concept under a plan, and under the plan without one statement."""
+
+    with_it: float
+    without: float
+
+    @property
+    def effect(self) -> float:
+        """with_it − without: what the statement does to the concept, as the others stand."""
+        return self.with_it - self.without
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A plan without one of its statements."""
+
+    name: str
+    kind: str
+    line: int
+    """From 1."""
+    means: Mapping[str, WithAndWithout] | None
+    """By concept id; None: there is no plan without the statement."""
+    problem: str = ""
+    """Why there is none."""
+    n_statements: int = 1
+    """Statements that can move a concept, this one included."""
+
+
+def effects_on(concept_id: str, found: Iterable[LeftOut]) -> list[tuple[LeftOut, WithAndWithout]]:
+    """What statements do to one concept, furthest first; not of those without which there is no plan."""
+    known = [(s, s.means[concept_id]) for s in found if s.means is not None and concept_id in s.means]
+    return sorted(known, key=lambda k: (-abs(k[1].effect), k[0].line))
+
+
+def only_together(concept_id: str, change: float, found: Sequence[LeftOut]) -> float | None:
+    """What of a concept's change several statements do only together: the change less every effect.
+
+    None while a statement's effect is not known.
+    """
+    known = effects_on(concept_id, found)
+    is_whole = bool(found) and len(known) == found[0].n_statements
+    return change - sum(means.effect for _, means in known) if is_whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class StatementMove:
+    """What one statement does to one concept."""
+
+    name: str
+    line: int
+    kind: str
+    effect: float | None
+    """Mean disparity with the statement − without it; None: there is no plan without it."""
+    without: float | None
+    problem: str
+    """Why there is none; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptMoves:
+    """What every statement of a rule file does to one concept."""
+
+    concept_id: str
+    name: str
+    before: float
+    after: float
+    statements: tuple[StatementMove, ...]
+    """Furthest first."""
+    together: float | None
+    """What of the change several statements do only together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from engine.views import VerdictView
 if TYPE_CHECKING:
     from engine.drafts import RuleDrafts
     from engine.job_watch import Work
-    from engine.rule_views import PairFate, PlanPreview, RuleText, Steps
+    from engine.rule_views import LeftOut, PairFate, PlanPreview, RuleText, Steps
     from engine.run_views import RunDetail, RunRow
 
 
@@ -74,6 +74,10 @@ class Undertakings(ABC):
     def plan_preview(self, text: str) -> "PlanPreview":
         """What a rule text would do, with the verdicts and names as they stand."""
         return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
+
+    def left_out(self, text: str, number: int) -> "LeftOut | None":
+        """What a rule text would do without one of its statements; None beyond the last."""
+        return self.drafts.left_out(text, tuple(self.verdicts().values()), self.names(), number)
 
     def rule_completer(self) -> "Callable[[str, int], tuple[tuple[int, str], ...]]":
         """What could stand at a cursor of a rule text: concepts, columns, functions, names."""

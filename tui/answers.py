@@ -96,6 +96,8 @@ def _page(desk: "Desk", value: Any, _name: str) -> None:
     if desk.has_preview:
         desk.side_detail = None
         desk.rest()
+    if desk.place.view == "concept":
+        desk.doing.ask_moves()
     if desk.place.view == "pair":
         desk.doing.ask_fate(value.pair)
         desk.doing.ask_strip()
@@ -177,7 +179,8 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "rules": lambda desk, value, _: desk.doing.rules_read(value),
     "rules-watch": lambda desk, value, _: desk.doing.rules_looked_at(value),
     "completer": lambda desk, value, _: setattr(desk.doing, "completer", value),
-    "preview": lambda desk, value, _: desk.doing.previewed(value),
+    "preview": lambda desk, value, _: desk.doing.previewed(*value),
+    "left-out": lambda desk, value, _: desk.doing.left_out(*value),
     "draft": lambda desk, value, _: desk.doing.drafted(value),
     "runs": lambda desk, value, _: desk.doing.runs_read(value),
     "run": lambda desk, value, _: desk.doing.runs_read(value),

@@ -48,6 +48,7 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
             desk.glyphs,
             context_id=desk.place.about,
             shift=desk.doing.shift_of(detail.concept_id),
+            moves=desk.doing.moves,
             expanded=desk.expanded,
         )
         desk.set_page(lines, keep_place=keep_place)

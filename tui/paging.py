@@ -3,6 +3,7 @@
 from engine.detail_views import ConceptDetail
 from tui.moving import Moving
 from tui.places import Place
+from tui.views.moves import StatementLine
 from tui.views.top_pairs import More
 
 
@@ -57,6 +58,8 @@ class Paging(Moving):
         if isinstance(item, Place):
             self.desk.beside = self._siblings(item)
             self.desk.go(item)
+        elif isinstance(item, StatementLine):
+            self.desk.doing.open_statement(item.line)
         elif isinstance(item, More):
             self.desk.expanded = self.desk.expanded ^ {item.section}
             self.desk.draw_page(keep_place=True)

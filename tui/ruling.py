@@ -11,10 +11,11 @@ from tui.lines import Span
 from tui.moving import Moving
 from tui.places import Place
 from tui.rulebook import Draft, Rulebook
-from tui.views.rules import plan_lines, rule_lines
+from tui.views.moves import Moves, fits
+from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, PairFate, PlanPreview, RuleText, Steps
+    from engine.rule_views import ConceptShift, LeftOut, PairFate, PlanPreview, RuleText, Steps
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
@@ -41,6 +42,9 @@ class RulesLike(Protocol):
     def plan_preview(self, text: str) -> "PlanPreview":
         """What a text would do."""
 
+    def left_out(self, text: str, number: int) -> "LeftOut | None":
+        """What a text would do without one of its statements."""
+
     def missing_rules(self, text: str) -> tuple[str, ...]:
         """Statements for verdicts that the text does not mention."""
 
@@ -66,6 +70,12 @@ class Ruling(Moving):
         self.good: PlanPreview | None = None
         """The last plan of a text of this file without errors."""
         self.completer: Completer | None = None
+        self.moves: Moves | None = None
+        """Which statements move the concepts of ``preview``; None: nobody asked yet."""
+        self._step = 0
+        """The question about the next one; 0: none is asked."""
+        self._planned = ""
+        """The text that ``preview`` is of."""
 
     @property
     def _rules(self) -> RulesLike | None:
@@ -201,17 +211,56 @@ class Ruling(Moving):
         rules, draft = self._rules, self.draft
         if rules is not None and draft is not None:
             whole = text if text is not None else draft.text
-            self.desk.session.ask("preview", lambda: rules.plan_preview(whole), is_slow=True)
+            self.desk.session.ask("preview", lambda: (whole, rules.plan_preview(whole)), is_slow=True)
 
-    def previewed(self, preview: "PlanPreview") -> None:
+    def previewed(self, text: str, preview: "PlanPreview") -> None:
         """The plan is here."""
-        self.preview = preview
+        before = self.preview
+        self.preview, self._planned, self._step = preview, text, 0
+        if before is None or (before.stamp, before.shifts) != (preview.stamp, preview.shifts):
+            self.moves = None
         if preview.has_plan:
             self.good = preview
+        self.ask_moves()
         if self.desk.place.view in ("rules", "plan"):
             self.draw_rules()
         else:
             self.desk.draw_page(keep_place=True)
+
+    def ask_moves(self) -> None:
+        """Leave out the next statement of what was planned: one at a time, while somebody looks at it."""
+        rules, preview, text, session = self._rules, self.preview, self._planned, self.desk.session
+        is_due = preview is not None and preview.has_plan and self.desk.keyboard.prompt is None
+        is_shown = self.desk.place.view in ("rules", "plan", "concept")
+        if rules is None or not is_due or not is_shown:
+            return
+        if self.moves is None:
+            self.moves = Moves()
+        number = len(self.moves.found)
+        if not self.moves.is_whole and not (self._step and session.is_latest("left-out", self._step)):
+            question = lambda: (preview, rules.left_out(text, number))  # noqa: E731
+            self._step = session.ask("left-out", question, is_slow=True)
+
+    def left_out(self, preview: "PlanPreview", found: "LeftOut | None") -> None:
+        """One more statement was left out; None: no statement can move anything."""
+        if preview is not self.preview or self.moves is None:
+            return
+        self._step = 0
+        if found is not None and not fits(found, preview):
+            self.moves = None
+            self.ask_preview(self._planned)  # a verdict or name was given since it was planned
+            return
+        self.moves = self.moves.plus(found) if found is not None else Moves(n=0)
+        self.desk.draw_page(keep_place=True)
+        self.ask_moves()
+
+    def open_statement(self, line: int) -> None:
+        """Go to a line (from 1) of the file that was planned."""
+        desk = self.desk
+        desk.go(Place("rules", self.rule_name))
+        at = next((i for i, x in enumerate(desk.page.lines) if x.item == RuleLine(line - 1)), None)
+        if at is not None:
+            desk.page.go(at)
 
     def draw_rules(self) -> None:
         """Lay the file and its plan out."""
@@ -224,11 +273,12 @@ class Ruling(Moving):
 
             made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
             lines = plan_lines(
-                self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made, is_alone=True
-            )
+                self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made, is_alone=True,
+                moves=self.moves,
+            )  # fmt: skip
             desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
         elif desk.place.view == "rules":
-            plan = plan_lines(self.preview, side, desk.glyphs, good=self.good)
+            plan = plan_lines(self.preview, side, desk.glyphs, good=self.good, moves=self.moves)
             lines = rule_lines(self.book, self.preview, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:

@@ -207,6 +207,10 @@ class Session:
         """False for an answer that a newer question has overtaken."""
         return answer.generation in (0, self._latest.get(answer.purpose))
 
+    def is_latest(self, purpose: str, generation: int) -> bool:
+        """Nothing overtook that question and nobody cancelled it."""
+        return self._latest.get(purpose) == generation
+
     def forget(self, purpose: str) -> None:
         """Whatever is still asked under this purpose no longer matters."""
         self._latest.pop(purpose, None)

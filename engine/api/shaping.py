@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.pipeline.shape import CompileOptions
     from engine.pipeline.train import Started
     from engine.pipeline.training_needs import TrainingNeeds
+    from engine.rule_views import ConceptMoves
     from engine.rules.diagnostics import Diagnostic
 
 
@@ -27,6 +28,18 @@ class Shaping(Base):
         from engine.pipeline.shape import plan_file
 
         return plan_file(self.paths, rules, self.decisions(), self.settings.rules, control=control)
+
+    def moves(self, rules: Path, concept: str) -> "ConceptMoves":
+        """What each statement of a rule file does to a concept: the plan with it beside that without it.
+
+        Args:
+            rules: the file.
+            concept: of the index, by name, id or start of an id.
+        """
+        from engine.pipeline.shape import concept_moves
+
+        target = self.concept_target(concept)
+        return concept_moves(self.paths, rules, self.decisions(), self.settings.rules, target.concept_id)
 
     def rows_touched(self, rules: Path, statements: Sequence[str], limit: int = 20) -> "PairRows":
         """Pairs that all of these statements of a rule file touch, and what becomes of them."""

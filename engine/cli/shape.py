@@ -12,9 +12,11 @@ from engine.cli.progress import job_progress
 from engine.cli.rows import show_pairs
 from engine.manifest import hash_bytes
 from engine.rules.diagnostics import render
+from engine.safe_text import sanitise
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Lengths, Plan
+    from engine.rule_views import ConceptMoves
 
 _FAILED = 3
 _SHOWN = 12
@@ -35,6 +37,12 @@ _SHOWN = 12
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Pairs to list with --rows."
 )
+@click.option(
+    "--moves",
+    "concept",
+    metavar="CONCEPT",
+    help="Instead, what each statement does to CONCEPT: the plan with it beside the plan without it.",
+)
 @set_option
 @output_options
 def plan_command(
@@ -44,6 +52,7 @@ def plan_command(
     show_all: bool,
     statements: tuple[str, ...],
     limit: int,
+    concept: str | None,
     assignments: tuple[str, ...],
     plain: bool,
     as_json: bool,
@@ -56,9 +65,14 @@ def plan_command(
 
     if statements and control:
         raise click.UsageError("--rows lists what a statement touches; a control plan deals it out at random")
+    if concept is not None and (control or statements):
+        raise click.UsageError("--moves leaves statements out; it takes neither --control nor --rows")
     with Project(project, overrides=parse_assignments(assignments)) as opened:
         if statements:
             show_pairs(opened.rows_touched(rules, statements, limit), plain=plain, as_json=as_json)
+            return
+        if concept is not None:
+            _show_moves(opened.moves(rules, concept), plain=plain, as_json=as_json)
             return
         stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
         plan = opened.plan(rules, control=control)
@@ -111,6 +125,21 @@ def compile_command(
     if done.plan.warnings:
         click.echo(f"{len(done.plan.warnings)} warnings: `prosect plan` shows them")
     click.echo(f"\n{'already there' if dataset.was_there else 'written'}: {dataset.folder}")
+
+
+def _show_moves(found: "ConceptMoves", *, plain: bool, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+        return
+    if not plain:
+        click.echo(f"{sanitise(found.name)}: mean disparity {found.before:+.4f} → {found.after:+.4f}")
+    rows: list[tuple[object, ...]] = [
+        (s.name, s.line, s.kind, s.effect, s.without, s.problem) for s in found.statements
+    ]
+    if found.together is not None:
+        rows.append(("only together", None, "", found.together, None, ""))
+    header = ("statement", "line", "kind", "moves it by", "without it", "")
+    write_table(header, rows, plain=plain, flexible=5)
 
 
 def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:

@@ -19,6 +19,13 @@ def pull(fates: Fates) -> Floats:
     return np.asarray(fates.weight * 2.0 / (1.0 + np.exp(np.clip(fates.offset, -60, 60))), np.float64)
 
 
+def mean_after(everyone: Population, fates: Fates) -> Floats:
+    """Σ w·2σ(−m)·u / Σ w over the kept pairs, sides as flipped: per concept of the index, (C,)."""
+    force = pull(fates)
+    signed = np.where(fates.flipped, -force, force)
+    return np.asarray(everyone.concepts.u @ signed / max(float(fates.weight.sum()), 1e-12), np.float64)
+
+
 def collateral(
     everyone: Population,
     fates: Fates,
@@ -41,16 +48,15 @@ def collateral(
     before = np.zeros(everyone.n_pairs)
     before[everyone.input_pairs] = everyone.base_weight[everyone.input_pairs]
     force = pull(fates)
-    signed = np.where(fates.flipped, -force, force)
     straight, turned = np.where(fates.flipped, 0.0, force), np.where(fates.flipped, force, 0.0)
     mean_before = concepts.u @ before / max(before.sum(), 1e-12)
     is_input = (before > 0).astype(np.float64)
     n_active = concepts.plus @ is_input + concepts.minus @ is_input
-    mean_after = concepts.u @ signed / max(float(fates.weight.sum()), 1e-12)
+    after = mean_after(everyone, fates)
     plus_before, minus_before = concepts.plus @ before, concepts.minus @ before
     plus_after = concepts.plus @ straight + concepts.minus @ turned
     minus_after = concepts.minus @ straight + concepts.plus @ turned
-    change = np.abs(mean_after - mean_before)
+    change = np.abs(after - mean_before)
     is_target = np.array([n in targets for n in concepts.numbers], bool)
     reference = change[is_target].max(initial=0.0) if is_target.any() else change.max(initial=0.0)
     limit = float(keep_limit * reference)
@@ -63,7 +69,7 @@ def collateral(
                 concept_id=concepts.ids[i],
                 label=concepts.labels[i],
                 mean_before=float(mean_before[i]),
-                mean_after=float(mean_after[i]),
+                mean_after=float(after[i]),
                 rate_before=_share(plus_before[i], minus_before[i]),
                 rate_after=_share(plus_after[i], minus_after[i]),
                 n_active=int(n_active[i]),

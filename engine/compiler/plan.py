@@ -87,10 +87,10 @@ def make_plan(
     frozen = {k: tuple(v) for k, v in (lock or {}).get("label_patterns", {}).items()}
     checked = check(text, catalogue_of(store, names), file_name=file_name, frozen_labels=frozen)
     everyone = population(store)
-    evaluation = evaluate(store, checked.definitions, with_shapes(request_of(checked), checked))
+    evaluation = evaluated(store, checked)
     effects = row_effects(checked.rules, evaluation, everyone.base_weight[everyone.input_pairs])
     try:
-        draft = _shape(store, checked, everyone, evaluation, effects, verdicts, limits)
+        draft = draft_of(store, checked, everyone, evaluation, effects, verdicts, limits)
     except UnmetTarget as error:
         raise PlanFileError(_at_statement(checked, error), text, file_name) from error
     if control:
@@ -122,6 +122,11 @@ def _at_statement(checked: CheckedFile, error: UnmetTarget) -> tuple[Diagnostic,
     return (Diagnostic("R602", error.message, place, error.hint),)
 
 
+def evaluated(store: Store, checked: CheckedFile) -> Evaluation:
+    """What all statements of a file need to know of the input pairs."""
+    return evaluate(store, checked.definitions, with_shapes(request_of(checked), checked))
+
+
 def with_shapes(request: Request, checked: CheckedFile) -> Request:
     """A request with the scores that shape statements need."""
     sides: list[Term] = []
@@ -148,7 +153,7 @@ class Draft:
     caps: Caps
 
 
-def _shape(
+def draft_of(
     store: Store,
     checked: CheckedFile,
     everyone: Population,
@@ -157,6 +162,11 @@ def _shape(
     verdicts: Sequence[VerdictNote],
     limits: RulesSettings,
 ) -> Draft:
+    """Stages 3 and 4, on what the row rules left.
+
+    Raises:
+        CompileError: targets that cannot be met, or a concept that cannot be shaped.
+    """
     removed = {n: hit & ~effects.protected for n, hit in effects.dropped_by.items()}
     zero = (effects.weight == 0) & ~effects.dropped
     removed["weight"] = zero
@@ -273,7 +283,7 @@ def _finish(
     limits: RulesSettings,
     control_seed: int | None,
 ) -> Plan:
-    fates = _fates(everyone, draft)
+    fates = fates_of(everyone, draft)
     counts = _counts(everyone, fates)
     targets = {s.concept.number for s in checked.shapes if s.concept and s.concept.number is not None}
     held = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}
@@ -313,7 +323,8 @@ def _active(everyone: Population, number: int) -> NDArray[np.int64]:
     return np.asarray(u.indices[u.indptr[row] : u.indptr[row + 1]], np.int64)
 
 
-def _fates(everyone: Population, draft: Draft) -> Fates:
+def fates_of(everyone: Population, draft: Draft) -> Fates:
+    """Per-pair outcome over all pairs; weights are scaled to mean 1 over the kept ones."""
     at = everyone.input_pairs
     n = everyone.n_pairs
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.compiler.records import Plan
     from engine.compiler.rows import PairRows
     from engine.compiler.verbs import CompileResult
+    from engine.rule_views import ConceptMoves
     from engine.rules.diagnostics import Diagnostic
 
 
@@ -74,6 +75,19 @@ def plan_file(
     """Resolve a rule file against the project's index."""
     with open_index(paths) as store:
         return _plan(store, rules, decisions, settings, control=control)
+
+
+def concept_moves(
+    paths: ProjectPaths, rules: Path, decisions: Decisions, settings: RulesSettings, concept_id: str
+) -> "ConceptMoves":
+    """What each statement of a rule file does to a concept of the index."""
+    from engine.compiler.leave_out import LeaveOuts
+    from engine.compiler.leave_out import concept_moves as moves_of
+
+    with open_index(paths) as store:
+        plan = _plan(store, rules, decisions, settings)
+        steps = LeaveOuts(store, plan, notes_of(decisions.verdicts, decisions.entries), settings)
+        return moves_of(plan, steps, concept_id)
 
 
 def rows_touched(

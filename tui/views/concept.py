@@ -12,6 +12,7 @@ from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit, wrapped
 from tui.places import Place
 from tui.views.headings import heading
+from tui.views.moves import Moves, moves_lines
 from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines
 
@@ -25,7 +26,7 @@ BAR = 25
 def concept_lines(
     detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
     context_id: str | None = None, is_brief: bool = False, shift: "ConceptShift | None" = None,
-    expanded: frozenset[str] = frozenset(),
+    moves: Moves | None = None, expanded: frozenset[str] = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a concept.
 
@@ -37,6 +38,7 @@ def concept_lines(
         context_id: the context whose hypothesis comes first; None: everywhere.
         is_brief: the pane beside the list.
         shift: what the rules do to it, as last planned.
+        moves: which of their statements do it, as far as known; None: nobody asked.
         expanded: sections that are shown whole: pairs, contexts.
     """
     bar = min(BAR, max(width // 4, 9)) | 1
@@ -51,6 +53,8 @@ def concept_lines(
         lines.append(PaneLine((("no estimate everywhere", "dim"),)))
     if shift is not None:
         lines.append(PaneLine(shift_line(shift, glyphs)))
+        if moves is not None:
+            lines += moves_lines(shift, moves, width, glyphs, is_expanded="moves" in expanded)
     lines += _dose(detail, width, glyphs)
     if is_brief:
         lines += top_pairs_lines(detail, width, glyphs, limit=8)

@@ -11,6 +11,7 @@ from tui.lines import PaneLine, Span, fit, wrap_plain
 from tui.places import Place
 from tui.rulebook import OFF, Rulebook
 from tui.views.headings import heading
+from tui.views.moves import Moves, mover
 
 if TYPE_CHECKING:
     from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 OVERLAPS = 8
 """Pairs of statements that a plan shows."""
+MANY_CELLS, MOVER_CELLS = 100, 26
+"""From so many cells on, the statement that moves a concept most stands beside its win rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
 
 def plan_lines(
     preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, good: "PlanPreview | None" = None,
-    n_shifts: int = 30, made: Sequence[PaneLine] = (), is_alone: bool = False,
+    n_shifts: int = 30, made: Sequence[PaneLine] = (), is_alone: bool = False, moves: Moves | None = None,
 ) -> list[PaneLine]:  # fmt: skip
     """What the file would do to the data and to every concept.
 
@@ -85,13 +88,14 @@ def plan_lines(
         n_shifts: concepts of a kind at most.
         made: shown before the concepts.
         is_alone: the file is not beside it, so findings are named with their lines here.
+        moves: which statements move the concepts of ``preview``; None: nobody asked.
     """
     if preview is None:
         return [PaneLine((("planning…", "warn"),)), *made]
     if preview.has_plan:
         note = f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms"
         warned = _findings(preview, width) if is_alone else []
-        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made), *warned]
+        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made, moves), *warned]
     n_errors = sum(f.is_error for f in preview.findings)
     said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
     lines = [heading("Effect"), *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n"))]
@@ -114,8 +118,9 @@ def _findings(preview: "PlanPreview", width: int) -> list[PaneLine]:
 
 
 def _plan(
-    preview: "PlanPreview", width: int, glyphs: Glyphs, n_shifts: int, made: Sequence[PaneLine]
-) -> list[PaneLine]:
+    preview: "PlanPreview", width: int, glyphs: Glyphs, n_shifts: int, made: Sequence[PaneLine],
+    moves: Moves | None = None,
+) -> list[PaneLine]:  # fmt: skip
     lines: list[PaneLine] = []
     lines += _counts(preview, width, glyphs)
     lines += _lengths(preview, glyphs)
@@ -123,7 +128,7 @@ def _plan(
     lines += _conflicts(preview)
     lines += made
     lines += _overlaps(preview, width)
-    lines += _shifts(preview, width, glyphs, n_shifts)
+    lines += _shifts(preview, width, glyphs, n_shifts, moves)
     lines += _drift(preview, width)
     for found in preview.findings:
         if found.line == 0:
@@ -200,30 +205,37 @@ def _expectations(preview: "PlanPreview") -> list[PaneLine]:
     ]
 
 
-def _shifts(preview: "PlanPreview", width: int, glyphs: Glyphs, limit: int) -> list[PaneLine]:
+def _shifts(
+    preview: "PlanPreview", width: int, glyphs: Glyphs, limit: int, moves: Moves | None
+) -> list[PaneLine]:
     targets = [s for s in preview.shifts if s.is_target]
     others = [s for s in preview.shifts if not s.is_target and (abs(s.change) > 1e-9 or s.is_held)]
     lines: list[PaneLine] = []
-    for title, note, shifts in (
-        ("Targets", "mean disparity and win rate, before and after" if width >= 60 else "disparity", targets),
-        ("Collateral", "every other concept, furthest first" if width >= 60 else "others that move", others),
+    what = "mean disparity" if moves is not None and width < MANY_CELLS else "mean disparity and win rate"
+    by = "; what moves it most" if moves is not None else ""
+    for title, note, short, shifts in (
+        ("Targets", f"{what}, before and after{by}", "disparity", targets),
+        ("Collateral", f"other concepts, furthest first{by}", "others that move", others),
     ):
         if shifts:
-            lines += [PaneLine(()), heading(title, note)]
-            lines += [_shift(s, width, glyphs) for s in shifts[:limit]]
+            lines += [PaneLine(()), heading(title, note if width >= 60 else short)]
+            lines += [_shift(s, width, glyphs, moves) for s in shifts[:limit]]
             if len(shifts) > limit:
                 lines.append(PaneLine(((f"  {len(shifts) - limit:,} more", "dim"),)))
     return lines
 
 
-def _shift(shift: "ConceptShift", width: int, glyphs: Glyphs) -> PaneLine:
+def _shift(shift: "ConceptShift", width: int, glyphs: Glyphs, moves: Moves | None) -> PaneLine:
+    """A concept in a line; where there is room for one only, what moves it, not its win rates."""
     mark = "!" if shift.is_beyond else "=" if shift.is_held else " "
-    name = fit(one_line(shift.name), max(min(width - 46, 50), 10))
-    rates = (
-        f"  {fmt.share(shift.rate_before):>5}% {glyphs.arrow} {fmt.share(shift.rate_after):>5}%"
-        if width >= 60
-        else ""
-    )
+    rates = f"  {fmt.share(shift.rate_before):>5}% {glyphs.arrow} {fmt.share(shift.rate_after):>5}%"
+    tail: list[Span] = [(rates, "dim")] if width >= 60 else []
+    room = width - 46
+    if moves is not None and width >= MANY_CELLS:
+        tail, room = [*tail, ("  ", "dim"), mover(shift, moves, MOVER_CELLS)], room - MOVER_CELLS - 2
+    elif moves is not None and width >= 60:
+        tail = [("  ", "dim"), mover(shift, moves, 17)]
+    name = fit(one_line(shift.name), max(min(room, 50), 10))
     role = "error" if shift.is_beyond else "plus" if shift.change > 0 else "minus"
     return PaneLine(
         (
@@ -231,7 +243,7 @@ def _shift(shift: "ConceptShift", width: int, glyphs: Glyphs) -> PaneLine:
             (name, "text"),
             (f" {_signed(shift.mean_before)} {glyphs.arrow} {_signed(shift.mean_after)}", "text"),
             (f" {_signed(shift.change)}", role),
-            (rates, "dim"),
+            *tail,
         ),
         Place("concept", shift.concept_id),
     )
