@@ -86,10 +86,13 @@ class GridRow(NamedTuple):
 
 
 class FacetCount(NamedTuple):
-    """How many rows of the current selection have a value."""
+    """How many rows of the current selection have a value, or lie in a bin of a number."""
 
     value: str | None
+    """Text of the value or bin; None: undefined."""
     n: int
+    term: str = ""
+    """Filter terms that select exactly these rows; empty where none can."""
 
 
 @dataclass(frozen=True, slots=True)

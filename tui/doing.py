@@ -147,41 +147,37 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
 
         def lines(text: str) -> None:
             chosen = tuple(c for c in counts if text.casefold() in (c.value or "none").casefold())
-            desk.set_page(drawing.facet_lines(chosen, column, desk.page_width, desk))
+            desk.set_page(drawing.facet_lines(chosen, desk.page_width, desk))
 
         def done(_text: str) -> None:
             item = desk.page.item
             self._end_list()
-            if isinstance(item, tuple):
-                self._filter_to(str(item[0]), item[1])
+            if isinstance(item, FacetCount):
+                self._filter_to(column, item.term)
 
         self._start_list(Place("facets", column), f"{column}: ", lines, done)
 
     def do_like_cell(self) -> None:
         """Rows like this cell."""
-        grid = self.desk.table.grid
+        grid, cursor = self.desk.table.grid, self.desk.table.cursor
         row, column = grid.current, grid.chosen_column
-        if row is not None:
-            value = row.values[grid.spec.index(column.name)]
-            if column.kind == "verdict":
-                value = self.desk.reviewer.shown(str(row.values[grid.spec.index("target")]))
-            if isinstance(value, tuple | float):
-                self.desk.say(f"{column.name} is a measure; use / with {column.name}> or <", "warn")
-            else:
-                self._filter_to(column.name, None if value is None else str(value))
-
-    def _filter_to(self, column: str, value: str | None) -> None:
-        if value is None:
-            term = f"{column}:none"
-        elif _is_number(value):
-            term = f"{column}={value}"
+        if row is None or cursor is None:
+            return
+        value = row.values[grid.spec.index(column.name)]
+        if column.kind == "verdict":
+            value = self.desk.reviewer.shown(str(row.values[grid.spec.index("target")]))
+        if isinstance(value, tuple | float):
+            self.desk.say(f"{column.name} is a measure; F shows its bins, / filters with > and <", "warn")
         else:
-            term = f'{column}="{value}"' if " " in value or "," in value else f"{column}={value}"
-        others = [
-            t
-            for t in terms(self.desk.table.wish.filter_text)
-            if not t.startswith((f"{column}=", f"{column}:"))
-        ]
+            self._filter_to(column.name, cursor.term(column.name, None if value is None else str(value)))
+
+    def _filter_to(self, column: str, term: str) -> None:
+        """Filter to some of the rows that are shown, instead of what the filter asks of their column."""
+        if not term:
+            self.desk.say("no filter selects just these rows", "warn")
+            return
+        asked = tuple(f"{column}{operator}" for operator in ":=<>")
+        others = [t for t in terms(self.desk.table.wish.filter_text) if not t.startswith(asked)]
         self.do_filter(" ".join([*others, term]))
 
     def do_everywhere(self) -> None:
@@ -301,11 +297,3 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
             self.desk.say(f"{ident} does not work here", "warn")
             return
         self.run(ident, argument=rest or None)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True

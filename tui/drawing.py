@@ -112,7 +112,7 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     side.cursor = -1
 
 
-def facet_lines(counts: tuple[FacetCount, ...], column: str, width: int, desk: "Desk") -> list[PaneLine]:
+def facet_lines(counts: tuple[FacetCount, ...], width: int, desk: "Desk") -> list[PaneLine]:
     """Values of a column with counts and bars."""
     top = max((c.n for c in counts), default=1)
     bar = max(min(width - 50, 40), 6)
@@ -126,7 +126,7 @@ def facet_lines(counts: tuple[FacetCount, ...], column: str, width: int, desk: "
                 (f"{c.n:>10,} ", "bold"),
                 (fmt.meter(c.n, top, bar, desk.glyphs), "key"),
             ),
-            (column, c.value),
+            c,
         )
         for c in counts
     ]

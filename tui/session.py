@@ -50,7 +50,10 @@ class CursorLike(Protocol):
         """Nearest row without a verdict."""
 
     def facet(self, column: str, limit: int = 200) -> tuple[FacetCount, ...]:
-        """Value counts of a column."""
+        """Counts of a column's values, or of bins of many numbers."""
+
+    def term(self, column: str, value: str | None) -> str:
+        """Filter term that selects rows with a value; empty where there is none."""
 
     def interrupt(self) -> None:
         """Cancel what runs."""

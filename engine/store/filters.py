@@ -30,7 +30,9 @@ _NUMERIC = {
     ColumnKind.Q,
 }
 _OPERATORS = (":", ">", "<", "=")
-_SHARES = {ColumnKind.SHARE, ColumnKind.INTERVAL, ColumnKind.Q}
+SHARES = frozenset({ColumnKind.SHARE, ColumnKind.INTERVAL, ColumnKind.Q})
+"""Kinds whose values lie between 0 and 1."""
+_UNDEFINED = frozenset({"none", "null", "–"})
 _FLAGS = {"yes": True, "true": True, "y": True, "no": False, "false": False, "n": False}
 
 
@@ -81,7 +83,7 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
             name = name if name in columns else name.lower()
             column = _column(name, columns)
             used.add(name)
-            clause, values = _compare(name, column, operator, value)
+            clause, values = _compare(name, column, operator, value, is_whole=raw.startswith('"'))
         clauses.append(f"NOT coalesce({clause}, FALSE)" if inverted else clause)
         parameters += values
     return Condition(" AND ".join(f"({c})" for c in clauses) or "TRUE", tuple(parameters), frozenset(used))
@@ -120,10 +122,35 @@ def _contains(sql: str, word: str) -> tuple[str, str]:
     return f"contains(lower({sql}), ?)", word.lower()
 
 
-def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tuple[str, list[Any]]:
+def is_numeric(kind: ColumnKind) -> bool:
+    """Its values are compared as numbers."""
+    return kind in _NUMERIC
+
+
+def text_term(name: str, value: str | None) -> str:
+    """The term that keeps rows with this text, flag or number in a column, ignoring case; None: without any.
+
+    Empty where no term says it: for an empty text, and for quotes in a text that itself needs them.
+    """
+    if value is None:
+        return f"{name}:none"
+    needs_quotes = re.search(r"[\s,]", value) is not None or value.lower() in _UNDEFINED
+    if not value or value.strip('"') != value or (needs_quotes and '"' in value):
+        return ""
+    return f'{name}="{value}"' if needs_quotes else f"{name}={value}"
+
+
+def number_of(text: str) -> float:
+    """The number that a filter takes a text for. Raises ``StoreError`` where it is none."""
+    return _number("a number", text)
+
+
+def _compare(
+    name: str, column: FilterColumn, operator: str, value: str, *, is_whole: bool
+) -> tuple[str, list[Any]]:
     if not value:
         raise StoreError(f"`{name}{operator}` needs a value", hint=f"for example {name}:none")
-    if value.lower() in {"none", "null", "–"} and operator in {":", "="}:
+    if value.lower() in _UNDEFINED and operator in {":", "="} and not is_whole:
         return f"{column.sql} IS NULL", []
     if column.kind is ColumnKind.FLAG:
         if value.lower() not in _FLAGS:
@@ -131,14 +158,14 @@ def _compare(name: str, column: FilterColumn, operator: str, value: str) -> tupl
         return f"{column.sql} = ?", [_FLAGS[value.lower()]]
     if column.kind in _NUMERIC:
         number = _number(name, value)
-        if column.kind in _SHARES and abs(number) > 1:
+        if column.kind in SHARES and abs(number) > 1:
             raise StoreError(
                 f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}{value}%"
             )
         return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
-    options = [v for v in value.lower().split(",") if v]
+    options = [value.lower()] if is_whole else [v for v in value.lower().split(",") if v]
     if column.kind is ColumnKind.VERDICT:
         _check_verdicts(options)
     if operator == "=" or column.kind is ColumnKind.VERDICT:

@@ -16,7 +16,7 @@ from typing import Any
 from engine.errors import Cancelled, StoreError
 from engine.store import database
 from engine.store.connection import Parameters, Store, first_line
-from engine.store.filters import Condition, parse_filter
+from engine.store.filters import Condition, parse_filter, text_term
 from engine.store.grids import Grid, GridColumn
 from engine.views import ColumnKind, FacetCount, GridRow, SortKey
 
@@ -246,19 +246,21 @@ class TableCursor:
         return None
 
     def facet(self, column: str, limit: int = 200) -> tuple[FacetCount, ...]:
-        """Value counts of a column over the rows of this selection, most frequent first."""
+        """Counts of a column over the rows of this selection: see engine/store/facets.py."""
+        from engine.store.facets import Column, facet
+
         grid = self._grid
         found = {c.spec.name: c for c in grid.columns}.get(column)
         if found is None:
             raise StoreError(f"there is no column `{column}`")
         source, _ = self._lined_up(grid.aliases(frozenset([column])))
         sql = found.sql[len(found.sql) // 2]
-        rows = self._seeks.run(
-            f"SELECT {_facet_value(found, sql)} AS value, count(*) AS n FROM {source}"
-            " GROUP BY 1 ORDER BY n DESC, value LIMIT ?",
-            [limit],
-        )
-        return tuple(FacetCount(None if v is None else str(v), int(n)) for v, n in rows)
+        is_filtered = column in self._condition.columns
+        return facet(self._seeks.question(), Column(column, found.spec.kind, sql, source, is_filtered), limit)
+
+    def term(self, column: str, value: str | None) -> str:
+        """Filter term that selects rows with a value in a column; empty where there is none."""
+        return text_term(column, value)
 
     def interrupt(self) -> None:
         """Cancel whatever this cursor is asked for right now."""
@@ -281,12 +283,6 @@ def _order_term(column: GridColumn, *, descending: bool) -> str:
     if column.spec.kind is ColumnKind.TEXT:
         sql = f"lower(left({sql}, {SORTED_CHARS}))"
     return f"{sql} {'DESC' if descending else 'ASC'} NULLS LAST"
-
-
-def _facet_value(column: GridColumn, sql: str) -> str:
-    if column.spec.kind in (ColumnKind.SHARE, ColumnKind.INTERVAL, ColumnKind.Q):
-        return f"printf('%.1f', floor({sql} * 10) / 10)"
-    return f"left(CAST({sql} AS VARCHAR), 200)"
 
 
 def _grid_row(row: tuple[Any, ...], columns: tuple[GridColumn, ...]) -> GridRow:

@@ -63,9 +63,10 @@ def test_the_effect_of_a_weight_is_a_difference_of_two_means(world: World, store
     expected = np.average(u[inputs], weights=weight) - u[inputs].mean()
     plan = plan_of(store, ("half",))
     steps = steps_of(store, plan)
-    at = steps.concept_ids.index(next(c.concept_id for c in plan.collateral if c.label == "concept 0"))
+    ident = next(c.concept_id for c in plan.collateral if c.label == "concept 0")
+    without = float(steps.without("half")[steps.concept_ids.index(ident)])
     assert abs(expected) > 1e-4
-    assert means(plan)[steps.concept_ids[at]] - steps.without("half")[at] == pytest.approx(expected)
+    assert means(plan)[ident] - without == pytest.approx(expected)
 
 
 def test_of_two_statements_that_drop_the_same_pairs_neither_moves_anything(store: Store) -> None:

@@ -160,7 +160,9 @@ def test_a_verdict_since_the_plan_makes_it_anew(world: World) -> None:
         doing.moves = None
         doing.ask_moves()
         await driver.until(lambda: doing.moves is not None and doing.moves.is_whole)
-        (found,) = doing.moves.found if doing.moves is not None else ()
+        known = driver.desk.doing.moves
+        assert known is not None
+        (found,) = known.found
         now = doing.shift_of(held.concept_id)
         assert now is not None
         assert now.is_held

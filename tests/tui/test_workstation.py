@@ -168,6 +168,41 @@ def test_facets_filter_to_a_value(world: World) -> None:
     drive(world, scenario)
 
 
+def test_facets_of_a_number_are_bins_and_one_narrows_within_another(world: World) -> None:
+    tokens = sorted(int(n) for n in world.readings.pairs.chosen_tokens)
+
+    async def scenario(driver: Driver) -> None:
+        async def choose(second: str) -> tuple[int, int]:
+            """Open the facets of chosen tokens and take the second; its ends."""
+            await driver.keys("F")
+            await driver.shows("█")
+            await driver.shows(second)
+            row = driver.screen().splitlines()[3].split()
+            await driver.keys("down", "enter")
+            low, high = int(row[0]), int(row[2]) if row[1] == "to" else int(row[0])
+            n = sum(low <= t <= high for t in tokens)
+            assert int(row[3 if row[1] == "to" else 1]) == n
+            await driver.until(lambda: driver.desk.place.is_table and driver.desk.table.grid.n_rows == n)
+            return low, high
+
+        await driver.keys("g", "p")
+        await driver.shows("Pairs")
+        grid = driver.desk.tables["pairs"].grid
+        while grid.chosen_column.name != "chosen_tokens":
+            await driver.keys(">")
+        low, high = await choose(" to ")
+        assert driver.desk.table.wish.filter_text == f"chosen_tokens>={low} chosen_tokens<={high}"
+        await driver.keys(",")
+        await driver.until(lambda: driver.desk.table.wish.filter_text.startswith("chosen_tokens="))
+        await driver.keys("q")
+        await driver.until(lambda: driver.desk.table.wish.filter_text.startswith("chosen_tokens>="))
+        inner = await choose(str(low))
+        assert low <= inner[0] <= inner[1] <= high
+        assert "chosen_tokens>=" + str(low) not in driver.desk.table.wish.filter_text.split()[1:]
+
+    drive(world, scenario)
+
+
 def test_pages_open_from_rows_and_back_returns_to_the_row(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("3", "j", "enter")
