@@ -67,6 +67,8 @@ class Browser(Undertakings):
         self._stores: list[Store] = []
         self._cursors: weakref.WeakSet[TableCursor] = weakref.WeakSet()
         chosen = settings or ReviewSettings()
+        self.advances = chosen.advance
+        """After a verdict the cursor goes on to the next row without one."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._strips: Strips | None = None
         self._open(current_index(paths))

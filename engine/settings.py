@@ -177,10 +177,12 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
-    """Who decides."""
+    """Who decides, and how."""
 
     author: str = ""
     """Name in the journal; empty: git's user.name, else user@host."""
+    advance: bool = True
+    """After a verdict the cursor goes on to the next row without one; false: it stays on the row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ ACTIONS: tuple[Action, ...] = (
     _a("ignore", "i", REVIEW, "ignore", "verdict ignore: out of the queue, still in collateral", "REASON"),
     _a("clear", "backspace  delete", REVIEW, "", "take the verdict away"),
     _a("repeat", ".", REVIEW, "", "give the last verdict again"),
+    _a(
+        "stay",
+        ";",
+        REVIEW,
+        "",
+        "after a verdict stay on the row, or go on to the next undecided one; begins as review.advance says",
+    ),
     _a("reason", "r", REVIEW, "", "write a reason for the verdict here, else for the one just given", "TEXT"),
     _a(
         "name",
@@ -73,7 +80,13 @@ ACTIONS: tuple[Action, ...] = (
     _a("column-right", ">", GRID, "", "choose the column to the right"),
     _a("sort", "s", GRID, "sort", "sort by the chosen column; again turns it round", "COLUMN"),
     _a("sort-add", "S", GRID, "", "add the chosen column as a further sort key"),
-    _a("facets", "F", GRID, "facets", "values of the chosen column with counts; enter filters to one"),
+    _a(
+        "facets",
+        "F",
+        GRID,
+        "facets",
+        "values of the chosen column, numbers in bins, with counts; enter filters",
+    ),
     _a("like-cell", ",", GRID, "", "filter to rows with the same value in the chosen column"),
     _a("everywhere", "e", GRID, "", "hypotheses: all, everywhere only, inside contexts only"),
     _a("select", "space", GRID, "", "select this row and move on"),

@@ -33,6 +33,16 @@ class Deciding(Moving):
         """Ignore, with a reason where one was typed."""
         self._decide(Verdict.IGNORE, argument)
 
+    def do_stay(self) -> None:
+        """Stay after a verdict, or go on to the next undecided row."""
+        desk = self.desk
+        desk.advances = not desk.advances
+        said = "goes on to the next undecided row" if desk.advances else "stays on its row"
+        desk.say(
+            f"after a verdict the cursor {said}; `advance` under [review] of prosect.toml says how to begin"
+        )
+        desk.draw_where()
+
     def do_clear(self) -> None:
         """Clear."""
         self._decide(None)
@@ -54,7 +64,8 @@ class Deciding(Moving):
                 return
             desk.reviewer.decide([target], verdict, reason)
             desk.draw_page(keep_place=True)
-            if verdict is not None and desk.place.view == "concept" and self.came_from_list():
+            is_next_wanted = verdict is not None and desk.advances
+            if is_next_wanted and desk.place.view == "concept" and self.came_from_list():
                 self.do_next_undecided()
             return
         rows = desk.table.grid.selection()
@@ -67,7 +78,7 @@ class Deciding(Moving):
             return
         desk.reviewer.decide([target_of(row, desk.table.grid.spec)], verdict, reason)
         desk.table.grid.refresh_rows(desk.table.grid.cursor)
-        if verdict is not None:
+        if verdict is not None and desk.advances:
             self.do_next_undecided(is_quiet=True)
 
     def _decide_bulk(self, rows: Sequence[int], verdict: Verdict | None, reason: str | None) -> None:

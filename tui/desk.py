@@ -94,6 +94,8 @@ class Desk(Screen[None]):
         self.pair_options = PairOptions()
         self.list_name = "hypotheses"
         self.is_side_wanted = True
+        self.advances = project.advances
+        """After a verdict the cursor goes on to the next row without one."""
         self.expanded: frozenset[str] = frozenset()
         self.beside: tuple[Place, ...] = ()
         """Places beside the one that was opened from a page."""

@@ -99,6 +99,8 @@ def where_line(desk: "Desk") -> Line:
             spans.append(("  no row matches; / changes the filter, q goes back", "warn"))
     keys = ", ".join(f"{k.column} {desk.glyphs.down if k.descending else desk.glyphs.up}" for k in grid.sort)
     spans.append((f"  by {keys}", "dim"))
+    if grid.spec.name == "hypotheses" and not desk.advances:
+        spans.append(("  stays after a verdict", "dim"))
     selected = len(grid.selection())
     if selected:
         spans.append((f"  {selected:,} selected", "selected"))

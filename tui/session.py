@@ -69,6 +69,10 @@ class ProjectLike(Protocol):
     def author(self) -> str:
         """Who decides here."""
 
+    @property
+    def advances(self) -> bool:
+        """After a verdict the cursor goes on to the next row without one."""
+
     def summary(self) -> ProjectSummary:
         """Counts of the open index."""
 

@@ -54,12 +54,13 @@ class Driver:
 
 
 def drive(
-    world: World, scenario: Callable[[Driver], Awaitable[None]], size: tuple[int, int] = (120, 40)
-) -> None:
+    world: World, scenario: Callable[[Driver], Awaitable[None]], size: tuple[int, int] = (120, 40),
+    review: ReviewSettings = ReviewSettings(author="ana"),  # noqa: B008 - frozen
+) -> None:  # fmt: skip
     """Run a scenario against a workstation on a world; the workstation is closed as ``Q`` closes it."""
 
     async def play() -> None:
-        app = Workstation(Browser(world.paths, ReviewSettings(author="ana")))
+        app = Workstation(Browser(world.paths, review))
         async with app.run_test(size=size) as pilot:
             driver = Driver(app, pilot)
             await driver.until(lambda: driver.desk.is_attached and driver.desk.table.grid.current is not None)

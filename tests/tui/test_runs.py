@@ -75,6 +75,40 @@ def test_a_run_shows_its_forecast_and_where_it_came_from(world: World) -> None:
     drive(world, scenario)
 
 
+def test_a_curve_says_how_much_it_is_smoothed(world: World) -> None:
+    folder = write_run(world, "r1", "end")
+    logs = [
+        {
+            "event": "log",
+            "time": "2026-01-01T10:00:10+00:00",
+            "step": step,
+            "loss": loss,
+            "learning_rate": 1.0,
+        }
+        for step, loss in ((1, 8.0), (2, 4.0), (1_000, 2.0))
+    ]
+    with (folder / "events.jsonl").open("a") as events:
+        events.writelines(json.dumps(line) + "\n" for line in logs)
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("finished")
+        await driver.keys("j", "enter")
+        await driver.shows("loss  2 to 8, now 2")
+        below = next(line for line in driver.screen().splitlines() if "step 1 " in line)
+        assert below.split() == ["step", "1", "as", "logged", "1,000"] * 2
+        await driver.keys("}")
+        # 8, then (8 + 4)/2 = 6, then (6 + 2)/2 = 4
+        await driver.shows("loss  4 to 8, now 4")
+        assert driver.screen().count("smoothed 0.5") == 2
+        await driver.keys("}", "}", "}", "}", "}")
+        await driver.shows("smoothed 0.98")
+        await driver.keys("{")
+        await driver.shows("smoothed 0.95")
+
+    drive(world, scenario)
+
+
 def test_a_stopped_run_goes_on_after_a_yes(world: World, started: list[tuple[str, list[str]]]) -> None:
     folder = write_run(world, "r1", "stop")
     shaped = world.paths.shaped_dir / "abcdef"

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from engine.browse import Browser
-from engine.settings import ReviewSettings
+from engine.settings import ReviewSettings, load_settings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
 from tui.widgets.grid import AHEAD_S
@@ -90,6 +90,46 @@ def test_lines_that_were_drawn_before_are_what_would_be_drawn_now(world: World) 
         await agree()
 
     drive(world, scenario, size=(100, 12))
+
+
+def test_after_a_verdict_the_cursor_stays_where_that_is_wanted(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        grid = driver.desk.table.grid
+        start = grid.cursor
+        await driver.keys("=")
+        await driver.until(lambda: grid.cursor == start + 1)
+        await driver.keys(";")
+        await driver.shows("the cursor stays on its row")
+        await driver.keys("-")
+        await driver.shows("stays after a verdict")
+        await driver.until(lambda: driver.desk.is_idle)
+        assert grid.cursor == start + 1
+        await driver.keys("j", "enter")
+        await driver.shows("undecided")
+        here = driver.desk.place
+        await driver.keys("+")
+        await driver.shows("amplify by ana")
+        await driver.until(lambda: driver.desk.is_idle)
+        assert driver.desk.place == here
+        await driver.keys(";", "=")
+        await driver.until(lambda: driver.desk.place.view == "concept" and driver.desk.place != here)
+
+    drive(world, scenario)
+    assert [e["verdict"] for e in journal(world)] == ["keep", "suppress", "amplify", "keep"]
+
+
+def test_the_project_says_whether_a_review_begins_with_staying(world: World) -> None:
+    world.paths.settings.write_text("[review]\nadvance = false\n")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.shows("stays after a verdict")
+        await driver.keys("=")
+        await driver.until(lambda: driver.desk.is_idle)
+        assert driver.desk.table.grid.cursor == 0
+        await driver.keys(";", "-")
+        await driver.until(lambda: driver.desk.table.grid.cursor == 1)
+
+    drive(world, scenario, (80, 24), load_settings(world.paths.settings).review)
 
 
 def test_a_reason_and_a_name_are_typed_and_kept(world: World) -> None:

@@ -123,8 +123,19 @@ def _curve(name: str, points: Sequence[Point], width: int, glyphs: Glyphs, smoot
     scale = f"  {min(values):.4g} to {max(values):.4g}, now {values[-1]:.4g}"
     title: Line = ((fit(name + scale, width), "title"),)
     rows = curve(values, width, 5, glyphs)
-    steps = f"step {points[0].step:,}".ljust(width - 12) + f"{points[-1].step:,}".rjust(12)
-    return [title, *(((row, "key"),) for row in rows), ((fit(steps, width), "dim"),)]
+    return [title, *(((row, "key"),) for row in rows), _steps(points, width, smoothing)]
+
+
+def _steps(points: Sequence[Point], width: int, smoothing: float) -> Line:
+    """Below a curve: first step, how much it is smoothed (what its scale is of, too), last step."""
+    first, last = f"step {points[0].step:,}", f"{points[-1].step:,}"
+    said = f"smoothed {smoothing:g}" if smoothing else "as logged"
+    room = max(width - len(first) - len(last), 0)
+    return (
+        (first, "dim"),
+        (fit(said.center(room), room) if len(said) < room else " " * room, "text" if smoothing else "dim"),
+        (last, "dim"),
+    )
 
 
 def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
