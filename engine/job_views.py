@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+PASSING = "strips"
+"""Kind of the jobs that are shown only while they run: they make nothing that outlasts them."""
+
 
 class JobState(StrEnum):
     """Where a job stands."""
@@ -38,7 +41,7 @@ class JobRow:
 
     ident: str
     kind: str
-    """audit, ingest, read, sae, compile, train, outcome, selftest, auc, sources"""
+    """audit, ingest, read, sae, compile, train, outcome, selftest, auc, sources; strips while it runs"""
     title: str
     state: JobState
     stage: str
@@ -61,6 +64,11 @@ class JobRow:
     results: tuple[tuple[str, str], ...]
     """What it made, by name: ``shaped``, ``run``, ``forecast`` …"""
     is_asked_to_stop: bool
+
+    @property
+    def is_work(self) -> bool:
+        """It makes something; else it waits for questions of a workstation, and has nothing to lose."""
+        return self.kind != PASSING
 
 
 @dataclass(frozen=True, slots=True)

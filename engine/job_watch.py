@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RuleError, StoreError, TrainError
-from engine.job_views import JobDetail, JobRow, JobStage, JobState, ShapedRow, TrainingCost
+from engine.job_views import PASSING, JobDetail, JobRow, JobStage, JobState, ShapedRow, TrainingCost
 from engine.jobs import (
     CANCEL_FLAG,
     FORMAT,
@@ -88,6 +88,8 @@ class Work:
         if not facts:
             return None
         state = self._state(folder, facts)
+        if facts.get("kind") == PASSING and not state.is_alive:
+            return None  # it was killed, and lost nothing
         is_running = state is JobState.RUNNING
         done, total = int(facts.get("done") or 0), facts.get("total")
         in_stage = _seconds(facts.get("stage_started"), facts.get("updated"))
@@ -134,7 +136,7 @@ class Work:
     # -- acting -----------------------------------------------------------------------------------------
 
     def cancel_job(self, ident: str) -> str:
-        """Ask a job to stop at its next safe place; a second time, end its process.
+        """Ask a job to stop at its next safe place; a second time, or if it makes nothing, end its process.
 
         Returns:
             what was done, in words.
@@ -146,10 +148,11 @@ class Work:
         row = self._row(folder)
         if row is None or not row.state.is_alive:
             raise StoreError(f"{ident} has ended already")
-        if row.is_asked_to_stop and row.host == socket.gethostname() and row.state is JobState.RUNNING:
+        is_due = row.is_asked_to_stop or not row.is_work
+        if is_due and row.host == socket.gethostname() and row.state is JobState.RUNNING:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(row.pid, signal.SIGTERM)
-            return f"{ident} was ended; what it had saved is kept"
+            return f"{ident} was ended" + ("; what it had saved is kept" if row.is_work else "")
         try:
             (folder / CANCEL_FLAG).touch()
         except OSError as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import Cancelled, ProsectError
+from engine.job_views import PASSING
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 
@@ -29,6 +30,8 @@ JOB_VARIABLE = "PROSECT_JOB"
 """Environment variable with the id of the job that a detached process is."""
 FORMAT = 1
 BEAT_S = 1.0
+ABANDONED_S = 60.0
+"""A folder that nobody holds for so long is not about to be taken."""
 KEPT = 50
 """Ended jobs whose folders are kept."""
 
@@ -53,7 +56,9 @@ def now_iso() -> str:
 class Tracked:
     """A ``Progress`` that passes everything on and writes it down; raises ``Cancelled`` on the flag."""
 
-    def __init__(self, inner: Progress, paths: ProjectPaths, kind: str, title: str) -> None:
+    def __init__(
+        self, inner: Progress, paths: ProjectPaths, kind: str, title: str, *, command: str = ""
+    ) -> None:
         self._inner, self._paths = inner, paths
         given = os.environ.pop(JOB_VARIABLE, "")  # what this process starts is no part of the job's file
         self._folder = paths.jobs_dir / (given if _is_ident(given) else new_ident(kind))
@@ -62,7 +67,7 @@ class Tracked:
         self._beaten = 0.0
         self._stage_began = 0.0
         self._facts: dict[str, Any] = {
-            "v": FORMAT, "kind": kind, "title": title, "command": _command(), "pid": os.getpid(),
+            "v": FORMAT, "kind": kind, "title": title, "command": command or _command(), "pid": os.getpid(),
             "host": socket.gethostname(), "started": now_iso(), "state": "running", "stage": "", "done": 0,
             "total": None, "unit": "", "stage_started": now_iso(), "stages": [], "notes": [], "results": {},
             "message": "", "updated": now_iso(),
@@ -143,6 +148,16 @@ class Tracked:
             if self._lock is not None or self._folder.is_dir():
                 self._take_folder()
                 write_job(self._folder, self._facts)
+        self._let_go()
+
+    def vanish(self) -> None:
+        """End without a trace: what made nothing and lost nothing is no news."""
+        with suppress(OSError):
+            (self._folder / JOB_FILE).unlink(missing_ok=True)  # first: whoever looks now sees no job
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -173,6 +188,14 @@ def tracked(progress: Progress, root: Path, kind: str, title: str) -> Iterator[T
         job.end("failed", f"{type(error).__name__}: {error}")
         raise
     job.end("finished")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what readers of tokens that were killed left among the jobs in a folder."""
+    with suppress(OSError):
+        for path in folder.glob(f"{PASSING}-*"):
+            if time.time() - path.stat().st_mtime > ABANDONED_S and not is_held(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def is_held(folder: Path) -> bool:

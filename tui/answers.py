@@ -185,7 +185,7 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "runs": lambda desk, value, _: desk.doing.runs_read(value),
     "run": lambda desk, value, _: desk.doing.runs_read(value),
     "work": lambda desk, value, _: desk.doing.work_read(value),
-    "job": lambda desk, value, _: desk.doing.job_read(value),
+    "job": lambda desk, value, _: desk.doing.job_read(*value),
     "cost": lambda desk, value, _: desk.doing.costed(*value),
     "started": lambda desk, value, name: desk.doing.started(name, value),
     "stopped": _stopped,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from engine.errors import StoreError
 from engine.safe_text import one_line
 from tui import format as fmt
 from tui import prompts
@@ -72,6 +73,8 @@ class Jobbing:
     desk: "Desk"
     overview = Overview((), ())
     _job: "JobDetail | None" = None
+    _gone = ""
+    """A job that was looked for in vain."""
     _is_ticking = False
     _asked_at: Place | None = None
     """Where somebody waits for what training takes."""
@@ -101,8 +104,12 @@ class Jobbing:
                 return None
             return Overview(project.work.jobs(), project.work.shaped() if known is None else known)
 
-        def job() -> "JobDetail | None":
-            return project.work.job(place.ident) if isinstance(project, HasWork) else None
+        def job() -> "tuple[str, JobDetail | None]":
+            try:
+                found = project.work.job(place.ident) if isinstance(project, HasWork) else None
+            except StoreError:
+                found = None  # it went without a trace, or its folder was removed
+            return place.ident, found
 
         session.ask("work", overview)
         if place.view == "job":
@@ -113,7 +120,7 @@ class Jobbing:
         if found is None:
             return
         before, self.overview = self.overview, found
-        self.desk.running = tuple(j for j in found.jobs if j.state.is_alive)
+        self.desk.running = tuple(j for j in found.jobs if j.state.is_alive and j.is_work)
         made = self._say_ended(before.jobs)
         self._draw_work()
         if made is not None and self.desk.place.view == "plan":
@@ -126,9 +133,9 @@ class Jobbing:
             self._is_ticking = True
             self.desk.set_timer(TICK_S, self._tick)
 
-    def job_read(self, found: "JobDetail | None") -> None:
-        """The job's files were read."""
-        self._job = found
+    def job_read(self, ident: str, found: "JobDetail | None") -> None:
+        """The job's files were read; None: there are none."""
+        self._job, self._gone = found, "" if found is not None else ident
         self._draw_work()
 
     @property
@@ -176,6 +183,8 @@ class Jobbing:
             desk.set_page(jobs_lines(self.overview.jobs, desk.page_width, desk.glyphs), keep_place=True)
         elif view == "job" and self._job is not None and self._job.row.ident == desk.place.ident:
             desk.set_page(job_lines(self._job, desk.page_width, desk.glyphs), keep_place=True)
+        elif view == "job" and self._gone == desk.place.ident:
+            desk.set_page([PaneLine((("this job is gone", "dim"),))])
         elif view in ("plan", "runs", "run"):
             desk.draw_page(keep_place=True)
 
@@ -209,7 +218,8 @@ class Jobbing:
         if job is not None and not job.state.is_alive:
             desk.say(f"{job.title} has ended already", "warn")
             return
-        what = "end its process now" if job is not None and job.is_asked_to_stop else "stop at a safe place"
+        is_last = job is not None and (job.is_asked_to_stop or not job.is_work)
+        what = "end its process now" if is_last else "stop at a safe place"
         self.confirm(
             f"{job.title if job else ident}: {what}?",
             lambda: desk.session.write("stopped", lambda: work.cancel_job(ident), ()),

@@ -3,7 +3,8 @@
 ``python -m engine.pipeline.strips DIR READER INDEX`` serves them: one JSON request a line on stdin, one JSON
 answer a line on stdout, until stdin ends. A failure is an answer, too. The model is loaded at the first
 request that the cache cannot answer; a request without a pair loads it at once. What was read of a pair is
-kept whole, every latent on every token, so that another concept of the same pair costs nothing.
+kept whole, every latent on every token, so that another concept of the same pair costs nothing. While the
+process lives it is a job of the project, since it holds a model in memory; it goes without a trace.
 
     {"pair": 12, "latents": [7, 40]}
     {"pair": 12, "latents": [7, 40], "spans": [{"span": "prompt", "tokens": ["Hi", …], "row": [0],
@@ -15,6 +16,8 @@ import io
 import json
 import logging
 import os
+import shlex
+import signal
 import sys
 import zipfile
 import zlib
@@ -27,8 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ModelError, ProsectError, StoreError
+from engine.job_views import PASSING
+from engine.jobs import Tracked, sweep
 from engine.manifest import hash_json, write_atomic
 from engine.paths import ProjectPaths
+from engine.progress import NullProgress, Progress
 from engine.records import Span
 from engine.settings import Settings, load_settings
 from engine.store.build import current_index
@@ -43,6 +49,7 @@ log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 """Raised when the same reader and texts would give another file."""
+_STOPS = (signal.SIGTERM, signal.SIGHUP)
 _NICE = 5
 """A serving process gives way to the workstation."""
 
@@ -176,11 +183,18 @@ def read_strip(paths: ProjectPaths, settings: Settings, pair: int, latents: Sequ
     return pair_strip(pair, latents, source.spikes(pair, latents))
 
 
-def serve(source: StripSource, requests: IO[str], answers: IO[str]) -> None:
-    """Answer requests line by line until they end."""
+def serve(source: StripSource, requests: IO[str], answers: IO[str], progress: Progress | None = None) -> None:
+    """Answer requests line by line until they end.
+
+    Raises:
+        Cancelled: ``progress`` says that somebody asked to stop.
+    """
+    said = progress or NullProgress()
+    said.start("wait for a pair", None, "")
     for line in requests:
         asked = json.loads(line)
         answer: dict[str, Any] = asked
+        said.start(f"read pair {asked['pair']}" if "pair" in asked else "load the model", None, "")
         try:
             if "pair" in asked:
                 spikes = source.spikes(asked["pair"], asked["latents"])
@@ -194,6 +208,13 @@ def serve(source: StripSource, requests: IO[str], answers: IO[str]) -> None:
             answer = asked | {"error": f"{type(error).__name__}: {error}", "hint": None}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+        said.advance()
+        said.start("wait for a pair", None, "")
+
+
+def _stop(number: int, _frame: object) -> None:
+    """End as after ``exit``, so that nothing is left behind."""
+    sys.exit(128 + number)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -209,7 +230,17 @@ def main(arguments: Sequence[str]) -> int:
         answers.write(json.dumps({"error": error.message, "hint": error.hint}) + "\n")
         answers.flush()
         return 1
-    serve(source, sys.stdin, answers)
+    for number in _STOPS:
+        signal.signal(number, _stop)
+    sweep(paths.jobs_dir)
+    command = shlex.join(["prosect", "open", str(paths.root)])
+    job = Tracked(NullProgress(), paths, PASSING, "tokens of pairs that are looked at", command=command)
+    try:
+        serve(source, sys.stdin, answers, job)
+    finally:
+        for number in _STOPS:  # whoever closes the pipe sends a signal, too
+            signal.signal(number, signal.SIG_IGN)
+        job.vanish()
     return 0
 
 

@@ -1,6 +1,8 @@
 """Token strips: what they show, the cache, and the process that reads them for the workstation."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,9 @@ from click.testing import CliRunner
 
 from engine.api import Project
 from engine.cli.main import main
+from engine.job_views import JobRow, JobState
+from engine.job_watch import Work
+from engine.jobs import ABANDONED_S, sweep
 from engine.paths import ProjectPaths
 from engine.pipeline.strips import StripSource
 from engine.settings import Settings
@@ -199,3 +204,63 @@ def test_the_command_marks_the_tokens_of_a_concept(project: Path) -> None:
 
 def test_the_largest_of_no_latents_is_nothing() -> None:
     assert SpanStrip("chosen", ("a", "b"), (), False).largest == (0.0, 0.0)
+
+
+def rows(project: Path) -> list[JobRow]:
+    """Readers of tokens among the project's jobs."""
+    return [row for row in Work(ProjectPaths(project)).jobs() if row.kind == "strips"]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain for two minutes"
+        time.sleep(0.02)
+
+
+def test_the_child_is_a_job_while_it_lives_and_leaves_no_trace(project: Path, strips: Strips) -> None:
+    before = Work(ProjectPaths(project)).jobs()
+    assert rows(project) == []
+    assert isinstance(wait(strips, PAIR, (1,)), PairStrip)
+    until(lambda: [row.stage for row in rows(project)] == ["wait for a pair"])
+    (row,) = rows(project)
+    child = strips._child
+    assert child is not None
+    assert (row.state, row.pid, row.rate) == (JobState.RUNNING, child.pid, None)
+    assert f"read pair {PAIR}" in [s.name for s in Work(ProjectPaths(project)).job(row.ident).stages]
+    strips.close()
+    assert Work(ProjectPaths(project)).jobs() == before
+    assert not (project / "jobs" / row.ident).exists()
+
+
+def test_the_child_can_be_stopped_like_any_job_and_starts_again_when_needed(
+    project: Path, strips: Strips
+) -> None:
+    strips.start()
+    until(lambda: len(rows(project)) == 1)
+    (row,) = rows(project)
+    child = strips._child
+    assert child is not None
+    assert "was ended" in Work(ProjectPaths(project)).cancel_job(row.ident)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    assert rows(project) == []
+    assert isinstance(wait(strips, PAIR, (1,)), PairStrip | StripFailure)
+    assert isinstance(wait(strips, PAIR, (1,)), PairStrip)
+
+
+def test_what_a_killed_child_leaves_is_no_job_and_is_removed_later(project: Path, strips: Strips) -> None:
+    strips.start()
+    until(lambda: len(rows(project)) == 1)
+    child = strips._child
+    assert child is not None
+    folder = project / "jobs" / rows(project)[0].ident
+    child.kill()
+    child.wait()
+    assert rows(project) == []
+    assert folder.exists()
+    sweep(folder.parent)
+    assert folder.exists()  # perhaps one that is about to be taken
+    old = time.time() - 2 * ABANDONED_S
+    os.utime(folder, (old, old))
+    sweep(folder.parent)
+    assert not folder.exists()

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import TrainError
 from engine.job_views import TrainingCost
 from engine.job_watch import Work
-from engine.jobs import tracked
+from engine.jobs import Tracked, tracked
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
 from tests.tui.driving import Driver, drive
@@ -131,5 +131,39 @@ def test_rules_with_errors_are_not_compiled(world: World) -> None:
         await driver.shows("1 error")
         await driver.keys("C")
         await driver.shows("nothing to compile")
+
+    drive(world, scenario)
+
+
+def test_the_reader_of_tokens_is_a_job_while_it_runs_and_no_news_when_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def cancel_job(_work: Work, ident: str) -> str:
+        asked.append(ident)
+        return "was ended"
+
+    monkeypatch.setattr(Work, "cancel_job", cancel_job)
+    job = Tracked(NullProgress(), world.paths, "strips", "tokens of pairs that are looked at")
+
+    async def scenario(driver: Driver) -> None:
+        job.start("wait for a pair", None, "")
+        await driver.keys("g", "j")
+        await driver.shows("tokens of pairs that")
+        assert "wait for a pair" in driver.screen()
+        assert "strips" not in driver.screen().splitlines()[0]
+        await driver.keys("X")
+        await driver.shows("end its process now? y/N")
+        await driver.keys("y", "enter")
+        await driver.until(lambda: len(asked) == 1)
+        job.start("read pair 7", None, "")
+        await driver.keys("enter")
+        await driver.shows("Now  read pair 7")
+        job.vanish()
+        await driver.shows("this job is gone")
+        await driver.keys("q")
+        await driver.shows("no long work was done here")
+        assert not driver.desk.message
 
     drive(world, scenario)

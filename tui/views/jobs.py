@@ -26,7 +26,7 @@ class ShapedItem:
 
 def progress_text(row: JobRow) -> str:
     """``1,234/5,000 pairs  12.3/s  0:05:12 left``, as far as known."""
-    if not row.stage:
+    if not row.stage or not row.unit:
         return ""
     parts = [f"{row.done:,}" + (f"/{row.total:,}" if row.total is not None else "") + f" {row.unit}"]
     if row.rate is not None:
@@ -52,7 +52,7 @@ def jobs_lines(rows: Sequence[JobRow], width: int, glyphs: Glyphs) -> list[PaneL
     lines: list[PaneLine] = []
     for row in rows:
         lines.append(job_line(row, width, glyphs))
-        if row.state.is_alive and row.stage:
+        if row.state.is_alive and progress_text(row):
             lines.append(_bar(row, width, glyphs))
     return lines
 
