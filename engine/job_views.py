@@ -8,6 +8,11 @@ PASSING = "strips"
 """Kind of the jobs that are shown only while they run: they make nothing that outlasts them."""
 
 
+def outcome_title(ident: str, against: str = "") -> str:
+    """What the job is called that measures a run's outcome or its difference from another run."""
+    return f"outcome of {ident}" + (f" against {against}" if against else "")
+
+
 class JobState(StrEnum):
     """Where a job stands."""
 

@@ -40,6 +40,8 @@ class RunRow:
     """Seconds at work; what passed between an end and a resume does not count."""
     rate: float | None = None
     """Steps per second, from step to step while at work; None before the second step."""
+    against: tuple[str, ...] = ()
+    """Runs that it was compared with, the latest comparison first."""
 
 
 class Point(NamedTuple):
@@ -79,6 +81,18 @@ class ConceptForecast:
 
 
 @dataclass(frozen=True, slots=True)
+class RunDifference:
+    """An outcome of a run less that of another one from the same start: what both share cancels."""
+
+    other: str
+    """The run that was taken away."""
+    lines: tuple[str, ...]
+    """The report in words."""
+    concepts: tuple[ConceptOutcome, ...]
+    """Forecasts and changes of the run less those of the other, largest |forecast| first."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunDetail:
     """A run as its files say."""
 
@@ -104,3 +118,7 @@ class RunDetail:
     """The rule file that it was made from."""
     command: str = ""
     """What goes on with a run that ended early, as a shell takes it; empty for any other."""
+    differences: tuple[RunDifference, ...] = ()
+    """From other runs, the latest measured first."""
+    comparable: tuple[str, ...] = ()
+    """Other finished runs from the same start that it has not been compared with, the latest first."""

@@ -15,11 +15,21 @@ from typing import Any
 from engine.errors import ProsectError, TrainError
 from engine.jobs import is_locked
 from engine.paths import ProjectPaths
-from engine.run_views import ConceptForecast, ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.run_views import (
+    ConceptForecast,
+    ConceptOutcome,
+    Point,
+    RunDetail,
+    RunDifference,
+    RunRow,
+    RunState,
+)
 from engine.settings import load_settings
 
-LOCK, STOP_FLAG = ".lock", "stop"
+LOCK, STOP_FLAG, STATUS = ".lock", "stop", "run.json"
 """Files of a run's folder, as the trainer names them."""
+AGAINST = "outcome-against-"
+"""How the files begin that hold the difference from another run, which they name."""
 _ENDINGS = {
     "end": RunState.FINISHED,
     "stop": RunState.STOPPED,
@@ -48,9 +58,9 @@ def read_run(paths: ProjectPaths, ident: str) -> RunDetail:
     """
     folder = _folder(paths, ident)
     events, n_damaged = _events(folder)
-    lines, concepts = _outcome(folder)
+    lines, concepts = _outcome(folder / "outcome.json")
     request, row = _json(folder / "request.json"), _row(folder, events)
-    settings = request.get("settings") or _json(folder / "run.json").get("settings") or {}
+    settings = request.get("settings") or _json(folder / STATUS).get("settings") or {}
     shaped = Path(str(request.get("shaped_dir") or ""))
     leading, forecast = ("", ()) if lines else _forecast(paths, folder)
     return RunDetail(
@@ -70,6 +80,8 @@ def read_run(paths: ProjectPaths, ident: str) -> RunDetail:
         shaped=shaped.name,
         rule_file=str(_json(shaped / "build.json").get("rule_file") or "") if shaped.name else "",
         command=_command(paths, ident) if row.state.can_go_on else "",
+        differences=tuple(RunDifference(other, *_outcome(_against(folder, other))) for other in row.against),
+        comparable=_comparable(paths, row) if row.state is RunState.FINISHED else (),
     )
 
 
@@ -171,7 +183,38 @@ def _row(folder: Path, events: list[dict[str, Any]]) -> RunRow:
         has_outcome=(folder / "outcome.json").exists(),
         active_s=active_s,
         rate=rate,
+        against=_compared_with(folder),
     )
+
+
+def _against(folder: Path, other: str) -> Path:
+    """The difference of two runs, as `prosect outcome RUN --against OTHER` writes it."""
+    return folder / f"{AGAINST}{other}.json"
+
+
+def _compared_with(folder: Path) -> tuple[str, ...]:
+    found = sorted(folder.glob(f"{AGAINST}*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    return tuple(path.stem.removeprefix(AGAINST) for path in found)
+
+
+def _comparable(paths: ProjectPaths, row: RunRow) -> tuple[str, ...]:
+    """Finished runs from the same weights; the command itself looks at settings and indexes."""
+    start = _start(paths.runs_dir / row.ident)
+    if start is None:
+        return ()
+    others = [
+        p for p in paths.runs_dir.iterdir() if p.name not in (row.ident, *row.against) and _start(p) == start
+    ]
+    others.sort(key=lambda p: ((p / STATUS).stat().st_mtime, p.name), reverse=True)
+    return tuple(p.name for p in others)
+
+
+def _start(folder: Path) -> str | None:
+    """Hash of the weights that a finished run started from."""
+    status = _json(folder / STATUS)
+    inputs = status.get("inputs")
+    weights = inputs.get("weights") if isinstance(inputs, dict) else None
+    return str(weights) if weights and status.get("status") == "finished" else None
 
 
 def _pace(events: list[dict[str, Any]]) -> tuple[float, float | None]:
@@ -264,8 +307,8 @@ def _read_forecast(path: Path, _changed: int) -> tuple[str, tuple[ConceptForecas
     return str(raw["leading"]), tuple(rows[:N_FORECASTS])
 
 
-def _outcome(folder: Path) -> tuple[tuple[str, ...], tuple[ConceptOutcome, ...]]:
-    raw = _json(folder / "outcome.json")
+def _outcome(path: Path) -> tuple[tuple[str, ...], tuple[ConceptOutcome, ...]]:
+    raw = _json(path)
     concepts = [
         ConceptOutcome(
             str(c["concept_id"]),

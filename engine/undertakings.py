@@ -118,12 +118,20 @@ class Undertakings(ABC):
         words = resume_words(self.paths, ident)
         return self.work.start("train", f"train on {Path(words[1]).name[:12]}", words)
 
-    def start_outcome(self, ident: str) -> str:
-        """Measure what a finished run changed, in a process of its own; the job's id."""
+    def start_outcome(self, ident: str, against: str = "") -> str:
+        """Measure what a finished run changed, in a process of its own; the job's id.
+
+        Args:
+            ident: the run.
+            against: another run from the same start, to measure the difference from; empty: the start.
+        """
+        from engine.job_views import outcome_title
         from engine.run_watch import run_folder
 
-        folder = run_folder(self.paths, ident).resolve()
-        return self.work.start("outcome", f"outcome of {ident}", ["outcome", str(folder)])
+        words = ["outcome", str(run_folder(self.paths, ident).resolve())]
+        if against:
+            words += ["--against", str(run_folder(self.paths, against).resolve())]
+        return self.work.start("outcome", outcome_title(ident, against), words)
 
     @property
     def work(self) -> "Work":

@@ -149,7 +149,12 @@ ACTIONS: tuple[Action, ...] = (
     _a("rougher", "{", RUNS, "", "smooth the curves less"),
     _a("resume-run", "r", RUNS, "resume", "go on with a run that ended early; asks first"),
     _a(
-        "outcome", "O", RUNS, "outcome", "measure what a finished run changed beside its forecast; asks first"
+        "outcome",
+        "O",
+        RUNS,
+        "outcome",
+        "measure what a finished run changed beside its forecast, or its difference from RUN; asks first",
+        "RUN",
     ),
     _a("stop-run", "X", RUNS, "stop", "ask the run to save and stop; asks first"),
     _a("stop-job", "X", JOBS, "stop", "ask the job to stop at a safe place; again ends its process"),

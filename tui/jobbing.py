@@ -192,12 +192,22 @@ class Jobbing:
         """Lay the jobs out again."""
         self._draw_work()
 
-    def work_lines(self, *kinds: str, title: str = "") -> list[PaneLine]:
-        """Work of some kinds that goes on, and the last of it if it failed; with a title: that work only."""
+    def work_lines(self, *kinds: str, titles: tuple[str, ...] = ()) -> list[PaneLine]:
+        """Work of some kinds that goes on, and the last of it if it failed.
+
+        Args:
+            kinds: of the jobs.
+            titles: only work that is called so, or that begins so where a title ends in a space; empty: any.
+        """
         from engine.job_views import JobState
         from tui.views.jobs import jobs_lines
 
-        jobs = [j for j in self.overview.jobs if j.kind in kinds and title in ("", j.title)]
+        begins = tuple(t for t in titles if t.endswith(" "))
+        jobs = [
+            j
+            for j in self.overview.jobs
+            if j.kind in kinds and (not titles or j.title in titles or j.title.startswith(begins))
+        ]
         shown = [j for j in jobs if j.state.is_alive]
         if not shown and jobs and jobs[0].state is JobState.FAILED:
             shown = jobs[:1]

@@ -31,8 +31,8 @@ class RunsLike(Protocol):
     def resume_run(self, ident: str) -> str:
         """Go on with it; the job's id."""
 
-    def start_outcome(self, ident: str) -> str:
-        """Measure what it changed; the job's id."""
+    def start_outcome(self, ident: str, against: str = "") -> str:
+        """Measure what it changed, since the start or against another run; the job's id."""
 
 
 class Running:
@@ -85,6 +85,7 @@ class Running:
 
     def draw_runs(self) -> None:
         """Lay the runs or the run out."""
+        from engine.job_views import outcome_title
         from tui.views.runs import run_lines, runs_lines
 
         desk = self.desk
@@ -94,7 +95,8 @@ class Running:
             rows = runs_lines(self._rows, desk.page_width, desk.glyphs) if self._rows or not is_coming else []
             desk.set_page([*work, *rows], keep_place=True)
         elif self._run is not None and self._run.row.ident == desk.place.ident:
-            work = desk.doing.work_lines("outcome", title=_outcome_title(desk.place.ident))
+            title = outcome_title(desk.place.ident)
+            work = desk.doing.work_lines("outcome", titles=(title, f"{title} against "))
             lines = run_lines(self._run, desk.page_width, desk.glyphs, SMOOTHINGS[self._smoothing])
             desk.set_page([*work, *lines], keep_place=True)
 
@@ -138,25 +140,27 @@ class Running:
             lambda: self.desk.session.write("started resume", lambda: project.resume_run(row.ident), ()),
         )
 
-    def do_outcome(self) -> None:
-        """Ask, then measure what a finished run changed."""
+    def do_outcome(self, argument: str | None = None) -> None:
+        """Ask, then measure what a finished run changed, since its start or against another run."""
+        from engine.job_views import outcome_title
         from engine.run_views import RunState
 
-        found = self._here()
+        found, against = self._here(), argument or ""
         if found is None:
             return
         project, row = found
-        title = _outcome_title(row.ident)
+        title = outcome_title(row.ident, against)
         if row.state is not RunState.FINISHED:
             self.desk.say(f"run {row.ident} is {row.state.value}: its outcome needs a finished one", "warn")
         elif any(job.title == title for job in self.desk.running):
             self.desk.say(f"the {title} is being measured already", "warn")
         else:
-            again = " again" if row.has_outcome else ""
+            again = " again" if (against in row.against if against else row.has_outcome) else ""
+            what = "both" if against else "held-out prompts before and after"
             self.desk.doing.confirm(
-                f"{title}{again}: sample held-out prompts before and after, and read the answers?",
+                f"{title}{again}: sample and read {what}?",
                 lambda: self.desk.session.write(
-                    "started outcome", lambda: project.start_outcome(row.ident), ()
+                    "started outcome", lambda: project.start_outcome(row.ident, against), ()
                 ),
             )
 
@@ -172,8 +176,3 @@ class Running:
             self.desk.say(f"run {row.ident} saves and stops at its next step")
 
         self.desk.doing.confirm(f"stop run {row.ident} after saving?", stop)
-
-
-def _outcome_title(ident: str) -> str:
-    """What the job is called that measures a run's outcome, whoever starts it."""
-    return f"outcome of {ident}"

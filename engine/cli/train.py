@@ -8,6 +8,7 @@ import click
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
+from engine.job_views import outcome_title
 
 if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome
@@ -93,7 +94,8 @@ def outcome_command(
     """What a finished run changed, concept by concept, beside what was forecast."""
     from engine.api import Project, project_of
 
-    root, title = project_of(run).root, f"outcome of {run.resolve().name}"
+    root = project_of(run).root
+    title = outcome_title(run.resolve().name, against.resolve().name if against is not None else "")
     with (
         Project(root, overrides=parse_assignments(assignments)) as opened,
         job_progress(root, "outcome", title, plain=plain, as_json=as_json) as progress,

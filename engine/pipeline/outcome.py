@@ -18,6 +18,7 @@ from engine.pipeline.ledger import read_ledger, shaped_facts
 from engine.pipeline.rollout_concepts import Gauge, Measured, open_gauge
 from engine.pipeline.scored_forecasts import Scoring, forecasts_to_score, read_forecasts
 from engine.progress import Progress
+from engine.run_watch import AGAINST
 from engine.settings import Settings, TrainingSettings
 from engine.stats.outcome import Changes, Movement, measure_movement, prompt_changes
 from engine.stats.outcome_report import report_lines
@@ -115,7 +116,7 @@ def measure_outcome(
         len(gauge.concepts.ids) - len(gauge.used),
         (*title, *report_lines(outcome)),
     )
-    write_json(run_dir / (f"outcome-against-{other}.json" if other else "outcome.json"), found.as_dict())
+    write_json(run_dir / (f"{AGAINST}{other}.json" if other else "outcome.json"), found.as_dict())
     return found
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,30 @@ def test_an_unknown_run_is_said(tmp_path: Path, ident: str) -> None:
     write_run(tmp_path, START)
     with pytest.raises(TrainError, match="no run"):
         read_run(ProjectPaths(tmp_path), ident)
+
+
+def test_differences_and_runs_to_compare_with_are_read_the_latest_first(tmp_path: Path) -> None:
+    def finished(ident: str, weights: str | None, status: str = "finished") -> Path:
+        folder = write_run(tmp_path, START, {"event": "end", "step": 20}, ident=ident)
+        inputs = {} if weights is None else {"weights": weights}
+        (folder / "run.json").write_text(json.dumps({"status": status, "inputs": inputs}))
+        return folder
+
+    folder = finished("r1", "w")
+    for n, ident in enumerate(("old", "new")):
+        os.utime(finished(ident, "w") / "run.json", (n, n))
+    finished("elsewhere", "v")
+    finished("going", "w", "running")
+    finished("silent", None)
+    assert read_run(ProjectPaths(tmp_path), "r1").comparable == ("new", "old")
+    assert read_run(ProjectPaths(tmp_path), "silent").comparable == ()
+    for n, ident in enumerate(("gone", "old")):
+        path = folder / f"outcome-against-{ident}.json"
+        path.write_text(json.dumps({"lines": [f"difference of runs: r1 less {ident}"], "concepts": []}))
+        os.utime(path, (n, n))
+    detail = read_run(ProjectPaths(tmp_path), "r1")
+    assert [(d.other, d.lines) for d in detail.differences] == [
+        ("old", ("difference of runs: r1 less old",)), ("gone", ("difference of runs: r1 less gone",)),
+    ]  # fmt: skip
+    assert (detail.row.against, detail.comparable) == (("old", "gone"), ("new",))
+    assert not detail.row.has_outcome

@@ -14,6 +14,7 @@ from engine.paths import ProjectPaths
 from engine.progress import NullProgress
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
+from tui.places import Place
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,75 @@ def test_an_outcome_is_measured_as_a_job(world: World, started: list[tuple[str, 
 
     drive(world, scenario)
     assert started == [("outcome", ["outcome", str(folder.resolve())])]
+
+
+def write_start(folder: Path, weights: str) -> None:
+    """Say which weights a finished run started from."""
+    (folder / "run.json").write_text(json.dumps({"status": "finished", "inputs": {"weights": weights}}))
+
+
+def test_a_run_says_how_it_differs_from_another_or_how_to_find_out(
+    world: World, started: list[tuple[str, list[str]]]
+) -> None:
+    folders = {ident: write_run(world, ident, "end") for ident in ("r1", "plain", "other")}
+    write_start(folders["r1"], "w")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("finished")
+        await driver.keys("g", "g")
+        await driver.until(lambda: driver.desk.page.item == Place("run", "r1"))
+        await driver.keys("enter")
+        await driver.shows("to compare runs, train one from the same start")
+        write_start(folders["plain"], "w")
+        write_start(folders["other"], "v")
+        await driver.keys("q", "enter")
+        await driver.shows("measures the difference from another run: plain")
+        assert "other" not in driver.screen().partition("another run:")[2].splitlines()[0]
+        await driver.keys(":")
+        await driver.type("outcome plain")
+        await driver.keys("enter")
+        await driver.shows("outcome of r1 against plain: sample and read both? y/N")
+        await driver.keys("y", "enter")
+        await driver.shows("runs by itself")
+        with tracked(NullProgress(), world.paths.root, "outcome", "outcome of r1 against plain") as job:
+            job.start("sample", 4, "prompts")
+            await driver.shows("0/4 prompts")
+            concept = {
+                "concept_id": "c", "name": "tea",
+                "forecast": 0.25, "forecast_low": 0.125, "forecast_high": 0.5,
+                "change": -0.5, "change_low": -0.75, "change_high": -0.25, "is_moved": True, "agrees": False,
+                "is_scored": True,
+            }  # fmt: skip
+            lines = ["difference of runs: r1 less plain", "1 of 1 concepts changed"]
+            found = {"against": "plain", "lines": lines, "concepts": [concept]}
+            (folders["r1"] / "outcome-against-plain.json").write_text(json.dumps(found))
+        await driver.shows("Difference of runs  r1 less plain")
+        shown = driver.screen()
+        assert "1 of 1 concepts changed" in shown
+        assert "difference of runs: r1" not in shown  # said by the title already
+        row = next(line for line in shown.splitlines() if line[1:].startswith("tea"))
+        assert "!" in row
+        assert "+0.250" in row
+        assert "-0.500" in row
+        await driver.keys("q")
+        await driver.shows("less plain")
+
+    drive(world, scenario)
+    against = ["--against", str(folders["plain"].resolve())]
+    assert started == [("outcome", ["outcome", str(folders["r1"].resolve()), *against])]
+
+
+def test_the_marks_of_a_run_have_room_on_a_narrow_screen(world: World) -> None:
+    folder = write_run(world, "0123456789ab", "end")
+    for name in ("outcome.json", "outcome-against-ba9876543210.json"):
+        (folder / name).write_text(json.dumps({"lines": ["x"], "concepts": []}))
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("outcome  less ba987")
+
+    drive(world, scenario, (80, 24))
 
 
 def test_a_training_job_without_a_run_yet_is_shown_as_that(world: World) -> None:

@@ -228,8 +228,9 @@ def test_facets_of_a_number_are_bins_and_one_narrows_within_another(world: World
         await driver.keys("g", "p")
         await driver.shows("Pairs")
         grid = driver.desk.tables["pairs"].grid
-        while grid.chosen_column.name != "chosen_tokens":
-            await driver.keys(">")
+        await driver.until(lambda: grid.current is not None)
+        await driver.keys(">", ">", ">", ">")
+        await driver.until(lambda: grid.chosen_column.name == "chosen_tokens")
         low, high = await choose(" to ")
         assert driver.desk.table.wish.filter_text == f"chosen_tokens>={low} chosen_tokens<={high}"
         await driver.keys(",")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.run_views import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
 from engine.safe_text import one_line
 from tui import format as fmt
 from tui.charts import curve, smooth
@@ -17,35 +17,42 @@ _ROLES = {
 }  # fmt: skip
 CURVES = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate")
 """Shown first, in this order; a run that logs others shows those after them."""
-FORECASTS = 20
-"""Concepts that a forecast shows."""
+FORECASTS, DIFFERENT = 20, 20
+"""Concepts that a forecast shows, and a difference of runs."""
+WITH_PAIRS = 100
+"""From so many cells on a run's row has room for its pairs and the year."""
+COMPARABLE = 3
+"""Runs that are named as ones to compare with."""
 
 
 def runs_lines(rows: Sequence[RunRow], width: int, glyphs: Glyphs) -> list[PaneLine]:
     """Every run, the latest first."""
     if not rows:
         return [PaneLine((("no runs yet; T trains on what C compiled from the rules", "dim"),))]
-    title = f"{'run':<14}{'state':<11}"
-    bar = max(min(width - 80, 30), 4)
-    title += f"{'steps':<{bar + 15}}{'pairs':>9}       last event (UTC)"
-    return [
-        PaneLine(((fit(title, width).rstrip(), "dim"),)),
-        *(
-            PaneLine(
-                (
-                    (fit(row.ident, 14), "text"),
-                    (fit(row.state.value, 11), _ROLES[row.state]),
-                    (fmt.meter(row.step, row.of or 0, bar, glyphs), "key"),
-                    (f" {row.step:>6,}/{fmt.count(row.of):<7}", "text"),
-                    (f" {fmt.count(row.n_pairs):>8} pairs ", "dim"),
-                    (row.last[:16].replace("T", " "), "dim"),
-                    ("  outcome" if row.has_outcome else "", "plus"),
-                ),
-                Place("run", row.ident),
-            )
-            for row in rows
+    is_wide = width >= WITH_PAIRS
+    bar = max(min(width - 102, 30), 4)
+    # below, what a run changed is worth more than how many pairs it saw
+    title = f"{'run':<14}{'state':<11}{'steps':<{bar + 15}}"
+    title += f"{'pairs':>9}       " if is_wide else " "
+    lines = [PaneLine(((fit(title + "last event (UTC)", width).rstrip(), "dim"),))]
+    return lines + [_row(row, bar, width, glyphs) for row in rows]
+
+
+def _row(row: RunRow, bar: int, width: int, glyphs: Glyphs) -> PaneLine:
+    marks = "  outcome" if row.has_outcome else ""
+    marks += f"  less {one_line(row.against[0], 14)}" if row.against else ""
+    return PaneLine(
+        (
+            (fit(row.ident, 14), "text"),
+            (fit(row.state.value, 11), _ROLES[row.state]),
+            (fmt.meter(row.step, row.of or 0, bar, glyphs), "key"),
+            (f" {row.step:>6,}/{fmt.count(row.of):<7}", "text"),
+            (f" {fmt.count(row.n_pairs):>8} pairs " if width >= WITH_PAIRS else " ", "dim"),
+            (row.last[0 if width >= WITH_PAIRS else 5 : 16].replace("T", " "), "dim"),
+            (marks, "plus"),
         ),
-    ]
+        Place("run", row.ident),
+    )
 
 
 def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -> list[PaneLine]:
@@ -68,11 +75,16 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
         said = "it ended without a word; " if row.state is RunState.BROKEN_OFF else ""
         lines.append(PaneLine(((f"{said}r goes on from its last save:", "warn"),)))
         lines += [PaneLine(line) for line in wrap(one_line(detail.command), width, "key")]
-    elif row.state is RunState.FINISHED and not detail.outcome_lines:
-        lines.append(PaneLine((("O measures the outcome", "key"),)))
+    elif row.state is RunState.FINISHED:
+        if not detail.outcome_lines:
+            lines.append(PaneLine((("O measures the outcome", "key"),)))
+        said = _comparing(detail)
+        lines += [PaneLine(line) for line in wrap(said, width, "dim")] if said else []
     if detail.n_damaged:
         lines.append(PaneLine(((f"{detail.n_damaged} lines of events.jsonl cannot be read", "warn"),)))
     lines += _curves(detail, width, glyphs, smoothing)
+    for found in detail.differences:
+        lines += _difference(row.ident, found, width, glyphs)
     lines += _outcome(detail, width, glyphs) or _forecast(detail, width, glyphs)
     lines += [PaneLine(()), heading("Events")]
     lines += [
@@ -138,22 +150,55 @@ def _steps(points: Sequence[Point], width: int, smoothing: float) -> Line:
     )
 
 
+def _comparing(detail: RunDetail) -> str:
+    """How a difference from another run is measured, where there is none yet or more can be."""
+    if detail.comparable:
+        names = ", ".join(one_line(ident, 20) for ident in detail.comparable[:COMPARABLE])
+        more = len(detail.comparable) - COMPARABLE
+        others = f"{names} and {more} more" if more > 0 else names
+        return f":outcome RUN measures the difference from another run: {others}"
+    if detail.differences:
+        return ""
+    return "to compare runs, train one from the same start, say on the unshaped pairs"
+
+
+def _difference(ident: str, found: RunDifference, width: int, glyphs: Glyphs) -> list[PaneLine]:
+    """A run less another one."""
+    if not found.lines:
+        return []
+    which = f"{one_line(ident, 14)} less {one_line(found.other, 14)}"
+    note = f"{which}: what both share cancels" if width >= 75 else which
+    title = f"difference of runs: {ident} less {found.other}"  # the heading says it
+    said = [text for text in found.lines if text != title]
+    return [
+        PaneLine(()),
+        heading("Difference of runs", note),
+        *_scored(said, found.concepts[:DIFFERENT], width, glyphs),
+    ]
+
+
 def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if not detail.outcome_lines:
         return []
-    lines = [PaneLine(()), heading("Outcome", "rollouts on held-out prompts, against the forecast")]
-    for text in detail.outcome_lines:
-        lines += [PaneLine(line) for line in wrap(one_line(text), width)]
-    if not detail.outcome:
+    title = heading("Outcome", "rollouts on held-out prompts, against the forecast")
+    return [PaneLine(()), title, *_scored(detail.outcome_lines, detail.outcome[:40], width, glyphs)]
+
+
+def _scored(
+    said: Sequence[str], concepts: Sequence[ConceptOutcome], width: int, glyphs: Glyphs
+) -> list[PaneLine]:
+    """A report in words, then forecast and observation of some concepts."""
+    lines = [PaneLine(line) for text in said for line in wrap(one_line(text), width)]
+    if not concepts:
         return lines
-    top = max((abs(v) for c in detail.outcome[:40] for v in (c.forecast, c.change)), default=1.0) or 1.0
+    top = max((abs(v) for c in concepts for v in (c.forecast, c.change)), default=1.0) or 1.0
     bar = max(min((width - 48) // 2, 25), 9) | 1
     name = max(width - 2 * bar - 26, 10)
     lines += [
         PaneLine(()),
         PaneLine(((fit("concept", name) + "  forecast".ljust(bar + 11) + "observed", "dim"),)),
     ]
-    return lines + [_concept(c, name, bar, top, glyphs) for c in detail.outcome[:40]]
+    return lines + [_concept(c, name, bar, top, glyphs) for c in concepts]
 
 
 def _forecast(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
