@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ProsectError
+from tui.keyboard import FROM_FILES
 from tui.lines import PaneLine, wrap
 from tui.review import Written
 from tui.session import Answer
@@ -45,7 +46,8 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         desk.side_detail = None
         desk.side.set_lines([PaneLine(line) for line in wrap(error.message, desk.side_width - 2, "error")])
         return
-    if purpose == "page":
+    is_unread = desk.place.view in FROM_FILES and desk.page_place != desk.place
+    if purpose == "page" or (is_unread and purpose in (*FROM_FILES, "work")):
         desk.set_page([PaneLine(((error.message, "error"),)), PaneLine(((error.hint or "", "dim"),))])
     if purpose != "watch" or not desk.has_watch_failed:
         desk.complain(error)

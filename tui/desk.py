@@ -28,7 +28,7 @@ from tui.theme import Palette
 from tui.views.layouts import PairOptions
 from tui.widgets.bars import LineBar
 from tui.widgets.grid import GridView
-from tui.widgets.pane import TextPane
+from tui.widgets.pane import Spot, TextPane
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -44,6 +44,7 @@ WATCH_S = 2.0
 PEEK, PEEK_FROM = 5, 20
 """Lines below a list that is too narrow for a pane beside it, on screens at least so high."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
+MAX_SPOTS = 200
 MESSAGE_ROWS = 5
 """Lines at the bottom that a long message takes until the next key."""
 WIDE, XWIDE = 100, 160
@@ -90,6 +91,10 @@ class Desk(Screen[None]):
         self.summary: ProjectSummary | None = None
         self.coverage: Coverage | None = None
         self.detail: ConceptDetail | ContextDetail | PairDetail | None = None
+        self._spots: dict[Place, Spot] = {}
+        self._spot: Spot | None = None
+        self.page_place: Place | None = None
+        """What the lines of the page are about: another place until those of a new one are here."""
         self.side_detail: ConceptDetail | ContextDetail | PairDetail | None = None
         self.pair_options = PairOptions()
         self.list_name = "hypotheses"
@@ -229,20 +234,28 @@ class Desk(Screen[None]):
 
     # -- places -----------------------------------------------------------------------------------------
 
-    def go(self, place: Place) -> None:
+    def go(self, place: Place, *, is_return: bool = False) -> None:
         """Go somewhere and remember where one was."""
         if place == self.place:
             return
         self.past.append(self.place)
         self.future.clear()
-        self.show(place)
+        self.show(place, is_return=is_return)
 
-    def show(self, place: Place) -> None:
-        """Show a place without touching the history."""
+    def show(self, place: Place, *, is_return: bool = False) -> None:
+        """Show a place without touching the history; a page that one returns to as it was left."""
+        if not self.place.is_table and self.page_place == self.place:
+            self._spots.pop(self.place, None)
+            self._spots[self.place] = self.page.spot
+            if len(self._spots) > MAX_SPOTS:
+                del self._spots[next(iter(self._spots))]
+        self._spot = self._spots.get(place) if is_return else None
+        if self._spot is not None:  # J and K may have led from what was opened there to something below it
+            self._spot = self._spot._replace(item=self.place)
         self.place = place
         self.keyboard.keys.reset()
         if place.is_table:
-            self.list_name = place.view
+            self.list_name, self.page_place = place.view, None
         self._arrange()  # first: the page's width depends on what is beside it
         if place.is_table:
             self._show_list(place)
@@ -398,4 +411,8 @@ class Desk(Screen[None]):
 
     def set_page(self, lines: list[PaneLine], *, keep_place: bool = False) -> None:
         """Fill the page."""
+        is_other, self.page_place = self.page_place != self.place, self.place
         self.page.set_lines(lines, keep_place=keep_place)
+        if is_other and self._spot is not None:
+            self.page.return_to(self._spot)
+            self._spot = None

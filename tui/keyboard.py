@@ -26,6 +26,8 @@ MOVES = frozenset(
     }
 )  # fmt: skip
 """Actions that need no row or page to be here."""
+FROM_FILES = ("runs", "run", "jobs", "job")
+"""Views that are read when they are shown: until then the lines of another one stand there."""
 
 
 class Keyboard:
@@ -111,11 +113,11 @@ class Keyboard:
             if control.is_opening or self.desk.is_seeking:
                 return True
             return action not in MOVES and control.grid.n_rows > 0 and control.grid.current is None
-        return (
-            self.desk.detail is None
-            and self.desk.place.view in ("concept", "context", "pair")
-            and action not in MOVES
-        )
+        if action in MOVES:
+            return False
+        if self.desk.place.view in FROM_FILES:
+            return self.desk.page_place != self.desk.place
+        return self.desk.detail is None and self.desk.place.view in ("concept", "context", "pair")
 
     def _take_key(self, key: str, character: str | None) -> None:
         if self.prompt is not None:

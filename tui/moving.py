@@ -40,14 +40,14 @@ class Moving:
             desk.doing.ask_rules()
             desk.doing.ask_work()
         elif place.view in ("jobs", "job"):
-            desk.set_page([])
+            desk.page.set_lines([])
             desk.doing.ask_work()
         elif place.view in ("runs", "run"):
-            desk.set_page([])
+            desk.page.set_lines([])
             desk.doing.ask_runs()
             desk.doing.ask_work()
         elif place.view in ("coverage", "tour"):
-            desk.set_page([])
+            desk.page.set_lines([])
             desk.draw_page()
 
     def ask_side(self) -> None:
@@ -135,7 +135,7 @@ class Moving:
 
     def _end_list(self) -> None:
         self.is_listing = False
-        self.desk.show(self.desk.past.pop())
+        self.desk.show(self.desk.past.pop(), is_return=True)
 
     def not_later(self) -> None:
         """Forget the call that was put off."""
@@ -237,7 +237,7 @@ class Moving:
             desk.draw_where()
         elif desk.past:
             desk.future.append(desk.place)
-            desk.show(desk.past.pop())
+            desk.show(desk.past.pop(), is_return=True)
         elif not desk.place.is_table:
             desk.show(Place("hypotheses"))
         elif desk.place.ident:
@@ -251,18 +251,18 @@ class Moving:
         """Back in history."""
         if self.desk.past:
             self.desk.future.append(self.desk.place)
-            self.desk.show(self.desk.past.pop())
+            self.desk.show(self.desk.past.pop(), is_return=True)
 
     def do_history_forward(self) -> None:
         """Forward in history."""
         if self.desk.future:
             self.desk.past.append(self.desk.place)
-            self.desk.show(self.desk.future.pop())
+            self.desk.show(self.desk.future.pop(), is_return=True)
 
     def do_last_view(self) -> None:
         """The view before."""
         if self.desk.past:
-            self.desk.go(self.desk.past[-1])
+            self.desk.go(self.desk.past[-1], is_return=True)
 
     def do_hypotheses(self) -> None:
         """Hypotheses."""

@@ -45,7 +45,8 @@ class Running:
         self._smoothing = 0
         self._is_due = False
         self._run: RunDetail | None = None
-        self._rows: tuple[RunRow, ...] = ()
+        self._rows: tuple[RunRow, ...] | None = None
+        """None: not read yet."""
 
     def do_runs(self) -> None:
         """Open the runs."""
@@ -89,7 +90,7 @@ class Running:
         from tui.views.runs import run_lines, runs_lines
 
         desk = self.desk
-        if desk.place.view == "runs":
+        if desk.place.view == "runs" and self._rows is not None:
             work = desk.doing.work_lines("train", "outcome")
             is_coming = any(job.kind == "train" for job in desk.running)
             rows = runs_lines(self._rows, desk.page_width, desk.glyphs) if self._rows or not is_coming else []
@@ -118,7 +119,13 @@ class Running:
         """The run that is shown or under the cursor."""
         desk, project = self.desk, self.desk.session.project
         item = desk.page.item if desk.place.view == "runs" else desk.place
-        rows = self._rows if desk.place.view == "runs" else (self._run.row,) if self._run is not None else ()
+        rows = (
+            self._rows or ()
+            if desk.place.view == "runs"
+            else (self._run.row,)
+            if self._run is not None
+            else ()
+        )
         ident = item.ident if isinstance(item, Place) and item.view == "run" else None
         row = next((r for r in rows if r.ident == ident), None)
         if not isinstance(project, RunsLike) or row is None:

@@ -138,7 +138,7 @@ async def _walk(root: Path, size: tuple[int, int]) -> dict[str, str]:
         for name, keys in VIEWS.items():
             app.desk.go(Place("hypotheses"))
             app.desk.pair_options = PairOptions(is_lit=False)
-            app.desk.table.grid.column = 0
+            app.desk.table.grid.move_column(-len(app.desk.table.grid.columns()))
             await _settled(driver)
             for key in keys:
                 await driver.keys(key)

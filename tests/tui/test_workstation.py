@@ -9,6 +9,7 @@ from engine.browse import Browser
 from engine.settings import ReviewSettings, load_settings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
+from tui.places import Place
 from tui.widgets.grid import AHEAD_S
 from tui.yank import yank_file
 
@@ -208,6 +209,22 @@ def test_facets_filter_to_a_value(world: World) -> None:
     drive(world, scenario)
 
 
+def test_the_chosen_column_stays_the_same_with_more_and_fewer_beside_it(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        grid = driver.desk.table.grid
+        while grid.chosen_column.name != "badge":
+            await driver.keys(">")
+        n = len(grid.columns())
+        await driver.keys("z")
+        await driver.until(lambda: len(grid.columns()) > n)
+        assert grid.chosen_column.name == "badge"
+        await driver.keys("z")
+        await driver.until(lambda: len(grid.columns()) == n)
+        assert grid.chosen_column.name == "badge"
+
+    drive(world, scenario)
+
+
 def test_facets_of_a_number_are_bins_and_one_narrows_within_another(world: World) -> None:
     tokens = sorted(int(n) for n in world.readings.pairs.chosen_tokens)
 
@@ -229,8 +246,10 @@ def test_facets_of_a_number_are_bins_and_one_narrows_within_another(world: World
         await driver.shows("Pairs")
         grid = driver.desk.tables["pairs"].grid
         await driver.until(lambda: grid.current is not None)
-        await driver.keys(">", ">", ">", ">")
-        await driver.until(lambda: grid.chosen_column.name == "chosen_tokens")
+        while grid.chosen_column.name != "chosen_tokens":
+            before = grid.chosen_column
+            await driver.keys(">")
+            assert grid.chosen_column != before
         low, high = await choose(" to ")
         assert driver.desk.table.wish.filter_text == f"chosen_tokens>={low} chosen_tokens<={high}"
         await driver.keys(",")
@@ -262,6 +281,40 @@ def test_pages_open_from_rows_and_back_returns_to_the_row(world: World) -> None:
         await driver.shows("Contexts")
 
     drive(world, scenario)
+
+
+def test_a_page_that_one_comes_back_to_is_as_it_was_left(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        async def arrives(view: str) -> None:
+            await d.until(lambda: d.desk.place.view == view and d.desk.page_place == d.desk.place)
+
+        await d.keys("enter")
+        await arrives("concept")
+        page = d.desk.page
+        while not (isinstance(page.item, Place) and page.item.view == "pair"):
+            await d.keys("j")
+        await d.keys("j", "j", "j")
+        opened, top = page.item, page.top
+        assert top > 0
+        await d.keys("enter")
+        await arrives("pair")
+        await d.keys("q")
+        await arrives("concept")
+        assert (page.item, page.top) == (opened, top)
+        await d.keys("enter")
+        await arrives("pair")
+        await d.keys("J")
+        await d.until(lambda: d.desk.place != opened)
+        await arrives("pair")
+        last = d.desk.place
+        await d.keys("q")
+        await arrives("concept")
+        assert page.item == last
+        await d.keys("q", "enter")  # opened anew it begins at its top
+        await arrives("concept")
+        assert page.top == 0
+
+    drive(world, scenario, size=(100, 20))
 
 
 def test_the_pair_screen_changes_layout_and_concept(world: World) -> None:

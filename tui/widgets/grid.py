@@ -54,6 +54,7 @@ class GridView(Widget):
         self.n_rows = 0
         self.cursor = self.top = self.column = 0
         self.sort: tuple[SortKey, ...] = spec.default_sort
+        self._column_name = ""
         self.selected: set[int] = set()
         self.range_start: int | None = None
         self._pages: dict[int, tuple[GridRow, ...]] = {}
@@ -214,14 +215,22 @@ class GridView(Widget):
 
     def move_column(self, by: int) -> None:
         """Choose another visible column."""
-        self.column = min(max(self.column + by, 0), max(len(self.columns()) - 1, 0))
+        self.column = min(max(self.chosen_place + by, 0), max(len(self.columns()) - 1, 0))
+        self._column_name = self.columns()[self.column][1].name
         self.refresh(Region(0, 0, self.size.width, 1))
 
     @property
     def chosen_column(self) -> ColumnSpec:
         """The column that sort and facets act on."""
-        shown = self.columns()
-        return shown[min(self.column, len(shown) - 1)][1]
+        return self.columns()[self.chosen_place][1]
+
+    @property
+    def chosen_place(self) -> int:
+        """Its place among the visible ones: with more or fewer of them it stays the same column."""
+        names = [column.name for _, column, _ in self.columns()]
+        if self._column_name in names:
+            return names.index(self._column_name)
+        return min(self.column, len(names) - 1)
 
     # -- selecting --------------------------------------------------------------------------------------
 
@@ -281,9 +290,7 @@ class GridView(Widget):
         """Title line, then rows."""
         width = self.size.width
         if y == 0:
-            line = title_line(
-                self.columns(), self.sort, min(self.column, len(self.columns()) - 1), self.glyphs
-            )
+            line = title_line(self.columns(), self.sort, self.chosen_place, self.glyphs)
             return to_strip(line, width, self.palette)
         number = self.top + y - 1
         if number >= self.n_rows:

@@ -1,6 +1,7 @@
 """A scrolling page of styled lines with places where a cursor stops. It knows no keys and no project."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from textual import events
 from textual.geometry import Region
@@ -11,6 +12,15 @@ from textual.widget import Widget
 from tui.format import Glyphs
 from tui.lines import PaneLine, shown, to_strip
 from tui.theme import Palette
+
+
+class Spot(NamedTuple):
+    """Where a person is on a page."""
+
+    item: object | None
+    """What the cursor is on."""
+    line: int
+    top: int
 
 
 class TextPane(Widget):
@@ -56,7 +66,7 @@ class TextPane(Widget):
 
     def _follow(self, item: object | None) -> None:
         """Keep the cursor on what it was on when lines came or went above it."""
-        if item is None or (self.cursor < len(self.lines) and self.lines[self.cursor].item == item):
+        if item is None or self.item == item:
             return
         at = next((i for i, line in enumerate(self.lines) if line.item == item), None)
         if at is not None:
@@ -69,6 +79,23 @@ class TextPane(Widget):
             after = self.lines[at] if at < len(self.lines) else None
             if before != after or at == self.cursor:
                 self.refresh(Region(0, y, self.size.width, 1))
+
+    @property
+    def spot(self) -> Spot:
+        """Where a person is on the page."""
+        return Spot(self.item, self.cursor, self.top)
+
+    def return_to(self, spot: Spot) -> None:
+        """Go where a person was, or as near as the lines allow that are here now."""
+        self.cursor = spot.line if spot.line < len(self.lines) else -1
+        self._follow(spot.item)
+        if self.item is None:
+            self.cursor = self._stop(-1, 1)
+        self.top = min(spot.top, max(len(self.lines) - self.size.height, 0))
+        height = max(self.size.height, 1)
+        if spot.item is not None and not self.top <= self.cursor < self.top + height:
+            self.top = max(self.cursor - height // 2, 0)
+        self.refresh()
 
     @property
     def width(self) -> int:
