@@ -132,14 +132,20 @@ def _show_moves(found: "ConceptMoves", *, plain: bool, as_json: bool) -> None:
         write_json(found)
         return
     if not plain:
-        click.echo(f"{sanitise(found.name)}: mean disparity {found.before:+.4f} → {found.after:+.4f}")
+        before, after = _rounded(found.before), _rounded(found.after)
+        click.echo(f"{sanitise(found.name)}: mean disparity {before:+.4f} → {after:+.4f}")
+    # matching stops at 1e-8 of the total weight; what is left of an effect is none
     rows: list[tuple[object, ...]] = [
-        (s.name, s.line, s.kind, s.effect, s.without, s.problem) for s in found.statements
+        (s.name, s.line, s.kind, _rounded(s.effect), _rounded(s.without), s.problem) for s in found.statements
     ]
     if found.together is not None:
-        rows.append(("only together", None, "", found.together, None, ""))
+        rows.append(("only together", None, "", _rounded(found.together), None, ""))
     header = ("statement", "line", "kind", "moves it by", "without it", "")
     write_table(header, rows, plain=plain, flexible=5)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5) + 0.0
 
 
 def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:

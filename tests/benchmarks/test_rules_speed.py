@@ -19,10 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.compiler.emit import compile_plan
+from engine.compiler.leave_out import LeaveOuts
 from engine.compiler.matching import balance
 from engine.compiler.plan import make_plan
 from engine.compiler.records import Plan
 from engine.records import pair_schema
+from engine.settings import RulesSettings
 from engine.store.connection import Store
 from engine.store.schema import SCHEMA_VERSION, TABLES
 
@@ -142,12 +144,27 @@ def test_an_edit_and_its_collateral(bench_store: Store) -> None:
     timed("plan with a new reading", lambda: planned(2, 'drop where delta(@"concept 9") > 4\n'))
     timed("plan with a new text match", lambda: planned(2, "drop where prompt.text ~ /coffee/\n"))
     assert sum(plan.counts[k] for k in ("kept", "dropped", "held_out", "unlabelled", "refused")) == N
+    leave_out(bench_store, planned(2))
+
+
+def leave_out(store: Store, plan: Plan) -> None:
+    """Time what the workstation does after every plan: each statement left out, one after another."""
+    steps = timed(
+        "  what its statements share, evaluated", lambda: LeaveOuts(store, plan, (), RulesSettings())
+    )
+    found = timed(
+        f"  {len(steps.names)} statements left out", lambda: [steps.without(n) for n in steps.names]
+    )
+    assert len(found) == len(steps.names)
 
 
 def test_a_plan_with_matching(bench_store: Store) -> None:
     text = RULES.format(2) + "".join(f'suppress @"concept {i}" by matching max 4\n' for i in range(10, 20))
     make_plan(bench_store, text)
-    timed("plan again with 10 matched concepts, 2 statistics each", lambda: make_plan(bench_store, text))
+    plan = timed(
+        "plan again with 10 matched concepts, 2 statistics each", lambda: make_plan(bench_store, text)
+    )
+    leave_out(bench_store, plan)
 
 
 def test_matching_20_concepts() -> None:

@@ -64,6 +64,25 @@ def test_a_preview_counts_every_pair_once(world: World, browser: Browser) -> Non
     assert [(e.name, e.line, e.n_effect) for e in preview.effects] == [("long", 2, long)]
 
 
+def test_statements_are_left_out_by_number_as_often_as_asked(browser: Browser) -> None:
+    statements = ('tag "x" where true', "a: drop where chosen.tokens > 60", "b: flip where meta.rating == 1")
+    text = "\n".join(("prosect rules 1", *statements, ""))
+    found = [browser.left_out(text, number) for number in (1, 0, 0, 2)]
+    assert [s and (s.name, s.kind, s.line, s.n_statements) for s in found] == [
+        ("b", "flip", 4, 2), ("a", "drop", 3, 2), ("a", "drop", 3, 2), None,
+    ]  # fmt: skip
+    assert found[1] == found[2]
+    after = {s.concept_id: s.mean_after for s in browser.plan_preview(text).shifts}
+    without = {
+        s.concept_id: s.mean_after
+        for s in browser.plan_preview("prosect rules 1\na: drop where chosen.tokens > 60\n").shifts
+    }
+    (one,) = (s for s in found if s is not None and s.name == "b")
+    assert one.means is not None
+    assert {ident: m.with_it for ident, m in one.means.items()} == after
+    assert {ident: m.without for ident, m in one.means.items()} == pytest.approx(without)
+
+
 def test_an_error_is_placed_by_line_and_column(browser: Browser) -> None:
     preview = browser.plan_preview("prosect rules 1\ndrop wher x\n")
     assert not preview.has_plan

@@ -43,6 +43,29 @@ def test_rows_behind_an_overlap_are_those_that_it_counts(project: Path) -> None:
     assert "did you mean `less`" in mistaken.stderr
 
 
+def test_what_each_statement_does_to_a_concept_is_the_plan_without_its_line(
+    project: Path, tmp_path: Path
+) -> None:
+    def mean(text: str) -> float:
+        path = tmp_path / "b.rules"
+        path.write_text(text)
+        plan = json.loads(run("plan", project, path, "--json").stdout)
+        return float(next(c["mean_after"] for c in plan["collateral"] if c["label"] == "concept 3"))
+
+    moves = ("plan", project, project / "a.rules", "--moves", "concept 3")
+    found = json.loads(run(*moves, "--json").stdout)
+    less, wrong = RULES.splitlines()[1:3]
+    effects = {s["name"]: s["effect"] for s in found["statements"]}
+    assert effects["less"] == pytest.approx(mean(RULES) - mean(RULES.replace(less + "\n", "")))
+    assert effects["wrong"] == pytest.approx(mean(RULES) - mean(RULES.replace(wrong + "\n", "")))
+    assert len(effects) == 3
+    assert found["together"] == pytest.approx(found["after"] - found["before"] - sum(effects.values()))
+    shown = run(*moves).stdout
+    assert "only together" in shown
+    assert run(*moves, "--control").exit_code == 2
+    assert "no" in run("plan", project, project / "a.rules", "--moves", "nothing").stderr
+
+
 def test_a_condition_lists_its_pairs(project: Path) -> None:
     found = json.loads(run("rules", "find", project, 'source == "alpha"', "--json", "-n", "2").stdout)
     assert [row["source"] for row in found["rows"]] == ["alpha", "alpha"]

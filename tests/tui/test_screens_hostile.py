@@ -1,5 +1,7 @@
 """Whatever a dataset holds, every screen draws clean lines of the right width."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -18,8 +20,18 @@ from engine.detail_views import (
     TopPair,
 )
 from engine.records import Verdict
-from engine.rule_views import ConceptShift, LengthShift, PairFate, PlanPreview, RuleEffect, RuleFinding, Shift
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunRow, RunState
+from engine.rule_views import (
+    ConceptShift,
+    LeftOut,
+    LengthShift,
+    PairFate,
+    PlanPreview,
+    RuleEffect,
+    RuleFinding,
+    Shift,
+    WithAndWithout,
+)
+from engine.run_views import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
 from engine.views import FacetCount, Interval, Target, VerdictView
 from tests.tui.test_pure import HOSTILE, UNSAFE
 from tui.format import ASCII, UNICODE, Glyphs
@@ -29,6 +41,7 @@ from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import context_lines
 from tui.views.layouts import Layout, PairOptions
+from tui.views.moves import Moves
 from tui.views.pair import pair_lines
 from tui.views.rules import plan_lines, rule_lines
 from tui.views.runs import run_lines, runs_lines
@@ -98,6 +111,12 @@ def concept(text: str) -> ConceptDetail:
     )
 
 
+def moves(text: str) -> Moves:
+    """Two statements, one of which the others need."""
+    means = {"c": WithAndWithout(0.2, 0.05)}
+    return Moves().plus(LeftOut(text, text, 12_345, means, "", 2)).plus(LeftOut(text, text, 2, None, text, 2))
+
+
 @given(text=HOSTILE, width=WIDTHS, glyphs=GLYPHS)
 @quick
 def test_the_concept_page(text: str, width: int, glyphs: Glyphs) -> None:
@@ -107,8 +126,9 @@ def test_the_concept_page(text: str, width: int, glyphs: Glyphs) -> None:
     for is_brief in (False, True):
         held = {"concept:c": view, "hypothesis:h": view}
         drawn = concept_lines(
-            concept(text), held, width, glyphs, context_id="x", is_brief=is_brief, shift=shift
-        )
+            concept(text), held, width, glyphs, context_id="x", is_brief=is_brief, shift=shift,
+            moves=moves(text),
+        )  # fmt: skip
         check(drawn, width)
 
 
@@ -188,7 +208,7 @@ def test_the_rules_and_the_plan(text: str, width: int, glyphs: Glyphs) -> None:
     broken = PlanPreview((), text, (), (), (), (), (), None, None, (), 0.0, "s")
     check(plan_lines(broken, width, glyphs), width)
     check(plan_lines(broken, width, glyphs, good=preview), width)
-    check(plan_lines(preview, width, glyphs, is_alone=True), width)
+    check(plan_lines(preview, width, glyphs, is_alone=True, moves=moves(text)), width)
 
 
 @given(text=HOSTILE, width=WIDTHS, glyphs=GLYPHS)
@@ -207,3 +227,8 @@ def test_the_runs(text: str, width: int, glyphs: Glyphs) -> None:
     )
     check(runs_lines([row], width, glyphs), width)
     check(run_lines(detail, width, glyphs, 0.5), width)
+    found = replace(row, state=RunState.FINISHED, against=(text,))
+    less = RunDifference(text, (text,), (outcome,))
+    check(runs_lines([found], width, glyphs), width)
+    for more in ({"differences": (less,)}, {"comparable": (text,) * 5}):
+        check(run_lines(replace(detail, row=found, **more), width, glyphs, 0.0), width)
