@@ -37,10 +37,8 @@ class Deciding(Moving):
         """Stay after a verdict, or go on to the next undecided row."""
         desk = self.desk
         desk.advances = not desk.advances
-        said = "goes on to the next undecided row" if desk.advances else "stays on its row"
-        desk.say(
-            f"after a verdict the cursor {said}; `advance` under [review] of prosect.toml says how to begin"
-        )
+        said = "goes on" if desk.advances else "stays"
+        desk.say(f"after a verdict the cursor {said}; review.advance in prosect.toml sets how to begin")
         desk.draw_where()
 
     def do_clear(self) -> None:

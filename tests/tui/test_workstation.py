@@ -100,7 +100,7 @@ def test_after_a_verdict_the_cursor_stays_where_that_is_wanted(world: World) -> 
         await driver.keys("=")
         await driver.until(lambda: grid.cursor == start + 1)
         await driver.keys(";")
-        await driver.shows("the cursor stays on its row")
+        await driver.shows("after a verdict the cursor stays;")
         await driver.keys("-")
         await driver.shows("stays after a verdict")
         await driver.until(lambda: driver.desk.is_idle)
