@@ -20,7 +20,7 @@ from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
-from engine.store.build import Published, current_index
+from engine.store.build import Published, current_index, stale_text
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find, find_context, find_hypothesis
@@ -146,7 +146,11 @@ class Browser(Undertakings):
 
         root = self.paths.root
         found = details.summary(self._slots["summary"], self._store, root.name or str(root))
-        return replace(found, folder=str(root))
+        return replace(found, folder=str(root), stale=stale_text(self.paths))
+
+    def stale(self) -> str | None:
+        """What to know when the mix has changed since the audit; None while it has not."""
+        return stale_text(self.paths)
 
     def tables(self) -> tuple[TableSpec, ...]:
         """What ``open_table`` can open."""

@@ -119,6 +119,8 @@ class ProjectSummary:
     """Model, layer and SAE that read the pairs."""
     warning: str | None = None
     """What to know before any row is read: whether authorship or length alone explain the labels."""
+    stale: str | None = None
+    """What to know when the mix has changed since the audit; None while it has not."""
     length_explains: float | None = None
     """Share of the labels' log-loss that length and origin save, 0–1."""
     models_explain: float | None = None

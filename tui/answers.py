@@ -141,10 +141,11 @@ def _verdicts(desk: "Desk", value: Any, _name: str) -> None:
 
 
 def _summary(desk: "Desk", value: Any, _name: str) -> None:
-    is_new = value.warning and (desk.summary is None or desk.summary.warning != value.warning)
+    known = (desk.summary.stale, desk.summary.warning) if desk.summary is not None else ()
+    new = [text for text in (value.stale, value.warning) if text and text not in known]
     desk.summary = value
-    if is_new and not desk.message:
-        desk.say(value.warning, "warn")
+    if new and not desk.message:
+        desk.say(new[0], "warn")
     if desk.place.view in ("tour", "coverage"):
         desk.draw_page(keep_place=True)
     desk.draw_status()
@@ -157,13 +158,14 @@ def _coverage(desk: "Desk", value: Any, _name: str) -> None:
         desk.draw_page(keep_place=True)
 
 
-def _watched(desk: "Desk", value: tuple[bool, bool], _name: str) -> None:
-    has_new_index, has_new_entries = value
+def _watched(desk: "Desk", value: tuple[bool, bool, str | None], _name: str) -> None:
+    has_new_index, has_new_entries, stale = value
     desk.has_watch_failed = False
     if has_new_index:
         desk.doing.reload_tables()
-        desk.session.ask("summary", desk.session.project.summary)
         desk.say("a newer index is here; places are kept")
+    if has_new_index or (desk.summary is not None and desk.summary.stale != stale):
+        desk.session.ask("summary", desk.session.project.summary)
     if has_new_index or has_new_entries:
         desk.session.ask("verdicts", desk.session.project.verdicts)
         desk.ask_coverage()

@@ -151,10 +151,14 @@ class Desk(Screen[None]):
         self.session.ask("loaded", answers.load_pages)
 
     def _watch(self) -> None:
-        project = self.session.project
-        self.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
+        self.session.ask("watch", self.look_for_changes)
         self.doing.ask_work()
         self.doing.watch_rules()
+
+    def look_for_changes(self) -> tuple[bool, bool, str | None]:
+        """A newer index, entries of others, a mix that has changed since; for a worker thread."""
+        project = self.session.project
+        return project.reopen_if_changed(), project.refresh_journal(), project.stale()
 
     def ask_coverage(self) -> None:
         """Count again how far the review is."""

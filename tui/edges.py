@@ -22,6 +22,8 @@ def status_line(desk: "Desk", width: int) -> Line:
         parts.append((2, [f"{s.n_pairs:,} pairs", f"{fmt.compact(s.n_pairs)} pairs", ""]))
         if s.share_read < 1:
             parts.append((9, [f"READ {s.share_read * 100:.0f}%"]))
+        if s.stale:
+            parts.append((9, ["MIX CHANGED"]))
         if s.warning:
             parts.append((3, ["! WARNING: g v", "! g v"]))
     if desk.running:

@@ -119,6 +119,9 @@ class ProjectLike(Protocol):
     def coverage(self) -> Coverage:
         """How far the review is."""
 
+    def stale(self) -> str | None:
+        """What to know when the mix has changed since the audit."""
+
     def refresh_journal(self) -> bool:
         """Take over other processes' entries."""
 

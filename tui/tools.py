@@ -108,8 +108,7 @@ class Tools:
         """Look for changes now."""
         self.desk.doing.strip_failure = None
         self.desk.doing.ask_strip()
-        project = self.desk.session.project
-        self.desk.session.ask("watch", lambda: (project.reopen_if_changed(), project.refresh_journal()))
+        self.desk.session.ask("watch", self.desk.look_for_changes)
         self.desk.say("looking for changes")
 
     def do_redraw(self) -> None:

@@ -60,6 +60,12 @@ class Looking(Base):
 
         return stored_warning(self.paths)
 
+    def stale(self) -> str | None:
+        """What to know when the mix has changed since the audit; None while it has not."""
+        from engine.store.build import stale_text
+
+        return stale_text(self.paths)
+
     def find(self, what: str) -> "PairDetail | ConceptDetail":
         """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
 

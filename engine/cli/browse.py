@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import output_options, project_argument
+from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
@@ -41,9 +41,10 @@ def _list(
     with Project(project) as opened:
         spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit, context=context)
         warning = opened.warning() if table == "hypotheses" else None
+        stale = opened.stale()
     if as_json:
         listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
-        write_json(listed | {"warning": warning})
+        write_json(listed | {"warning": warning, "stale": stale})
         return
     if warning:
         click.echo(f"warning: {warning}", err=plain)
@@ -98,7 +99,7 @@ def _as_dict(spec: "TableSpec", row: "GridRow") -> dict[str, Any]:
 
 
 @click.command("hypotheses")
-@project_argument
+@index_argument
 @_listing_options
 @output_options
 def hypotheses_command(
@@ -109,7 +110,7 @@ def hypotheses_command(
 
 
 @click.command("concepts")
-@project_argument
+@index_argument
 @_listing_options
 @output_options
 def concepts_command(
@@ -121,7 +122,7 @@ def concepts_command(
 
 
 @click.command("contexts")
-@project_argument
+@index_argument
 @_listing_options
 @output_options
 def contexts_command(
@@ -132,7 +133,7 @@ def contexts_command(
 
 
 @click.command("pairs")
-@project_argument
+@index_argument
 @_listing_options
 @click.option("--context", metavar="ID", help="Only pairs of this context (`prosect contexts` lists ids).")
 @output_options
@@ -155,7 +156,7 @@ def pairs_command(
 
 
 @click.command("show")
-@project_argument
+@index_argument
 @click.argument("what", metavar="PAIR|CONCEPT")
 @output_options
 def show_command(project: Path, what: str, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from engine.cli.groups import Commands
-from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 
@@ -20,7 +20,7 @@ def selftest_group() -> None:
 
 
 @selftest_group.command("null")
-@project_argument
+@index_argument
 @click.option(
     "--draws", type=click.IntRange(10), default=400, show_default=True, help="Relabellings of each kind."
 )
@@ -51,7 +51,7 @@ def null_command(
 
 
 @selftest_group.command("contexts")
-@project_argument
+@index_argument
 @click.option(
     "--contexts", "n_contexts", type=click.IntRange(2), default=8, show_default=True, help="How many."
 )
@@ -76,7 +76,7 @@ def contexts_command(
 
 
 @selftest_group.command("plant")
-@project_argument
+@index_argument
 @click.argument("concept", metavar="CONCEPT")
 @click.option(
     "--odds", default="1,1.25,1.5,2,3", show_default=True, help="Strengths to plant, comma-separated."
@@ -117,7 +117,7 @@ def plant_command(
 
 
 @click.command("strict")
-@project_argument
+@index_argument
 @click.option(
     "--draws", type=click.IntRange(99), default=999, show_default=True, help="Sign changes behind max-T."
 )
@@ -143,7 +143,7 @@ def strict_command(
 
 
 @click.command("auc")
-@project_argument
+@index_argument
 @set_option
 @output_options
 def auc_command(project: Path, assignments: tuple[str, ...], plain: bool, as_json: bool) -> None:

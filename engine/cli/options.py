@@ -1,5 +1,7 @@
 """Options that commands share."""
 
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +26,29 @@ def project_argument(function: F) -> F:
     return click.argument("project", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")(
         function
     )
+
+
+def index_argument(function: F) -> F:
+    """The project folder of a command that reads its index; says so when the mix has changed since."""
+
+    @functools.wraps(function)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        tell_if_stale(kwargs["project"], as_json=kwargs.get("as_json", False))
+        return function(*args, **kwargs)
+
+    return project_argument(told)  # type: ignore[return-value]
+
+
+def tell_if_stale(project: Path, *, as_json: bool) -> None:
+    """Say on stderr, once, that the index is of an older mix; as a note of progress where that is JSON."""
+    from engine.paths import ProjectPaths
+    from engine.safe_text import sanitise
+    from engine.store.build import stale_text
+
+    text = stale_text(ProjectPaths(project))
+    if text is not None:
+        line = json.dumps({"stage": "", "note": text}) if as_json else f"note: {text}"
+        click.echo(sanitise(line), err=True)
 
 
 def set_option(function: F) -> F:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.groups import Commands
-from engine.cli.options import output_options, project_argument
+from engine.cli.options import index_argument, output_options, tell_if_stale
 from engine.cli.output import write_json, write_table
 from engine.safe_text import sanitise
 
@@ -53,6 +53,8 @@ def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) 
     """Every mistake in rule files, with its place; exits with 1 when there is an error."""
     from engine.rules.diagnostics import Severity, render
 
+    if project is not None:
+        tell_if_stale(project, as_json=as_json)
     checked = [(path, *_diagnosed(path, project)) for path in files]
     if as_json:
         write_json([_finding(d, text, path) for path, text, found in checked for d in found])
@@ -93,7 +95,7 @@ def _finding(found: "Diagnostic", text: str, path: Path) -> dict[str, object]:
 
 
 @rules_group.command("test")
-@project_argument
+@index_argument
 @_FILES
 @output_options
 def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: bool) -> None:
@@ -114,7 +116,7 @@ def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: b
 
 
 @rules_group.command("find")
-@project_argument
+@index_argument
 @click.argument("condition", metavar="CONDITION")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Pairs to list.")
 @output_options
@@ -131,7 +133,7 @@ def find_command(project: Path, condition: str, limit: int, plain: bool, as_json
 
 
 @rules_group.command("from-verdicts")
-@project_argument
+@index_argument
 @click.option(
     "--method",
     type=click.Choice(["matching", "offset", "dropping"]),
@@ -170,7 +172,7 @@ def explain_command(code: str) -> None:
 
 
 @click.command("diff")
-@project_argument
+@index_argument
 @click.argument("first", type=_FILE)
 @click.argument("second", type=_FILE)
 @output_options

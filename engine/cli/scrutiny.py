@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.safe_text import one_line
@@ -20,7 +20,7 @@ _SHOWN = 4
 
 
 @click.command("sources")
-@project_argument
+@index_argument
 @click.option(
     "--by", "facet", type=click.Choice(["source", "model", "annotator"]), default="source", show_default=True,
     help="What to decompose by.",
@@ -172,7 +172,7 @@ def show_scrutiny(found: "ConceptScrutiny") -> None:
 
 
 @click.command("coverage")
-@project_argument
+@index_argument
 @set_option
 @output_options
 def coverage_command(project: Path, assignments: tuple[str, ...], plain: bool, as_json: bool) -> None:

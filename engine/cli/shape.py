@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.cli.rows import show_pairs
@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 @click.command("plan")
-@project_argument
+@index_argument
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
 @click.option("--all", "show_all", is_flag=True, help="Every concept, not only those that move most.")
@@ -75,9 +75,9 @@ def plan_command(
             _show_moves(opened.moves(rules, concept), plain=plain, as_json=as_json)
             return
         stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
-        plan = opened.plan(rules, control=control)
+        plan, stale = opened.plan(rules, control=control), opened.stale()
     if as_json:
-        write_json(plan.as_dict() | {"stamp": stamp})
+        write_json(plan.as_dict() | {"stamp": stamp, "stale": stale})
     else:
         show_plan(plan, plain=plain, limit=None if show_all else _SHOWN)
     if not plan.is_passing:
@@ -85,7 +85,7 @@ def plan_command(
 
 
 @click.command("compile")
-@project_argument
+@index_argument
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
 @click.option("--locked", is_flag=True, help="Fail if anything differs from the lock beside RULES.")
 @click.option("--update-lock", is_flag=True, help="Resolve label patterns anew.")

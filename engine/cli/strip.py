@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import output_options, project_argument
+from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.errors import StoreError
 from engine.safe_text import one_line, sanitise
@@ -17,7 +17,7 @@ _LEVELS = "₁₂₃₄₅₆₇₈₉"
 
 
 @click.command("strip")
-@project_argument
+@index_argument
 @click.argument("pair", type=click.IntRange(0))
 @click.option("--concept", help="Latents of this concept (name, or start of its id).")
 @click.option("--latent", "latents", type=click.IntRange(0), multiple=True, help="Number of a latent.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import output_options, parse_assignments, project_argument, set_option
+from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import progress_for
 
@@ -18,7 +18,7 @@ _SHOWN = 12
 
 
 @click.command("transfer")
-@project_argument
+@index_argument
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
 @click.option(
     "--pattern",

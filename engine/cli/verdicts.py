@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.groups import Commands
-from engine.cli.options import output_options, project_argument
+from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.records import EVERYWHERE
 
@@ -31,7 +31,7 @@ def verdicts_group() -> None:
 
 
 @verdicts_group.command("list")
-@project_argument
+@index_argument
 @output_options
 def list_command(project: Path, plain: bool, as_json: bool) -> None:
     """Every verdict and name that holds, and how far the review is."""
@@ -79,7 +79,7 @@ def _state(held: "VerdictView | NameView") -> str:
 
 
 @verdicts_group.command("log")
-@project_argument
+@index_argument
 @output_options
 def log_command(project: Path, plain: bool, as_json: bool) -> None:
     """Every entry of the journal, oldest first, undone ones included."""
@@ -111,7 +111,7 @@ def _place(entry: "Entry") -> str | None:
 
 
 @verdicts_group.command("set")
-@project_argument
+@index_argument
 @click.argument("verdict", type=click.Choice(["keep", "suppress", "amplify", "ignore"]))
 @click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
 @_CONTEXT
@@ -142,7 +142,7 @@ def _targets(opened: "Project", concepts: tuple[str, ...], context: str | None) 
 
 
 @verdicts_group.command("clear")
-@project_argument
+@index_argument
 @click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
 @_CONTEXT
 @_AUTHOR
@@ -156,7 +156,7 @@ def clear_command(project: Path, concepts: tuple[str, ...], context: str | None,
 
 
 @verdicts_group.command("name")
-@project_argument
+@index_argument
 @click.argument("concept", metavar="CONCEPT")
 @click.argument("name", default="")
 @_AUTHOR
@@ -170,7 +170,7 @@ def name_command(project: Path, concept: str, name: str, author: str | None) -> 
 
 
 @verdicts_group.command("undo")
-@project_argument
+@index_argument
 @_AUTHOR
 def undo_command(project: Path, author: str | None) -> None:
     """Take back your own last step, also one of the workstation."""
@@ -181,7 +181,7 @@ def undo_command(project: Path, author: str | None) -> None:
 
 
 @verdicts_group.command("redo")
-@project_argument
+@index_argument
 @_AUTHOR
 def redo_command(project: Path, author: str | None) -> None:
     """Restore your own last undone step."""
@@ -192,7 +192,7 @@ def redo_command(project: Path, author: str | None) -> None:
 
 
 @verdicts_group.command("export")
-@project_argument
+@index_argument
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def export_command(project: Path, file: Path) -> None:
     """Write the journal to a file that `import` and `merge` read."""
@@ -205,7 +205,7 @@ def export_command(project: Path, file: Path) -> None:
 
 
 @verdicts_group.command("import")
-@project_argument
+@index_argument
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @output_options
 def import_command(project: Path, file: Path, plain: bool, as_json: bool) -> None:
@@ -214,7 +214,7 @@ def import_command(project: Path, file: Path, plain: bool, as_json: bool) -> Non
 
 
 @verdicts_group.command("merge")
-@project_argument
+@index_argument
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--prefer",

@@ -12,7 +12,7 @@ from engine.manifest import fingerprint, hash_file, read_manifest
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import Settings
-from engine.store.build import Published, build_index, current_index, publish, read_current
+from engine.store.build import Published, build_index, current_index, ingest_of, publish, read_current
 
 if TYPE_CHECKING:
     from engine.arrays import Readings
@@ -163,9 +163,11 @@ def build(
     print_ = _index_fingerprint(paths, paths.reader_dir(reader.reader_hash), settings, max_pairs)
     index_hash = print_[:16]
     if _is_published(paths, reader.reader_hash, index_hash):
-        return index_hash, _stored_facts(paths.index(index_hash))
-    facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs, n_pairs)
-    publish(paths, Published(reader.reader_hash, index_hash, facts["share_read"]))
+        facts = _stored_facts(paths.index(index_hash))
+    else:
+        facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs, n_pairs)
+    # Also where the index stays: another ingest may have led to the same pairs.
+    publish(paths, Published(reader.reader_hash, index_hash, facts["share_read"], ingest_of(paths)))
     return index_hash, facts
 
 

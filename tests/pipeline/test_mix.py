@@ -1,5 +1,6 @@
 """A weighted mix from the command line to statistics, plans and shaped datasets; sources come and go."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,3 +131,52 @@ def test_an_audit_without_files_needs_a_project(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "-o DIR" in refused.stderr
     assert source_specs(["a=b.jsonl"])[0].name == "a"
+
+
+@pytest.mark.slow
+def test_an_index_of_an_older_mix_says_so_once_on_stderr_until_the_audit_goes_on(
+    own_project: Callable[[], Path], tmp_path: Path
+) -> None:
+    def told(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(main, [str(a) for a in arguments])
+        assert result.exit_code == 0, result.output
+        assert "mix has changed" not in result.stdout
+        return result.stderr.count("the mix has changed since the audit"), result.stdout
+
+    root, rules = own_project(), tmp_path / "empty.rules"
+    rules.write_text("prosect rules 1\n", encoding="utf-8")
+    looks: list[list[object]] = [
+        ["hypotheses", root],
+        ["concepts", root, "--plain"],
+        ["show", root, "0"],
+        ["plan", root, rules],
+        ["verdicts", "list", root],
+        ["rules", "check", rules, "--project", root],
+    ]
+    assert [told(*look)[0] for look in looks] == [0] * 6
+    run("mix", "weight", root, "harbor_forum=0.5")
+    assert [told(*look)[0] for look in looks] == [1] * 6
+    listed = CliRunner().invoke(main, ["hypotheses", str(root), "--json"])
+    assert f"prosect audit {root}" in json.loads(listed.stdout)["stale"]
+    assert "mix has changed" in json.loads(listed.stderr)["note"]
+    assert told("mix", "list", root)[0] == 0  # not about the index
+    run("mix", "weight", root, "harbor_forum=1")  # what the audit saw
+    assert told("hypotheses", root)[0] == 0
+    run("mix", "weight", root, "harbor_forum=0.5")
+    assert told("hypotheses", root)[0] == 1
+    with Project(root, overrides=OVERRIDES) as project:
+        project.audit([], None)
+    assert told("hypotheses", root)[0] == 0
+
+
+def test_another_ingest_that_leads_to_the_same_pairs_is_no_other_mix_after_the_audit(
+    own_project: Callable[[], Path], tmp_path: Path
+) -> None:
+    root, prompts = own_project(), tmp_path / "evaluation.jsonl"
+    prompts.write_text('{"prompt": "nobody asked this here"}\n', encoding="utf-8")
+    before = current_index(Project(root).paths).index_hash
+    with Project(root, overrides=OVERRIDES) as project:
+        project.change_mix(MixChange(evaluation=(str(prompts),)))
+        assert project.stale() is not None
+        assert project.audit([], None).index_hash == before
+        assert project.stale() is None

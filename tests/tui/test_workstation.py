@@ -6,7 +6,9 @@ import shlex
 import pytest
 
 from engine.browse import Browser
+from engine.manifest import Manifest, write_manifest
 from engine.settings import ReviewSettings, load_settings
+from engine.store.build import Published, publish
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
 from tui.places import Place
@@ -452,6 +454,32 @@ def test_a_newer_index_underneath_keeps_the_place(world: World) -> None:
         assert after.ident == before.ident
 
     drive(world, scenario)
+
+
+def test_a_mix_that_changed_since_the_audit_is_said_and_stays_in_the_header(world: World) -> None:
+    def ingested(fingerprint: str) -> None:
+        write_manifest(world.paths.pairs_dir, Manifest("ingest", 1, fingerprint, {}, {}))
+
+    publish(world.paths, Published("reader", "world", 1.0, "before"))
+    ingested("before")
+
+    async def scenario(driver: Driver) -> None:
+        await driver.until(lambda: driver.desk.summary is not None)
+        assert "MIX CHANGED" not in driver.screen()
+        ingested("after")
+        await driver.keys("ctrl+l", "R")
+        await driver.shows("MIX CHANGED")
+        ingested("before")
+        await driver.keys("R")
+        await driver.until(lambda: "MIX CHANGED" not in driver.screen())
+
+    drive(world, scenario)
+
+    async def opened_again(driver: Driver) -> None:
+        await driver.shows("the mix has changed since the audit")
+
+    ingested("after")
+    drive(world, opened_again)
 
 
 SIZES = ((60, 15), (80, 24), (20, 5), (100, 30), (1, 1), (200, 60), (40, 8))
