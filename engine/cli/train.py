@@ -9,6 +9,7 @@ from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.job_views import outcome_title
+from engine.safe_text import one_line
 
 if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome
@@ -80,12 +81,17 @@ def train_command(
     "--against", type=_FOLDER, metavar="RUN",
     help="Difference of runs: compare with this run, usually on the unshaped pairs, not with the start.",
 )  # fmt: skip
+@click.option(
+    "-n", "--limit", type=click.IntRange(1), default=20, show_default=True,
+    help="Scored concepts to list, largest forecast first; targets of the rules come on top of them.",
+)  # fmt: skip
 @click.option("--all", "show_all", is_flag=True, help="Every concept, also those that cannot be scored.")
 @set_option
 @output_options
 def outcome_command(
     run: Path,
     against: Path | None,
+    limit: int,
     show_all: bool,
     assignments: tuple[str, ...],
     plain: bool,
@@ -104,26 +110,45 @@ def outcome_command(
     if as_json:
         write_json(found.as_dict())
         return
-    _show(found, plain=plain, show_all=show_all)
+    _show(found, plain=plain, limit=None if show_all else limit)
 
 
-def _show(found: "NamedOutcome", *, plain: bool, show_all: bool) -> None:
-    if not plain:
-        for line in found.lines:
-            click.echo(line)
-        click.echo("")
-    rows = [
-        (name, o.forecast, o.forecast_se, o.change, o.change_low, o.change_high, o.q_value, _mark(o))
-        for name, o in zip(found.names, found.outcome.concepts, strict=True)
-        if show_all or o.is_scored
-    ]
-    rows.sort(key=lambda row: -abs(row[1]))
+def _show(found: "NamedOutcome", *, plain: bool, limit: int | None) -> None:
+    """Concepts by the size of their forecast, targets below them, and the report in words last."""
+    every = zip(found.outcome.concepts, found.names, found.is_target, strict=True)
+    lines = sorted(every, key=lambda line: -abs(line[0].forecast))
+    others = [line for line in lines if not line[2] and (line[0].is_scored or limit is None)]
+    shown = [*others[:limit], *(line for line in lines if line[2])]
     header = ("concept", "forecast", "± se", "observed", "low", "high", "q", "")
-    write_table(header, rows, plain=plain, flexible=0)
-    if not plain and found.n_unmeasured:
+    write_table(header, [_row(*line, plain=plain) for line in shown], plain=plain, flexible=0)
+    if plain:
+        return
+    if limit is not None and len(others) > limit:
+        click.echo(f"… and {len(others) - limit:,} more scored concepts: -n or --all")
+    if found.unmeasured_targets:
+        names = ", ".join(one_line(name) for name in found.unmeasured_targets)
+        click.echo(f"targets that a response alone has no score for: {names}")
+    if found.n_unmeasured:
         click.echo(
-            f"\n{found.n_unmeasured} concepts have forecasts, but a response alone has no score for them"
+            f"{found.n_unmeasured} concepts have forecasts, but a response alone has no score for them"
         )
+    click.echo("")
+    for line in found.lines:
+        click.echo(line)
+
+
+def _row(outcome: "ConceptOutcome", name: str, is_target: bool, *, plain: bool) -> tuple[Any, ...]:
+    numbers: tuple[float | None, ...] = (
+        outcome.forecast,
+        outcome.forecast_se,
+        outcome.change,
+        outcome.change_low,
+        outcome.change_high,
+    )
+    if not plain:  # what sums leave of a zero is no finding
+        numbers = tuple(None if x is None else round(x, 6) + 0.0 for x in numbers)
+    marks = [mark for mark in ("target" if is_target else "", _mark(outcome)) if mark]
+    return (name, *numbers, outcome.q_value, ", ".join(marks))
 
 
 def _mark(outcome: "ConceptOutcome") -> str:

@@ -1,5 +1,6 @@
-"""What a shaped dataset says about the pairs of its index: which one, and each pair's fate as numbers."""
+"""What a shaped dataset says about its index: which one, what it targets, and each pair's fate as numbers."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def shaped_facts(shaped_dir: Path) -> dict[str, str]:
     if manifest is None or manifest.stage != "compile":
         raise TrainError(f"{shaped_dir} is no shaped dataset", hint="`prosect compile DIR RULES` makes one")
     return {"hash": manifest.fingerprint, "index": manifest.inputs["index"]}
+
+
+def shaped_targets(shaped_dir: Path) -> frozenset[str]:
+    """Ids of the concepts that its rules suppress, amplify or soften.
+
+    Raises:
+        TrainError: its plan cannot be read.
+    """
+    path = shaped_dir / "plan.json"
+    try:
+        moved = json.loads(path.read_text(encoding="utf-8"))["collateral"]
+        return frozenset(c["concept_id"] for c in moved if c["is_target"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"{path} is missing or damaged", hint="compile the same rules again") from error
 
 
 @dataclass(frozen=True, slots=True)

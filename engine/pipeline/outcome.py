@@ -14,7 +14,7 @@ from engine.errors import TrainError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import MEAN_DELTA
-from engine.pipeline.ledger import read_ledger, shaped_facts
+from engine.pipeline.ledger import read_ledger, shaped_facts, shaped_targets
 from engine.pipeline.rollout_concepts import Gauge, Measured, open_gauge
 from engine.pipeline.scored_forecasts import Scoring, forecasts_to_score, read_forecasts
 from engine.progress import Progress
@@ -41,6 +41,10 @@ class NamedOutcome:
     """The run that this one is compared with; None: the checkpoint that it started from."""
     names: tuple[str, ...]
     concept_ids: tuple[str, ...]
+    is_target: tuple[bool, ...]
+    """Whether the rules of the run, or of the one it is compared with, suppress, amplify or soften it."""
+    unmeasured_targets: tuple[str, ...]
+    """Names of targets that a response alone cannot be scored for."""
     n_unmeasured: int
     """Concepts that are forecast, but that a response alone cannot be scored for."""
     lines: tuple[str, ...]
@@ -49,10 +53,15 @@ class NamedOutcome:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON value; one entry per concept with its name."""
         report = self.outcome.as_dict()
-        for row, name, ident in zip(report["concepts"], self.names, self.concept_ids, strict=True):
-            row |= {"name": name, "concept_id": ident}
-        extra = {"against": self.against, "n_unmeasured": self.n_unmeasured, "lines": list(self.lines)}
-        return report | extra
+        every = zip(report["concepts"], self.names, self.concept_ids, self.is_target, strict=True)
+        for row, name, ident, is_target in every:
+            row |= {"name": name, "concept_id": ident, "is_target": is_target}
+        return report | {
+            "against": self.against,
+            "n_unmeasured": self.n_unmeasured,
+            "unmeasured_targets": list(self.unmeasured_targets),
+            "lines": list(self.lines),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +117,15 @@ def measure_outcome(
     )
     other = runs[1].folder.name if len(runs) > 1 else None
     title = [] if other is None else [f"difference of runs: {first.folder.name} less {other}"]
+    targets = frozenset[str]().union(*(shaped_targets(run.shaped_dir) for run in runs))
+    every = zip(gauge.concepts.ids, gauge.concepts.names, strict=True)
     found = NamedOutcome(
         outcome,
         other,
         tuple(gauge.concepts.names[i] for i in gauge.used),
         tuple(gauge.ids),
+        tuple(ident in targets for ident in gauge.ids),
+        tuple(name for ident, name in every if ident in targets and ident not in gauge.ids),
         len(gauge.concepts.ids) - len(gauge.used),
         (*title, *report_lines(outcome)),
     )
