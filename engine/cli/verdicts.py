@@ -1,6 +1,8 @@
 """Commands about decisions, one per thing that can be done with the journal: ``prosect verdicts …``."""
 
 import sys
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,28 +84,42 @@ def _state(held: "VerdictView | NameView") -> str:
 @index_argument
 @output_options
 def log_command(project: Path, plain: bool, as_json: bool) -> None:
-    """Every entry of the journal, oldest first, undone ones included."""
+    """Every entry of the journal by time, undone ones included and marked.
+
+    Entries of one step share its number; undo and redo name the step that they are about.
+    """
     from engine.api import Project
+    from engine.review.replay import in_time, undone_batches
 
     with Project(project) as opened:
-        entries = opened.browser.journal.entries
+        entries = in_time(opened.browser.journal.entries)
+    undone = undone_batches(entries)
     if as_json:
-        write_json(list(entries))
+        write_json([asdict(e) | {"is_undone": e.batch in undone} for e in entries])
         return
+    steps = {batch: n for n, batch in enumerate(dict.fromkeys(e.batch for e in entries), start=1)}
     rows = [
         (
+            steps[e.batch],
             e.time[:19],
             e.author,
             e.kind.value,
             e.verdict.value if e.verdict else "",
             e.name,
             _place(e),
+            _about(e, steps, undone),
             e.reason,
         )
         for e in entries
     ]
-    header = ("time", "author", "entry", "verdict", "concept", "in context", "reason")
-    write_table(header, rows, plain=plain, flexible=(4, 5))
+    header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "", "reason")
+    write_table(header, rows, plain=plain, flexible=(5, 6))
+
+
+def _about(entry: "Entry", steps: Mapping[str, int], undone: Collection[str]) -> str:
+    if entry.of is None:
+        return "undone" if entry.batch in undone else ""
+    return f"of step {steps[entry.of]}" if entry.of in steps else "of a step that is not here"
 
 
 def _place(entry: "Entry") -> str | None:

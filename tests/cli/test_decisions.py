@@ -76,6 +76,31 @@ def test_log_keeps_what_was_undone(project: Path) -> None:
     assert [e["kind"] for e in entries] == ["verdict", "undo"]
 
 
+def test_log_is_in_order_of_time_and_says_what_is_undone_and_what_an_undo_is_about(project: Path) -> None:
+    for verdict, concept in (("keep", "concept 1"), ("suppress", "concept 2"), ("amplify", "concept 3")):
+        run("verdicts", "set", project, verdict, concept, "--author", "ann")
+    run("verdicts", "undo", project, "--author", "ann")
+    run("verdicts", "undo", project, "--author", "ann")
+    run("verdicts", "redo", project, "--author", "ann")
+    journal = project / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([*lines[1:], lines[0]]))  # as a merge may leave it: the first entry comes last
+    header, *rows = [
+        line.split("\t") for line in run("verdicts", "log", project, "--plain").stdout.splitlines()
+    ]
+    step, entry, concept, about = (header.index(name) for name in ("step", "entry", "concept", ""))
+    assert [(row[step], row[entry], row[concept], row[about]) for row in rows] == [
+        ("1", "verdict", "concept 1", ""),
+        ("2", "verdict", "concept 2", ""),
+        ("3", "verdict", "concept 3", "undone"),
+        ("4", "undo", "", "of step 3"),
+        ("5", "undo", "", "of step 2"),
+        ("6", "redo", "", "of step 2"),
+    ]
+    entries = json.loads(run("verdicts", "log", project, "--json").stdout)
+    assert [e["is_undone"] for e in entries] == [False, False, True, False, False, False]
+
+
 def test_journals_merge_and_conflicts_are_shown_before_anything_is_written(
     project: Path, tmp_path: Path
 ) -> None:
