@@ -23,7 +23,7 @@ from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index, stale_text
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
-from engine.store.lookup import find, find_context, find_hypothesis
+from engine.store.lookup import find, find_context, find_hypothesis, shown_names
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
@@ -273,6 +273,10 @@ class Browser(Undertakings):
     def names(self) -> Mapping[str, str]:
         """Concept id → name given by a person, carried ones included, orphans left out."""
         return {v.concept_id: v.name for v in self.name_views() if not v.is_orphaned}
+
+    def shown_names(self, concept_ids: Collection[str]) -> Mapping[str, str]:
+        """What concepts are called now, given names before working labels; unknown concepts are left out."""
+        return shown_names(self._slots["known"], concept_ids)
 
     def name_views(self) -> tuple[NameView, ...]:
         """Every name given by a person, also those that were carried over or orphaned."""

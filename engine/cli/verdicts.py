@@ -43,21 +43,23 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         held, coverage = opened.browser.verdicts(), opened.browser.coverage()
         names = opened.browser.name_views()
         places = {key: entry.context for key, entry in opened.browser.journal.state.verdicts.items()}
+        today = opened.browser.shown_names({v.target.concept_id for v in held.values()})
     if as_json:
         contexts = {v.target.key: places[v.carried_from or v.target.key] for v in held.values()}
         inside = {key: name for key, name in contexts.items() if name is not None}
-        found = {"verdicts": list(held.values()), "contexts": inside, "names": names, "coverage": coverage}
-        write_json(found)
+        called = {key: today.get(v.target.concept_id, v.name) for key, v in held.items()}
+        found = {"verdicts": list(held.values()), "contexts": inside, "called": called, "names": names}
+        write_json(found | {"coverage": coverage})
         return
     rows = [
         (
             v.verdict.value,
-            v.name,
+            today.get(v.target.concept_id, v.name),
             places[v.carried_from or v.target.key] or EVERYWHERE,
             v.author,
             v.time[:19],
             v.reason,
-            _state(v),
+            _states(v, today.get(v.target.concept_id, v.name)),
         )
         for v in held.values()
     ]
@@ -69,6 +71,14 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
             f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
             f"{coverage.n_called_decided:,} of {coverage.n_called:,} that were called"
         )
+
+
+def _states(held: "VerdictView", name: str) -> str:
+    """What is to know of a verdict, also what its concept was called then if it is called otherwise now."""
+    from engine.carried import MARK
+
+    then = f'then "{held.name}"' if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
+    return "; ".join(filter(None, (_state(held), then)))
 
 
 def _state(held: "VerdictView | NameView") -> str:

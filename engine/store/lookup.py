@@ -1,5 +1,7 @@
 """Finding a concept, a pair or a context by what a person types."""
 
+from collections.abc import Collection
+
 from engine.errors import StoreError
 from engine.store.pages import QuerySlot
 
@@ -39,6 +41,20 @@ def find(slot: QuerySlot, what: str) -> str | int:
     if pairs:
         raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
     raise StoreError(f"nothing is called {what!r}", hint="`prosect hypotheses` lists concepts by name")
+
+
+def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]:
+    """Concept id → what the concept is called now: the name that people gave it, else its working label.
+
+    Concepts that the index does not have are absent.
+    """
+    rows = slot.run(
+        "SELECT c.concept_id, coalesce(n.name, c.name) FROM concepts c"
+        " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
+        " WHERE c.concept_id IN (SELECT unnest(?::VARCHAR[]))",
+        [list(concept_ids)],
+    )
+    return {str(ident): str(name) for ident, name in rows}
 
 
 def find_context(slot: QuerySlot, what: str) -> str:

@@ -62,6 +62,20 @@ def test_a_concept_given_twice_is_decided_once(project: Path) -> None:
     assert len(json.loads(run("verdicts", "log", project, "--json").stdout)) == 2
 
 
+def test_list_shows_the_name_of_today_and_the_one_of_then_where_it_differs(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 1")
+    run("verdicts", "set", project, "suppress", "concept 2")
+    run("verdicts", "name", project, "concept 1", "hedging")
+    rows = [line.split("\t") for line in run("verdicts", "list", project, "--plain").stdout.splitlines()]
+    assert [(row[0], row[1], row[-1]) for row in rows[1:]] == [
+        ("keep", "hedging", 'then "concept 1"'),
+        ("suppress", "concept 2", ""),
+        ("name", "hedging", ""),
+    ]
+    listed = json.loads(run("verdicts", "list", project, "--json").stdout)
+    assert sorted(listed["called"].values()) == ["concept 2", "hedging"]
+
+
 def test_undo_leaves_other_authors_alone(project: Path) -> None:
     run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
     run("verdicts", "set", project, "amplify", "concept 2", "--author", "bob")
