@@ -19,6 +19,8 @@ class Listing(NamedTuple):
     n_rows: int
     """Rows that the filter selects."""
     n_total: int
+    remark: str | None = None
+    """What to know of the filter: a value that no row has."""
 
 
 class Looking(Base):
@@ -52,7 +54,7 @@ class Looking(Base):
             rows += page
             if not page:
                 break
-        return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total)
+        return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total, cursor.remark())
 
     def warning(self) -> str | None:
         """What to know before any row is read: whether authorship or length alone explain the labels."""

@@ -16,7 +16,48 @@ if TYPE_CHECKING:
     from engine.scrutiny_views import LabelEvidence
     from engine.views import GridRow, Interval, TableSpec
 
-_FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and."
+_FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and, see below."
+
+
+class _Listing(click.Command):
+    """A command that lists a grid: its help names the columns and how they are filtered."""
+
+    grid = ""
+
+    def format_epilog(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - Click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List what -f may compare and -s sort by."""
+        from engine.store.grids import GRIDS
+
+        with formatter.section("Filters"):
+            formatter.write_dl(list(_TERMS))
+        with formatter.section("Columns for -f and -s"):
+            formatter.write_dl([(c.spec.name, c.spec.help) for c in GRIDS[self.grid].columns])
+
+
+class _Hypotheses(_Listing):
+    grid = "hypotheses"
+
+
+class _Contexts(_Listing):
+    grid = "contexts"
+
+
+class _Pairs(_Listing):
+    grid = "pairs"
+
+
+_TERMS = (
+    ("word", 'rows with the word in their names or texts; "two words" in quotes'),
+    ("column:text", "contains the text, whatever the case; yes or no for flags; a,b is either"),
+    ("column=text", "is the text"),
+    ("column>n", "also >= < <=; numbers such as .6, 60%, 2k"),
+    ("column:none", "undefined"),
+    ("!term", "the opposite"),
+)
 
 
 def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,13 +80,15 @@ def _list(
     from engine.api import Project
 
     with Project(project) as opened:
-        spec, rows, n_rows, n_total = opened.listing(table, filter_, sort, limit, context=context)
+        spec, rows, n_rows, n_total, remark = opened.listing(table, filter_, sort, limit, context=context)
         warning = opened.warning() if table == "hypotheses" else None
         stale = opened.stale()
     if as_json:
         listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
-        write_json(listed | {"warning": warning, "stale": stale})
+        write_json(listed | {"warning": warning, "stale": stale, "remark": remark})
         return
+    if remark:
+        click.echo(f"warning: {one_line(remark, 400)}", err=True)
     if warning:
         click.echo(f"warning: {warning}", err=plain)
     show_rows(spec, rows, every=every, plain=plain)
@@ -98,7 +141,7 @@ def _as_dict(spec: "TableSpec", row: "GridRow") -> dict[str, Any]:
     return values
 
 
-@click.command("hypotheses")
+@click.command("hypotheses", cls=_Hypotheses)
 @index_argument
 @_listing_options
 @output_options
@@ -109,7 +152,7 @@ def hypotheses_command(
     _list(project, "hypotheses", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
 
 
-@click.command("concepts")
+@click.command("concepts", cls=_Hypotheses)
 @index_argument
 @_listing_options
 @output_options
@@ -121,7 +164,7 @@ def concepts_command(
     _list(project, "hypotheses", everywhere, sort, limit, every=all_columns, plain=plain, as_json=as_json)
 
 
-@click.command("contexts")
+@click.command("contexts", cls=_Contexts)
 @index_argument
 @_listing_options
 @output_options
@@ -132,7 +175,7 @@ def contexts_command(
     _list(project, "contexts", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
 
 
-@click.command("pairs")
+@click.command("pairs", cls=_Pairs)
 @index_argument
 @_listing_options
 @click.option("--context", metavar="ID", help="Only pairs of this context (`prosect contexts` lists ids).")

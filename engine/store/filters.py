@@ -3,15 +3,15 @@
 Terms are joined by *and*. ``!`` inverts a term. ``col:value`` looks for text without case, or a flag,
 ``col:a,b`` is either, ``col:none`` is undefined; ``col>n`` compares numbers, where ``.6``, ``60%`` and
 ``2k`` are understood. A word alone is looked for in the text columns. Values only travel as parameters.
-What can only be a slip (a share above 1, an operator without a column, a quote that is never closed) is said
-instead of matching nothing.
+What can only be a slip (a share above 1, an operator without a column, a quote that is never closed, a badge
+that does not exist) is said instead of matching nothing.
 """
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import StoreError
 from engine.records import Verdict
@@ -44,6 +44,18 @@ class FilterColumn:
     kind: ColumnKind
     is_searched: bool = False
     """Free words look here."""
+    values: tuple[str, ...] = ()
+    """Every value that it can have, where these are few and known; nothing else is looked for."""
+
+
+class Asked(NamedTuple):
+    """A text that a filter looks for in a column."""
+
+    column: str
+    operator: str
+    """``:`` contains, ``=`` is."""
+    value: str
+    """Lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +65,18 @@ class Condition:
     sql: str
     parameters: tuple[Any, ...]
     columns: frozenset[str]
+    asked: tuple[Asked, ...] = ()
+    """Texts that it looks for in named columns."""
 
 
 def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
     """The condition that a filter text means; an empty text means ``TRUE``.
 
     Raises:
-        StoreError: an unknown column, or a value that its column cannot be compared with.
+        StoreError: an unknown column, or a value that its column cannot have or be compared with.
     """
     clauses: list[str] = []
+    asked: list[Asked] = []
     parameters: list[Any] = []
     used: set[str] = set()
     for match in _TERM.finditer(text):
@@ -83,10 +98,14 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
             name = name if name in columns else name.lower()
             column = _column(name, columns)
             used.add(name)
-            clause, values = _compare(name, column, operator, value, is_whole=raw.startswith('"'))
+            is_whole = raw.startswith('"')
+            clause, values = _compare(name, column, operator, value, is_whole=is_whole)
+            asked += (found := _asked(name, column, operator, value, is_whole=is_whole))
+            _refuse_unknown(found, column)
         clauses.append(f"NOT coalesce({clause}, FALSE)" if inverted else clause)
         parameters += values
-    return Condition(" AND ".join(f"({c})" for c in clauses) or "TRUE", tuple(parameters), frozenset(used))
+    whole = " AND ".join(f"({c})" for c in clauses) or "TRUE"
+    return Condition(whole, tuple(parameters), frozenset(used), tuple(asked))
 
 
 def _unquoted(raw: str) -> str:
@@ -165,7 +184,7 @@ def _compare(
         return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
-    options = [value.lower()] if is_whole else [v for v in value.lower().split(",") if v]
+    options = _options(value, is_whole=is_whole)
     if column.kind is ColumnKind.VERDICT:
         _check_verdicts(options)
     if operator == "=" or column.kind is ColumnKind.VERDICT:
@@ -178,6 +197,39 @@ def _check_verdicts(options: list[str]) -> None:
     for option in options:
         if option not in known:
             raise StoreError(f"there is no verdict `{option}`", hint=f"verdicts: {', '.join(known)}, none")
+
+
+def _asked(name: str, column: FilterColumn, operator: str, value: str, *, is_whole: bool) -> list[Asked]:
+    if column.kind is not ColumnKind.TEXT or (value.lower() in _UNDEFINED and not is_whole):
+        return []
+    return [Asked(name, operator, option) for option in _options(value, is_whole=is_whole)]
+
+
+def _options(value: str, *, is_whole: bool) -> list[str]:
+    """The texts that a value asks for: quoted, it is one text, commas and all."""
+    return [value.lower()] if is_whole else [v for v in value.lower().split(",") if v]
+
+
+def _refuse_unknown(asked: Iterable[Asked], column: FilterColumn) -> None:
+    for one in asked if column.values else ():
+        if not is_met(one, column.values):
+            raise StoreError(f"`{one.column}` is never `{one.value}`", hint=nearest(one.value, column.values))
+
+
+def is_met(asked: Asked, values: Iterable[str]) -> bool:
+    """Whether one of the values is, or contains, what is asked for."""
+    if asked.operator == "=":
+        return any(asked.value == value.lower() for value in values)
+    return any(asked.value in value.lower() for value in values)
+
+
+def nearest(word: str, values: Iterable[str]) -> str:
+    """A question after the nearest value, or the first of all of them."""
+    known = {value.lower(): value for value in values}
+    close = difflib.get_close_matches(word, known, 1)
+    if close:
+        return f"did you mean `{known[close[0]]}`?"
+    return "values: " + ", ".join(list(known.values())[:12]) + (", …" if len(known) > 12 else "")
 
 
 def _number(name: str, value: str) -> float:

@@ -4,9 +4,10 @@ Every grid is one base table ``t`` with a number as key, joined to small tables.
 are in-memory tables that mirror the journal (``memory.main``); the index itself never changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from engine.records import Badge, Label
 from engine.store.filters import FilterColumn
 from engine.views import ColumnKind as K
 from engine.views import ColumnSpec, SortKey, TableSpec
@@ -22,6 +23,10 @@ class GridColumn:
     """Aliases that the expressions read beside ``t``."""
     whole: str | None = None
     """What filters compare when ``sql`` shows only a part."""
+    values: tuple[str, ...] = ()
+    """Every value, where these are few and the same in every index."""
+    has_few: bool = False
+    """Few values, which the index knows: one that it does not have is worth a remark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Grid:
         """What filters may name."""
         return {
             c.spec.name: FilterColumn(
-                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched
+                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched, c.values
             )
             for c in self.columns
         }
@@ -75,13 +80,15 @@ class Grid:
 
 def _c(
     name: str, title: str, kind: K, width: int, rank: int, sql: str | tuple[str, ...], text: str,
-    *, joins: str = "", searched: bool = False, whole: str | None = None,
+    *, joins: str = "", searched: bool = False, whole: str | None = None, values: Iterable[str] = (),
+    few: bool = False,
 ) -> GridColumn:  # fmt: skip
     expressions = (sql,) if isinstance(sql, str) else sql
     spec = ColumnSpec(name, title, kind, width, rank, text, searched)
-    return GridColumn(spec, expressions, tuple(joins.split()), whole)
+    return GridColumn(spec, expressions, tuple(joins.split()), whole, tuple(values), few)
 
 
+_CONTEXT_KINDS = ("everywhere", "topic", "prompt_concept", "predicate", "source", "silent")
 _TARGET = "CASE WHEN t.context = 0 THEN 'concept:' || c.concept_id ELSE 'hypothesis:' || t.hypothesis_id END"
 
 HYPOTHESES = Grid(
@@ -102,7 +109,7 @@ HYPOTHESES = Grid(
         _c("concept", "concept", K.TEXT, 0, 1, "coalesce(n.name, c.name)", "name of the concept",
            joins="c n", searched=True),
         _c("context", "in context", K.TEXT, 12, 3, "x.name", "everywhere, or the context it is about",
-           joins="x", searched=True),
+           joins="x", searched=True, few=True),
         _c("taught", "taught 0─────½─────1", K.INTERVAL, 19, 2, ("t.win_low", "t.win_rate", "t.win_high"),
            "share of discordant pairs whose chosen side carries more, with 95% interval"),
         _c("win", "win%", K.SHARE, 5, 4, "t.win_rate", "the same share as a number"),
@@ -110,7 +117,7 @@ HYPOTHESES = Grid(
            "win rate at equal length"),
         _c("equal_win", "eq%", K.SHARE, 5, 4, "t.equal_win_rate", "win rate at equal length as a number"),
         _c("badge", "length", K.TEXT, 8, 2, "t.badge",
-           "which effect was called: both, only with length, masked by length, length unclear, neither"),
+           f"which effect was called: {', '.join(Badge)}", values=Badge),
         _c("discordant", "discord", K.COUNT, 7, 5, "t.n_discordant",
            "labelled pairs with non-zero disparity"),
         _c("carry", "carry%", K.SHARE, 6, 8, "t.prevalence",
@@ -133,7 +140,8 @@ HYPOTHESES = Grid(
         _c("agree", "agree", K.COUNT, 5, 0, "t.poolings_agree", "poolings that make the same calls"),
         _c("unique_win", "uniq w", K.SHARE, 6, 0, "t.unique_win_rate",
            "win rate at equal length beside all other concepts, shrunk"),
-        _c("kind", "kind", K.TEXT, 9, 15, "c.kind", "cluster, latent, delta, direction or column", joins="c"),
+        _c("kind", "kind", K.TEXT, 9, 15, "c.kind", "cluster, latent, delta, direction or column", joins="c",
+           values=("cluster", "latent", "delta", "direction", "column")),
         _c("tokens", "telling tokens", K.TEXT, 24, 16, "c.tokens",
            "telling tokens", joins="c", searched=True),
         _c("evidence", "|z|", K.NUMBER, 6, 0, "abs(t.taught_z)", "size of the flip score"),
@@ -141,7 +149,8 @@ HYPOTHESES = Grid(
            "distance of the win rate from one half"),
         _c("called", "call", K.FLAG, 4, 0, "coalesce(t.taught_call, FALSE) OR coalesce(t.equal_call, FALSE)",
            "called, taught or at equal length"),
-        _c("family", "family", K.TEXT, 8, 0, "t.family", "concepts (everywhere) or cells (inside a context)"),
+        _c("family", "family", K.TEXT, 8, 0, "t.family", "concepts (everywhere) or cells (inside a context)",
+           values=("concepts", "cells")),
         _c("concept_id", "concept id", K.TEXT, 32, 0, "c.concept_id", "id of the concept", joins="c"),
         _c("context_id", "context id", K.TEXT, 32, 0, "x.context_id", "id of the context", joins="x"),
         _c("target", "target", K.TEXT, 40, 0, _TARGET, "what a verdict here is about", joins="c"),
@@ -158,8 +167,9 @@ CONTEXTS = Grid(
     ident="t.context_id",
     joins={},
     columns=(
-        _c("context", "context", K.TEXT, 0, 1, "t.name", "name", searched=True),
-        _c("kind", "kind", K.TEXT, 14, 2, "t.kind", "topic, prompt concept, predicate, source or silent"),
+        _c("context", "context", K.TEXT, 0, 1, "t.name", "name", searched=True, few=True),
+        _c("kind", "kind", K.TEXT, 14, 2, "t.kind", f"{', '.join(_CONTEXT_KINDS)}",
+           values=_CONTEXT_KINDS),
         _c("pairs", "pairs", K.COUNT, 9, 1, "t.n_pairs", "pairs in the context"),
         _c("groups", "groups", K.COUNT, 9, 3, "t.n_groups", "prompt groups in the context"),
         _c("differs", "differ", K.COUNT, 7, 2,
@@ -181,19 +191,20 @@ PAIRS = Grid(
         _c("pair", "pair", K.COUNT, 9, 1, "t.pair", "number of the pair"),
         _c("prompt", "prompt", K.TEXT, 0, 1, "left(t.prompt_text, 400)", "start of the prompt", searched=True,
            whole="t.prompt_text"),
-        _c("source", "source", K.TEXT, 14, 3, "t.source", "source"),
-        _c("label", "label", K.TEXT, 8, 4, "t.label", "chosen, tie, both_bad or none"),
+        _c("source", "source", K.TEXT, 14, 3, "t.source", "source", few=True),
+        _c("label", "label", K.TEXT, 8, 4, "t.label", ", ".join(Label), values=Label),
         _c("chosen_tokens", "ch.tok", K.COUNT, 7, 2, "t.chosen_tokens", "tokens of the chosen response"),
         _c("rejected_tokens", "rj.tok", K.COUNT, 7, 2, "t.rejected_tokens",
            "tokens of the rejected response"),
         _c("longer", "Δ tokens", K.SIGNED, 8, 5, "t.chosen_tokens - t.rejected_tokens", "chosen − rejected"),
         _c("turns", "turns", K.COUNT, 5, 6, "t.prompt_turns", "messages in the prompt"),
         _c("fold", "fold", K.COUNT, 4, 7, "t.fold", "0–19; 19 is held out"),
-        _c("language", "lang", K.TEXT, 5, 8, "t.language", "language"),
+        _c("language", "lang", K.TEXT, 5, 8, "t.language", "language", few=True),
         _c("strength", "strength", K.NUMBER, 8, 9, "t.strength", "how much better, in the file's unit"),
-        _c("model_chosen", "chosen by", K.TEXT, 14, 10, "t.model_chosen", "model of the chosen response"),
+        _c("model_chosen", "chosen by", K.TEXT, 14, 10, "t.model_chosen", "model of the chosen response",
+           few=True),
         _c("model_rejected", "rejected by", K.TEXT, 14, 11, "t.model_rejected",
-           "model of the rejected response"),
+           "model of the rejected response", few=True),
         _c("truncated", "cut", K.FLAG, 3, 12,
            "t.prompt_truncated OR t.chosen_truncated OR t.rejected_truncated",
            "a span was cut for reading"),

@@ -16,7 +16,7 @@ from typing import Any
 from engine.errors import Cancelled, StoreError
 from engine.store import database
 from engine.store.connection import Parameters, Store, first_line
-from engine.store.filters import Condition, parse_filter, text_term
+from engine.store.filters import Condition, is_met, nearest, parse_filter, text_term
 from engine.store.grids import Grid, GridColumn
 from engine.views import ColumnKind, FacetCount, GridRow, SortKey
 
@@ -150,6 +150,7 @@ class TableCursor:
                 f"{condition.sql} AND {inside}",
                 (*condition.parameters, self.selection.context),
                 condition.columns,
+                condition.asked,
             )
         return condition
 
@@ -261,6 +262,20 @@ class TableCursor:
     def term(self, column: str, value: str | None) -> str:
         """Filter term that selects rows with a value in a column; empty where there is none."""
         return text_term(column, value)
+
+    def remark(self) -> str | None:
+        """What to know of the filter: a value of a column with few values that no row has."""
+        few = {c.spec.name: c for c in self._grid.columns if c.has_few}
+        for asked in self._condition.asked:
+            column = few.get(asked.column)
+            if column is None:
+                continue
+            source = self._grid.source(self._grid.aliases(frozenset([asked.column])))
+            found = self._seeks.run(f"SELECT DISTINCT {column.sql[0]} FROM {source} LIMIT {MAX_FETCH}")
+            values = sorted(str(value) for (value,) in found if value is not None)
+            if len(found) < MAX_FETCH and not is_met(asked, values):
+                return f"no row has `{asked.value}` in `{asked.column}`; {nearest(asked.value, values)}"
+        return None
 
     def interrupt(self) -> None:
         """Cancel whatever this cursor is asked for right now."""

@@ -72,6 +72,34 @@ def test_wrong_sort_column_suggests_the_nearest_or_lists_what_there_is(world: Wo
     assert "columns: verdict, concept," in run("hypotheses", world.paths.root, "-s", "zzz").stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "column"),
+    [("hypotheses", "badge"), ("concepts", "taught"), ("contexts", "groups"), ("pairs", "chosen_tokens")],
+)
+def test_help_lists_the_columns_of_filter_and_sort(command: str, column: str) -> None:
+    shown = run(command, "--help").stdout
+    assert f"\n  {column} " in shown.partition("Columns for -f and -s")[2]
+    assert "column:none" in shown
+
+
+def test_a_value_that_a_column_cannot_have_is_refused_with_the_nearest(world: World) -> None:
+    refused = run("hypotheses", world.paths.root, "-f", "badge:boht")
+    assert refused.exit_code == 1
+    assert "did you mean `both`?" in refused.stderr
+
+
+def test_a_value_that_no_pair_of_this_index_has_is_a_warning_with_the_nearest(world: World) -> None:
+    known = sorted({str(row["source"]) for row in world.pair_rows})
+    wrong = known[0][:-1] + known[0][-1] * 2 + "x"
+    result = run("pairs", world.paths.root, "-f", f"source:{wrong}")
+    assert result.exit_code == 0
+    assert f"warning: no row has `{wrong}` in `source`; did you mean `{known[0]}`?" in result.stderr
+    assert run("pairs", world.paths.root, "-f", f"source:{known[0]}").stderr == ""
+    listed = json.loads(run("pairs", world.paths.root, "--json", "-f", f"source:{wrong}").stdout)
+    assert listed["n_rows"] == 0
+    assert wrong in listed["remark"]
+
+
 def test_pair_is_found_by_number_and_by_start_of_id(world: World) -> None:
     row = world.pair_rows[3]
     by_number = json.loads(run("show", world.paths.root, "3", "--json").stdout)

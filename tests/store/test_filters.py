@@ -18,6 +18,9 @@ COLUMNS = HYPOTHESES.filter_columns()
         ('"', 'the quote in `"` is not closed', "quotes come in pairs"),
         ("!", "`!` inverts the term after it", "for example !verdict:none"),
         ("verdict:kepp", "there is no verdict `kepp`", "keep, suppress, amplify, ignore, none"),
+        ("badge:boht", "`badge` is never `boht`", "did you mean `both`?"),
+        ("!badge=zzz", "`badge` is never `zzz`", "values: both, only with length, masked by length"),
+        ("kind:latent,clutser", "`kind` is never `clutser`", "did you mean `cluster`?"),
         ("wim>.6", "there is no column `wim`", "did you mean `win`?"),
     ],
 )
