@@ -4,9 +4,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from engine.compiler.leaves import PAIR_COLUMNS
 from engine.rules.catalogue import Catalogue, ConceptEntry, ContextEntry, Type
 from engine.store.connection import Store
 
+_FEW = ("source", "language", "slot", "annotator", "chosen.model", "rejected.model")
+"""Columns with few different texts, most of the time …"""
+MAX_VALUES = 1000
+"""… few enough to compare a rule's text with all of them."""
 _TYPES = {
     "UBIGINT": Type.NUMBER,
     "BIGINT": Type.NUMBER,
@@ -50,7 +55,19 @@ def load_catalogue(store: Store, names: Mapping[str, str] | None = None) -> Cata
         int(n_latents) if isinstance(n_latents, int) else None,
         float(threshold) if isinstance(threshold, int | float) else 0.01,
         _hashes(store, facts),
+        _values(store),
     )
+
+
+def _values(store: Store) -> dict[str, frozenset[str]]:
+    """The texts of the columns that have few different ones."""
+    found = {}
+    for name in _FEW:
+        column = PAIR_COLUMNS.get(name, name)
+        rows = store.rows(f'SELECT DISTINCT "{column}" FROM pairs LIMIT {MAX_VALUES + 1}')
+        if len(rows) <= MAX_VALUES:
+            found[name] = frozenset(str(value) for (value,) in rows if value is not None)
+    return found
 
 
 def _hashes(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:

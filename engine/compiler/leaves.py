@@ -31,7 +31,7 @@ from engine.store.connection import Store
 _MAX_COLUMNS = 160
 """More than this and the table is made anew with what is needed now."""
 
-_PAIR_COLUMNS = {
+PAIR_COLUMNS = {
     "id": "pair_id",
     "group": "group_id",
     "slot": "chosen_was",
@@ -187,7 +187,7 @@ class _Scan:
     def _expression(self, term: Term) -> str:
         match term:
             case Column():
-                column = f'p."{_PAIR_COLUMNS.get(term.name, term.name)}"'
+                column = f'p."{PAIR_COLUMNS.get(term.name, term.name)}"'
                 if term.type is Type.NUMBER:
                     return f"CASE WHEN isfinite(CAST({column} AS DOUBLE)) THEN CAST({column} AS DOUBLE) END"
                 return column

@@ -58,6 +58,8 @@ class Catalogue:
     """τ of the disparity u."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """index, reader, data: what `use` may pin."""
+    values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Every text of the columns that have few different ones, by column."""
 
 
 COLUMNS: dict[str, Type] = {

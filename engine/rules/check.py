@@ -202,6 +202,8 @@ class Checker:
                 message = f"a {left.type} and a {right.type} cannot be compared"
                 raise self.fail("R304", message, node.place)
             self._refuse_two_texts(node, left, right)
+            self._warn_of_unknown(left, (right, node.right.place))
+            self._warn_of_unknown(right, (left, node.left.place))
             equal = Apply("==", (left, right), Type.TRUTH)
             return negate(equal) if sign == "!=" else equal
         ordered = self._numbers(node.left, node.right)
@@ -225,6 +227,26 @@ class Checker:
         if long and len(plain) < 2:
             raise self.fail("R305", "compare a whole text with a literal or another column", node.place)
 
+    def _warn_of_unknown(self, column: Term, literal: tuple[Term, Place]) -> None:
+        """Warn of a text that a column with few different ones does not have."""
+        text, place = literal
+        if not (isinstance(column, Column) and isinstance(text, Constant) and isinstance(text.value, str)):
+            return
+        known = self.catalogue.values.get(column.name)
+        if known is None or text.value in known:
+            return
+        first = sorted(known)
+        otherwise = "values: " + ", ".join(first[:6]) + (", …" if len(first) > 6 else "") if first else None
+        self.names.warnings.append(
+            Diagnostic(
+                "R515",
+                f"no pair has `{text.value}` in `{column.name}`",
+                place,
+                did_you_mean(text.value, first, otherwise),
+                Severity.WARNING,
+            )
+        )
+
     def _matches(self, node: Binary) -> Term:
         text = self.typed(node.left, Type.TEXT)
         if not isinstance(node.right, Pattern):
@@ -247,6 +269,7 @@ class Checker:
             term = self.typed(item, value.type)
             if not isinstance(term, Constant):
                 raise self.fail("R304", "a list holds literals", item.place)
+            self._warn_of_unknown(value, (term, item.place))
             items.append(term)
         return Apply("in", (value, *items), Type.TRUTH)
 

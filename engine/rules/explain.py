@@ -285,6 +285,13 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("R514", "priority without effect", "Only `weight =` can conflict.", "remove `priority`"),
     (
+        "R515",
+        "a text that no pair has",
+        "A comparison with a source, language, slot, annotator or model that this index does not have"
+        " is false for every pair.",
+        'drop where source == "harbor_froum"  →  drop where source == "harbor_forum"',
+    ),
+    (
         "R601",
         "conflicting weights",
         "Two rules set different weights on one pair.",

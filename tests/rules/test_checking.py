@@ -26,6 +26,7 @@ CATALOGUE = Catalogue(
     meta={("rating",): Type.NUMBER, ("wrong",): Type.TRUTH, ("odd key",): Type.NUMBER, ("mixed",): None},
     n_latents=40,
     hashes={"index": "abcdef12"},
+    values={"source": frozenset({"harbor_forum", "web"})},
 )
 HEAD = "prosect rules 1\n"
 
@@ -128,6 +129,22 @@ def test_all_errors_of_a_file_come_at_once_and_are_drawn() -> None:
 def test_doubtful_lines_are_warned_about(line: str, code: str) -> None:
     found = diagnose(HEAD + line + "\n", CATALOGUE)
     assert [(d.code, d.severity) for d in found] == [(code, Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "place", "help_line"),
+    [
+        ('source == "harbor_froum"', '"harbor_froum"', "did you mean `harbor_forum`?"),
+        ('"harbor_froum" != source', '"harbor_froum"', "did you mean `harbor_forum`?"),
+        ('source in ["web", "wiki"]', '"wiki"', "values: harbor_forum, web"),
+    ],
+)
+def test_a_text_that_no_pair_has_is_warned_about(condition: str, place: str, help_line: str) -> None:
+    text = f"{HEAD}drop where {condition}\n"
+    (found,) = diagnose(text, CATALOGUE)
+    assert (found.code, found.severity, found.help) == ("R515", Severity.WARNING, help_line)
+    assert text[found.place.start : found.place.end] == place
+    assert not diagnose(f'{HEAD}drop where source == "web" and language == "xx"\n', CATALOGUE)
 
 
 def test_names_are_defined_in_any_order() -> None:
