@@ -5,6 +5,7 @@ Stages call ``start`` once, ``advance`` once per batch and ``finish`` at the end
 """
 
 import threading
+import time
 from typing import Protocol
 
 from engine.errors import Cancelled
@@ -66,3 +67,43 @@ class NullProgress:
 
     def finish(self) -> None:
         """Ignore the end."""
+
+
+_PACE_STEPS = 3
+"""Equal steps after the first, which may compile or load what the others use, that show the pace …"""
+_WORTH_SAYING_S = 15.0
+"""… which is said when the whole takes at least this long."""
+
+
+class Paced:
+    """Counts equal steps, and says once, after a few of them, how long all of them will take."""
+
+    def __init__(self, progress: Progress, stage: str, total: int, unit: str) -> None:
+        self._progress, self._total, self._unit = progress, total, unit
+        self._done, self._started, self._first = 0, time.monotonic(), 0.0
+        progress.start(stage, total, unit)
+
+    def advance(self) -> None:
+        """Count one step. Raises ``Cancelled`` when the user asked to stop."""
+        self._done += 1
+        self._progress.advance()
+        if self._done == 1:
+            self._first = time.monotonic()
+        elif self._done == 1 + _PACE_STEPS and self._done < self._total:
+            pace = (time.monotonic() - self._first) / _PACE_STEPS
+            whole = self._first - self._started + (self._total - 1) * pace
+            if whole >= _WORTH_SAYING_S:
+                self._progress.note(f"{self._total:,} {self._unit} will take about {span_text(whole)}")
+
+    def finish(self) -> None:
+        """End the stage."""
+        self._progress.finish()
+
+
+def span_text(seconds: float) -> str:
+    """``40 seconds``, ``14 minutes``, ``2.5 hours``: as exactly as an estimate deserves."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -41,6 +41,6 @@ def jobs_command(project: Path, cancel: str | None, log_of: str | None, plain: b
 
 
 def _cells(row: JobRow) -> tuple[object, ...]:
-    rate = None if row.rate is None else round(row.rate, 2)
+    rate = None if row.rate is None else float(f"{row.rate:.3g}")
     left = None if row.left_s is None else round(row.left_s)
     return row.ident, row.title, row.state.value, row.stage, row.done, row.total, rate, left, row.message

@@ -82,7 +82,9 @@ class _Base(ABC):
     def _numbers(self) -> str:
         rate = self._done / self._elapsed()
         total = f"/{_amount(self._total)}" if self._total is not None else ""
-        text = f"{_amount(self._done)}{total} {self._unit}  {_amount(rate)}/s"
+        text = f"{_amount(self._done)}{total} {self._unit}"
+        if rate:
+            text += f"  {_amount(rate)}/s" if rate >= 1 else f"  {_amount(1 / rate)} s each"
         if self._total is not None and 0 < self._done < self._total:
             text += f"  {_clock((self._total - self._done) / rate)} left"
         return text

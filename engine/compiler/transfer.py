@@ -28,7 +28,7 @@ from engine.compiler.records import VerdictNote
 from engine.compiler.row_effects import RowEffects, row_effects
 from engine.compiler.transferred import LEFT, Moved, Transferred, TransferReport
 from engine.errors import CompileError
-from engine.progress import NullProgress, Progress
+from engine.progress import NullProgress, Paced, Progress
 from engine.records import Verdict
 from engine.rules.catalogue import AGGREGATES, Type
 from engine.rules.check_file import check
@@ -209,13 +209,13 @@ def _report(
     if point is None:
         raise CompileError("the targets cannot be met on half of the data", hint="raise `max`")
     rng = np.random.default_rng([request.seed, 1])
-    progress.start("draw prompt groups anew", request.draws, "draws")
+    paced = Paced(progress, "draw prompt groups anew", request.draws, "draws")
     drawn = []
     for _ in range(request.draws):
         found = _run(halves, measures, upper, _draw(rng, halves), point.multiplier)
         drawn += [found] if found is not None else []
-        progress.advance(1)
-    progress.finish()
+        paced.advance()
+    paced.finish()
     targets = tuple(
         _transferred(m, point.before[i], point.after[i], [(r.before[i], r.after[i]) for r in drawn], halves)
         for i, m in enumerate(measures)

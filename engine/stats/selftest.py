@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from engine.arrays import Disparity, PairArrays, PairSets
 from engine.errors import StatsError
-from engine.progress import Progress
+from engine.progress import Paced, Progress
 from engine.settings import StatsSettings
 from engine.stats.cells import cell_tests, index_contexts, restrict
 from engine.stats.design import Design, length_ratio
@@ -95,7 +95,7 @@ def null_test(
     inner = make_bench(cells[0], pairs, design, weight, settings) if cells else None
     differing = 0
     n_groups = int(pairs.group.max()) + 1
-    progress.start("self-test: nulls", draws, "draws")
+    paced = Paced(progress, "self-test: nulls", draws, "draws")
     for _ in range(draws):
         whole = rng.choice([-1.0, 1.0], n_groups)[pairs.group]
         redrawn = np.where(fitted.redraw(rng), -1.0, 1.0)
@@ -105,8 +105,8 @@ def null_test(
             hits["null (b) equal", name] += bool(equal_calls(bench, redrawn).called.any())
         if cells and inner:
             differing += bool((differs_calls(inner, redrawn, cells[1]) == 1).any())
-        progress.advance()
-    progress.finish()
+        paced.advance()
+    paced.finish()
     found = [_null_result(test, name, draws, n) for (test, name), n in hits.items()]
     return [*found, _null_result("null (b) differs", "cells", draws, differing)] if cells else found
 
@@ -215,7 +215,7 @@ def planted_concept(
     rows = slice(int(bench.disparity.indptr[unit]), int(bench.disparity.indptr[unit + 1]))
     u[bench.disparity.pair[rows]] = bench.disparity.u[rows]
     unrelated = bench.tested & (np.abs(_correlation(bench.disparity, u)) < 0.05)
-    progress.start("self-test: planted concept", len(odds) * draws, "draws")
+    paced = Paced(progress, "self-test: planted concept", len(odds) * draws, "draws")
     results = []
     for strength in odds:
         found, ranks, rates, others = 0, [], [], 0
@@ -230,7 +230,7 @@ def planted_concept(
             if result.called[unit]:
                 found += 1
                 rates.append(float(expit(result.effects.beta[unit] * result.effects.typical[unit])))
-            progress.advance()
+            paced.advance()
         interval = stats.binomtest(found, draws).proportion_ci(0.95)
         results.append(
             PlantResult(
@@ -239,7 +239,7 @@ def planted_concept(
                 strength / (1 + strength), others / draws,
             )
         )  # fmt: skip
-    progress.finish()
+    paced.finish()
     return results
 
 
