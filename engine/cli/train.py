@@ -1,5 +1,6 @@
 """Commands that train and look back: ``train``, ``outcome``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,38 @@ if TYPE_CHECKING:
     from engine.stats.outcome import ConceptOutcome
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_REPORT = {
+    "n_pairs": "pairs of the dataset",
+    "n_used": "pairs that the steps reach",
+    "n_truncated": "pairs cut to training.max_length",
+    "n_prompt_lost": "pairs whose prompt the template renders in two ways",
+    "n_inoculated": "pairs inoculated",
+    "n_reference_computed": "reference log-probabilities computed",
+    "n_steps": "steps",
+    "resumed_from": "gone on from step",
+}
+"""Facts of a finished run in words."""
+_LAST = {
+    "step": "step",
+    "epoch": "epochs",
+    "loss": "loss",
+    "loss/weighted": "loss, weighted",
+    "rewards/margins": "reward margin",
+    "rewards/accuracies": "share of pairs with the chosen response ahead",
+    "rewards/chosen": "reward, chosen",
+    "rewards/rejected": "reward, rejected",
+    "logps/chosen": "log-probability, chosen",
+    "logps/rejected": "log-probability, rejected",
+    "logits/chosen": "mean logit, chosen",
+    "logits/rejected": "mean logit, rejected",
+    "weight": "mean weight",
+    "learning_rate": "learning rate",
+    "grad_norm": "norm of the gradient",
+    "entropy": "entropy per token",
+    "mean_token_accuracy": "share of tokens guessed",
+    "num_tokens": "tokens seen",
+}
+"""Numbers of a step in words."""
 
 
 @click.command("train")
@@ -68,11 +101,19 @@ def train_command(
     if as_json:
         write_json(report | {"forecast": started.forecast_path})
         return
-    shown = ("n_pairs", "n_truncated", "n_prompt_lost", "n_reference_computed", "n_steps", "resumed_from")
-    write_table(("what", "n"), [(key, report[key]) for key in shown], plain=plain)
-    write_table(("last step", ""), sorted(report["last"].items()), plain=plain)
+    shown = [(words, report[key]) for key, words in _REPORT.items() if report[key] is not None]
+    write_table(("what", "n"), shown, plain=plain)
+    if not plain:
+        click.echo("")
+    write_table(("last step", ""), _last_step(report["last"]), plain=plain)
     click.echo(f"\nforecast of {started.n_forecast} concepts: {started.forecast_path}")
     click.echo(f"tuned checkpoint: {report['model_dir']}\noutcome: prosect outcome {report['run_dir']}")
+
+
+def _last_step(last: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The numbers of the last step in words, what matters most first; what the trainer adds goes last."""
+    known = [(words, last[key]) for key, words in _LAST.items() if key in last]
+    return known + sorted((key, value) for key, value in last.items() if key not in _LAST)
 
 
 @click.command("outcome")

@@ -46,6 +46,16 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def with_epoch(logs: Mapping[str, Any], share_used: float) -> dict[str, Any]:
+    """Logged numbers with epochs over the whole dataset: the trainer counts over the pairs that it was given.
+
+    Args:
+        logs: as the trainer wrote them.
+        share_used: share of the dataset's pairs that the run reaches, 0–1.
+    """
+    return {key: value * share_used if key == "epoch" else value for key, value in logs.items()}
+
+
 # The signatures below are those of TrainerCallback, so some arguments go unused.
 # ruff: noqa: ARG002
 
@@ -54,13 +64,21 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]  # transformers ships 
     """Logs, marks whole saves, reports progress, and stops at the end of a step when asked to."""
 
     def __init__(
-        self, log: EventLog, run_dir: Path, progress: Progress, *, is_main: bool, n_processes: int
+        self,
+        log: EventLog,
+        run_dir: Path,
+        progress: Progress,
+        *,
+        is_main: bool,
+        n_processes: int,
+        share_used: float = 1.0,
     ) -> None:
         self._log = log
         self._run_dir = run_dir
         self._progress = progress
         self._is_main = is_main
         self._n_processes = n_processes
+        self._share_used = share_used
         self.was_stopped = False
         """Somebody asked to stop before the last step."""
 
@@ -85,7 +103,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]  # transformers ships 
         **_: Any,
     ) -> None:
         """Write the numbers of a step."""
-        self._log.write("log", dict(logs or {}) | {"step": state.global_step})
+        values = with_epoch(logs or {}, self._share_used)
+        self._log.write("log", values | {"step": state.global_step})
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

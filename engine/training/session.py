@@ -22,7 +22,7 @@ from engine.progress import Progress
 from engine.settings import TrainingSettings
 from engine.training.checkpoint import StartCheckpoint, last_whole
 from engine.training.encode import EncodedPairs, encode
-from engine.training.events import STOP_FLAG, EventLog, RunCallback
+from engine.training.events import STOP_FLAG, EventLog, RunCallback, with_epoch
 from engine.training.interventions import Intervention, steering_columns
 from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
@@ -165,7 +165,8 @@ class Session:
         if report.resumed_from:
             self.progress.advance(report.resumed_from)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        values = asdict(report) | {"n_steps": trainer.state.global_step, "last": _last_log(trainer)}
+        last = with_epoch(_last_log(trainer), report.n_used / report.n_pairs)
+        values = asdict(report) | {"n_steps": trainer.state.global_step, "last": last}
         if callback.was_stopped:
             self._write_status("stopped", RunReport(**values))
             raise Cancelled(
@@ -195,7 +196,12 @@ class Session:
         cache = ReferenceCache(self.cache_dir / "ref_logps" / f"{self.start.weights_hash}-{precision}")
         cache.load()
         callback = RunCallback(
-            self.log, self.run_dir, self.progress, is_main=self.is_main, n_processes=arguments.world_size
+            self.log,
+            self.run_dir,
+            self.progress,
+            is_main=self.is_main,
+            n_processes=arguments.world_size,
+            share_used=encoded.num_rows / self.pairs.n_pairs,
         )
         tokenizer = self.start.tokenizer
         trainer = ShapedDPOTrainer(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from engine.cli.train import _LAST, _REPORT
 from engine.errors import Cancelled, ModelError, TrainError
 from engine.progress import CancelToken, NullProgress
 from engine.settings import TrainingSettings
@@ -42,6 +43,17 @@ def same_weights(a: Path, b: Path) -> bool:
 
 def events(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
+
+
+def test_epochs_are_counted_over_the_whole_dataset(llama: Path, shaped: Path, tmp_path: Path) -> None:
+    """Sixteen pairs, four a step: one step is a quarter of an epoch, however few steps there are."""
+    report = train(shaped, str(llama), tmp_path / "run", replace(FAST, steps=1), NullProgress())
+    assert (report.n_pairs, report.n_used) == (16, 4)
+    assert report.last["epoch"] == pytest.approx(0.25)
+    logged = [e["epoch"] for e in events(tmp_path / "run") if e["event"] == "log" and "loss" in e]
+    assert logged == pytest.approx([0.25])
+    assert set(report.last) <= set(_LAST), "`prosect train` has no words for a number that the trainer logs"
+    assert set(_REPORT) <= set(report.as_dict())
 
 
 class StopAfter(NullProgress):
