@@ -1,6 +1,7 @@
 """Commands that shape: ``plan``, ``compile``."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from engine.cli.progress import job_progress
 from engine.cli.rows import show_pairs
 from engine.manifest import hash_bytes
 from engine.rules.diagnostics import render
-from engine.safe_text import sanitise
+from engine.safe_text import one_line
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Lengths, Plan
@@ -119,7 +120,7 @@ def compile_command(
         facts = {"folder": dataset.folder, "counts": dataset.counts, "was_there": dataset.was_there}
         write_json(facts | {"lock": done.lock_path, "drift": done.drift})
         return
-    write_table(("pairs", "n"), list(dataset.counts.items()), plain=plain)
+    _show_counts(dataset.counts, plain=plain)
     for line in done.drift:
         click.echo(f"since the last lock: {line}")
     if done.plan.warnings:
@@ -133,7 +134,7 @@ def _show_moves(found: "ConceptMoves", *, plain: bool, as_json: bool) -> None:
         return
     if not plain:
         before, after = _rounded(found.before), _rounded(found.after)
-        click.echo(f"{sanitise(found.name)}: mean disparity {before:+.4f} → {after:+.4f}")
+        click.echo(f"{one_line(found.name)}: mean disparity {before:+.4f} → {after:+.4f}")
     # matching stops at 1e-8 of the total weight; what is left of an effect is none
     rows: list[tuple[object, ...]] = [
         (s.name, s.line, s.kind, _rounded(s.effect), _rounded(s.without), s.problem) for s in found.statements
@@ -150,8 +151,7 @@ def _rounded(value: float | None) -> float | None:
 
 def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     """A plan as tables: counts, rules, overlaps, matching, drift, concepts, warnings, expectations."""
-    counts = [("pairs", plan.counts["total"]), *((k, v) for k, v in plan.counts.items() if k != "total")]
-    write_table(("pairs", "n"), counts, plain=plain)
+    _show_counts(plan.counts, plain=plain)
     click.echo(
         f"\neffective pairs {plan.effective_pairs:,.0f} ({plan.effective_share:.0%} of kept), "
         f"largest weight {plan.largest_weight:.3g}"
@@ -177,6 +177,7 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         write_table(
             ("concept", "statistic", "in", "before", "target", "after"), matched, plain=plain, flexible=0
         )
+        _show_held(plan, plain=plain, limit=limit)
     _show_concepts(plan, plain=plain, limit=limit)
     _show_drift(plan, plain=plain, limit=limit)
     for warning in plan.warnings:
@@ -189,6 +190,22 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         write_table(("line", "expect", "", "found"), found, plain=plain, flexible=1)
 
 
+def _show_counts(counts: Mapping[str, int], *, plain: bool) -> None:
+    """Pairs by fate, all of them first."""
+    rows = sorted(counts.items(), key=lambda row: row[0] != "total")
+    write_table(("pairs", "n"), rows, plain=plain)
+
+
+def _show_held(plan: "Plan", *, plain: bool, limit: int | None) -> None:
+    """Concepts that matching holds: no line of the file names them, and yet weights depend on them."""
+    held = [c.label for c in plan.collateral if c.is_held and not c.is_target]
+    if not held or plain:
+        return
+    names = ", ".join(one_line(label) for label in held[:limit])
+    more = f" and {len(held) - limit:,} more" if limit is not None and len(held) > limit else ""
+    click.echo(f"held where they are by the verdict keep, which changes weights, too: {names}{more}")
+
+
 def _show_concepts(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     named = [c for c in plan.collateral if c.is_target or c.is_held]
     moved = [c for c in plan.collateral if not (c.is_target or c.is_held) and (limit is None or c.change)]
@@ -197,7 +214,14 @@ def _show_concepts(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         return
     _section("concepts: mean disparity and win rate, before and after (targets last)")
     concepts = [
-        (c.label, c.mean_before, c.mean_after, c.change, c.rate_before, c.rate_after, c.n_active, _mark(c))
+        (
+            c.label,
+            *(x if plain else round(x, 6) + 0.0 for x in (c.mean_before, c.mean_after, c.change)),
+            c.rate_before,
+            c.rate_after,
+            c.n_active,
+            _mark(c),
+        )
         for c in (*moved[:limit], *named)
     ]
     header = ("concept", "before", "after", "change", "win before", "win after", "active", "")

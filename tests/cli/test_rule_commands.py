@@ -85,6 +85,22 @@ def test_a_plan_shows_what_moves_and_nothing_else(project: Path, tmp_path: Path)
     assert everything.count("concept ") > run("plan", project, project / "a.rules").stdout.count("\n") // 9
 
 
+def test_concepts_that_matching_holds_are_named_and_the_total_has_one_name(tmp_path: Path) -> None:
+    root = make_world(tmp_path / "audit", 400).paths.root
+    rules = root / "a.rules"
+    rules.write_text('prosect rules 1\nsuppress @"concept 0" by matching\n')
+    assert "verdict keep" not in run("plan", root, rules).stdout
+    run("verdicts", "set", root, "keep", "concept 3")
+    planned = run("plan", root, rules).stdout
+    assert "by the verdict keep, which changes weights, too: concept 3\n" in planned
+    held = next(line for line in planned.splitlines() if line.startswith("concept 3 "))
+    assert held.split()[4] == "0.000"  # the solver's rest of a zero is no finding
+    written = run("compile", root, rules).stdout
+    counts = [text.splitlines()[:10] for text in (planned, written)]
+    assert counts[0] == counts[1]
+    assert counts[0][1].split() == ["total", "400"]
+
+
 def test_a_target_out_of_reach_points_at_its_line(project: Path, tmp_path: Path) -> None:
     far = tmp_path / "far.rules"
     far.write_text('prosect rules 1\ndrop where false\namplify @"concept 0" by matching to 9\n')
