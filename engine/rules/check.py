@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from engine.rules.catalogue import AGGREGATES, COLUMNS, LONG_TEXTS, Catalogue, Type
 from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, suggest
 from engine.rules.lexer import concept_literal
-from engine.rules.naming import Names, Unresolved, compile_pattern
+from engine.rules.naming import Names, Unresolved, all_of, compile_pattern
 from engine.rules.outcomes import NAMES, is_count, outcome_call, outcome_name
 from engine.rules.syntax import (
     Between,
@@ -97,8 +98,10 @@ class Checker:
             case Binary():
                 return self._binary(node)
             case Between():
-                value, low = self._numbers(node.value, node.low)
-                _, high = self._numbers(node.value, node.high)
+                (value, low), (_, high) = all_of(
+                    partial(self._numbers, node.value, node.low),
+                    partial(self._numbers, node.value, node.high),
+                )
                 ends = (Apply("<=", (low, value), Type.TRUTH), Apply("<=", (value, high), Type.TRUTH))
                 return Apply("and", ends, Type.TRUTH)
             case Call():
@@ -187,17 +190,15 @@ class Checker:
     def _binary(self, node: Binary) -> Term:
         sign = node.sign
         if sign in ("and", "or"):
-            pair = (self.typed(node.left, Type.TRUTH), self.typed(node.right, Type.TRUTH))
-            return Apply(sign, pair, Type.TRUTH)
+            return Apply(sign, self._both(node.left, node.right, Type.TRUTH), Type.TRUTH)
         if sign in "+-*/":
-            numbers = (self.typed(node.left, Type.NUMBER), self.typed(node.right, Type.NUMBER))
-            return Apply(sign, numbers, Type.NUMBER)
+            return Apply(sign, self._both(node.left, node.right, Type.NUMBER), Type.NUMBER)
         if sign in ("~", "!~"):
             return self._matches(node)
         if sign == "in":
             return self._in(node)
         if sign in ("==", "!="):
-            left, right = self.term(node.left), self.term(node.right)
+            left, right = all_of(partial(self.term, node.left), partial(self.term, node.right))
             if left.type is not right.type:
                 message = f"a {left.type} and a {right.type} cannot be compared"
                 raise self.fail("R304", message, node.place)
@@ -211,9 +212,14 @@ class Checker:
             ordered = (ordered[1], ordered[0])
         return Apply({"<": "<", "<=": "<=", ">": "<", ">=": "<="}[sign], ordered, Type.TRUTH)
 
+    def _both(self, left: Expression, right: Expression, wanted: Type) -> tuple[Term, Term]:
+        """Both sides of an operator; mistakes of both are reported."""
+        one, two = all_of(partial(self.typed, left, wanted), partial(self.typed, right, wanted))
+        return one, two
+
     def _numbers(self, left: Expression, right: Expression) -> tuple[Term, Term]:
         """Two numbers to compare; a percentage beside a count of pairs is a share of the input."""
-        terms = (self.typed(left, Type.NUMBER), self.typed(right, Type.NUMBER))
+        terms = self._both(left, right, Type.NUMBER)
         for side, other in ((0, 1), (1, 0)):
             node = (left, right)[side]
             if isinstance(node, Number) and node.is_percent and is_count(terms[other]):
@@ -308,7 +314,7 @@ class Checker:
             self._arity(node, 2, 20, f"{node.function}(a, b)")
         else:
             self._arity(node, 1, 1, f"{node.function}(x)")
-        terms = tuple(self.typed(a, Type.NUMBER) for a in node.arguments)
+        terms = all_of(*(partial(self.typed, a, Type.NUMBER) for a in node.arguments))
         return Apply(node.function, terms, Type.NUMBER)
 
     def _context(self, node: Call) -> Term:

@@ -150,8 +150,9 @@ class FileChecker:
         try:
             return work()
         except Unresolved as error:
-            if error.diagnostic not in self.diagnostics:
-                self.diagnostics.append(error.diagnostic)
+            for found in (error.diagnostic, *error.further):
+                if found not in self.diagnostics:
+                    self.diagnostics.append(found)
             return None
 
     def _concepts(self, statements: list[ConceptStatement]) -> None:

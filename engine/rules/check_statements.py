@@ -1,5 +1,7 @@
 """Checked forms of the statements, one function per family."""
 
+from functools import partial
+
 from engine.rules.catalogue import LONG_TEXTS, Type
 from engine.rules.check import Checker
 from engine.rules.checked import (
@@ -10,7 +12,7 @@ from engine.rules.checked import (
     CheckedTraining,
 )
 from engine.rules.diagnostics import Diagnostic, Place, Severity
-from engine.rules.naming import Unresolved
+from engine.rules.naming import Unresolved, all_of, both
 from engine.rules.shaping_statements import STATISTICS
 from engine.rules.syntax import (
     AblateStatement,
@@ -47,14 +49,17 @@ def _condition(checker: Checker, node: Expression | None) -> Term:
 
 def check_rule(checker: Checker, statement: RuleStatement, name: str) -> CheckedRule:
     """A row rule. Raises ``Unresolved``."""
-    actions = tuple(_action(checker, a) for a in statement.actions)
+    actions, condition = both(
+        lambda: all_of(*(partial(_action, checker, a) for a in statement.actions)),
+        lambda: _condition(checker, statement.condition),
+    )
     if statement.priority is not None and all(a.verb != "weight =" for a in actions):
         _warn(checker, "R514", "`priority` has no effect without `weight =`", statement.place)
     return CheckedRule(
         name=name,
         is_named=statement.name is not None,
         actions=actions,
-        condition=_condition(checker, statement.condition),
+        condition=condition,
         reason=statement.reason,
         priority=statement.priority or 0,
         place=statement.place,
@@ -94,9 +99,13 @@ def check_set(
             key = _key(checker, statement.key)
             return CheckedSet(name, "quota", place, key, amount=statement.maximum, seed=statement.seed)
         case LimitStatement():
-            order = None if statement.order is None else checker.typed(statement.order, Type.NUMBER)
+            by = statement.order
+            key, order = both(
+                lambda: _key(checker, statement.key),
+                lambda: None if by is None else checker.typed(by, Type.NUMBER),
+            )
             return CheckedSet(
-                name, "limit", place, _key(checker, statement.key), order, statement.is_descending,
+                name, "limit", place, key, order, statement.is_descending,
                 statement.maximum, seed=statement.seed,
             )  # fmt: skip
         case SampleStatement():
@@ -117,8 +126,14 @@ def _key(checker: Checker, node: Expression) -> Term:
 
 def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> CheckedShape:
     """Suppress or amplify. Raises ``Unresolved``."""
-    concept = checker.names.concept(statement.concept.name, statement.concept.place)
-    within = None if statement.within is None else _key(checker, statement.within)
+    by = statement.within
+    concept, (within, condition) = both(
+        lambda: checker.names.concept(statement.concept.name, statement.concept.place),
+        lambda: both(
+            lambda: None if by is None else _key(checker, by),
+            lambda: _condition(checker, statement.condition),
+        ),
+    )
     stored = ("delta",) if concept.kind == "built-in" else ("delta", "u")
     allowed = STATISTICS if concept.kind == "latents" else stored
     missing = [word for word in statement.statistics if word not in allowed]
@@ -131,7 +146,7 @@ def check_shape(checker: Checker, statement: ShapeStatement, name: str) -> Check
         method=statement.method,
         concept=concept,
         amount=statement.amount,
-        condition=_condition(checker, statement.condition),
+        condition=condition,
         within=within,
         control=statement.control,
         statistics=statement.statistics,
@@ -158,8 +173,9 @@ def check_training(
     """Something for the trainer. Raises ``Unresolved``."""
     match statement:
         case SteerStatement():
-            concept = _direction(checker, statement)
-            condition = _condition(checker, statement.condition)
+            concept, condition = both(
+                lambda: _direction(checker, statement), lambda: _condition(checker, statement.condition)
+            )
             return CheckedTraining(
                 name,
                 "steer",

@@ -5,7 +5,9 @@ review and labels must be unique to be used; ids always are.
 """
 
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import re2
 
@@ -14,6 +16,9 @@ from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, 
 from engine.rules.lexer import concept_literal
 from engine.rules.syntax import ConceptStatement, Member
 from engine.rules.terms import Concept
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 BUILT_IN = ("length",)
 """Measures that exist without an index concept: length is ln(tokens of the span)."""
@@ -25,11 +30,36 @@ class Unresolved(Exception):
     def __init__(self, code: str, message: str, place: Place, help_line: str | None = None) -> None:
         super().__init__(message)
         self.diagnostic = Diagnostic(code, message, place, help_line)
+        self.further: tuple[Diagnostic, ...] = ()
+        """Other mistakes of the same statement."""
 
     @classmethod
     def of(cls, diagnostic: Diagnostic) -> "Unresolved":
         """The same finding once more."""
         return cls(diagnostic.code, diagnostic.message, diagnostic.place, diagnostic.help)
+
+
+def all_of(*work: Callable[[], T]) -> tuple[T, ...]:
+    """The results of several things. Raises ``Unresolved`` with the mistakes of all, not only the first."""
+    results: list[T] = []
+    found: list[Diagnostic] = []
+    for one in work:
+        try:
+            results.append(one())
+        except Unresolved as error:
+            found += (error.diagnostic, *error.further)
+    if found:
+        first, *further = dict.fromkeys(found)
+        whole = Unresolved.of(first)
+        whole.further = tuple(further)
+        raise whole
+    return tuple(results)
+
+
+def both(one: Callable[[], T], two: Callable[[], U]) -> tuple[T, U]:
+    """The same for two things of different kinds."""
+    found: tuple[Any, ...] = all_of(one, two)
+    return found[0], found[1]
 
 
 def compile_pattern(source: str, flags: str, place: Place) -> str:
@@ -191,8 +221,18 @@ class Names:
             ids = ", ".join(f'context("{c.context_id[:8]}")' for c in found[:4])
             raise Unresolved("R203", f"{len(found)} contexts are called `{text}`", place, f"say which: {ids}")
         names = [c.name for c in contexts]
-        help_line = did_you_mean(text, names, "known: " + ", ".join(names[:6]) if names else None)
+        near = _with_words(text, names)
+        otherwise = "known: " + ", ".join(names[:6]) if names else None
+        help_line = f"did you mean `{near}`?" if near else did_you_mean(text, names, otherwise)
         raise Unresolved("R206", f"there is no context `{text}`", place, help_line)
+
+
+def _with_words(text: str, names: Iterable[str]) -> str | None:
+    """The name that has most of the words of a text; None where none has any. Topics are named by words."""
+    words = set(re.findall(r"\w+", text.lower()))
+    found = [(len(words & set(re.findall(r"\w+", name.lower()))), name) for name in names]
+    best = max((n for n, _ in found), default=0)
+    return next(name for n, name in found if n == best) if best else None
 
 
 def _of_entry(name: str, entry: ConceptEntry) -> Concept:

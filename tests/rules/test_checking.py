@@ -1,6 +1,7 @@
 """Names and types: what resolves, what is refused, with which help."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -120,6 +121,40 @@ def test_all_errors_of_a_file_come_at_once_and_are_drawn() -> None:
     assert [d.code for d in caught.value.diagnostics] == ["R201", "R101", "R202"]
     assert "a.rules:3:1" in str(caught.value)
     assert "prosect explain R201" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("drop where delta(@linx) > 0 and sorce == 1", ["@linx", "sorce"]),
+        ("weight *= metta where abs(nope) > delta(@x) or other", ["metta", "nope", "@x", "other"]),
+        ("drop where low between nope and high", ["low", "nope", "high"]),
+        ("suppress @x by matching within sorce where other", ["@x", "sorce", "other"]),
+        ("limit 3 per sorce order nope desc seed 1", ["sorce", "nope"]),
+        ("steer @x by 0.5 at layer 3 where other", ["@x", "other"]),
+        ("drop where nope > 1 and nope > 2", ["nope", "nope"]),
+    ],
+)
+def test_all_mistakes_of_a_statement_come_at_once(line: str, found: list[str]) -> None:
+    text = f"{HEAD}{line}\n"
+    assert [text[d.place.start : d.place.end] for d in diagnose(text, CATALOGUE)] == found
+
+
+def test_a_mistake_of_a_name_is_said_once_however_often_the_name_is_used() -> None:
+    found = diagnose(HEAD + "let a = nope\ndrop where a > 1 and a < 3\n", CATALOGUE)
+    assert [d.code for d in found] == ["R202"]
+
+
+def test_a_context_is_suggested_by_its_words() -> None:
+    contexts = (
+        *CATALOGUE.contexts,
+        ContextEntry(2, "5678abcd" * 4, "topic", "topic compost · vegetables · eat", 5),
+    )
+    catalogue = replace(CATALOGUE, contexts=contexts)
+    (found,) = diagnose(HEAD + 'drop where context("vegetables")\n', catalogue)
+    assert (found.code, found.help) == ("R206", "did you mean `topic compost · vegetables · eat`?")
+    (found,) = diagnose(HEAD + 'drop where context("teaa")\n', catalogue)
+    assert found.help == "did you mean `tea`?"
 
 
 @pytest.mark.parametrize(
