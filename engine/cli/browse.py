@@ -219,7 +219,7 @@ def show_command(project: Path, what: str, plain: bool, as_json: bool) -> None: 
 
 def _show_pair(pair: "PairDetail") -> None:
     click.echo(f"pair {pair.pair:,}  {pair.pair_id}  label {pair.label}  fold {pair.fold}")
-    click.echo(f"from {one_line(pair.source)}: {one_line(pair.source_file)} row {pair.source_row}")
+    click.echo(f"from {one_line(pair.source)}: {one_line(pair.source_file)} row {pair.source_row} (from 0)")
     for key, value in pair.facts:
         click.echo(f"{one_line(key)}: {one_line(value, 200)}")
     for title, text, tokens in (

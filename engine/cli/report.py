@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from engine.ingest.report import IngestReport
     from engine.pipeline.entries import Entries
 
+_FROM_0 = "row (from 0)"
 _HEADER = ("source", "file", "row", "kind", "reason", "detail")
 
 
@@ -101,12 +102,13 @@ def _show_entries(entries: "Entries", texts: dict[tuple[str, int], str], *, plai
     shown = [tuple(row[name] for name in _HEADER) for row in entries.rows]
     if plain or not texts:
         more = [(texts.get((r["file"], r["row"]), ""),) if texts else () for r in entries.rows]
-        header = (*_HEADER, "text") if texts else _HEADER
+        names = _HEADER if plain else tuple(_FROM_0 if name == "row" else name for name in _HEADER)
+        header = (*names, "text") if texts else names
         write_table(header, [(*a, *b) for a, b in zip(shown, more, strict=True)], plain=plain, flexible=5)
     else:
         for row in entries.rows:
-            place = f"{row['file']} row {row['row']}: {row['kind']}, {row['reason']} {row['detail']}".rstrip()
-            click.echo(one_line(place, 300))
+            what = f"{row['kind']}, {row['reason']} {row['detail']}".rstrip()
+            click.echo(one_line(f"{row['file']} row {row['row']} (from 0): {what}", 300))
             click.echo(f"    {one_line(texts.get((row['file'], row['row']), '(no such row any more)'), 600)}")
     if plain:
         return

@@ -38,6 +38,13 @@ class Mended(dict[str, Any]):
     """A row in which NaN or Infinity became null: they are no JSON, but pandas and Python write them."""
 
 
+def _said(error: ValueError, start: int) -> str:
+    """What is wrong, and where in the value that begins at ``start``: a buffer's lines are not a file's."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg[:100]} (character {error.pos - start + 1:,} of it)"
+    return str(error)[:120]
+
+
 class Decoder:
     """JSON values with what is wrong about them: each reader has one of its own."""
 
@@ -69,7 +76,7 @@ class Decoder:
         except RecursionError:
             return Failure(Reason.NESTED_TOO_DEEPLY, "")
         except ValueError as error:
-            return Failure(Reason.NOT_JSON, str(error)[:120])
+            return Failure(Reason.NOT_JSON, _said(error, 0))
         return self.row(value)
 
     def row(self, value: Any) -> dict[str, Any] | Failure:
@@ -173,7 +180,8 @@ def _value(path: Path, source: _Text, limit: int, what: str) -> Any:
         ) from error
     except ValueError as error:
         raise IngestError(
-            f"{path}: {what} is no valid JSON: {str(error)[:120]}", hint="the file is truncated or damaged"
+            f"{path}: {what} is no valid JSON: {_said(error, source.at)}",
+            hint="the file is truncated or damaged",
         ) from error
 
 
@@ -192,7 +200,7 @@ def _objects(path: Path, source: _Text, limit: int) -> Iterator[NumberedRow]:
         except OverflowError:
             row = Failure(Reason.LINE_TOO_LONG, "")
         except ValueError as error:
-            row = Failure(Reason.NOT_JSON, str(error)[:120])
+            row = Failure(Reason.NOT_JSON, _said(error, source.at))
         if isinstance(row, Failure) and row.reason is not Reason.NOT_AN_OBJECT:
             source.skip_line()
         yield number, row

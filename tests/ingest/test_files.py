@@ -323,6 +323,21 @@ def test_truncated_files_are_an_error_that_says_so(name: str, tmp_path: Path) ->
     assert not (tmp_path / "out" / "pairs.parquet").exists()
 
 
+def test_a_broken_row_says_where_in_it_whatever_the_reader_had_buffered(tmp_path: Path) -> None:
+    """A line ends with its newline, and a JSON file is read in pieces: neither is a place in the file."""
+    lines = with_lines(tmp_path / "x.jsonl", b'{"prompt": "p",')
+    pieces = tmp_path / "y.json"
+    good = [json.dumps(row) for row in ROWS[:3]]
+    pieces.write_text("\n".join([*good, '{"prompt" "p"}', good[0]]), encoding="utf-8")
+    for file, place in ((lines, "(character 17 of it)"), (pieces, "(character 11 of it)")):
+        out = tmp_path / file.stem
+        assert run(file, out=out).dropped["not_json"] == 1
+        entries = pq.read_table(out / "report.parquet").to_pylist()
+        (found,) = [e["detail"] for e in entries if e["reason"] == "not_json"]
+        assert found.endswith(place)
+        assert "line" not in found
+
+
 def test_a_truncated_last_line_costs_one_counted_row(tmp_path: Path) -> None:
     file = with_lines(tmp_path / "x.jsonl", b'{"prompt": "p", "chosen": "a", "rej')
     assert run(file, out=tmp_path / "out").dropped == {"not_json": 1}

@@ -57,7 +57,9 @@ def test_every_dropped_and_repaired_row_can_be_looked_at(tmp_path: Path) -> None
     shown = run("report", tmp_path / "p", "--rows").stdout
     assert "5           0        3         0          2" in shown  # 5 + 0 = 3 + 0 + 2
     assert '"chosen": "", "rejected": "b"' in shown
-    assert "(not_json: Expecting value" in shown
+    assert "(not_json: Expecting value (character 1 of it)" in shown
+    assert "x.jsonl row 2 (from 0): dropped, empty_side" in shown
+    assert "row (from 0)" in run("report", tmp_path / "p").stdout
     path.unlink()
     assert "no such file" in run("report", tmp_path / "p", "--rows", "--kind", "dropped").stdout
 
