@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from engine.scrutiny_views import LabelEvidence
     from engine.views import GridRow, Interval, TableSpec
 
+_WORDS = "tokens"
+"""The column that holds a list."""
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and, see below."
 
 
@@ -112,7 +114,18 @@ def show_rows(
             if plain and column.kind == "interval"
             else [column.name]
         )
-    table = [[cell for i in chosen for cell in _cells(row.values[i], split=plain)] for row in rows]
+    table = [
+        [
+            cell
+            for i in chosen
+            for cell in (
+                [" ".join(word.strip() for word in _words(row.values[i]))]
+                if spec.columns[i].name == _WORDS
+                else _cells(row.values[i], split=plain)
+            )
+        ]
+        for row in rows
+    ]
     flexible = next((k for k, i in enumerate(chosen) if spec.columns[i].width == 0), None)
     write_table(header, table, plain=plain, flexible=flexible)
 
@@ -136,9 +149,22 @@ def _as_dict(spec: "TableSpec", row: "GridRow") -> dict[str, Any]:
     for column, value in zip(spec.columns, row.values, strict=True):
         if isinstance(value, tuple):
             values |= {f"{column.name}_low": value[0], column.name: value[1], f"{column.name}_high": value[2]}
+        elif column.name == _WORDS:
+            values[column.name] = _words(value)
         else:
             values[column.name] = value
     return values
+
+
+def _words(value: Any) -> list[str]:
+    """Telling tokens, which the index holds as JSON text, as a list."""
+    import json
+
+    try:
+        found = json.loads(value) if value else []
+    except ValueError:
+        return [str(value)]
+    return [str(word) for word in found] if isinstance(found, list) else [str(found)]
 
 
 @click.command("hypotheses", cls=_Hypotheses)

@@ -158,6 +158,8 @@ def doctor_command(
     """This machine, and the hours, memory and disk that reading, index and training would take on it."""
     from engine.api import examine
 
+    if reader is None and (n_pairs, layer, sae) != (None, None, None):
+        raise click.UsageError("-n, --layer and --sae are about a reading: name a reader with --reader R")
     found = examine(
         project, reader, layer=layer, sae=sae, n_pairs=n_pairs, overrides=parse_assignments(assignments)
     )

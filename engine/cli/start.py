@@ -70,9 +70,9 @@ def errors_told() -> Iterator[None]:
 
 
 def _say(kind: str, error: ProsectError) -> None:
-    # Findings of the rule language come drawn, each under its own `error[R101]: `.
-    drawn = error.message.startswith(f"{kind}[")
-    sys.stderr.write(sanitise(error.message if drawn else f"{kind}: {error.message}") + "\n")
+    # Findings of the rule language come drawn, each under its own `error[R101]: `; a stop says so itself.
+    is_said = error.message.startswith(f"{kind}[") or (kind == "stopped" and error.message.startswith(kind))
+    sys.stderr.write(sanitise(error.message if is_said else f"{kind}: {error.message}") + "\n")
     if error.hint:
         sys.stderr.write(sanitise(f"  hint: {error.hint}") + "\n")
 

@@ -32,7 +32,7 @@ from engine.compiler.lock import drift_of
 from engine.compiler.plan import PlanFileError
 from engine.compiler.population import Population, population
 from engine.compiler.records import Plan
-from engine.errors import CompileError
+from engine.errors import CompileError, StoreError
 from engine.manifest import (
     Manifest,
     hash_file,
@@ -108,9 +108,12 @@ def compile_plan(
         shutil.rmtree(folder, ignore_errors=True)  # an unfinished one: it has no manifest
         temporary.rename(folder)
         sync_folder(out_root)
-    except OSError as error:
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        if not isinstance(cause, OSError):
+            raise
         raise CompileError(
-            f"cannot write {folder}: {error}", hint="check free space and permissions"
+            f"cannot write {folder}: {cause.strerror or cause}", hint="check free space and permissions"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

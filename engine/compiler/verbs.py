@@ -47,7 +47,8 @@ def read_rules(path: Path, stamp: str = "") -> str:
             f"there is no rule file {path}", hint="those of a project lie in its rules folder: DIR/rules"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RuleError(f"{path} cannot be read: {error}", hint="rule files are UTF-8 text") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RuleError(f"{path} cannot be read: {why}", hint="rule files are UTF-8 text") from error
 
 
 def format_file(path: Path, *, check_only: bool = False) -> bool:
@@ -65,7 +66,8 @@ def format_file(path: Path, *, check_only: bool = False) -> bool:
         try:
             path.write_text(laid_out, encoding="utf-8")
         except OSError as error:
-            raise RuleError(f"{path} cannot be written: {error}", hint="check permissions") from error
+            why = error.strerror or error
+            raise RuleError(f"{path} cannot be written: {why}", hint="check permissions") from error
     return True
 
 

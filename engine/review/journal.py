@@ -149,7 +149,7 @@ class Journal:
             ]
         )
         what = "cleared" if verdict is None else verdict.value
-        who = decisions[0].name if len(decisions) == 1 else f"{len(decisions):,} rows"
+        who = decisions[0].name if len(decisions) == 1 else _counted([d.target for d in decisions])
         return JournalChange(f"{what}: {who}", tuple(d.target.key for d in decisions))
 
     def set_name(self, concept_id: str, name: str, evidence: dict[str, Any] | None = None) -> JournalChange:
@@ -184,7 +184,7 @@ class Journal:
         keys = tuple(e.target.key for e in touched if e.target is not None)
         first = touched[0]
         what = first.verdict.value if first.verdict else first.kind.value
-        who = first.name if len(touched) == 1 else f"{len(touched):,} rows"
+        who = first.name if len(touched) == 1 else _counted([e.target for e in touched])
         return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
 
     def _entry(self, kind: EntryKind, **values: Any) -> Entry:
@@ -244,3 +244,10 @@ def _not_saved(path: Path, error: OSError) -> ReviewError:
         f"not saved: {path}: {error.strerror or error}",
         hint="free some space or fix permissions, then decide again",
     )
+
+
+def _counted(targets: Sequence[Target | None]) -> str:
+    """``3 concepts``, ``2 hypotheses``, or decisions where it is some of each."""
+    kinds = {target.kind if target is not None else "" for target in targets}
+    what = {"concept": "concepts", "hypothesis": "hypotheses"}
+    return f"{len(targets):,} {what.get(kinds.pop(), 'decisions') if len(kinds) == 1 else 'decisions'}"

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.cli.browse import _words
 from engine.cli.main import main
 from engine.cli.start import errors_told
+from engine.errors import Cancelled
 from tests.worlds import World, make_world
 
 
@@ -164,6 +166,34 @@ def test_compiling_where_nothing_can_be_written_is_told(world: World, tmp_path: 
     refused = run("compile", project, rules)
     assert refused.exit_code == 1
     assert "cannot write" in refused.stderr
+    assert "Errno" not in refused.stderr
+    assert ".tmp" not in refused.stderr
+    assert "Errno" not in run("compile", project, tmp_path / "absent.rules").stderr
+
+
+def test_who_stops_the_work_is_told_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for message, said in (
+        ("stopped on request", "stopped on request"),
+        ("a newer query", "stopped: a newer query"),
+    ):
+        with pytest.raises(SystemExit), errors_told():
+            raise Cancelled(message)
+        assert capsys.readouterr().err.splitlines()[0] == said
+
+
+def test_telling_tokens_are_a_list_in_json_and_words_in_tables(world: World) -> None:
+    row = json.loads(run("hypotheses", world.paths.root, "--json", "-n", "1").stdout)["rows"][0]
+    assert isinstance(row["tokens"], list)
+    assert _words('["sorry", " cannot"]') == ["sorry", " cannot"]
+    assert _words(None) == []
+    table = run("hypotheses", world.paths.root, "--all-columns", "--plain").stdout
+    assert "[" not in table
+
+
+def test_doctor_refuses_options_about_a_reading_without_a_reader() -> None:
+    refused = run("doctor", "-n", "1000")
+    assert refused.exit_code == 2
+    assert "--reader" in refused.stderr
 
 
 @pytest.mark.parametrize("group", ["mix", "verdicts", "rules", "selftest"])

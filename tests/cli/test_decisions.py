@@ -58,7 +58,7 @@ def test_a_concept_that_was_named_is_still_found_by_its_label(project: Path) -> 
 
 def test_a_concept_given_twice_is_decided_once(project: Path) -> None:
     said = run("verdicts", "set", project, "keep", "concept 1", "Concept 1", "concept 2")
-    assert said.stdout == "keep: 2 rows\n"
+    assert said.stdout == "keep: 2 concepts\n"
     assert len(json.loads(run("verdicts", "log", project, "--json").stdout)) == 2
 
 

@@ -56,7 +56,7 @@ def test_all_four_verdicts_clear_repeat_undo_and_redo(world: World) -> None:
 def test_a_selection_is_decided_as_one_step(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("V", "4", "j", "-")
-        await driver.shows("suppress: 5 rows")
+        await driver.shows("suppress: 5 decisions")
         await driver.shows("5 verdicts")
         await driver.keys("u")
         await driver.shows("0 verdicts")
