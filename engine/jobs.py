@@ -158,9 +158,9 @@ class Tracked:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
 
 @contextmanager

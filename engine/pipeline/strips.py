@@ -19,6 +19,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,6 @@ log = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 """Raised when the same reader and texts would give another file."""
-_STOPS = (signal.SIGTERM, signal.SIGHUP)
 _NICE = 5
 """A serving process gives way to the workstation."""
 
@@ -212,9 +212,22 @@ def serve(source: StripSource, requests: IO[str], answers: IO[str], progress: Pr
         said.start("wait for a pair", None, "")
 
 
-def _stop(number: int, _frame: object) -> None:
-    """End as after ``exit``, so that nothing is left behind."""
-    sys.exit(128 + number)
+def _end_on_signals(job: Tracked) -> None:
+    """End without a trace on a signal, also while the main thread is busy with a model."""
+    heard, said = os.pipe()
+    os.set_blocking(said, False)
+    signal.set_wakeup_fd(said)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+    def wait() -> None:
+        number = os.read(heard, 1)[0]
+        try:
+            job.vanish()
+        finally:
+            os._exit(128 + number)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -230,16 +243,13 @@ def main(arguments: Sequence[str]) -> int:
         answers.write(json.dumps({"error": error.message, "hint": error.hint}) + "\n")
         answers.flush()
         return 1
-    for number in _STOPS:
-        signal.signal(number, _stop)
     sweep(paths.jobs_dir)
     command = shlex.join(["prosect", "open", str(paths.root)])
     job = Tracked(NullProgress(), paths, PASSING, "tokens of pairs that are looked at", command=command)
+    _end_on_signals(job)
     try:
         serve(source, sys.stdin, answers, job)
     finally:
-        for number in _STOPS:  # whoever closes the pipe sends a signal, too
-            signal.signal(number, signal.SIG_IGN)
         job.vanish()
     return 0
 
