@@ -87,7 +87,7 @@ RULES = st.tuples(_action, _truth, st.integers(0, 2)).map(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(rules=st.lists(RULES, min_size=1, max_size=5, unique=True))
 def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
     known: WorldFacts, store: Store, rules: list[str]
@@ -110,7 +110,7 @@ def test_sql_and_interpreter_agree_on_every_effect_of_every_pair(
         assert expected.rules == tuple(sorted(name for name, hit in effects.touched.items() if hit[n]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(expression=_any_number)
 def test_numbers_agree_to_the_last_bit(known: WorldFacts, store: Store, expression: str) -> None:
     checked = check(HEADER + f"let x = {expression}\n", catalogue_of(store))

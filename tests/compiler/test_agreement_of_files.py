@@ -73,7 +73,7 @@ def _statistics(store: Store, checked: Any) -> Any:
     return evaluate(store, checked.definitions, request_of(checked)).statistics
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
 @given(rules=st.lists(RULES, min_size=1, max_size=5, unique=True))
 def test_files_say_what_the_interpreter_says(
     known: WorldFacts, world: World, store: Store, tmp_path_factory: pytest.TempPathFactory, rules: list[str]
@@ -82,7 +82,7 @@ def test_files_say_what_the_interpreter_says(
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(rules=st.lists(RULES, min_size=1, max_size=6, unique=True))
 def test_many_random_files_say_what_the_interpreter_says(
     known: WorldFacts, world: World, store: Store, tmp_path_factory: pytest.TempPathFactory, rules: list[str]

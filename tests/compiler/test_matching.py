@@ -43,7 +43,7 @@ def test_weights_are_the_closest_that_meet_the_targets() -> None:
     assert found.weight == pytest.approx(general.x, abs=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(50, 400), k=st.integers(1, 4), seed=st.integers(0, 10_000), upper=st.floats(3, 20))
 def test_targets_hold_and_bounds_are_kept(n: int, k: int, seed: int, upper: float) -> None:
     rows, goal = problem(n, k, seed)

@@ -111,7 +111,7 @@ def test_different_weights_on_one_pair_conflict_until_priority_decides(store: St
     assert plan_of(store, rules.format(" priority 1")).conflicts == 0
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     order=st.permutations(
         [

@@ -93,7 +93,7 @@ def test_information_is_scikit_learns_over_the_root_of_the_entropies() -> None:
 
 
 @given(st.integers(0, 100))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_swapping_sides_changes_nothing_but_the_sign_of_u(seed: int) -> None:
     readings = _blocks(200, seed=seed)
     texts = texts_for(200)

@@ -108,7 +108,7 @@ rows_strategy = st.lists(
 ).filter(lambda rows: any(r["rejected"] not in ("", r["chosen"]) for r in rows))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows_strategy, data=st.data())
 def test_order_of_rows_and_files_never_matters(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], data: st.DataObject

@@ -93,7 +93,7 @@ def test_system_turns_and_words_that_every_prompt_has_do_not_count(tmp_path: Pat
     assert entries_of(tmp_path / "out", "evaluation_overlap") == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=30), min_size=1, max_size=5),
     st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=30), min_size=1, max_size=5),

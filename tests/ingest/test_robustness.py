@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import IngestError
@@ -30,7 +30,7 @@ COLUMNS = sorted({c for f in FORMATS for c in f.used} | set(SHARED))
 VALUE = JSON | MESSAGES | st.just("text") | st.just("other text")
 ODD_ROW = st.dictionaries(st.sampled_from(COLUMNS), VALUE, max_size=8)
 LINE = st.one_of(ODD_ROW.map(lambda row: json.dumps(row).encode()), st.binary(max_size=40))
-FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=40)
 
 
 @FUZZ

@@ -147,7 +147,7 @@ TEXT = st.text(min_size=1, max_size=40).filter(lambda t: t.strip() == t and "\uf
 
 
 @given(prompt=TEXT, answer=TEXT, name=st.sampled_from([*TEMPLATES, "plain"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_is_covered_by_its_own_tokens_and_nothing_else(prompt: str, answer: str, name: str) -> None:
     encoded = LAYOUTS[name].encode([Message("user", prompt)], [Message("assistant", answer)])
     own = {"prompt_own": prompt, "response_own": answer}

@@ -227,7 +227,7 @@ texts = st.text(st.characters(), max_size=40)
 
 
 @given(reason=texts, name=texts, author=texts.filter(bool))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_comes_back_as_it_was_and_stays_on_one_line(reason: str, name: str, author: str) -> None:
     from engine.review.entries import Entry, EntryKind
 
@@ -242,7 +242,7 @@ def test_any_text_comes_back_as_it_was_and_stays_on_one_line(reason: str, name: 
         st.tuples(st.sampled_from("vvvcur"), st.sampled_from("ab"), st.integers(0, 2)), max_size=25
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_state_of_a_running_journal_is_the_state_after_a_restart(
     steps: list[tuple[str, str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

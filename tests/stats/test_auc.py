@@ -45,7 +45,7 @@ def test_paired_auc_is_scikit_learns_over_both_orientations() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(2, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_equal_repetition_in_auc_within_and_coverage(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     score, weight = rng.normal(size=n).round(1), rng.integers(0, 4, n)

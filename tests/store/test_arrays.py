@@ -89,7 +89,7 @@ FIELDS = {"max": "act_max", "n": "n_fired", "sum": "act_sum", "peak": "peak"}
     density=st.sampled_from([0.0, 0.05, 0.4, 1.0]),
     data=st.data(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_both_orders_hold_exactly_the_dense_matrices(
     tmp_path_factory: pytest.TempPathFactory, n: int, seed: int, density: float, data: st.DataObject
 ) -> None:

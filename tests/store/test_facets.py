@@ -54,7 +54,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(values=st.lists(NUMBERS, max_size=120), is_filtered=st.booleans())
 def test_every_number_is_counted_once_and_selected_by_its_terms(
     values: list[float | None], is_filtered: bool
@@ -68,7 +68,7 @@ def test_every_number_is_counted_once_and_selected_by_its_terms(
             assert count.n == sum(v is not None and not math.isfinite(v) for v in values)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     values=st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=80),
     kind=st.sampled_from([ColumnKind.SHARE, ColumnKind.Q]),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -48,7 +48,7 @@ from tui.views.runs import run_lines, runs_lines
 
 WIDTHS = st.sampled_from([20, 44, 79, 119, 199])
 GLYPHS = st.sampled_from([UNICODE, ASCII])
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=25)
 
 
 def check(lines: list[PaneLine], width: int) -> None:
