@@ -141,7 +141,9 @@ def test_of_two_versions_the_person_chooses(
         await driver.keys("enter")
         await driver.shows("nothing was done")
         assert path.read_text() == OTHER
-        await driver.keys("R" if takes == "theirs" else "w", "y", "enter")
+        await driver.keys("R" if takes == "theirs" else "w")
+        await driver.shows("y/N")
+        await driver.keys("y", "enter")
         await driver.until(lambda: "NOT SAVED" not in driver.screen())
         await driver.until(lambda: ("flip" in path.read_text()) == (takes == "ours"))
         await driver.keys("u")
