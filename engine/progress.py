@@ -107,3 +107,16 @@ def span_text(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.1f} hours"
+
+
+def amount_text(value: float) -> str:
+    """``34``, ``1.5``, ``12.3k``: a count or a rate as a person reads it."""
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= limit:
+            return f"{value / (limit if suffix != 'k' else 1e3):.1f}{suffix}"
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def rate_text(rate: float) -> str:
+    """``34/s``; below one a second what each takes: ``6.3 s each``."""
+    return f"{amount_text(rate)}/s" if rate >= 1 else f"{amount_text(1 / rate)} s each"

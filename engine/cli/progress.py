@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TextIO
 
 from engine.jobs import Tracked, tracked
-from engine.progress import CancelToken, Progress
+from engine.progress import CancelToken, Progress, amount_text, rate_text
 
 _REDRAW_S = 0.1
 _PLAIN_S = 10.0
@@ -22,13 +22,6 @@ _PLAIN_S = 10.0
 def _clock(seconds: float) -> str:
     seconds = int(seconds)
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def _amount(value: float) -> str:
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= limit:
-            return f"{value / (limit if suffix != 'k' else 1e3):.1f}{suffix}"
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
 class _Base(ABC):
@@ -81,10 +74,10 @@ class _Base(ABC):
 
     def _numbers(self) -> str:
         rate = self._done / self._elapsed()
-        total = f"/{_amount(self._total)}" if self._total is not None else ""
-        text = f"{_amount(self._done)}{total} {self._unit}"
+        total = f"/{amount_text(self._total)}" if self._total is not None else ""
+        text = f"{amount_text(self._done)}{total} {self._unit}"
         if rate:
-            text += f"  {_amount(rate)}/s" if rate >= 1 else f"  {_amount(1 / rate)} s each"
+            text += f"  {rate_text(rate)}"
         if self._total is not None and 0 < self._done < self._total:
             text += f"  {_clock((self._total - self._done) / rate)} left"
         return text
@@ -104,7 +97,7 @@ class BarProgress(_Base):
         width = shutil.get_terminal_size().columns
         name = self._stage[:22]
         if final:
-            line = f"{name:<22} {_amount(self._done)} {self._unit} in {_clock(self._elapsed())}"
+            line = f"{name:<22} {amount_text(self._done)} {self._unit} in {_clock(self._elapsed())}"
         else:
             numbers = self._numbers()
             room = max(min(width - len(numbers) - 28, 40), 0)
@@ -131,9 +124,9 @@ class PlainProgress(_Base):
         first = self._shown == 0.0
         self._shown = time.monotonic()
         if final:
-            text = f"{_amount(self._done)} {self._unit} in {_clock(self._elapsed())}"
+            text = f"{amount_text(self._done)} {self._unit} in {_clock(self._elapsed())}"
         elif first:
-            text = f"{_amount(self._total)} {self._unit}" if self._total is not None else "started"
+            text = f"{amount_text(self._total)} {self._unit}" if self._total is not None else "started"
         else:
             text = self._numbers()
         self._out.write(f"{self._stage}: {text}\n")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.job_views import JobDetail, JobRow, JobState, ShapedRow
+from engine.progress import rate_text
 from engine.safe_text import one_line
 from tui import format as fmt
 from tui.format import Glyphs
@@ -25,12 +26,12 @@ class ShapedItem:
 
 
 def progress_text(row: JobRow) -> str:
-    """``1,234/5,000 pairs  12.3/s  0:05:12 left``, as far as known."""
+    """``1,234/5,000 pairs  12/s  0:05:12 left``, as far as known."""
     if not row.stage or not row.unit:
         return ""
     parts = [f"{row.done:,}" + (f"/{row.total:,}" if row.total is not None else "") + f" {row.unit}"]
-    if row.rate is not None:
-        parts.append(f"{row.rate:,.0f}/s" if row.rate >= 10 else f"{row.rate:.2f}/s")
+    if row.rate:
+        parts.append(rate_text(row.rate))
     if row.left_s is not None:
         parts.append(f"{fmt.clock(row.left_s)} left")
     return "  ".join(parts)
