@@ -98,7 +98,8 @@ def where_line(desk: "Desk") -> Line:
         total = f" of {control.cursor.n_total:,}" if control.cursor.n_rows != control.cursor.n_total else ""
         spans.append((f"  {at}{control.cursor.n_rows:,}{total}", "text"))
         if not grid.n_rows:
-            spans.append(("  no row matches; / changes the filter, q goes back", "warn"))
+            why = one_line(control.remark or "no row matches; / changes the filter, q goes back")
+            spans.append((f"  {why}", "warn"))
     keys = ", ".join(f"{k.column} {desk.glyphs.down if k.descending else desk.glyphs.up}" for k in grid.sort)
     spans.append((f"  by {keys}", "dim"))
     if grid.spec.name == "hypotheses" and not desk.advances:

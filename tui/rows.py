@@ -18,6 +18,8 @@ class Opened(NamedTuple):
     row: int
     """Where the record that the cursor was on is now."""
     pages: dict[int, tuple[GridRow, ...]]
+    remark: str | None
+    """Why the filter leaves no row, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def open_rows(
         row = (cursor.next_undecided(-1) or 0) if is_first else 0
     page = row // PAGE_ROWS
     pages = {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)}
-    return Opened(cursor, wish.filter_text, wish.context_id, row, pages)
+    remark = cursor.remark() if not cursor.n_rows else None
+    return Opened(cursor, wish.filter_text, wish.context_id, row, pages, remark)
 
 
 def first_rows(project: ProjectLike) -> Opened:

@@ -55,6 +55,9 @@ class CursorLike(Protocol):
     def term(self, column: str, value: str | None) -> str:
         """Filter term that selects rows with a value; empty where there is none."""
 
+    def remark(self) -> str | None:
+        """What to know of the filter: a value that no row has, with the nearest one."""
+
     def interrupt(self) -> None:
         """Cancel what runs."""
 

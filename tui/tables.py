@@ -17,6 +17,8 @@ class TableControl:
         self.cursor: CursorLike | None = None
         self.wish = Wish()
         self.is_opening = False
+        self.remark: str | None = None
+        """Why the filter leaves no row, where that is known."""
         self._wanted = self.wish
         self._edge = 0
 
@@ -39,7 +41,7 @@ class TableControl:
     def opened(self, answer: Opened) -> None:
         """The rows are there."""
         old, self.cursor = self.cursor, answer.cursor
-        self.is_opening = False
+        self.is_opening, self.remark = False, answer.remark
         self.wish = self._wanted
         if old is not None:
             old.close()

@@ -166,6 +166,23 @@ def test_a_filter_narrows_while_typing_and_escape_takes_it_back(world: World) ->
     drive(world, scenario)
 
 
+def test_a_filter_for_a_value_that_no_row_has_names_the_nearest(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "p")
+        await driver.shows("Pairs")
+        await driver.keys("/")
+        await driver.type("source:alpah")
+        await driver.keys("enter")
+        await driver.shows("no row has `alpah` in `source`; did you mean `alpha`?")
+        await driver.keys("/", "ctrl+u")
+        await driver.type("source:alpha")
+        await driver.keys("enter")
+        await driver.until(lambda: driver.desk.table.grid.n_rows > 0)
+        assert "no row" not in driver.screen()
+
+    drive(world, scenario)
+
+
 def test_a_copied_row_holds_values_that_another_program_can_read(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("=", "g", "g", "y", "r")
