@@ -76,6 +76,31 @@ def narrow_kernel(  # type: ignore[no-untyped-def] # numba infers the types of k
         cross[m, 0] = second
 
 
+@nb.njit(inline="always", fastmath=_FAST)
+def _add_products(table, place, ws, fs, n, own_b, own_cross, width):  # type: ignore[no-untyped-def] # as above
+    r = 0
+    while r + 8 <= n:
+        p0, p1, p2, p3 = place[r], place[r + 1], place[r + 2], place[r + 3]
+        p4, p5, p6, p7 = place[r + 4], place[r + 5], place[r + 6], place[r + 7]
+        w0, w1, w2, w3 = ws[r], ws[r + 1], ws[r + 2], ws[r + 3]
+        w4, w5, w6, w7 = ws[r + 4], ws[r + 5], ws[r + 6], ws[r + 7]
+        f0, f1, f2, f3 = fs[r], fs[r + 1], fs[r + 2], fs[r + 3]
+        f4, f5, f6, f7 = fs[r + 4], fs[r + 5], fs[r + 6], fs[r + 7]
+        for c in range(width):
+            z0, z1, z2, z3 = table[p0, c], table[p1, c], table[p2, c], table[p3, c]
+            z4, z5, z6, z7 = table[p4, c], table[p5, c], table[p6, c], table[p7, c]
+            left, right = (w0 * z0 + w1 * z1) + (w2 * z2 + w3 * z3), w4 * z4 + w5 * z5
+            own_b[c] += left + (right + (w6 * z6 + w7 * z7))
+            left, right = (f0 * z0 + f1 * z1) + (f2 * z2 + f3 * z3), f4 * z4 + f5 * z5
+            own_cross[c] += left + (right + (f6 * z6 + f7 * z7))
+        r += 8
+    while r < n:
+        for c in range(width):
+            own_b[c] += ws[r] * table[place[r], c]
+            own_cross[c] += fs[r] * table[place[r], c]
+        r += 1
+
+
 @lru_cache(maxsize=16)
 def wide_kernel(width: int) -> Callable[..., Any]:
     """The same for tables of ``width``, added to zeros; columns of b and cross beyond the null's are scrap.
@@ -85,30 +110,6 @@ def wide_kernel(width: int) -> Callable[..., Any]:
     A pair that is alone in its group has its group's score in its own row; what the rows of other groups add
     to the cross sums is added once per group.
     """
-
-    @nb.njit(inline="always", fastmath=_FAST)
-    def _add_products(table, place, ws, fs, n, own_b, own_cross):  # type: ignore[no-untyped-def] # as above
-        r = 0
-        while r + 8 <= n:
-            p0, p1, p2, p3 = place[r], place[r + 1], place[r + 2], place[r + 3]
-            p4, p5, p6, p7 = place[r + 4], place[r + 5], place[r + 6], place[r + 7]
-            w0, w1, w2, w3 = ws[r], ws[r + 1], ws[r + 2], ws[r + 3]
-            w4, w5, w6, w7 = ws[r + 4], ws[r + 5], ws[r + 6], ws[r + 7]
-            f0, f1, f2, f3 = fs[r], fs[r + 1], fs[r + 2], fs[r + 3]
-            f4, f5, f6, f7 = fs[r + 4], fs[r + 5], fs[r + 6], fs[r + 7]
-            for c in range(width):
-                z0, z1, z2, z3 = table[p0, c], table[p1, c], table[p2, c], table[p3, c]
-                z4, z5, z6, z7 = table[p4, c], table[p5, c], table[p6, c], table[p7, c]
-                left, right = (w0 * z0 + w1 * z1) + (w2 * z2 + w3 * z3), w4 * z4 + w5 * z5
-                own_b[c] += left + (right + (w6 * z6 + w7 * z7))
-                left, right = (f0 * z0 + f1 * z1) + (f2 * z2 + f3 * z3), f4 * z4 + f5 * z5
-                own_cross[c] += left + (right + (f6 * z6 + f7 * z7))
-            r += 8
-        while r < n:
-            for c in range(width):
-                own_b[c] += ws[r] * table[place[r], c]
-                own_cross[c] += fs[r] * table[place[r], c]
-            r += 1
 
     @nb.njit(cache=True, nogil=True, fastmath=_FAST)
     def kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
@@ -155,7 +156,7 @@ def wide_kernel(width: int) -> Callable[..., Any]:
                         fs[n] = f
                         n += d != 0  # without a branch: zeros come at random
                         k += 1
-                    _add_products(table, place, ws, fs, n, own_b, own_cross)
+                    _add_products(table, place, ws, fs, n, own_b, own_cross, width)
                 at[m - start] = k
                 if g >= 0:
                     squares += a * a

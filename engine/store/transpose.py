@@ -10,7 +10,7 @@ IntArray = NDArray[np.int64]
 LatentArray = NDArray[np.uint32]
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def count_rows(
     a_indptr: IntArray,
     a: LatentArray,
@@ -42,7 +42,7 @@ def count_rows(
         counts[row] = n
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def merge_sides(
     a_indptr: IntArray, a: LatentArray, b_indptr: IntArray, b: LatentArray, out: LatentArray
 ) -> None:
@@ -64,7 +64,7 @@ def merge_sides(
             at += 1
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def transpose_pairs(by_pair: IntArray, latent: LatentArray, next_free: IntArray, out: LatentArray) -> None:
     """Pair numbers in latent-major order by a counting sort, which keeps pairs ascending.
 
@@ -77,7 +77,7 @@ def transpose_pairs(by_pair: IntArray, latent: LatentArray, next_free: IntArray,
             out[to] = pair
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def transpose_column(
     latent: LatentArray, next_free: IntArray, column: NDArray[Any], out: NDArray[Any]
 ) -> None:
@@ -88,7 +88,7 @@ def transpose_column(
         out[to] = column[at]
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def scatter_column(
     rows: IntArray,
     latent: LatentArray,
@@ -111,14 +111,14 @@ def scatter_column(
                 out[at] = 0
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def count_latents(latent: LatentArray, counts: IntArray) -> None:
     """Add the number of places of every latent to ``counts`` (L,)."""
     for at in range(len(latent)):
         counts[latent[at]] += 1
 
 
-@numba.njit(cache=False, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def transpose_some(
     by_pair: IntArray,
     latent: LatentArray,

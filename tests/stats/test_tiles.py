@@ -40,3 +40,9 @@ def test_any_tiling_gives_the_same_scores(pairs_per_tile: int) -> None:
     for a, b in ((whole.z, tiled.z), (whole.score, tiled.score), (whole.variance, tiled.variance)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(whole.b, tiled.b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_compiled_kernel_is_found_again_by_another_process() -> None:
+    """The cache knows it by what it closes over: a number is the same everywhere, a function is not."""
+    kernel = score_kernels.wide_kernel(48).py_func  # type: ignore[attr-defined]
+    assert [cell.cell_contents for cell in kernel.__closure__] == [48]
