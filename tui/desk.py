@@ -23,6 +23,7 @@ from tui.places import Place
 from tui.review import Reviewer
 from tui.rows import Opened, Wish
 from tui.session import Answer, ProjectLike, Session, defect
+from tui.spots import Spots
 from tui.tables import TableControl
 from tui.theme import Palette
 from tui.views.layouts import PairOptions
@@ -44,7 +45,6 @@ WATCH_S = 2.0
 PEEK, PEEK_FROM = 5, 20
 """Lines below a list that is too narrow for a pane beside it, on screens at least so high."""
 MIN_WIDTH, MIN_HEIGHT = 40, 8
-MAX_SPOTS = 200
 MESSAGE_ROWS = 5
 """Lines at the bottom that a long message takes until the next key."""
 WIDE, XWIDE = 100, 160
@@ -91,7 +91,7 @@ class Desk(Screen[None]):
         self.summary: ProjectSummary | None = None
         self.coverage: Coverage | None = None
         self.detail: ConceptDetail | ContextDetail | PairDetail | None = None
-        self._spots: dict[Place, Spot] = {}
+        self._spots = Spots()
         self._spot: Spot | None = None
         self.page_place: Place | None = None
         """What the lines of the page are about: another place until those of a new one are here."""
@@ -249,13 +249,8 @@ class Desk(Screen[None]):
     def show(self, place: Place, *, is_return: bool = False) -> None:
         """Show a place without touching the history; a page that one returns to as it was left."""
         if not self.place.is_table and self.page_place == self.place:
-            self._spots.pop(self.place, None)
-            self._spots[self.place] = self.page.spot
-            if len(self._spots) > MAX_SPOTS:
-                del self._spots[next(iter(self._spots))]
-        self._spot = self._spots.get(place) if is_return else None
-        if self._spot is not None:  # J and K may have led from what was opened there to something below it
-            self._spot = self._spot._replace(item=self.place)
+            self._spots.leave(self.place, self.page.spot)
+        self._spot = self._spots.back(place, self.place) if is_return else None
         self.place = place
         self.keyboard.keys.reset()
         if place.is_table:

@@ -119,13 +119,8 @@ class Running:
         """The run that is shown or under the cursor."""
         desk, project = self.desk, self.desk.session.project
         item = desk.page.item if desk.place.view == "runs" else desk.place
-        rows = (
-            self._rows or ()
-            if desk.place.view == "runs"
-            else (self._run.row,)
-            if self._run is not None
-            else ()
-        )
+        one = (self._run.row,) if self._run is not None else ()
+        rows = (self._rows or ()) if desk.place.view == "runs" else one
         ident = item.ident if isinstance(item, Place) and item.view == "run" else None
         row = next((r for r in rows if r.ident == ident), None)
         if not isinstance(project, RunsLike) or row is None:

@@ -64,7 +64,8 @@ def errors_told() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        where = f"cannot write {error.filename}" if error.filename else "cannot write"
+        what = "no access to" if error.errno in (errno.EACCES, errno.EPERM) else "cannot write"
+        where = f"{what} {error.filename or 'a file'}"
         _say("error", ProsectError(f"{where}: {error.strerror}", hint="check free space and permissions"))
         sys.exit(1)
 

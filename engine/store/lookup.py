@@ -1,11 +1,12 @@
 """Finding a concept, a pair or a context by what a person types."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from engine.errors import StoreError
 from engine.store.pages import QuerySlot
 
 _LIMIT = 6
+_BEGINS = "starts_with(id, $w) OR starts_with(lower(name), $w)"
 
 
 def find(slot: QuerySlot, what: str) -> str | int:
@@ -19,28 +20,37 @@ def find(slot: QuerySlot, what: str) -> str | int:
     """
     word = what.strip().lower()
     named = (
-        "SELECT c.concept_id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
+        "SELECT c.concept_id AS id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
         " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
     )
-    for where in (
-        "concept_id = $w OR lower(name) = $w",
-        "lower(label) = $w",
-        "starts_with(concept_id, $w) OR starts_with(lower(name), $w)",
-    ):
-        concepts = slot.run(
-            f"SELECT concept_id, name FROM ({named}) WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word}
-        )
-        if len(concepts) == 1:
-            return str(concepts[0][0])
-        if concepts:
-            shown = ", ".join(f"{name} ({ident[:10]})" for ident, name in concepts)
-            raise StoreError(f"{what!r} names more than one concept: {shown}", hint="type more of the id")
+    concept = _named(
+        slot, "concept", word, f"({named})",
+        ("id = $w OR lower(name) = $w", "lower(label) = $w", _BEGINS),
+    )  # fmt: skip
+    if concept is not None:
+        return concept
     pairs = slot.run(f"SELECT pair FROM pairs WHERE starts_with(pair_id, ?) LIMIT {_LIMIT}", [word])
     if len(pairs) == 1:
         return int(pairs[0][0])
     if pairs:
         raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
     raise StoreError(f"nothing is called {what!r}", hint="`prosect hypotheses` lists concepts by name")
+
+
+def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[str]) -> str | None:
+    """The id of what a lower-case word names, the first of some ways before the next; None: of nothing.
+
+    Raises:
+        StoreError: more than one thing is called so.
+    """
+    for where in ways:
+        rows = slot.run(f"SELECT id, name FROM {source} WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word})
+        if len(rows) == 1:
+            return str(rows[0][0])
+        if rows:
+            shown = ", ".join(f"{name} ({ident[:10]})" for ident, name in rows)
+            raise StoreError(f"`{word}` names more than one {kind}: {shown}", hint="type more of the id")
+    return None
 
 
 def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]:
@@ -63,19 +73,11 @@ def find_context(slot: QuerySlot, what: str) -> str:
     Raises:
         StoreError: no context, or more than one, is called so.
     """
+    contexts = "(SELECT context_id AS id, name FROM contexts)"
     word = what.strip().lower()
-    for where in (
-        "context_id = $w OR lower(name) = $w",
-        "starts_with(context_id, $w) OR starts_with(lower(name), $w)",
-    ):
-        rows = slot.run(
-            f"SELECT context_id, name FROM contexts WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word}
-        )
-        if len(rows) == 1:
-            return str(rows[0][0])
-        if rows:
-            shown = ", ".join(f"{name} ({ident[:10]})" for ident, name in rows)
-            raise StoreError(f"{what!r} names more than one context: {shown}", hint="type more of the id")
+    found = _named(slot, "context", word, contexts, ("id = $w OR lower(name) = $w", _BEGINS))
+    if found is not None:
+        return found
     raise StoreError(f"no context is called {what!r}", hint="`prosect contexts` lists them by name")
 
 

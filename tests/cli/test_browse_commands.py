@@ -146,12 +146,16 @@ def test_help_needs_neither_torch_nor_textual() -> None:
 
 
 def test_a_full_or_read_only_place_is_a_message_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    for number, where in ((errno.EACCES, "audit/runs"), (errno.ENOSPC, None)):
+    for number, where, said in (
+        (errno.EACCES, "audit/runs", "no access to audit/runs"),
+        (errno.EROFS, "audit/runs", "cannot write audit/runs"),
+        (errno.ENOSPC, None, "cannot write a file"),
+    ):
         with pytest.raises(SystemExit) as stopped, errors_told():
             raise OSError(number, os.strerror(number), where)
         assert stopped.value.code == 1
         first, hint = capsys.readouterr().err.splitlines()
-        assert first == f"error: cannot write{' audit/runs' if where else ''}: {os.strerror(number)}"
+        assert first == f"error: {said}: {os.strerror(number)}"
         assert "permissions" in hint
     with pytest.raises(FileNotFoundError), errors_told():  # a mistake of ours keeps its traceback
         raise FileNotFoundError(errno.ENOENT, "gone", "x")
