@@ -19,8 +19,9 @@ setup: $(READY)
 demo: $(READY)
 	$(BIN)/prosect demo
 
+# Half of the time is starts of processes and single threads: several workers share it.
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format --check .

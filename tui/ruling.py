@@ -1,5 +1,6 @@
 """Showing rules: the files that are open, what a text would do, and changes by others underneath."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
+SETTLES = 0.05
+"""Seconds a file that others change must stay as it is before it is shown: editors write in place."""
 Completer = Callable[[str, int], tuple[tuple[int, str], ...]]
 """From a text and an offset in it to offers: where what is typed begins, and what to put there."""
 
@@ -171,7 +174,12 @@ class Ruling(Moving):
 
         def question() -> "tuple[str, RuleText] | None":
             try:
-                return known, rules.read_rules(name)
+                found = rules.read_rules(name)
+                if found.stamp != known:
+                    time.sleep(SETTLES)
+                    if rules.read_rules(name).stamp != found.stamp:
+                        return None  # somebody is still writing: the next look sees the whole
+                return known, found
             except ProsectError:
                 return None  # said when it is opened or saved, not every two seconds
 

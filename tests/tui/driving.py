@@ -1,6 +1,7 @@
 """Driving the workstation in tests: keys in, screen text out, no sleeping for its own sake."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from textual import events
@@ -11,6 +12,9 @@ from engine.settings import ReviewSettings
 from tests.worlds import World
 from tui.app import Workstation
 from tui.desk import Desk
+
+PATIENCE_S = 60.0
+"""How long a screen may take before a test gives up: other tests share the machine."""
 
 
 class Driver:
@@ -37,11 +41,11 @@ class Driver:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for the screen to catch up."""
-        for _ in range(500):
-            if holds():
-                return
+        end = time.monotonic() + PATIENCE_S
+        while not holds():
+            if time.monotonic() > end:
+                raise AssertionError("waited in vain on:\n" + self.screen())
             await self.pilot.pause(0.01)
-        raise AssertionError("waited in vain on:\n" + self.screen())
 
     async def shows(self, text: str) -> None:
         """Wait for a text on the screen."""

@@ -11,6 +11,7 @@ from engine import drafts
 from engine.errors import StoreError
 from engine.job_views import JobState
 from engine.job_watch import Work
+from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
@@ -36,6 +37,11 @@ def world(template: World, tmp_path: Path) -> World:
 @pytest.fixture
 def path(world: World) -> Path:
     return world.paths.rules_dir / "main.rules"
+
+
+def change(path: Path, text: str) -> None:
+    """What another program does to a file: the old text or the new one, nothing in between."""
+    write_atomic(path, text.encode())
 
 
 async def add_unsaved(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +90,7 @@ def test_a_file_that_changed_after_it_was_shown_is_not_compiled(world: World, pa
         await open_rules(driver)
         await driver.keys("C")
         await driver.shows("y/N")
-        path.write_text(OTHER)
+        change(path, OTHER)
         await driver.keys("y", "enter")
         await driver.shows("no longer the text that was looked at")
         assert Work(world.paths).jobs() == ()
@@ -99,7 +105,7 @@ def test_the_job_compiles_the_text_that_was_shown_and_no_other(world: World, pat
         await open_rules(driver)
         await driver.keys("C", "y", "enter")
         await driver.shows("runs by itself")
-        path.write_text(OTHER)
+        change(path, OTHER)
         await driver.until(lambda: bool(work.jobs()) and not work.jobs()[0].state.is_alive)
 
     drive(world, scenario)
@@ -112,19 +118,40 @@ def test_the_job_compiles_the_text_that_was_shown_and_no_other(world: World, pat
 def test_a_change_elsewhere_is_read_where_nothing_stands_here_alone(world: World, path: Path) -> None:
     async def scenario(driver: Driver) -> None:
         await open_rules(driver)
-        path.write_text(OTHER)
+        change(path, OTHER)
         await driver.shows("changed elsewhere and read again")
         await driver.shows("> 90")
         await driver.keys("u")
         await driver.until(lambda: path.read_text() == RULES)
         await driver.keys("g", "l")
         await driver.until(lambda: driver.desk.is_idle)
-        path.write_text(OTHER)
+        change(path, OTHER)
         await driver.shows("u in the rules brings back what stood here")
         await driver.keys("R")
         await driver.shows("read again: the same")
 
     drive(world, scenario)
+
+
+def test_a_file_that_is_still_being_written_is_not_shown_half(
+    world: World, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_waits = []
+
+    def rest_is_written(_: float) -> None:
+        n_waits.append(1)
+        path.write_text(OTHER)
+
+    async def scenario(driver: Driver) -> None:
+        await open_rules(driver)
+        monkeypatch.setattr("tui.ruling.time.sleep", rest_is_written)
+        path.write_text(OTHER[:20])
+        await driver.shows("> 90")
+        await driver.keys("u")
+        await driver.until(lambda: path.read_text() == RULES)
+
+    drive(world, scenario)
+    assert len(n_waits) >= 2
 
 
 @pytest.mark.parametrize("takes", ["theirs", "ours"])
@@ -134,7 +161,7 @@ def test_of_two_versions_the_person_chooses(
     async def scenario(driver: Driver) -> None:
         await open_rules(driver)
         await add_unsaved(driver, monkeypatch)
-        path.write_text(OTHER)
+        change(path, OTHER)
         await driver.shows("R takes that, :write writes yours")
         await driver.keys("R" if takes == "theirs" else "w")
         await driver.shows("y/N")
@@ -293,7 +320,7 @@ def test_undo_of_rules_outlasts_a_restart_but_not_a_change_elsewhere(world: Worl
     drive(world, edit)
     drive(world, undo)
     drive(world, redo)
-    path.write_text(OTHER)
+    change(path, OTHER)
     drive(world, none)
     history = world.paths.cache_dir / "undo" / "main.json"
     assert json.loads(history.read_text())["past"] == [RULES]
