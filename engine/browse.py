@@ -20,13 +20,14 @@ from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.settings import ReviewSettings, RulesSettings
-from engine.store.build import Published, current_index, stale_text
+from engine.store.build import Published, current_index
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
 from engine.store.lookup import find, find_context, find_hypothesis, shown_names
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
+from engine.store.stale import stale_text
 from engine.undertakings import Undertakings
 from engine.views import (
     Coverage,
@@ -149,7 +150,7 @@ class Browser(Undertakings):
         return replace(found, folder=str(root), stale=stale_text(self.paths))
 
     def stale(self) -> str | None:
-        """What to know when the mix has changed since the audit; None while it has not."""
+        """What to know when mix or settings have changed since the audit; None while they have not."""
         return stale_text(self.paths)
 
     def tables(self) -> tuple[TableSpec, ...]:

@@ -120,7 +120,7 @@ class ProjectSummary:
     warning: str | None = None
     """What to know before any row is read: whether authorship or length alone explain the labels."""
     stale: str | None = None
-    """What to know when the mix has changed since the audit; None while it has not."""
+    """What to know when the mix or the settings have changed since the audit; None while they have not."""
     length_explains: float | None = None
     """Share of the labels' log-loss that length and origin save, 0–1."""
     models_explain: float | None = None

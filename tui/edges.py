@@ -23,7 +23,7 @@ def status_line(desk: "Desk", width: int) -> Line:
         if s.share_read < 1:
             parts.append((9, [f"READ {s.share_read * 100:.0f}%"]))
         if s.stale:
-            parts.append((9, ["MIX CHANGED"]))
+            parts.append((9, ["OUT OF DATE"]))
         if s.warning:
             parts.append((3, ["! WARNING: g v", "! g v"]))
     if desk.running:

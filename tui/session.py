@@ -123,7 +123,7 @@ class ProjectLike(Protocol):
         """How far the review is."""
 
     def stale(self) -> str | None:
-        """What to know when the mix has changed since the audit."""
+        """What to know when the mix or the settings have changed since the audit."""
 
     def refresh_journal(self) -> bool:
         """Take over other processes' entries."""

@@ -63,8 +63,8 @@ class Looking(Base):
         return stored_warning(self.paths)
 
     def stale(self) -> str | None:
-        """What to know when the mix has changed since the audit; None while it has not."""
-        from engine.store.build import stale_text
+        """What to know when mix or settings have changed since the audit; None while they have not."""
+        from engine.store.stale import stale_text
 
         return stale_text(self.paths)
 

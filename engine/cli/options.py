@@ -29,7 +29,7 @@ def project_argument(function: F) -> F:
 
 
 def index_argument(function: F) -> F:
-    """The project folder of a command that reads its index; says so when the mix has changed since."""
+    """The project folder of a command that reads its index; says so when it is out of date."""
 
     @functools.wraps(function)
     def told(*args: Any, **kwargs: Any) -> Any:
@@ -40,10 +40,10 @@ def index_argument(function: F) -> F:
 
 
 def tell_if_stale(project: Path, *, as_json: bool) -> None:
-    """Say on stderr, once, that the index is of an older mix; as a note of progress where that is JSON."""
+    """Say on stderr, once, that the index is out of date; as a note of progress where that is JSON."""
     from engine.paths import ProjectPaths
     from engine.safe_text import sanitise
-    from engine.store.build import stale_text
+    from engine.store.stale import stale_text
 
     text = stale_text(ProjectPaths(project))
     if text is not None:

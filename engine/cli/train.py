@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.options import output_options, parse_assignments, set_option
+from engine.cli.options import output_options, parse_assignments, set_option, tell_if_stale
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.job_views import outcome_title
@@ -83,6 +83,7 @@ def train_command(
     given = {key: value for key, value in options.items() if value is not None}
     overrides["training"] = overrides.get("training", {}) | given
     root, title = project_of(shaped).root, f"train on {shaped.resolve().name[:12]}"
+    tell_if_stale(root, as_json=as_json)
     if dry_run:
         with Project(root, overrides=overrides) as opened:
             needs = opened.training_needs(shaped).as_dict()
@@ -142,6 +143,7 @@ def outcome_command(
     from engine.api import Project, project_of
 
     root = project_of(run).root
+    tell_if_stale(root, as_json=as_json)
     title = outcome_title(run.resolve().name, against.resolve().name if against is not None else "")
     with (
         Project(root, overrides=parse_assignments(assignments)) as opened,

@@ -13,6 +13,7 @@ from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.store.build import Published, build_index, current_index, ingest_of, publish, read_current
+from engine.store.stale import index_settings
 
 if TYPE_CHECKING:
     from engine.arrays import Readings
@@ -167,7 +168,8 @@ def build(
     else:
         facts = _build_new(paths, reader, settings, progress, index_hash, max_pairs, n_pairs)
     # Also where the index stays: another ingest may have led to the same pairs.
-    publish(paths, Published(reader.reader_hash, index_hash, facts["share_read"], ingest_of(paths)))
+    share, file_says = facts["share_read"], index_settings(paths)
+    publish(paths, Published(reader.reader_hash, index_hash, share, ingest_of(paths), file_says))
     return index_hash, facts
 
 

@@ -182,6 +182,8 @@ class Published:
     """Share of the pairs that the index covers, 0–1; below 1 while an audit is under way."""
     ingest: str = field(default="", compare=False)
     """Fingerprint of the ingest that its pairs come from; empty where nobody wrote it down."""
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What the project's settings file said of the index then, by `stage.key`; empty likewise."""
 
 
 def publish(paths: ProjectPaths, published: Published, *, make_default: bool = True) -> None:
@@ -191,6 +193,7 @@ def publish(paths: ProjectPaths, published: Published, *, make_default: bool = T
         "index": published.index_hash,
         "share_read": published.share_read,
         "ingest": published.ingest,
+        "settings": dict(published.settings),
     }
     if make_default:
         pointer["default"] = published.reader_hash
@@ -228,27 +231,16 @@ def current_index(paths: ProjectPaths, reader_hash: str | None = None) -> Publis
     if entry is None:
         known = ", ".join(sorted(pointer["readers"]))
         raise StoreError(f"no index was built with reader {chosen}", hint=f"this project has {known}")
-    return Published(chosen, entry["index"], float(entry["share_read"]), entry.get("ingest", ""))
+    return Published(
+        chosen,
+        entry["index"],
+        float(entry["share_read"]),
+        entry.get("ingest", ""),
+        entry.get("settings", {}),
+    )
 
 
 def ingest_of(paths: ProjectPaths) -> str:
     """Fingerprint of the pairs that the project holds now; empty before they are finished."""
     manifest = read_manifest(paths.pairs_dir)
     return manifest.fingerprint if manifest is not None else ""
-
-
-def stale_text(paths: ProjectPaths) -> str | None:
-    """What to know when the published index is not of the pairs that the project holds now, None otherwise.
-
-    Reads two small files. What cannot be told (no index, a damaged manifest) is left to who needs it.
-    """
-    try:
-        then, now = current_index(paths).ingest, ingest_of(paths)
-    except StoreError:
-        return None
-    if not then or not now or then == now:
-        return None
-    return (
-        "the mix has changed since the audit, and everything here is still of the mix before: "
-        f"`prosect audit {paths.root}` goes on with it"
-    )

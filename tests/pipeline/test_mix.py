@@ -169,6 +169,29 @@ def test_an_index_of_an_older_mix_says_so_once_on_stderr_until_the_audit_goes_on
     assert told("hypotheses", root)[0] == 0
 
 
+def test_settings_that_changed_after_the_audit_are_named_with_both_values(
+    own_project: Callable[[], Path],
+) -> None:
+    root = own_project()
+    with Project(root) as project:
+        file = project.paths.settings
+        assert project.stale() is None  # flags of the audit are no change of the file
+        file.write_text("[stats]\nmin_discordant = 6\n[concepts]\nn_topics = 8\n", encoding="utf-8")
+        told = project.stale() or ""
+        assert "prosect.toml (concepts.n_topics by the data → 8, stats.min_discordant 15 → 6) has" in told
+        looked = CliRunner().invoke(main, ["hypotheses", str(root)])
+        assert looked.stderr.count("stats.min_discordant 15 → 6") == 1
+        project.change_mix(MixChange(weights={"harbor_forum": 0.5}))
+        assert (project.stale() or "").startswith("the mix and prosect.toml (")
+        file.write_text("[stats]\nmin_discordant = 15\n", encoding="utf-8")  # what held before, written out
+        assert (project.stale() or "").startswith("the mix has changed")
+        file.write_text("[training]\nbeta = 0.2\n", encoding="utf-8")  # nothing that an index depends on
+        project.change_mix(MixChange(weights={"harbor_forum": 1.0}))
+        assert project.stale() is None
+        file.write_text("[stats", encoding="utf-8")  # whoever needs the settings says so
+        assert project.stale() is None
+
+
 def test_another_ingest_that_leads_to_the_same_pairs_is_no_other_mix_after_the_audit(
     own_project: Callable[[], Path], tmp_path: Path
 ) -> None:

@@ -482,13 +482,13 @@ def test_a_mix_that_changed_since_the_audit_is_said_and_stays_in_the_header(worl
 
     async def scenario(driver: Driver) -> None:
         await driver.until(lambda: driver.desk.summary is not None)
-        assert "MIX CHANGED" not in driver.screen()
+        assert "OUT OF DATE" not in driver.screen()
         ingested("after")
         await driver.keys("ctrl+l", "R")
-        await driver.shows("MIX CHANGED")
+        await driver.shows("OUT OF DATE")
         ingested("before")
         await driver.keys("R")
-        await driver.until(lambda: "MIX CHANGED" not in driver.screen())
+        await driver.until(lambda: "OUT OF DATE" not in driver.screen())
 
     drive(world, scenario)
 
