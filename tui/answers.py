@@ -99,7 +99,7 @@ def _page(desk: "Desk", value: Any, _name: str) -> None:
         desk.side_detail = None
         desk.rest()
     if desk.place.view == "concept":
-        desk.doing.ask_moves()
+        desk.doing.ask_effect()
     if desk.place.view == "pair":
         desk.doing.ask_fate(value.pair)
         desk.doing.ask_strip()
@@ -181,6 +181,7 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "seek": _sought,
     "facet": lambda desk, value, _: desk.doing.show_facets(value),
     "rules": lambda desk, value, _: desk.doing.rules_read(value),
+    "effect": lambda desk, value, _: desk.doing.effect_read(value),
     "rules-watch": lambda desk, value, _: desk.doing.rules_looked_at(value),
     "completer": lambda desk, value, _: setattr(desk.doing, "completer", value),
     "preview": lambda desk, value, _: desk.doing.previewed(*value),

@@ -135,6 +135,27 @@ class Ruling(Moving):
 
         self.desk.session.ask("rules", question)
 
+    def ask_effect(self) -> None:
+        """What the rules, open ones or else the first file, do to the concept that is shown."""
+        rules = self._rules
+        if rules is None or self.draft is not None:
+            self.ask_moves()
+            return
+
+        def question() -> "RuleText | None":
+            try:
+                names = rules.rule_files()
+                return rules.read_rules(names[0]) if names else None
+            except ProsectError:
+                return None  # said to whoever opens the rules
+
+        self.desk.session.ask("effect", question)
+
+    def effect_read(self, found: "RuleText | None") -> None:
+        """The first rule file is here, unless somebody opened one meanwhile."""
+        if found is not None and self.draft is None:
+            self.rules_read(found)
+
     def rules_read(self, found: "RuleText") -> None:
         """The file is here; of one that is open, undo brings back what stood here before."""
         draft = self.drafts.get(found.name)

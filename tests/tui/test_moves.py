@@ -101,17 +101,41 @@ def test_plan_and_concept_name_the_statements_that_move_it(world: World) -> None
             assert re.search(rf"{most} +{signed(effects[most])}$", row.rstrip()), (row, effects)
         await driver.keys("j", "enter")
         await driver.shows("Moved by")
+        await driver.shows("most by")
         name = driver.desk.page.lines[0].spans[0][0]
         for statement, line in (("long", 2), ("half", 3)):
             rest = without[statement][name]
             numbers = f"{signed(whole[name] - rest)}  {signed(rest)} without it"
             assert re.search(f"line {line} +{statement} +{numbers}", driver.screen())
-        await driver.keys("j", "enter")
+        await driver.keys("/")
+        await driver.type("line 2")
+        await driver.keys("enter", "enter")
         await driver.until(lambda: driver.desk.place.view == "rules")
         assert driver.screen().count("▌") == 1
-        assert re.search("▌ +[23] +[0-9]+ (long|half): ", driver.screen())
+        assert re.search("▌ +2 +[0-9]+ long: ", driver.screen())
 
-    drive(world, scenario)
+    drive(world, scenario, (120, 60))
+
+
+def test_a_concept_says_what_moves_it_although_nobody_opened_the_rules(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("enter")
+        await driver.shows("Moved by")
+        await driver.shows("without it")
+        assert driver.desk.place.view == "concept"
+        await driver.keys("enter")  # opens what it opened before the rules were read
+        await driver.until(lambda: driver.desk.place.view == "pair")
+
+    async def without_rules(driver: Driver) -> None:
+        await driver.keys("enter")
+        await driver.until(lambda: driver.desk.place.view == "concept" and driver.desk.is_idle)
+        assert driver.desk.doing.draft is None
+        await driver.keys("g", "r")
+        await driver.shows("no such file yet")
+
+    drive(world, scenario, (120, 60))
+    (world.paths.rules_dir / "main.rules").unlink()
+    drive(world, without_rules)
 
 
 def test_at_eighty_columns_the_statement_stands_where_win_rates_did(world: World) -> None:

@@ -12,7 +12,7 @@ from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit, wrapped
 from tui.places import Place
 from tui.views.headings import heading
-from tui.views.moves import Moves, moves_lines
+from tui.views.moves import Moves, mover, moves_lines
 from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from engine.scrutiny_views import LabelEvidence
 
 BAR = 25
+WITH_MOVER = 105
+"""From so many cells on, the line about the rules names the statement that does most of it."""
 
 
 def concept_lines(
@@ -52,9 +54,9 @@ def concept_lines(
     else:
         lines.append(PaneLine((("no estimate everywhere", "dim"),)))
     if shift is not None:
-        lines.append(PaneLine(shift_line(shift, glyphs)))
-        if moves is not None:
-            lines += moves_lines(shift, moves, width, glyphs, is_expanded="moves" in expanded)
+        is_known = moves is not None and moves.is_whole and width >= WITH_MOVER
+        by = " ".join(mover(shift, moves, 26)[0].split()) if is_known else ""
+        lines.append(PaneLine((*shift_line(shift, glyphs), (f"  most by {by}" if by else "", "dim"))))
     lines += _dose(detail, width, glyphs)
     if is_brief:
         lines += top_pairs_lines(detail, width, glyphs, limit=8)
@@ -62,6 +64,9 @@ def concept_lines(
         return [line for line in lines if not isinstance(line.item, More)]
     lines += top_pairs_lines(detail, width, glyphs, limit=1000 if "pairs" in expanded else 12)
     lines += _differs(detail, bar, width, glyphs, limit=1000 if "contexts" in expanded else 12)
+    if shift is not None and moves is not None:
+        # Below the pairs: it comes later than the rest, and what enter opens first must not change then.
+        lines += moves_lines(shift, moves, width, glyphs, is_expanded="moves" in expanded)
     if detail.scrutiny is not None:
         is_called = bool(detail.everywhere and detail.everywhere.is_taught_call)
         lines += scrutiny_lines(detail.scrutiny, bar, width, glyphs, is_called=is_called, expanded=expanded)

@@ -179,7 +179,11 @@ class TextPane(Widget):
         self.refresh()
 
     def search(self, text: str, direction: int) -> bool:
-        """Go to the next line that holds the text, ignoring case; False when there is none."""
+        """Go to the next line that holds the text, ignoring case, with the cursor where it can be opened.
+
+        Returns:
+            False when there is none.
+        """
         needle = text.casefold()
         n = len(self.lines)
         start = self.matched if self.matched >= 0 else self.top - 1
@@ -187,6 +191,9 @@ class TextPane(Widget):
             at = (start + direction * offset) % n
             if needle in "".join(shown(t) for t, _ in self.lines[at].spans).casefold():
                 self.matched = at
+                if self.lines[at].item is not None:
+                    self.cursor = at
+                    self.post_message(self.Moved())
                 if not self.top <= at < self.top + self.size.height:
                     self.top = min(max(at - self.size.height // 3, 0), max(n - self.size.height, 0))
                 self.refresh()
