@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.api.base import Base
-from engine.views import GridRow, SortKey, TableSpec
+from engine.views import FacetCount, GridRow, SortKey, TableSpec
 
 if TYPE_CHECKING:
     from engine.detail_views import ConceptDetail, PairDetail
@@ -16,6 +16,18 @@ class Listing(NamedTuple):
 
     spec: TableSpec
     rows: tuple[GridRow, ...]
+    n_rows: int
+    """Rows that the filter selects."""
+    n_total: int
+    remark: str | None = None
+    """What to know of the filter: a value that no row has."""
+
+
+class Counts(NamedTuple):
+    """How many rows of a selection have each value of a column."""
+
+    counts: tuple[FacetCount, ...]
+    """Values by count, or bins of a number in their order."""
     n_rows: int
     """Rows that the filter selects."""
     n_total: int
@@ -55,6 +67,30 @@ class Looking(Base):
             if not page:
                 break
         return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total, cursor.remark())
+
+    def counts(
+        self,
+        table: str,
+        column: str,
+        filter_text: str = "",
+        limit: int = 40,
+        *,
+        context: str | None = None,
+    ) -> Counts:
+        """Values of a column over the rows that a filter selects, numbers in bins, with the filter of each.
+
+        Args:
+            table: hypotheses, contexts or pairs.
+            column: whose values are counted.
+            filter_text: as in the workstation's filter line.
+            limit: values at most, the most frequent ones; bins are always whole.
+            context: pairs only: id of a context whose pairs are counted.
+
+        Raises:
+            StoreError: there is no such column, with the nearest one.
+        """
+        cursor = self.browser.open_table(table, filter_text, context_id=context)
+        return Counts(cursor.facet(column, limit), cursor.n_rows, cursor.n_total, cursor.remark())
 
     def warning(self) -> str | None:
         """What to know before any row is read: whether authorship or length alone explain the labels."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.counts import selected, show_counts, tell
 from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.cli.scrutiny import show_scrutiny
@@ -70,18 +71,29 @@ def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True),
         click.option("--all-columns", is_flag=True, help="Every column, not only the usual ones."),
+        click.option(
+            "--count",
+            metavar="COLUMN",
+            help="How many rows have each value of COLUMN, numbers in bins, each with its filter.",
+        ),
     ):
         function = option(function)
     return function
 
 
 def _list(
-    project: Path, table: str, filter_: str, sort: str, limit: int, *, every: bool, plain: bool,
-    as_json: bool, context: str | None = None,
+    project: Path, table: str, filter_: str, sort: str, limit: int, count: str | None, *, all_columns: bool,
+    plain: bool, as_json: bool, context: str | None = None,
 ) -> None:  # fmt: skip
     from engine.api import Project
 
     with Project(project) as opened:
+        if count is not None:
+            if sort:
+                raise click.UsageError("counts have an order of their own: give either --sort or --count")
+            counts = opened.counts(table, count, filter_, limit, context=context)
+            show_counts(count, counts, plain=plain, as_json=as_json)
+            return
         spec, rows, n_rows, n_total, remark = opened.listing(table, filter_, sort, limit, context=context)
         warning = opened.warning() if table == "hypotheses" else None
         stale = opened.stale()
@@ -89,15 +101,12 @@ def _list(
         listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
         write_json(listed | {"warning": warning, "stale": stale, "remark": remark})
         return
-    if remark:
-        click.echo(f"warning: {one_line(remark, 400)}", err=True)
+    tell(remark)
     if warning:
         click.echo(f"warning: {warning}", err=plain)
-    show_rows(spec, rows, every=every, plain=plain)
+    show_rows(spec, rows, every=all_columns, plain=plain)
     if not plain:
-        click.echo(
-            f"\n{len(rows):,} of {n_rows:,}" + (f" selected from {n_total:,}" if n_rows != n_total else "")
-        )
+        click.echo(f"\n{len(rows):,} of {selected(n_rows, n_total)}")
 
 
 def show_rows(
@@ -171,34 +180,27 @@ def _words(value: Any) -> list[str]:
 @index_argument
 @_listing_options
 @output_options
-def hypotheses_command(
-    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
-) -> None:
+def hypotheses_command(project: Path, **options: Any) -> None:
     """What the data teaches, everywhere and inside contexts, strongest evidence first."""
-    _list(project, "hypotheses", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+    _list(project, "hypotheses", **options)
 
 
 @click.command("concepts", cls=_Hypotheses)
 @index_argument
 @_listing_options
 @output_options
-def concepts_command(
-    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
-) -> None:
+def concepts_command(project: Path, filter_: str, **options: Any) -> None:
     """Every concept with its effect everywhere, strongest evidence first."""
-    everywhere = f"family:concepts {filter_}".strip()
-    _list(project, "hypotheses", everywhere, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+    _list(project, "hypotheses", f"family:concepts {filter_}".strip(), **options)
 
 
 @click.command("contexts", cls=_Contexts)
 @index_argument
 @_listing_options
 @output_options
-def contexts_command(
-    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, plain: bool, as_json: bool
-) -> None:
+def contexts_command(project: Path, **options: Any) -> None:
     """Topics, prompt concepts and sources, largest first."""
-    _list(project, "contexts", filter_, sort, limit, every=all_columns, plain=plain, as_json=as_json)
+    _list(project, "contexts", **options)
 
 
 @click.command("pairs", cls=_Pairs)
@@ -206,22 +208,9 @@ def contexts_command(
 @_listing_options
 @click.option("--context", metavar="ID", help="Only pairs of this context (`prosect contexts` lists ids).")
 @output_options
-def pairs_command(
-    project: Path, filter_: str, sort: str, limit: int, all_columns: bool, context: str | None, plain: bool,
-    as_json: bool,
-) -> None:  # fmt: skip
+def pairs_command(project: Path, **options: Any) -> None:
     """The pairs as read, in the order of their numbers."""
-    _list(
-        project,
-        "pairs",
-        filter_,
-        sort,
-        limit,
-        every=all_columns,
-        plain=plain,
-        as_json=as_json,
-        context=context,
-    )
+    _list(project, "pairs", **options)
 
 
 @click.command("show")

@@ -211,6 +211,16 @@ def own_residuals(
                 on_pairs(part.n_pairs)
 
 
+def own_tokens_per_pair(pairs: PairFile, stream: Stream, start: int, n: int = 8 * PAIRS_AT_ONCE) -> float:
+    """Vectors that ``own_residuals`` gives per pair, from the texts of some pairs and without the model."""
+    stop = min(start + n, len(pairs))
+    steps = [
+        _Step.of(pairs, stream, at, min(at + PAIRS_AT_ONCE, stop)) for at in range(start, stop, PAIRS_AT_ONCE)
+    ]
+    n_tokens = sum(len(want.own) for step in steps for job in step.jobs for want in job.wants)
+    return n_tokens / max(stop - start, 1)
+
+
 def _windows(pairs: PairFile, batches: ResidualBatches, starts: range, stop: int) -> Iterator[list[_Step]]:
     """Steps that are planned together: a few batches' worth, so that a batch's texts are of like length."""
     window, n = [], 0

@@ -24,7 +24,7 @@ from engine.progress import Progress
 from engine.reading.check import SaeCheck, measure
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import make_reader
-from engine.reading.residual_batches import ResidualBatches, own_residuals
+from engine.reading.residual_batches import ResidualBatches, own_residuals, own_tokens_per_pair
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import Stream, cut_stream, load_stream_model
@@ -145,11 +145,15 @@ class _Buffer:
         self._settings, self._progress = settings, progress
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._width = width_of(batches.stream.loaded.model)
-        self._capacity = max(settings.buffer_bytes // (4 * self._width), settings.batch_tokens)
+        fits = max(settings.buffer_bytes // (4 * self._width), settings.batch_tokens)
+        # Pairs are in random order: a training that sees fewer tokens than fit needs no others to be read.
+        self._capacity = min(fits, max(settings.n_tokens, settings.batch_tokens))
         self.n_served = 0
         self._is_counted = True
-        progress.start("activations", len(pairs) - from_pair, "pairs")
-        first, self._is_whole = self._fill(self._vectors())
+        each = max(own_tokens_per_pair(pairs, batches.stream, from_pair), 1.0)
+        progress.start("activations", min(len(pairs) - from_pair, round(self._capacity / each)), "pairs")
+        self._rest = self._vectors()
+        first, self._is_whole = self._fill(self._rest)
         self._is_counted = False
         progress.finish()
         if not len(first):
@@ -157,7 +161,7 @@ class _Buffer:
         self.n_distinct = len(first)
         self.mean = first.double().mean(dim=0)  # (D,)
         self.mean_norm = float(first.double().norm(dim=-1).mean())
-        self._held = first if self._is_whole else None
+        self._first: torch.Tensor | None = first
 
     def _vectors(self) -> Iterator[torch.Tensor]:
         def on_pairs(n: int) -> None:
@@ -180,11 +184,17 @@ class _Buffer:
         return torch.cat(parts) if parts else torch.zeros(0, self._width), True
 
     def _fills(self) -> Iterator[torch.Tensor]:
-        """Every vector once, a buffer full at a time."""
-        if self._held is not None:
-            yield self._held
+        """Every vector once, a buffer full at a time; the first pass goes on where the buffer was filled."""
+        if self._is_whole and self._first is not None:
+            yield self._first
             return
-        vectors, is_last, n_seen = self._vectors(), False, 0
+        n_seen, vectors, is_last = 0, self._rest, False
+        if self._first is None:
+            vectors = self._vectors()
+        else:
+            n_seen = len(self._first)
+            yield self._first
+            self._first = None
         while not is_last:
             fill, is_last = self._fill(vectors)
             n_seen += len(fill)

@@ -117,9 +117,15 @@ def _unquoted(raw: str) -> str:
 def _column(name: str, columns: Mapping[str, FilterColumn]) -> FilterColumn:
     if name in columns:
         return columns[name]
-    close = difflib.get_close_matches(name, list(columns), 1)
-    hint = f"did you mean `{close[0]}`?" if close else "columns: " + ", ".join(columns)
-    raise StoreError(f"there is no column `{name}`", hint=hint)
+    raise unknown_column(name, columns)
+
+
+def unknown_column(name: str, columns: Iterable[str], purpose: str = "") -> StoreError:
+    """What to say of a column that is not there: the nearest one, or all of them."""
+    known = list(columns)
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean `{close[0]}`?" if close else "columns: " + ", ".join(known)
+    return StoreError(f"there is no column `{name}`{purpose}", hint=hint)
 
 
 def _free(word: str, columns: Mapping[str, FilterColumn]) -> tuple[str, list[Any]]:

@@ -7,7 +7,6 @@ the place.
 A slot runs one query at a time: a newer one interrupts the older, whose caller gets ``Cancelled``.
 """
 
-import difflib
 import itertools
 import threading
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from engine.errors import Cancelled, StoreError
 from engine.store import database
 from engine.store.connection import Parameters, Store, first_line
-from engine.store.filters import Condition, is_met, nearest, parse_filter, text_term
+from engine.store.filters import Condition, is_met, nearest, parse_filter, text_term, unknown_column
 from engine.store.grids import Grid, GridColumn
 from engine.views import ColumnKind, FacetCount, GridRow, SortKey
 
@@ -180,9 +179,7 @@ class TableCursor:
         columns = {c.spec.name: c for c in self._grid.columns}
         for key in keys:
             if key.column not in columns:
-                close = difflib.get_close_matches(key.column, columns, 1)
-                hint = f"did you mean `{close[0]}`?" if close else "columns: " + ", ".join(columns)
-                raise StoreError(f"there is no column `{key.column}` to sort by", hint=hint)
+                raise unknown_column(key.column, columns, " to sort by")
         is_by_key = self._is_by_key()
         terms = [] if is_by_key else [_order_term(columns[k.column], descending=k.descending) for k in keys]
         used = self._condition.columns | {k.column for k in keys if not is_by_key}
@@ -251,9 +248,10 @@ class TableCursor:
         from engine.store.facets import Column, facet
 
         grid = self._grid
-        found = {c.spec.name: c for c in grid.columns}.get(column)
-        if found is None:
-            raise StoreError(f"there is no column `{column}`")
+        columns = {c.spec.name: c for c in grid.columns}
+        if column not in columns:
+            raise unknown_column(column, columns, " to count")
+        found = columns[column]
         source, _ = self._lined_up(grid.aliases(frozenset([column])))
         sql = found.sql[len(found.sql) // 2]
         is_filtered = column in self._condition.columns

@@ -60,6 +60,38 @@ def test_filter_and_sort_do_what_the_workstation_does(world: World) -> None:
     assert [row["chosen_tokens"] for row in rows] == sorted(expected, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("command", "column", "given"),
+    [
+        ("pairs", "source", ""),
+        ("pairs", "chosen_tokens", "rejected_tokens>60"),
+        ("hypotheses", "win", ""),
+        ("concepts", "verdict", ""),
+        ("contexts", "kind", ""),
+    ],
+)
+def test_every_count_of_a_column_has_the_filter_that_lists_its_rows(
+    world: World, command: str, column: str, given: str
+) -> None:
+    found = json.loads(run(command, world.paths.root, "--count", column, "-f", given, "--json").stdout)
+    assert sum(c["n"] for c in found["counts"]) == found["n_rows"] <= found["n_total"]
+    for c in found["counts"]:
+        both = f"{given} {c['filter']}".strip()
+        listed = run(command, world.paths.root, "-f", both, "--json", "-n", "1")
+        assert json.loads(listed.stdout)["n_rows"] == c["n"], c
+    shown = run(command, world.paths.root, "--count", column, "-f", given, "--plain").stdout.splitlines()
+    assert shown[0].split("\t") == [column, "n", "share", "filter"]
+    assert [int(line.split("\t")[1]) for line in shown[1:]] == [c["n"] for c in found["counts"]]
+
+
+def test_counts_name_a_wrong_column_and_refuse_an_order(world: World) -> None:
+    near = run("pairs", world.paths.root, "--count", "sourc")
+    assert (near.exit_code, "did you mean `source`?" in near.stderr) == (1, True)
+    assert run("pairs", world.paths.root, "--count", "source", "-s", "source").exit_code == 2
+    empty = run("pairs", world.paths.root, "--count", "source", "-f", "chosen_tokens>100000", "--json")
+    assert json.loads(empty.stdout)["counts"] == []
+
+
 def test_wrong_filter_column_says_what_there_is(world: World) -> None:
     result = run("pairs", world.paths.root, "-f", "nonsense>3")
     assert result.exit_code == 1

@@ -1,14 +1,19 @@
 """Training an SAE on the pairs' own activations."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from engine.errors import Cancelled, ModelError
 from engine.progress import CancelToken, NullProgress
+from engine.reading import sae_training
 from engine.reading.pair_file import PairFile
 from engine.reading.reader import open_reader
+from engine.reading.residual_batches import own_residuals
 from engine.reading.run import read_pairs
 from engine.reading.sae_training import held_pairs, train_sae
 from engine.reading.spec import ReaderSpec
@@ -52,6 +57,27 @@ def test_a_buffer_smaller_than_the_pairs_goes_through_them_in_parts(folder: Path
     parts = train_sae(folder / "pairs.parquet", spec, tmp_path / "a", tight, SETTINGS, NullProgress())
     once = train_sae(folder / "pairs.parquet", spec, tmp_path / "b", whole, SETTINGS, NullProgress())
     assert parts.n_distinct_tokens == once.n_distinct_tokens > 1_000
+
+
+@pytest.mark.parametrize("buffer_tokens", [400, 1_000_000])
+def test_no_more_text_is_read_than_training_sees(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffer_tokens: int
+) -> None:
+    lengths: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        for owner, vectors in own_residuals(*args, **options):
+            lengths.append(len(vectors))
+            yield owner, vectors
+
+    monkeypatch.setattr(sae_training, "own_residuals", counted)
+    short = replace(SMALL, n_tokens=1_000, batch_tokens=100, buffer_bytes=4 * D_MODEL * buffer_tokens)
+    spec = ReaderSpec(str(folder / "model"), 2)
+    report = train_sae(folder / "pairs.parquet", spec, tmp_path / "sae", short, SETTINGS, NullProgress())
+    assert report.n_tokens == 1_000
+    # Three buffers of 400, one of 1,000; each ends with a whole text.
+    assert 1_000 <= sum(lengths) <= 1_200 + 3 * max(lengths)
+    assert report.n_distinct_tokens == sum(lengths)
 
 
 def test_held_out_pairs_are_whole_groups(folder: Path) -> None:

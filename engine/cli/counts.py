@@ -1,0 +1,39 @@
+"""Counts of a column over the rows of a list: the shell's twin of the workstation's facets."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.output import write_json, write_table
+from engine.safe_text import one_line
+
+if TYPE_CHECKING:
+    from engine.api.looking import Counts
+
+
+def show_counts(column: str, found: "Counts", *, plain: bool, as_json: bool) -> None:
+    """Values with their share of the rows, and the filter that selects exactly them."""
+    counts, n_rows, n_total, remark = found
+    if as_json:
+        listed = [{"value": c.value, "n": c.n, "filter": c.term or None} for c in counts]
+        write_json({"counts": listed, "n_rows": n_rows, "n_total": n_total, "remark": remark})
+        return
+    tell(remark)
+    table = [
+        (c.value if c.value is not None else "undefined", c.n, c.n / n_rows, c.term or None) for c in counts
+    ]
+    write_table((column, "n", "share", "filter"), table, plain=plain, flexible=0)
+    n_shown = sum(c.n for c in counts)
+    if not plain:
+        click.echo(f"\n{n_shown:,} of {selected(n_rows, n_total)}")
+
+
+def tell(remark: str | None) -> None:
+    """What to know of a filter, on stderr."""
+    if remark:
+        click.echo(f"warning: {one_line(remark, 400)}", err=True)
+
+
+def selected(n_rows: int, n_total: int) -> str:
+    """``120 selected from 3,000``."""
+    return f"{n_rows:,}" + (f" selected from {n_total:,}" if n_rows != n_total else "")
