@@ -1,61 +1,22 @@
 """Showing rules: the files that are open, what a text would do, and changes by others underneath."""
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from engine.detail_views import PairDetail
-from engine.errors import ProsectError
 from tui.lines import Span
 from tui.moving import Moving
 from tui.places import Place
+from tui.rule_source import Completer, RulesLike, first, look
 from tui.rulebook import Draft, Rulebook
 from tui.views.moves import Moves, fits
 from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, LeftOut, PairFate, PlanPreview, RuleText, Steps
+    from engine.rule_views import ConceptShift, LeftOut, PairFate, PlanPreview, RuleText
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
-SETTLES = 0.05
-"""Seconds a file that others change must stay as it is before it is shown: editors write in place."""
-Completer = Callable[[str, int], tuple[tuple[int, str], ...]]
-"""From a text and an offset in it to offers: where what is typed begins, and what to put there."""
-
-
-@runtime_checkable
-class RulesLike(Protocol):
-    """What a project needs to offer for the rules view to exist."""
-
-    def rule_files(self) -> tuple[str, ...]:
-        """Names."""
-
-    def read_rules(self, name: str) -> "RuleText":
-        """A file, or the beginnings of a new one."""
-
-    def save_rules(self, name: str, text: str, stamp: str, steps: "Steps | None" = None) -> "RuleText":
-        """Save unless the file changed elsewhere."""
-
-    def rules_path(self, name: str) -> Path:
-        """Where a file lies."""
-
-    def plan_preview(self, text: str) -> "PlanPreview":
-        """What a text would do."""
-
-    def left_out(self, text: str, number: int) -> "LeftOut | None":
-        """What a text would do without one of its statements."""
-
-    def missing_rules(self, text: str) -> tuple[str, ...]:
-        """Statements for verdicts that the text does not mention."""
-
-    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
-        """What a text does to one pair."""
-
-    def rule_completer(self) -> Completer:
-        """What could stand at a cursor."""
 
 
 class Ruling(Moving):
@@ -141,15 +102,7 @@ class Ruling(Moving):
         if rules is None or self.draft is not None:
             self.ask_moves()
             return
-
-        def question() -> "RuleText | None":
-            try:
-                names = rules.rule_files()
-                return rules.read_rules(names[0]) if names else None
-            except ProsectError:
-                return None  # said to whoever opens the rules
-
-        self.desk.session.ask("effect", question)
+        self.desk.session.ask("effect", lambda: first(rules))
 
     def effect_read(self, found: "RuleText | None") -> None:
         """The first rule file is here, unless somebody opened one meanwhile."""
@@ -193,18 +146,7 @@ class Ruling(Moving):
             return
         known = draft.stamp
 
-        def question() -> "tuple[str, RuleText] | None":
-            try:
-                found = rules.read_rules(name)
-                if found.stamp != known:
-                    time.sleep(SETTLES)
-                    if rules.read_rules(name).stamp != found.stamp:
-                        return None  # somebody is still writing: the next look sees the whole
-                return known, found
-            except ProsectError:
-                return None  # said when it is opened or saved, not every two seconds
-
-        self.desk.session.ask("rules-watch", question)
+        self.desk.session.ask("rules-watch", lambda: look(rules, name, known))
 
     def rules_looked_at(self, answer: "tuple[str, RuleText] | None") -> None:
         """The file as it is now: take it over where nothing stands here alone, else offer both."""

@@ -1,5 +1,6 @@
 """Single steps and housekeeping: ``ingest``, ``read``, ``sae``, ``doctor``, ``gc``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,8 +138,8 @@ def sae_command(
     checked = [(key, value) for key, value in report["check"].items() if isinstance(value, int | float)]
     rows = [*((key, value) for key, value in report.items() if key != "check"), *checked]
     write_table(("what", ""), rows, plain=plain)
-    reader = f"--reader {model} --layer {layer} --sae {report['folder']}"
-    click.echo(f"\nread with it: prosect audit FILE {reader} -o {project}")
+    words = ["prosect", "audit", str(project), "--reader", model, "--layer", str(layer)]
+    click.echo(f"\nread with it: {shlex.join([*words, '--sae', report['folder']])}")
 
 
 @click.command("doctor")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from engine.errors import ModelError
@@ -211,14 +212,12 @@ def own_residuals(
                 on_pairs(part.n_pairs)
 
 
-def own_tokens_per_pair(pairs: PairFile, stream: Stream, start: int, n: int = 8 * PAIRS_AT_ONCE) -> float:
-    """Vectors that ``own_residuals`` gives per pair, from the texts of some pairs and without the model."""
-    stop = min(start + n, len(pairs))
-    steps = [
-        _Step.of(pairs, stream, at, min(at + PAIRS_AT_ONCE, stop)) for at in range(start, stop, PAIRS_AT_ONCE)
-    ]
+def own_tokens_per_pair(pairs: PairFile, stream: Stream, start: int, n: int = 16) -> float:
+    """Vectors that ``own_residuals`` gives per pair, from texts all over and without the model."""
+    first = np.unique(np.linspace(start, max(len(pairs) - PAIRS_AT_ONCE, start), n).astype(int))
+    steps = [_Step.of(pairs, stream, int(at), min(int(at) + PAIRS_AT_ONCE, len(pairs))) for at in first]
     n_tokens = sum(len(want.own) for step in steps for job in step.jobs for want in job.wants)
-    return n_tokens / max(stop - start, 1)
+    return n_tokens / max(sum(step.n_pairs for step in steps), 1)
 
 
 def _windows(pairs: PairFile, batches: ResidualBatches, starts: range, stop: int) -> Iterator[list[_Step]]:

@@ -102,10 +102,9 @@ def _write_table(
             f"INSERT INTO {_q(table.name)} SELECT {names} FROM {table.copied_from}{_order(table)}"
         )
     elif isinstance(data, pa.RecordBatchReader):
-        connection.execute("BEGIN")
+        # Each batch is committed by itself: one transaction over all would hold 11 bytes a row until its end.
         for batch in data:
             _insert(connection, table, pa.Table.from_batches([batch]), "")
-        connection.execute("COMMIT")
     elif data is not None and data.num_rows:
         _insert(connection, table, data, "" if is_sorted(data, table.order_by) else _order(table))
 

@@ -144,7 +144,7 @@ def test_a_file_that_is_still_being_written_is_not_shown_half(
 
     async def scenario(driver: Driver) -> None:
         await open_rules(driver)
-        monkeypatch.setattr("tui.ruling.time.sleep", rest_is_written)
+        monkeypatch.setattr("tui.rule_source.time.sleep", rest_is_written)
         path.write_text(OTHER[:20])
         await driver.shows("> 90")
         await driver.keys("u")
