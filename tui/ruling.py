@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"
+WATCHED = ("rules", "plan", "concept")
+"""Views that show what a rule file does: changes of it by others are looked for there."""
 
 
 class Ruling(Moving):
@@ -142,7 +144,7 @@ class Ruling(Moving):
     def watch_rules(self) -> None:
         """Look whether the file that is shown is still the one that was read."""
         rules, name, draft = self._rules, self.rule_name, self.draft
-        if rules is None or draft is None or self.desk.place.view not in ("rules", "plan"):
+        if rules is None or draft is None or self.desk.place.view not in WATCHED:
             return
         known = draft.stamp
 
@@ -160,6 +162,8 @@ class Ruling(Moving):
         if found.stamp == seen:
             return
         file = f"{found.name}.rules"
+        if not found.stamp and self.desk.place.view == "concept":
+            return  # nobody looks at the file here: the rules say so
         if not found.stamp:
             draft.stamp, draft.unsaved, draft.elsewhere = "", "the file is gone", None
             self.desk.say(f"{file} is gone; :write writes it again, R begins anew", "warn")

@@ -87,12 +87,12 @@ def _list(
 ) -> None:  # fmt: skip
     from engine.api import Project
 
+    if count is not None and sort:
+        raise click.UsageError("counts have an order of their own: give either --sort or --count")
     with Project(project) as opened:
         if count is not None:
-            if sort:
-                raise click.UsageError("counts have an order of their own: give either --sort or --count")
             counts = opened.counts(table, count, filter_, limit, context=context)
-            show_counts(count, counts, plain=plain, as_json=as_json)
+            show_counts(count, counts, opened.stale(), plain=plain, as_json=as_json)
             return
         spec, rows, n_rows, n_total, remark = opened.listing(table, filter_, sort, limit, context=context)
         warning = opened.warning() if table == "hypotheses" else None

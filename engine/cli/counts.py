@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from engine.api.looking import Counts
 
 
-def show_counts(column: str, found: "Counts", *, plain: bool, as_json: bool) -> None:
+def show_counts(column: str, found: "Counts", stale: str | None, *, plain: bool, as_json: bool) -> None:
     """Values with their share of the rows, and the filter that selects exactly them."""
     counts, n_rows, n_total, remark = found
     if as_json:
         listed = [{"value": c.value, "n": c.n, "filter": c.term or None} for c in counts]
-        write_json({"counts": listed, "n_rows": n_rows, "n_total": n_total, "remark": remark})
+        counted = {"counts": listed, "n_rows": n_rows, "n_total": n_total}
+        write_json(counted | {"stale": stale, "remark": remark})
         return
     tell(remark)
     table = [
-        (c.value if c.value is not None else "undefined", c.n, c.n / n_rows, c.term or None) for c in counts
+        (c.value if c.value is not None else "undefined", c.n, c.n / n_rows, _typed(c.term)) for c in counts
     ]
     write_table((column, "n", "share", "filter"), table, plain=plain, flexible=0)
     n_shown = sum(c.n for c in counts)
@@ -37,3 +38,8 @@ def tell(remark: str | None) -> None:
 def selected(n_rows: int, n_total: int) -> str:
     """``120 selected from 3,000``."""
     return f"{n_rows:,}" + (f" selected from {n_total:,}" if n_rows != n_total else "")
+
+
+def _typed(term: str) -> str | None:
+    """A filter that can be copied from a terminal; None where what is shown would select something else."""
+    return term if term and one_line(term) == term else None

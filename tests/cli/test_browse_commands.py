@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.api.looking import Counts
 from engine.cli.browse import _words
+from engine.cli.counts import show_counts
 from engine.cli.main import main
 from engine.cli.start import errors_told
 from engine.errors import Cancelled
+from engine.views import FacetCount
 from tests.worlds import World, make_world
 
 
@@ -84,12 +87,25 @@ def test_every_count_of_a_column_has_the_filter_that_lists_its_rows(
     assert [int(line.split("\t")[1]) for line in shown[1:]] == [c["n"] for c in found["counts"]]
 
 
+def test_a_filter_that_a_terminal_cannot_show_is_only_in_the_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = Counts((FacetCount("\x1b[2Jevil", 2, "model=\x1b[2Jevil"), FacetCount("a", 1, "model=a")), 3, 3)
+    show_counts("model", found, None, plain=True, as_json=False)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[3] for row in rows] == ["filter", "", "model=a"]
+    assert "\x1b" not in rows[1][0]
+    show_counts("model", found, None, plain=False, as_json=True)
+    assert json.loads(capsys.readouterr().out)["counts"][0]["filter"] == "model=\x1b[2Jevil"
+
+
 def test_counts_name_a_wrong_column_and_refuse_an_order(world: World) -> None:
     near = run("pairs", world.paths.root, "--count", "sourc")
     assert (near.exit_code, "did you mean `source`?" in near.stderr) == (1, True)
     assert run("pairs", world.paths.root, "--count", "source", "-s", "source").exit_code == 2
     empty = run("pairs", world.paths.root, "--count", "source", "-f", "chosen_tokens>100000", "--json")
     assert json.loads(empty.stdout)["counts"] == []
+    assert json.loads(empty.stdout)["stale"] is None
 
 
 def test_wrong_filter_column_says_what_there_is(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engine.browse import Browser
 from engine.errors import CompileError
+from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.rule_views import ConceptShift, LeftOut, WithAndWithout
@@ -136,6 +137,25 @@ def test_a_concept_says_what_moves_it_although_nobody_opened_the_rules(world: Wo
     drive(world, scenario, (120, 60))
     (world.paths.rules_dir / "main.rules").unlink()
     drive(world, without_rules)
+
+
+def test_a_concept_follows_a_rule_file_that_others_change_and_asks_nothing_when_it_goes(world: World) -> None:
+    path = world.paths.rules_dir / "main.rules"
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("enter")
+        await driver.shows("line 3   half")
+        write_atomic(path, (FIRST + LONG).encode())
+        await driver.shows("changed elsewhere and read again; u in the rules")
+        await driver.until(lambda: "Moved by" in driver.screen() and "half" not in driver.screen())
+        path.unlink()
+        driver.desk.doing.watch_rules()
+        await driver.until(lambda: driver.desk.is_idle)
+        assert driver.desk.doing.unsaved_rules == ()
+        await driver.keys("g", "r")
+        await driver.shows("main.rules is gone")
+
+    drive(world, scenario, (120, 60))
 
 
 def test_at_eighty_columns_the_statement_stands_where_win_rates_did(world: World) -> None:
