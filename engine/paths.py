@@ -44,6 +44,11 @@ class ProjectPaths:
         return self.root / "current"
 
     @property
+    def sae_dir(self) -> Path:
+        """SAEs trained on the pairs, one folder each: a reader that ``--reader`` takes."""
+        return self.root / "sae"
+
+    @property
     def shaped_dir(self) -> Path:
         """Shaped datasets, one content-addressed folder each."""
         return self.root / "shaped"

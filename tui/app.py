@@ -71,6 +71,8 @@ def run(
         start: where to begin; None: the hypotheses.
         warm: the first rows, where they were asked for already.
     """
+    for name in ("COLUMNS", "LINES"):  # exported by some shells; the framework would believe them for ever
+        os.environ.pop(name, None)
     app = Workstation(project, theme=theme, is_ascii=is_ascii, start=start, warm=warm)
     try:
         app.run(mouse=has_mouse)

@@ -52,7 +52,9 @@ def audit_command(
         output, sources = _own_project(sources), ()
         if weights or evaluation or names or mapping or format_:
             raise click.UsageError("change what a project is made of with `prosect mix add` or `mix weight`")
-    if reader is None and not (output / "current").exists():
+    if reader is None and (layer, sae) != (None, None):
+        raise click.UsageError("--layer and --sae belong to a reader: name it with --reader R")
+    if reader is None and not output.is_dir():
         raise click.UsageError("name a reader: --reader R, see `prosect audit --help`")
     specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))

@@ -138,8 +138,8 @@ def sae_command(
     checked = [(key, value) for key, value in report["check"].items() if isinstance(value, int | float)]
     rows = [*((key, value) for key, value in report.items() if key != "check"), *checked]
     write_table(("what", ""), rows, plain=plain)
-    words = ["prosect", "audit", str(project), "--reader", model, "--layer", str(layer)]
-    click.echo(f"\nread with it: {shlex.join([*words, '--sae', report['folder']])}")
+    words = ["prosect", "audit", str(project), "--reader", report["folder"]]
+    click.echo(f"\nread with it: {shlex.join(words)}")
 
 
 @click.command("doctor")

@@ -19,6 +19,7 @@ from engine.ingest.readers import parts_of
 from engine.ingest.report import Tally
 from engine.ingest.source import OpenSource
 from engine.ingest.worker import describe
+from engine.machine import cores
 from engine.progress import Progress
 
 MIN_BYTES = 256 << 20
@@ -29,10 +30,9 @@ MAX_WORKERS = 4
 def n_workers(opened: OpenSource) -> int:
     """How many processes a source is worth; 1: the calling process alone."""
     size = sum(f.path.stat().st_size for f in opened.files)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if size < MIN_BYTES or cores < 2 or opened.format.is_per_answer:
+    if size < MIN_BYTES or cores() < 2 or opened.format.is_per_answer:
         return 1
-    return min(cores, MAX_WORKERS, len(pieces_of(opened, MAX_WORKERS)))
+    return min(cores(), MAX_WORKERS, len(pieces_of(opened, MAX_WORKERS)))
 
 
 def pieces_of(opened: OpenSource, n: int) -> list[Piece]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.reading.run import ReadingReport
     from engine.stats.run import StatsTables
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 """Raised when the same readings would give another index."""
 EARLY_SHARES = (0.02, 0.1)
 """Shares of the shards after which an audit publishes an early index …"""
@@ -76,13 +76,15 @@ def audit(
     Without sources the project's pairs are taken as they are, without a choice its reader.
     """
     from engine.ingest.run import ingest
-    from engine.pipeline.mix import ingest_again, reader_of
-    from engine.pipeline.readers import save_spec
+    from engine.pipeline.mix import ingest_again
+    from engine.pipeline.readers import own_reader, save_spec
     from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
     if choice is None:
-        spec = reader_of(paths)
+        spec = own_reader(paths)
+        layer = "" if spec.layer is None else f" at layer {spec.layer}"
+        progress.note(f"the project's own reader: {spec.model}{layer}, SAE {spec.sae}")
     else:
         spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     paths.root.mkdir(parents=True, exist_ok=True)

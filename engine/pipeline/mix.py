@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import IngestError, StoreError
+from engine.errors import IngestError
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import Settings
@@ -13,7 +13,6 @@ from engine.settings import Settings
 if TYPE_CHECKING:
     from engine.ingest.report import IngestReport, SourceCounts
     from engine.ingest.source import SourceSpec
-    from engine.reading.spec import ReaderSpec
 
 
 def source_specs(
@@ -133,19 +132,6 @@ def _unknown(name: str, sources: "Sequence[SourceCounts]") -> IngestError:
 def ingest_again(paths: ProjectPaths, settings: Settings, progress: Progress) -> "IngestReport":
     """The pairs of a project as they are, without looking at the files that they came from."""
     return change_mix(paths, MixChange(), settings, progress)
-
-
-def reader_of(paths: ProjectPaths) -> "ReaderSpec":
-    """The reader of a project's published index. Raises ``StoreError`` where there is none."""
-    from engine.pipeline.readers import read_spec
-    from engine.store.build import read_current
-
-    pointer = read_current(paths)
-    if pointer is None:
-        raise StoreError(
-            f"{paths.root} has not been read yet", hint="name a reader once: `prosect audit DIR --reader R`"
-        )
-    return read_spec(paths, pointer["default"])
 
 
 def _report(paths: ProjectPaths) -> "IngestReport":

@@ -49,23 +49,27 @@ def read_only(
 def train_sae(
     paths: ProjectPaths, model: str, layer: int, settings: Settings, progress: Progress
 ) -> dict[str, Any]:
-    """Train an SAE on the pairs' own activations into sae/<hash>; one that is there is returned as it is.
+    """Train an SAE on the pairs' own activations into sae/<hash>, which is a reader then.
+
+    One that is there is returned as it is.
 
     Returns:
         the report: folder, size, tokens, seconds and the check on pairs it has not seen.
     """
     require_pairs(paths)
     asked = [hash_file(paths.pairs), model, layer, asdict(settings.sae), settings.reading.max_tokens]
-    folder = paths.root / "sae" / hash_json(asked)[:16]
-    report = folder / "report.json"
-    if report.exists():  # written last
-        kept: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-        return kept
-    from engine.reading.sae_training import train_sae
-    from engine.reading.spec import ReaderSpec
+    folder = paths.sae_dir / hash_json(asked)[:16]
+    report = folder / "report.json"  # written last
+    from engine.reading.spec import ReaderSpec, save_reader
 
-    spec = ReaderSpec(model=model, layer=layer)
-    return train_sae(paths.pairs, spec, folder, settings.sae, settings.reading, progress).as_dict()
+    if not report.exists():
+        from engine.reading.sae_training import train_sae
+
+        spec = ReaderSpec(model=model, layer=layer)
+        train_sae(paths.pairs, spec, folder, settings.sae, settings.reading, progress)
+    save_reader(folder, model, layer)
+    kept: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

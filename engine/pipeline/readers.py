@@ -1,14 +1,16 @@
 """Remember how a reader was made, so that rollouts can be read by the very same one later."""
 
 import json
+import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import ModelError
+from engine.errors import ModelError, StoreError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
 from engine.settings import ReadingSettings
+from engine.store.build import read_current
 
 if TYPE_CHECKING:
     from engine.reading.reader import Reader
@@ -40,6 +42,44 @@ def read_spec(paths: ProjectPaths, reader_hash: str) -> "ReaderSpec":
         raise ModelError(
             f"{path} is missing or damaged", hint="run the same `prosect audit` again"
         ) from error
+
+
+def own_reader(paths: ProjectPaths) -> "ReaderSpec":
+    """The reader that a project goes on with: its index's, else the only one that it holds anything of.
+
+    Before the first index that is a reader whose readings are there, or an SAE trained on the pairs.
+
+    Raises:
+        StoreError: there is none, or there are several to choose from.
+    """
+    pointer = read_current(paths)
+    if pointer is not None:
+        return read_spec(paths, pointer["default"])
+    found = _begun(paths)
+    if not found:
+        raise StoreError(
+            f"{paths.root} has no reader yet", hint=f"name one: `prosect audit {paths.root} --reader R`"
+        )
+    if len(found) > 1:
+        choices = (
+            shlex.join(["--reader", s.model, "--layer", str(s.layer), "--sae", s.sae or ""]) for s in found
+        )
+        raise StoreError(
+            f"{paths.root} has {len(found)} readers to choose from",
+            hint="name one:\n" + "\n".join(f"  prosect audit {paths.root} {words}" for words in choices),
+        )
+    return found[0]
+
+
+def _begun(paths: ProjectPaths) -> "list[ReaderSpec]":
+    """Readers with readings, then SAEs trained here that none of them uses."""
+    from engine.reading.spec import READER_FILE, load_reader_spec
+
+    folders = sorted((paths.root / "readings").glob("*/" + _SPEC))
+    found = [read_spec(paths, file.parent.name) for file in folders]
+    used = {_absolute(spec.sae or "") for spec in found}
+    trained = (file.parent for file in sorted(paths.sae_dir.glob("*/" + READER_FILE)))
+    return [*found, *(load_reader_spec(str(f)) for f in trained if str(f.resolve()) not in used)]
 
 
 def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> "Reader":

@@ -11,7 +11,9 @@ from engine.pipeline.checks import Audited, families, open_audit
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.stats.calls import q_values
-from engine.stats.redraw import Bench, cell_differs, equal_calls, make_bench, refit, taught_calls
+from engine.stats.cells import Cells
+from engine.stats.differs import Differs
+from engine.stats.redraw import cell_differs, equal_calls, make_bench, make_cells, refit, taught_calls
 from engine.stats.score import score_tests
 from engine.stats.strict import by_q, max_t_equal, max_t_taught, mirror_calls, signed_ranks
 from engine.stats.sums import half_of, unit_sums
@@ -75,21 +77,24 @@ def _family(
     tested = bench.tested & np.isfinite(scores.z)
     largest = max_t_equal(disparity, null, scores, tested, draws=draws, seed=seed)
     passes = {"BY": by_q(two_sided(scores.z), tested) <= level, "max-T": largest <= level}
-    return rows + _rows((name, "equal length"), equal_calls(bench, ones).called, tested, passes)
+    return rows + _rows((name, "equal length"), equal_calls(bench, ones, null).called, tested, passes)
 
 
 def _cells(audited: Audited, settings: Settings) -> list[StrictRow]:
     pairs, level = audited.readings.pairs, settings.stats.q
     half, ones = half_of(pairs), np.ones(pairs.n_pairs)
 
-    def bench(weight: NDArray[np.float64]) -> Bench:
-        return make_bench(audited.concepts.disparity, pairs, audited.design, weight, settings.stats)
+    def tested_cells(weight: NDArray[np.float64]) -> tuple[Cells, Differs]:
+        bench = make_bench(audited.concepts.disparity, pairs, audited.design, weight, settings.stats)
+        null = refit(bench, ones)
+        inside = make_cells(bench, audited.contexts, null)
+        return inside.cells, cell_differs(inside, ones, null)
 
-    cells, found = cell_differs(bench(audited.weight), ones, audited.contexts)
+    cells, found = tested_cells(audited.weight)
     key = cells.concept.astype(np.int64) * audited.contexts.n_sets + cells.context
     z = []
     for own in (half, ~half):
-        part, tests = cell_differs(bench(audited.weight * own), ones, audited.contexts)
+        part, tests = tested_cells(audited.weight * own)
         held = dict(
             zip(part.concept.astype(np.int64) * audited.contexts.n_sets + part.context, tests.z, strict=True)
         )

@@ -1,7 +1,6 @@
 """This machine, and the sizes of a checkpoint and an SAE by their configurations: what costs are made of."""
 
 import json
-import os
 import platform
 import shutil
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from engine.errors import ModelError
+from engine.machine import cores
 from engine.manifest import package_versions
 from engine.models.loading import pick_device, pick_dtype, read_config, resolve_folder
 from engine.settings import ReadingSettings
@@ -70,7 +70,7 @@ def inspect_machine(folder: Path, settings: ReadingSettings) -> Machine:
         if is_cuda
         else platform.processor() or platform.machine(),
         dtype=str(dtype).removeprefix("torch."),
-        n_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        n_cores=cores(),
         memory_gb=_free_memory_gb(),
         device_memory_gb=torch.cuda.mem_get_info(device)[0] / 1e9 if is_cuda else None,
         disk_gb=shutil.disk_usage(_existing(folder)).free / 1e9,

@@ -1,14 +1,17 @@
 """What a reader is made of, as a person writes it down: a checkpoint, a layer, an SAE."""
 
+import json
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ModelError
+from engine.manifest import write_atomic
 from engine.reading.presets import PRESETS
 
-_TOML = "reader.toml"
+READER_FILE = "reader.toml"
+"""What makes a folder a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
         ModelError: ``reader.toml`` is damaged or has unknown keys, or no SAE was given.
     """
     folder = Path(text).expanduser()
-    if (folder / _TOML).exists():
+    if (folder / READER_FILE).exists():
         spec = _from_toml(folder)
     elif text in PRESETS:
         preset = PRESETS[text]
@@ -69,7 +72,7 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
 
 
 def _from_toml(folder: Path) -> ReaderSpec:
-    file = folder / _TOML
+    file = folder / READER_FILE
     try:
         raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -87,3 +90,11 @@ def _from_toml(folder: Path) -> ReaderSpec:
         if isinstance(raw.get(key), str) and (folder / raw[key]).exists():
             raw[key] = str(folder / raw[key])
     return ReaderSpec(**raw)
+
+
+def save_reader(folder: Path, model: str, layer: int) -> None:
+    """Make the folder of an SAE a reader: model and layer beside it in ``reader.toml``."""
+    known = str(Path(model).resolve()) if Path(model).exists() else model
+    # JSON's strings are TOML's.
+    lines = f'model = {json.dumps(known)}\nlayer = {layer}\nsae = "."\n'
+    write_atomic(folder / READER_FILE, lines.encode())

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import torch
 
+from engine.machine import cores
 from engine.models.chat import ChatLayout, EncodedText
 from engine.reading.token_worker import READY, Answer, Conversations, Request
 from engine.settings import ReadingSettings
@@ -43,8 +44,8 @@ def wanted_workers(settings: ReadingSettings, device: torch.device, n_pairs: int
     if device.type == "cpu" or n_pairs < FEW_PAIRS:
         return 0
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")  # other readers on this machine, as torchrun says
-    cores = (os.cpu_count() or 1) // max(int(beside) if beside.isdigit() else 1, 1)
-    return min(MOST, cores // 2)
+    own = cores() // max(int(beside) if beside.isdigit() else 1, 1)
+    return min(MOST, own // 2)
 
 
 class _Worker(NamedTuple):
@@ -108,7 +109,7 @@ class TokenWorkers:
 
     def __enter__(self) -> "TokenWorkers":
         held = pickle.dumps(self._layout, protocol=pickle.HIGHEST_PROTOCOL) if self._n else b""
-        n_threads = max((os.cpu_count() or 1) // max(self._n, 1), 1)
+        n_threads = max(cores() // max(self._n, 1), 1)
         for _ in range(self._n):
             try:
                 worker = _Worker.start(n_threads)

@@ -5,20 +5,6 @@ import numpy as np
 
 
 @nb.njit(cache=True, nogil=True)
-def lookup_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    indptr, context, length, group, k
-):
-    """``length`` of context k in each group, 0 where the group is not in it."""
-    out = np.zeros(len(group))
-    for i in range(len(group)):
-        for place in range(indptr[group[i]], indptr[group[i] + 1]):
-            if context[place] == k:
-                out[i] = length[place]
-                break
-    return out
-
-
-@nb.njit(cache=True, nogil=True)
 def count_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
     indptr, pair, u, weight, pair_indptr, pair_context, group, discordant, rows, start, stop
 ):
@@ -40,9 +26,9 @@ def count_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
 
 @nb.njit(cache=True, nogil=True)
 def enclosed_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    indptr, pair, u, weight, pair_indptr, pair_context, group, enclosed, start, stop
+    indptr, pair, u, weight, pair_indptr, pair_context, group, enclosed, everywhere, start, stop
 ):
-    """Prompt groups whose every discordant pair lies inside the context, of each unit in each context."""
+    """Discordant prompt groups of each unit, and in each context those whose every such pair lies inside."""
     inside = np.zeros(enclosed.shape[1], np.int64)
     touched = np.empty(enclosed.shape[1], np.int64)
     for m in range(start, stop):
@@ -61,6 +47,7 @@ def enclosed_kernel(  # type: ignore[no-untyped-def] # numba infers the types of
                             n_touched += 1
                         inside[k] += 1
                 r += 1
+            everywhere[m] += n_rows > 0
             for t in range(n_touched):
                 if inside[touched[t]] == n_rows:
                     enclosed[m, touched[t]] += 1
@@ -87,60 +74,81 @@ def restrict_kernel(  # type: ignore[no-untyped-def] # numba infers the types of
 
 
 @nb.njit(cache=True, nogil=True)
-def cell_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
-    pair, u, eta, eta0, weight, ratio, group, pair_indptr, pair_context, group_indptr, group_context,
-    group_length, slope, out,
+def side_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kernels
+    indptr, pair, u, z, eta0, weight, group, beta, delta, ratio, tilt, pair_indptr, pair_context,
+    group_indptr, group_context, group_length, first, contexts, n_sets, far, out, totals, start, stop,
 ):  # fmt: skip
-    """Sums of one concept for every context: columns as named in ``_side_sums``."""
-    n_sets = len(slope)
-    inside = np.zeros(n_sets)  # Σ e_k·u of the current group, slope included
-    plain = np.zeros(n_sets)  # the same without the context's slope
-    length = np.zeros(n_sets)  # Σ (e_k − e0_k)·ℓ
-    start = np.zeros(n_sets)  # Σ e0_k·u
-    total, squares, information = 0.0, 0.0, 0.0
-    n = len(u)
-    i = 0
-    while i < n:
-        g = group[i]
-        t = 0.0
-        while i < n and group[i] == g:
-            e = weight[i] / (1 + np.exp(eta[i]))
-            t += e * u[i]
-            information += e / (1 + np.exp(-eta[i])) * u[i] * u[i]
-            for place in range(pair_indptr[pair[i]], pair_indptr[pair[i] + 1]):
-                k = pair_context[place]
-                tilt = slope[k] * ratio[i]
-                ek = weight[i] / (1 + np.exp(eta[i] + tilt))
-                wk = ek / (1 + np.exp(-eta[i] - tilt))
-                e0 = weight[i] / (1 + np.exp(eta0[i] + tilt))
-                w0 = e0 / (1 + np.exp(-eta0[i] - tilt))
-                inside[k] += ek * u[i]
-                plain[k] += e * u[i]
-                length[k] += (ek - e0) * ratio[i]
-                start[k] += e0 * u[i]
-                out[k, 2] += wk * u[i] * u[i]
-                out[k, 3] += wk * u[i] * ratio[i]
-                out[k, 12] += w0 * u[i] * u[i]
-                out[k, 13] += w0 * u[i] * ratio[i]
-            i += 1
-        total += t
-        squares += t * t
-        for place in range(group_indptr[g], group_indptr[g + 1]):
-            k = group_context[place]
-            base = group_length[place]
-            a, own = inside[k], t + inside[k] - plain[k]
-            here = base + length[k]
-            out[k, 0] += a
-            out[k, 1] += plain[k]
-            out[k, 4] += length[k]
-            out[k, 5] += a * a
-            out[k, 6] += a * own
-            out[k, 7] += a * here
-            out[k, 8] += own * own - t * t
-            out[k, 9] += own * here
-            out[k, 10] += here * here - base * base
-            out[k, 11] += start[k]
-            out[k, 14] += start[k] * start[k]
-            out[k, 15] += start[k] * base
-            inside[k], plain[k], length[k], start[k] = 0.0, 0.0, 0.0, 0.0
-    return total, squares, information
+    """Sums of every concept for each of its cells, columns as named in ``cells._SIDE_SUMS``.
+
+    Inside a context a pair's odds at the fitted effect are those everywhere times ``tilt``, so no exponential
+    is taken per context. ``totals``: Σ t, Σ_g t², Σ w·u² everywhere.
+    """
+    open_sums = np.zeros((n_sets, 3))  # of the open group: Σ e_k·u, Σ e·u, Σ (e_k − e0_k)·ℓ
+    table = np.zeros((n_sets, 11))
+    is_cell = np.zeros(n_sets, np.bool_)
+    for m in range(start, stop):
+        if first[m] == first[m + 1]:
+            continue
+        for b in range(first[m], first[m + 1]):
+            is_cell[contexts[b]] = True
+        r, last = indptr[m], indptr[m + 1]
+        while r < last:
+            g, t = group[pair[r]], 0.0
+            is_open = False
+            while r < last and group[pair[r]] == g:
+                i, d = pair[r], np.float64(u[r])
+                r += 1
+                if d == 0 or weight[i] <= 0:
+                    continue
+                is_open = True
+                eta = eta0[i] + beta[m] * d
+                for c in range(z.shape[1]):
+                    eta += z[i, c] * delta[m, c]
+                odds, odds0 = np.exp(min(max(eta, -far), far)), np.exp(min(max(eta0[i], -far), far))
+                p = 1 / (1 + odds)
+                e = weight[i] * p
+                t += e * d
+                totals[m, 2] += e * odds * p * d * d
+                for place in range(pair_indptr[i], pair_indptr[i + 1]):
+                    k = pair_context[place]
+                    if not is_cell[k]:
+                        continue
+                    x = odds * tilt[place]
+                    p = 1 / (1 + x)
+                    ek, e0 = weight[i] * p, weight[i] / (1 + odds0 * tilt[place])
+                    wu = ek * x * p * d
+                    open_sums[k, 0] += ek * d
+                    open_sums[k, 1] += e * d
+                    open_sums[k, 2] += (ek - e0) * ratio[i]
+                    table[k, 2] += wu * d
+                    table[k, 3] += wu * ratio[i]
+            if not is_open:
+                continue
+            totals[m, 0] += t
+            totals[m, 1] += t * t
+            for place in range(group_indptr[g], group_indptr[g + 1]):
+                k = group_context[place]
+                if is_cell[k]:
+                    _close_group(table[k], open_sums[k], t, group_length[place])
+        for b in range(first[m], first[m + 1]):
+            k = contexts[b]
+            out[b] = table[k]
+            table[k] = 0.0
+            is_cell[k] = False
+
+
+@nb.njit(inline="always")
+def _close_group(row, of_group, t, base):  # type: ignore[no-untyped-def] # as above
+    """Add the open group's products to a context's sums; its own start anew."""
+    a, plain, moved = of_group[0], of_group[1], of_group[2]
+    own, here = t + a - plain, base + moved
+    row[0] += a
+    row[1] += plain
+    row[4] += moved
+    row[5] += a * a
+    row[6] += a * own
+    row[7] += a * here
+    row[8] += own * own - t * t
+    row[9] += own * here
+    row[10] += here * here - base * base
+    of_group[:] = 0.0

@@ -18,28 +18,24 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from engine.arrays import Disparity, PairSets
-from engine.stats.cell_kernels import (
-    cell_kernel,
-    count_kernel,
-    enclosed_kernel,
-    lookup_kernel,
-    restrict_kernel,
-)
-from engine.stats.effect import HEAD, PRIOR, Effects, effects_from, fit_kernel
+from engine.stats.cell_kernels import count_kernel, enclosed_kernel, restrict_kernel, side_kernel
+from engine.stats.effect import Effects
 from engine.stats.null import NullModel
-from engine.stats.sums import Sums, for_chunks
-from engine.stats.taught import safe_ratio
-from engine.stats.two_way import rows_of, without_models
+from engine.stats.sums import for_chunks
 
 Vector = NDArray[np.float64]
 
-SIDE_SUMS = 16
+_SIDE_SUMS = ("U", "U_plain", "I", "J", "S", "aa", "at", "al", "tt", "tl", "ll")
+_FAR = 300.0
+"""Log odds beyond which nothing changes; their exponentials and the products of two are finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextIndex:
     """Contexts by pair and by prompt group, with their fitted length slopes. N places = Σ sizes."""
 
+    sets: PairSets
+    ratio: Vector  # (P,) ℓ, the log length ratio
     pair_indptr: NDArray[np.int64]  # (P+1,)
     pair_context: NDArray[np.int32]  # (N,) contexts of each pair
     group_indptr: NDArray[np.int64]  # (G+1,)
@@ -82,7 +78,7 @@ def index_contexts(sets: PairSets, null: NullModel, ratio: Vector) -> ContextInd
     order = np.lexsort((context, pair))
     pair_indptr = np.searchsorted(pair[order], np.arange(n_pairs + 1)).astype(np.int64)
     return ContextIndex(
-        pair_indptr, context[order], group_indptr, group_context, length, slope,
+        sets, ratio, pair_indptr, context[order], group_indptr, group_context, length, slope,
         total(context, w * ratio[pair] ** 2), total(group_context, length**2),
         total(context, np.ones(len(pair))), total(group_context, np.ones(len(length))),
         total(context, null.weight[pair]),
@@ -113,8 +109,10 @@ class Cells:
     concept: NDArray[np.int64]  # (B,)
     context: NDArray[np.int64]  # (B,) number in PairSets
     disparity: Disparity
-    enclosed_groups: Vector
-    """(B,) discordant prompt groups with no discordant pair outside the context"""
+    inside_groups: Vector
+    """(B,) prompt groups with a discordant pair inside the context"""
+    outside_groups: Vector
+    """(B,) prompt groups with a discordant pair outside of it"""
     n_left_out: int
     """Cells with a discordant pair but too few discordant groups: counted, not listed."""
 
@@ -128,7 +126,9 @@ def restrict(disparity: Disparity, contexts: ContextIndex, null: NullModel, min_
     shared = (*own, contexts.pair_indptr, contexts.pair_context)
     for_chunks(disparity.indptr, lambda a, b: count_kernel(*shared, null.group, discordant, rows, a, b))
     enclosed = np.zeros((disparity.n_units, n_sets), np.int32)
-    for_chunks(disparity.indptr, lambda a, b: enclosed_kernel(*shared, null.group, enclosed, a, b))
+    everywhere = np.zeros(disparity.n_units, np.int32)
+    extra = (null.group, enclosed, everywhere)
+    for_chunks(disparity.indptr, lambda a, b: enclosed_kernel(*shared, *extra, a, b))
     kept = discordant >= min_groups
     concept, context = np.nonzero(kept)
     indptr = np.concatenate([[0], np.cumsum(rows[kept])]).astype(np.int64)
@@ -138,23 +138,27 @@ def restrict(disparity: Disparity, contexts: ContextIndex, null: NullModel, min_
     u = np.zeros(indptr[-1], np.float32)
     for_chunks(disparity.indptr, lambda a, b: restrict_kernel(*shared, start, pair, u, a, b))
     left_out = int(((discordant > 0) & ~kept).sum())
-    inside_only = enclosed[kept].astype(np.float64)
-    return Cells(concept, context, Disparity(indptr, pair, u), inside_only, left_out)
+    inside, outside = discordant[kept], everywhere[concept] - enclosed[kept]
+    counts = (inside.astype(np.float64), outside.astype(np.float64))
+    return Cells(concept, context, Disparity(indptr, pair, u), *counts, left_out)
 
 
 @dataclass(frozen=True, slots=True)
 class CellTests:
     """Per cell; NaN where undefined. All (B,)."""
 
-    equal_z: Vector
-    beta: Vector
-    effects: Effects
     differs_z: Vector
     theta: Vector
     """One-step difference of β here from β everywhere."""
     theta_se: Vector
     groups: Vector
     """Discordant prompt groups inside or outside, whichever are fewer: what θ's interval counts."""
+    h_beta: Vector
+    """What of the concept's own score everywhere θ's efficient score leaves out, …"""
+    h_length: Vector
+    """… and of the context's length score."""
+    left: Vector
+    """Information about θ that is left."""
 
 
 def cell_tests(
@@ -162,99 +166,51 @@ def cell_tests(
     disparity: Disparity,
     null: NullModel,
     contexts: ContextIndex,
-    ratio: Vector,
     everywhere: Effects,
-    cell_sums: Sums,
-    outside_groups: Vector,
     min_groups: int,
 ) -> CellTests:
-    """Tests of every cell.
+    """*Differs* tests of every cell.
 
     Args:
-        cells: the cells.
+        cells: the cells; only their numbers are looked at, so that they may be of other labels.
         disparity: u of every concept everywhere.
         null: the null model.
         contexts: contexts by pair and group.
-        ratio: (P,) log length ratio.
         everywhere: converged effect of every concept.
-        cell_sums: sums of the cells.
-        outside_groups: (B,) discordant groups of the concept outside the context.
-        min_groups: needed on both sides for *differs*.
+        min_groups: discordant groups needed on both sides for *differs*.
     """
-    sums = _side_sums(cells, disparity, null, contexts, ratio, everywhere)
-    equal_z = _equal_z(sums, contexts, cells.context)
-    differs_z, theta, theta_se = _differs(sums, contexts, cells)
-    undefined = (outside_groups < min_groups) | null.separates
-    for values in (differs_z, theta, theta_se):
+    sums = _side_sums(cells, disparity, null, contexts, everywhere)
+    found = _differs(sums, contexts, cells)
+    undefined = (cells.outside_groups < min_groups) | null.separates
+    for values in (found.differs_z, found.theta, found.theta_se):
         values[undefined] = np.nan
-    if null.separates:
-        equal_z[:] = np.nan
-    effects = _cell_effects(cells, null, contexts, ratio, cell_sums, np.isfinite(equal_z))
-    fewer = np.minimum(cell_sums.n_discordant_groups, outside_groups)
-    return CellTests(equal_z, effects.beta, effects, differs_z, theta, theta_se, fewer)
+    return found
 
 
 def _side_sums(
-    cells: Cells, disparity: Disparity, null: NullModel, contexts: ContextIndex, ratio: Vector, fit: Effects
+    cells: Cells, disparity: Disparity, null: NullModel, contexts: ContextIndex, fit: Effects
 ) -> dict[str, Vector]:
     """The kernel's sums for each cell, by name."""
-    n_sets = len(contexts.slope)
-    out = np.zeros((len(cells.concept), SIDE_SUMS))
-    concept_sums = np.zeros((disparity.n_units, 3))
+    out = np.zeros((len(cells.concept), len(_SIDE_SUMS)))
+    totals = np.zeros((disparity.n_units, 3))
     first = np.searchsorted(cells.concept, np.arange(disparity.n_units + 1))
-
-    def chunk(start: int, stop: int) -> None:
-        for m in range(start, stop):
-            if first[m] == first[m + 1]:
-                continue
-            rows = slice(int(disparity.indptr[m]), int(disparity.indptr[m + 1]))
-            pair, u = disparity.pair[rows], disparity.u[rows].astype(np.float64)
-            live = (u != 0) & (null.weight[pair] > 0)
-            pair, u = pair[live], u[live]
-            beta = fit.beta[m] if np.isfinite(fit.beta[m]) else 0.0
-            delta = np.where(np.isfinite(fit.delta[m]), fit.delta[m], 0.0)
-            eta = null.eta[pair] + null.design.z[pair] @ delta + beta * u
-            table = np.zeros((n_sets, SIDE_SUMS))
-            concept_sums[m] = cell_kernel(
-                pair, u, eta, null.eta[pair], null.weight[pair], ratio[pair], null.group[pair],
-                contexts.pair_indptr, contexts.pair_context, contexts.group_indptr, contexts.group_context,
-                contexts.group_length, contexts.slope, table,
-            )  # fmt: skip
-            out[first[m] : first[m + 1]] = table[cells.context[first[m] : first[m + 1]]]
-
-    for_chunks(disparity.indptr, chunk)
-    names = (
-        "U",
-        "U_plain",
-        "I",
-        "J",
-        "S",
-        "aa",
-        "at",
-        "al",
-        "tt",
-        "tl",
-        "ll",
-        "U0",
-        "I0",
-        "J0",
-        "aa0",
-        "al0",
-    )
-    sums = dict(zip(names, out.T, strict=True))
-    return sums | dict(zip(("T", "TT", "II"), concept_sums[cells.concept].T, strict=True))
+    rows = (disparity.indptr, disparity.pair, disparity.u, null.design.z, null.eta, null.weight, null.group)
+    effect = (np.nan_to_num(fit.beta), np.nan_to_num(fit.delta))
+    by_context = (*_tilted(contexts), contexts.pair_indptr, contexts.pair_context)
+    by_group = (contexts.group_indptr, contexts.group_context, contexts.group_length)
+    shared = (*rows, *effect, *by_context, *by_group, first, cells.context, len(contexts.slope), _FAR)
+    for_chunks(disparity.indptr, lambda a, b: side_kernel(*shared, out, totals, a, b))
+    sums = dict(zip(_SIDE_SUMS, out.T, strict=True))
+    return sums | dict(zip(("T", "TT", "II"), totals[cells.concept].T, strict=True))
 
 
-def _equal_z(s: dict[str, Vector], contexts: ContextIndex, k: NDArray[np.int64]) -> Vector:
-    """Score test of β_k = 0 inside the context, length slope of the context projected out."""
-    kappa = safe_zero(s["J0"], contexts.information[k])
-    variance = s["aa0"] - 2 * kappa * s["al0"] + kappa**2 * contexts.meat[k]
-    left = s["I0"] - kappa * s["J0"]
-    z = safe_ratio(s["U0"], np.sqrt(np.maximum(variance, 0)))
-    return np.where((left > 1e-6 * s["I0"]) & (variance > 1e-6 * s["aa0"]), z, np.nan)
+def _tilted(contexts: ContextIndex) -> tuple[Vector, Vector]:
+    """(P,) ratios, and (N,) what the slope of each of a pair's contexts multiplies its odds by."""
+    own = np.repeat(contexts.ratio, np.diff(contexts.pair_indptr))
+    return contexts.ratio, np.exp(np.clip(contexts.slope[contexts.pair_context] * own, -_FAR, _FAR))
 
 
-def _differs(s: dict[str, Vector], contexts: ContextIndex, cells: Cells) -> tuple[Vector, Vector, Vector]:
+def _differs(s: dict[str, Vector], contexts: ContextIndex, cells: Cells) -> CellTests:
     """Efficient score of θ_k: z, one-step θ and its cluster-robust standard error."""
     k = cells.context
     length_information = contexts.information[k]
@@ -277,8 +233,10 @@ def _differs(s: dict[str, Vector], contexts: ContextIndex, cells: Cells) -> tupl
     usable = (left > 1e-6 * s["I"]) & (variance > 1e-9 * s["aa"])
     root = np.sqrt(np.maximum(variance, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        z, theta, se = score / root, score / left, root / left
-    return tuple(np.where(usable, v, np.nan) for v in (z, theta, se))  # type: ignore[return-value] # three
+        numbers = (score / root, score / left, root / left)
+    z, theta, se = (np.where(usable, values, np.nan) for values in numbers)
+    groups = np.minimum(cells.inside_groups, cells.outside_groups)
+    return CellTests(z, theta, se, groups, h_beta, h_length, left)
 
 
 def safe_zero(a: Vector, b: Vector) -> Vector:
@@ -286,45 +244,3 @@ def safe_zero(a: Vector, b: Vector) -> Vector:
     out: Vector = np.zeros(len(a))
     np.divide(a, b, out=out, where=b > 0)
     return out
-
-
-def _cell_effects(
-    cells: Cells,
-    null: NullModel,
-    contexts: ContextIndex,
-    ratio: Vector,
-    sums: Sums,
-    wanted: NDArray[np.bool_],
-) -> Effects:
-    """Converged β inside each cell, its context's length slope refitted beside it."""
-    disparity = cells.disparity
-    out = np.full((disparity.n_units, HEAD + 1), np.nan)
-    typical, no_models = safe_ratio(sums.size, sums.n), without_models(1)
-
-    def chunk(start: int, stop: int) -> None:
-        for b in range(start, stop):
-            if not wanted[b]:
-                continue
-            k = int(cells.context[b])
-            rows = slice(int(disparity.indptr[b]), int(disparity.indptr[b + 1]))
-            pair, u = disparity.pair[rows], disparity.u[rows].astype(np.float64)
-            live = u != 0
-            pair, u = pair[live], u[live]
-            group = null.group[pair]
-            has_length = contexts.information[k] > 1e-9
-            length = ratio[pair] if has_length else np.zeros(len(pair))
-            information = contexts.information[k] if has_length else 1.0
-            out[b] = fit_kernel(
-                u, length[:, None].copy(), null.eta[pair] + contexts.slope[k] * length, null.weight[pair],
-                group, _group_lengths(contexts, group, k)[:, None].copy() * has_length,
-                np.array([[information]]), np.array([[1 / information]]),
-                np.array([[contexts.meat[k] * has_length]]), PRIOR, typical[b], rows_of(no_models, pair),
-            )  # fmt: skip
-
-    for_chunks(disparity.indptr, chunk)
-    return effects_from(out, sums, typical)
-
-
-def _group_lengths(contexts: ContextIndex, group: NDArray[np.int32], k: int) -> Vector:
-    found = lookup_kernel(contexts.group_indptr, contexts.group_context, contexts.group_length, group, k)
-    return np.asarray(found)

@@ -15,9 +15,10 @@ from scipy.special import expit
 
 from engine.settings import StatsSettings
 from engine.stats.calls import q_values
+from engine.stats.cell_models import Fitted, two_way_theta
 from engine.stats.cells import Cells, CellTests
-from engine.stats.effect import Effects
 from engine.stats.taught import student, two_sided
+from engine.stats.two_way import cautious_z, wider
 
 Vector = NDArray[np.float64]
 
@@ -44,26 +45,31 @@ def could_pass(n_groups: Vector, level: float) -> NDArray[np.bool_]:
     return n_groups >= counts[enough].min() if enough.any() else np.zeros(len(n_groups), np.bool_)
 
 
-def differs(
-    cells: Cells, tests: CellTests, effects: Effects, n_groups: Vector, settings: StatsSettings
-) -> Differs:
+def differs(cells: Cells, tests: CellTests, fitted: Fitted, settings: StatsSettings) -> Differs:
     """Calls of the *differs* test.
 
     Args:
         cells: concepts inside contexts.
         tests: their z, θ and its error.
-        effects: β of every concept everywhere.
-        n_groups: (B,) discordant prompt groups inside.
+        fitted: what they were tested with.
         settings: level and floor.
 
     The floor is on the change of the win rate at equal length from β everywhere to β + θ, taken at the end of
-    θ's 95% interval that is nearer to no difference (Student's t over the groups of the smaller side).
+    θ's 95% interval that is nearer to no difference (Student's t over the groups of the smaller side). Cells
+    that pass by prompt group must pass in the second clustering too (``cell_models``).
     """
-    p = two_sided(tests.differs_z)
-    q = q_values(p, np.isfinite(tests.differs_z) & could_pass(n_groups, settings.q))
-    near = tests.theta - np.sign(tests.theta) * student(tests.groups) * tests.theta_se
+    z, half_width = tests.differs_z.copy(), student(tests.groups) * tests.theta_se
+    tested = np.isfinite(z) & could_pass(cells.inside_groups, settings.q)
+    passing = np.flatnonzero(q_values(two_sided(z), tested) <= settings.q)
+    variance, degrees = two_way_theta(cells, tests, passing, fitted)
+    z[passing] = cautious_z(z[passing], tests.theta[passing], variance, degrees)
+    half_width[passing] = wider(half_width[passing], variance, degrees)
+    p = two_sided(z)
+    q = q_values(p, tested)
+    near = tests.theta - np.sign(tests.theta) * half_width
+    effects = fitted.everywhere
     beta, typical = effects.beta[cells.concept], effects.typical[cells.concept]
     shift = expit((beta + near) * typical) - expit(beta * typical)
     clears = (np.sign(near) == np.sign(tests.theta)) & (np.abs(shift) >= settings.effect_floor)
     call = np.where(np.isfinite(q), ((q <= settings.q) & clears).astype(np.float64), np.nan)
-    return Differs(tests.differs_z, p, q, call)
+    return Differs(z, p, q, call)

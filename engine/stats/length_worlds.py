@@ -16,7 +16,7 @@ from engine.arrays import Disparity, PairArrays
 from engine.progress import Progress
 from engine.settings import StatsSettings
 from engine.stats.design import Design, length_ratio, linear_design
-from engine.stats.redraw import equal_calls, make_bench, taught_calls
+from engine.stats.redraw import equal_calls, make_bench, refit, taught_calls
 
 Vector = NDArray[np.float64]
 
@@ -121,9 +121,9 @@ def length_worlds(
             flip = np.where(rng.random(pairs.n_pairs) < expit(effect + push), 1.0, -1.0)
             called = {
                 "taught": taught_calls(bench, flip),
-                "linear control": equal_calls(bench, flip, linear).called,
-                "full null model": equal_calls(bench, flip).called,
-                "oracle": equal_calls(bench, flip, oracle).called,
+                "linear control": equal_calls(bench, flip, refit(bench, flip, linear)).called,
+                "full null model": equal_calls(bench, flip, refit(bench, flip)).called,
+                "oracle": equal_calls(bench, flip, refit(bench, flip, oracle)).called,
             }
             for judge, found in called.items():
                 counts[judge] += (found.sum(), (found & acting).sum())

@@ -13,6 +13,7 @@ from scipy.special import expit, log_expit
 from engine.arrays import PairArrays
 from engine.errors import StatsError
 from engine.stats.design import Design
+from engine.stats.sums import sums_by
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -78,7 +79,7 @@ def fit_null(design: Design, group: NDArray[np.int32], weight: Vector) -> NullMo
         information = (z * (weight * p * (1 - p))[:, None]).T @ z
         step = _inverse(information) @ gradient
         gamma, loss = _descend(z, weight, gamma, step, loss)
-    return _summarise(design, gamma, group, weight, has_converged)
+    return null_at(design, gamma, z @ gamma, group, weight, has_converged=has_converged)
 
 
 def _inverse(information: Matrix) -> Matrix:
@@ -102,18 +103,32 @@ def _loss(eta: Vector, weight: Vector) -> float:
     return float(-(weight * log_expit(eta)).sum())
 
 
-def _summarise(
-    design: Design, gamma: Vector, group: NDArray[np.int32], weight: Vector, has_converged: bool
+def null_at(
+    design: Design,
+    gamma: Vector,
+    eta: Vector,
+    group: NDArray[np.int32],
+    weight: Vector,
+    *,
+    has_converged: bool = True,
 ) -> NullModel:
+    """The null model at given coefficients and log odds, with the sums that tests beside it need.
+
+    Args:
+        design: odd covariates of all pairs.
+        gamma: (q,) their coefficients.
+        eta: (P,) log odds; more than ``z @ gamma`` where something is held beside the columns.
+        group: (P,) prompt group, ascending.
+        weight: (P,) weight of each pair, 0 for unlabelled pairs.
+        has_converged: whether a fit ended there.
+    """
     z = design.z
-    eta = z @ gamma
     p = expit(eta)
     residual, curvature = weight * (1 - p), weight * p * (1 - p)
     information = (z * curvature[:, None]).T @ z
     total = max(float(weight.sum()), 1e-12)
     n_groups = int(group.max(initial=-1)) + 1
-    group_scores = np.zeros((n_groups, len(gamma)))
-    np.add.at(group_scores, group, residual[:, None] * z)
+    group_scores = sums_by(group, n_groups, residual[:, None] * z)
     return NullModel(
         design, gamma, eta, weight, residual, curvature, information, _inverse(information), group,
         group_scores, group_scores.T @ group_scores, _loss(eta, weight) / total, has_converged,

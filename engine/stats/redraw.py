@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine.arrays import Disparity, PairArrays, PairSets
 from engine.settings import StatsSettings
 from engine.stats.calls import calls, q_values
-from engine.stats.cells import Cells, cell_tests, index_contexts, restrict
+from engine.stats.cell_models import Fitted
+from engine.stats.cells import Cells, CellTests, cell_tests, index_contexts, restrict
 from engine.stats.design import Design, length_ratio
 from engine.stats.differs import Differs, differs
 from engine.stats.effect import Effects, fit_effects, win_rates
@@ -61,14 +62,17 @@ def make_bench(
 
 def turn(disparity: Disparity, flip: Vector) -> Disparity:
     """Disparities after swapping the pairs where ``flip`` is −1."""
-    return replace(disparity, u=disparity.u * flip[disparity.pair].astype(np.float32))
+    return replace(disparity, u=disparity.u * flip.astype(np.float32)[disparity.pair])
+
+
+def turn_design(design: Design, flip: Vector) -> Design:
+    """Covariates after swapping the pairs where ``flip`` is −1."""
+    return replace(design, z=np.ascontiguousarray(design.z * flip[:, None]))
 
 
 def refit(bench: Bench, flip: Vector, design: Design | None = None) -> NullModel:
     """The null model fitted to the relabelled pairs (with another design if given)."""
-    own = bench.design if design is None else design
-    turned = replace(own, z=np.ascontiguousarray(own.z * flip[:, None]))
-    return fit_null(turned, bench.pairs.group, bench.weight)
+    return fit_null(turn_design(design or bench.design, flip), bench.pairs.group, bench.weight)
 
 
 def taught_calls(bench: Bench, flip: Vector) -> Flags:
@@ -78,9 +82,8 @@ def taught_calls(bench: Bench, flip: Vector) -> Flags:
     return np.asarray(calls(q, result.z, result.win_low, result.win_high, bench.settings) == 1)
 
 
-def equal_calls(bench: Bench, flip: Vector, design: Design | None = None) -> EqualCalls:
-    """Units called *taught at equal length* under the relabelling, with the bench's null model or another."""
-    null = refit(bench, flip, design)
+def equal_calls(bench: Bench, flip: Vector, null: NullModel) -> EqualCalls:
+    """Units called *taught at equal length* under the relabelling, beside the null model fitted to it."""
     turned = turn(bench.disparity, flip)
     scores = score_tests(turned, null)
     q = q_values(two_sided(scores.z), bench.tested)
@@ -92,22 +95,42 @@ def equal_calls(bench: Bench, flip: Vector, design: Design | None = None) -> Equ
     return EqualCalls(np.where(bench.tested, scores.z, np.nan), called, effects)
 
 
-def differs_calls(bench: Bench, flip: Vector, sets: PairSets) -> Vector:
-    """(B,) 1 for every cell called as differing under the relabelling, 0 for tested cells that are not."""
-    return cell_differs(bench, flip, sets)[1].call
+@dataclass(frozen=True, slots=True)
+class CellBench:
+    """Concepts inside contexts on fixed pairs."""
+
+    bench: Bench
+    sets: PairSets
+    cells: Cells
+    """The same under every relabelling, but for the signs of u."""
 
 
-def cell_differs(bench: Bench, flip: Vector, sets: PairSets) -> tuple[Cells, Differs]:
-    """All cells and their *differs* tests under the relabelling."""
-    null, turned = refit(bench, flip), turn(bench.disparity, flip)
+def make_cells(bench: Bench, sets: PairSets, null: NullModel) -> CellBench:
+    """The cells of a family of concepts, ready to be relabelled.
+
+    Args:
+        bench: the concepts.
+        sets: the contexts.
+        null: the null model fitted to the labels as they are.
+    """
+    index = index_contexts(sets, null, length_ratio(bench.pairs))
+    return CellBench(bench, sets, restrict(bench.disparity, index, null, bench.settings.min_discordant))
+
+
+def cell_differs(bench: CellBench, flip: Vector, null: NullModel) -> Differs:
+    """*Differs* tests of all cells under the relabelling, beside the null model fitted to it."""
+    tests, fitted = relabelled_cells(bench, flip, null)
+    return differs(bench.cells, tests, fitted, bench.bench.settings)
+
+
+def relabelled_cells(cells: CellBench, flip: Vector, null: NullModel) -> tuple[CellTests, Fitted]:
+    """Tests of all cells under the relabelling, and what they were made from."""
+    bench = cells.bench
+    turned = turn(bench.disparity, flip)
     sums = unit_sums(turned, bench.pairs, bench.weight)
-    fitted = fit_effects(turned, null, sums, bench.tested & np.isfinite(score_tests(turned, null).z))
-    ratio = length_ratio(bench.pairs) * flip
-    index = index_contexts(sets, null, ratio)
-    cells = restrict(turned, index, null, bench.settings.min_discordant)
-    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
-    inside = unit_sums(cells.disparity, bench.pairs, bench.weight)
-    tests = cell_tests(
-        cells, turned, null, index, ratio, fitted, inside, outside, bench.settings.min_discordant
+    fitted = fit_effects(
+        turned, null, sums, bench.tested & np.isfinite(score_tests(turned, null).z), has_errors=False
     )
-    return cells, differs(cells, tests, fitted, inside.n_discordant_groups, bench.settings)
+    index = index_contexts(cells.sets, null, length_ratio(bench.pairs) * flip)
+    tests = cell_tests(cells.cells, turned, null, index, fitted, bench.settings.min_discordant)
+    return tests, Fitted(turned, null, index, fitted)

@@ -14,9 +14,11 @@ from engine.manifest import hash_json
 from engine.progress import Progress
 from engine.records import EVERYWHERE
 from engine.settings import StatsSettings
-from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
+from engine.stats.cell_equal import equal_inside
+from engine.stats.cell_models import Fitted
+from engine.stats.cells import Cells, ContextIndex, cell_tests, index_contexts, restrict
 from engine.stats.design import Design, build_design, length_ratio, linear_design
-from engine.stats.differs import differs
+from engine.stats.differs import Differs, differs
 from engine.stats.effect import Effects, fit_effects, win_rates
 from engine.stats.null import NullModel, fit_null, signed_weight
 from engine.stats.paper import Moments, paper_cells
@@ -99,10 +101,9 @@ def estimate(
     progress.advance()
     latents = _family(units.latents, pairs, null, linear, totals, settings)
     progress.advance()
-    ratio = length_ratio(pairs)
-    index = index_contexts(units.contexts, null, ratio)
+    index = index_contexts(units.contexts, null, length_ratio(pairs))
     cells = restrict(units.concepts, index, null, settings.min_discordant)
-    cell_columns = _cell_columns(cells, units, pairs, null, index, ratio, concepts, settings)
+    cell_columns = _cell_columns(cells, units, pairs, null, index, concepts, settings)
     progress.advance()
     own = calls_of(concepts.columns, concepts.sums, concepts.effects.typical)
     members = members_of(units.members or [()] * units.concepts.n_units)
@@ -153,32 +154,26 @@ def _cell_columns(
     pairs: PairArrays,
     null: NullModel,
     index: ContextIndex,
-    ratio: Vector,
     concepts: _Family,
     settings: StatsSettings,
 ) -> dict[str, Any]:
     sums = unit_sums(cells.disparity, pairs, null.weight)
-    # Groups with a discordant pair outside: all but those that lie wholly inside.
-    outside = concepts.sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
-    tests = cell_tests(
-        cells, units.concepts, null, index, ratio, concepts.effects, sums, outside, settings.min_discordant
-    )
-    rate, low, high = win_rates(tests.effects, sums)
-    equal = EqualLength(tests.equal_z, rate, low, high, np.full(len(rate), np.nan))
+    tests = cell_tests(cells, units.concepts, null, index, concepts.effects, settings.min_discordant)
+    inside = equal_inside(cells, null, index, sums)
+    fitted = Fitted(units.concepts, null, index, concepts.effects)
+    rate, low, high = win_rates(inside.effects, sums)
+    equal = EqualLength(inside.z, rate, low, high, np.full(len(rate), np.nan))
     k = cells.context
     totals = (index.n_pairs[k], index.n_groups[k], index.weight[k])
     columns = estimate_columns(sums, taught(sums), equal, totals, settings)
     return (
         columns
-        | _differs_columns(cells, tests, concepts.effects, sums.n_discordant_groups, settings)
+        | _differs_columns(differs(cells, tests, fitted, settings))
         | _paper_columns(cells, units, pairs, null.weight, sums, concepts.sums)
     )
 
 
-def _differs_columns(
-    cells: Cells, tests: CellTests, effects: Effects, n_groups: Vector, settings: StatsSettings
-) -> dict[str, Any]:
-    found = differs(cells, tests, effects, n_groups, settings)
+def _differs_columns(found: Differs) -> dict[str, Any]:
     return {
         "differs_z": nullable(found.z),
         "differs_p": nullable(found.p),

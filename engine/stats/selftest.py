@@ -22,13 +22,19 @@ from engine.arrays import Disparity, PairArrays, PairSets
 from engine.errors import StatsError
 from engine.progress import Paced, Progress
 from engine.settings import StatsSettings
-from engine.stats.cells import cell_tests, index_contexts, restrict
-from engine.stats.design import Design, length_ratio
-from engine.stats.effect import fit_effects
+from engine.stats.design import Design
 from engine.stats.null import fit_null
-from engine.stats.redraw import Bench, differs_calls, equal_calls, make_bench, taught_calls
-from engine.stats.score import score_tests
-from engine.stats.sums import unit_sums
+from engine.stats.redraw import (
+    Bench,
+    cell_differs,
+    equal_calls,
+    make_bench,
+    make_cells,
+    refit,
+    relabelled_cells,
+    taught_calls,
+    turn_design,
+)
 
 Vector = NDArray[np.float64]
 
@@ -92,19 +98,22 @@ def null_test(
         for test in ("null (a) taught", "null (a) equal", "null (b) equal")
         for name in benches
     }
-    inner = make_bench(cells[0], pairs, design, weight, settings) if cells else None
+    inner = None
+    if cells:
+        inner = make_cells(make_bench(cells[0], pairs, design, weight, settings), cells[1], fitted)
     differing = 0
     n_groups = int(pairs.group.max()) + 1
     paced = Paced(progress, "self-test: nulls", draws, "draws")
     for _ in range(draws):
         whole = rng.choice([-1.0, 1.0], n_groups)[pairs.group]
         redrawn = np.where(fitted.redraw(rng), -1.0, 1.0)
+        nulls = [fit_null(turn_design(design, flip), pairs.group, weight) for flip in (whole, redrawn)]
         for name, bench in benches.items():
             hits["null (a) taught", name] += bool(taught_calls(bench, whole).any())
-            hits["null (a) equal", name] += bool(equal_calls(bench, whole).called.any())
-            hits["null (b) equal", name] += bool(equal_calls(bench, redrawn).called.any())
-        if cells and inner:
-            differing += bool((differs_calls(inner, redrawn, cells[1]) == 1).any())
+            hits["null (a) equal", name] += bool(equal_calls(bench, whole, nulls[0]).called.any())
+            hits["null (b) equal", name] += bool(equal_calls(bench, redrawn, nulls[1]).called.any())
+        if inner:
+            differing += bool((cell_differs(inner, redrawn, nulls[1]).call == 1).any())
         paced.advance()
     paced.finish()
     found = [_null_result(test, name, draws, n) for (test, name), n in hits.items()]
@@ -153,16 +162,8 @@ def random_contexts(
     names = tuple(f"random {k}" for k in range(n_contexts))
     sets = PairSets(names, ("random",) * n_contexts, indptr, order.astype(np.uint32))
     null = fit_null(design, pairs.group, weight)
-    sums = unit_sums(concepts, pairs, weight)
-    fitted = fit_effects(concepts, null, sums, np.isfinite(score_tests(concepts, null).z))
-    ratio = length_ratio(pairs)
-    index = index_contexts(sets, null, ratio)
-    cells = restrict(concepts, index, null, settings.min_discordant)
-    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
-    tests = cell_tests(
-        cells, concepts, null, index, ratio, fitted,
-        unit_sums(cells.disparity, pairs, weight), outside, settings.min_discordant,
-    )  # fmt: skip
+    bench = make_cells(make_bench(concepts, pairs, design, weight, settings), sets, null)
+    tests, _ = relabelled_cells(bench, np.ones(pairs.n_pairs), null)
     z = tests.differs_z[np.isfinite(tests.differs_z)]
     if len(z) < 2:
         raise StatsError(
@@ -223,7 +224,7 @@ def planted_concept(
             wins = np.where(u != 0, expit(np.log(strength)), 0.5)
             has = np.where(u != 0, np.sign(u), 1.0)
             flip = np.where(rng.random(len(u)) < wins, has, -has)
-            result = equal_calls(bench, flip)
+            result = equal_calls(bench, flip, refit(bench, flip))
             size = np.where(np.isfinite(result.z), np.abs(result.z), -1)
             ranks.append(1 + int((size > size[unit]).sum()))
             others += int((result.called & unrelated).sum())

@@ -6,18 +6,24 @@ squares by group need no table.
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numba as nb
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from engine.arrays import Disparity, PairArrays
+from engine.machine import cores
 
 Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
-THREADS = 2
+MOST_THREADS = 32
+"""Threads that passes over rows are given; beyond it they wait for memory, not for cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,10 @@ class Sums:
     uu: Vector  # Σ w·u²
     wu_a: Vector  # Σ w·u in half A
     wu_b: Vector
+
+    def take(self, units: NDArray[np.int64]) -> "Sums":
+        """Those of some units."""
+        return Sums(*(getattr(self, f.name)[units] for f in fields(self)))
 
 
 def half_of(pairs: PairArrays) -> NDArray[np.bool_]:
@@ -70,16 +80,30 @@ def unit_sums(disparity: Disparity, pairs: PairArrays, weight: Vector) -> Sums:
     return Sums(*np.ascontiguousarray(out.T))
 
 
+def sums_by(number: NDArray[np.int32], n: int, rows: Matrix) -> Matrix:
+    """(n, q) sums of rows (P, q) by their number (P,), in order: ``np.add.at``, ten times as fast."""
+    places = sp.csr_array((np.ones(len(number)), (number, np.arange(len(number)))), shape=(n, len(number)))
+    return np.asarray(places @ rows, np.float64)
+
+
 def for_chunks(indptr: NDArray[np.int64], work: Any) -> None:
     """Call ``work(start, stop)`` for ranges of units of similar size, on threads (kernels drop the GIL)."""
     n_units = len(indptr) - 1
     if n_units == 0:
         return
-    wanted = np.linspace(0, indptr[-1], 8 * THREADS + 1)
+    n_threads = min(cores(), MOST_THREADS)
+    wanted = np.linspace(0, indptr[-1], 8 * n_threads + 1)
     edges = np.unique(np.concatenate([[0], np.searchsorted(indptr, wanted), [n_units]]).clip(0, n_units))
     ranges = list(itertools.pairwise(edges))
-    with ThreadPoolExecutor(THREADS) as pool:
+    # Kernels multiply small matrices: a library that starts threads for each of them, in every thread here,
+    # takes twice as long.
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(lambda r: work(int(r[0]), int(r[1])), ranges))
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @nb.njit(cache=True, nogil=True)

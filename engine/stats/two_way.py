@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from engine.arrays import UNKNOWN, Disparity, PairArrays
-from engine.stats.sums import for_chunks
+from engine.stats.sums import for_chunks, sums_by
 from engine.stats.taught import student
 
 Vector = NDArray[np.float64]
@@ -81,19 +81,10 @@ def cross(
     if cluster is None:
         return without_models(z.shape[1])
     both, known = intersections(cluster, group), cluster >= 0
-    by_models = np.zeros((int(cluster.max(initial=-1)) + 1, z.shape[1]))
-    by_both = np.zeros((int(both.max(initial=-1)) + 1, z.shape[1]))
-    np.add.at(by_models, cluster[known], residual[known, None] * z[known])
-    np.add.at(by_both, both[known], residual[known, None] * z[known])
+    scores = residual[known, None] * z[known]
+    by_models = sums_by(cluster[known], int(cluster.max(initial=-1)) + 1, scores)
+    by_both = sums_by(both[known], int(both.max(initial=-1)) + 1, scores)
     return Crossed(cluster, both, by_models, by_both, by_both.T @ by_both)
-
-
-def rows_of(crossed: Crossed, pair: NDArray[np.uint32]) -> Crossed:
-    """The same sums with the clusters of some pairs only; −1 throughout without a second clustering."""
-    if len(crossed.cluster) == 0:
-        none = np.full(len(pair), -1, np.int32)
-        return crossed._replace(cluster=none, both=none)
-    return crossed._replace(cluster=crossed.cluster[pair], both=crossed.both[pair])
 
 
 def without_models(q: int) -> Crossed:
@@ -243,7 +234,7 @@ def crossed_meat(  # type: ignore[no-untyped-def] # numba infers the types of ke
     """Σ over pairs of models, and over intersections, of (Σ_i e_i (u_i − κᵀz_i))²; how many of each.
 
     Of one unit at its converged effect: rows have u ≠ 0, ascend with groups and hold residuals at the effect
-    and at the null (``e0``), at which all other pairs stay. ``crossed`` is of the same rows (``rows_of``).
+    and at the null (``e0``), at which all other pairs stay. The clusters of ``crossed`` are of the same rows.
     """
     cluster, both, by_models, by_both, meat = crossed
     n_models = len(by_models)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from engine.api import Project, sample_folder, source_specs
 from engine.cli.main import main
+from engine.reading.spec import save_reader
 from engine.store.connection import Store
 from tests.pipeline.conftest import OVERRIDES
 
@@ -170,7 +172,24 @@ def test_an_sae_trained_on_the_pairs_reads_them(sample_pairs: Path, tmp_path: Pa
     assert made.exit_code == 0, made.stderr
     report = json.loads(made.stdout)
     assert json.loads(run("sae", root, *asked).stdout) == report
-    reader = ("--reader", model, "--layer", "1", "--sae", report["folder"])
     accept = ("--set", "concepts.min_pairs=5", "--set", "reading.accept_poor_sae=true")
-    audited = run("audit", sample_pairs, "-o", root, *reader, *accept, "--json")
+    audited = run("audit", root, *accept, "--json")  # its only reader
     assert audited.exit_code == 0, audited.stderr
+    assert f"the project's own reader: {model} at layer 1, SAE {report['folder']}" in audited.stderr
+    by_hand = run("audit", sample_pairs, "-o", root, "--reader", report["folder"], *accept, "--json")
+    assert json.loads(by_hand.stdout)["reader_hash"] == json.loads(audited.stdout)["reader_hash"]
+
+
+def test_a_project_with_several_trained_saes_asks_which(sample_pairs: Path, tmp_path: Path) -> None:
+    root, reader = tmp_path / "audit", sample_folder() / "reader"
+    run("ingest", sample_pairs, "-o", root)
+    assert "has no reader yet" in run("audit", root).stderr
+    for name in ("one", "two"):
+        shutil.copytree(reader / "sae", root / "sae" / name)
+        save_reader(root / "sae" / name, str(reader / "model"), 1)
+    refused = run("audit", root)
+    assert refused.exit_code == 1
+    for name in ("one", "two"):
+        words = f"prosect audit {root} --reader {reader / 'model'} --layer 1 --sae {root / 'sae' / name}"
+        assert words in refused.stderr
+    assert run("audit", root, "--layer", "1").exit_code == 2

@@ -1,6 +1,5 @@
 """Tokenising in other processes: the same tokens in the same order, whatever becomes of the processes."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -117,7 +116,7 @@ def test_a_reading_with_processes_equals_one_without(
 
 
 def test_a_cpu_and_a_short_reading_keep_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr("engine.reading.token_workers.cores", lambda: 16)
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert wanted_workers(SETTINGS, cpu, 10**6) == 0
     assert wanted_workers(SETTINGS, gpu, FEW_PAIRS - 1) == 0

@@ -1,19 +1,24 @@
 """Cells against dense brute force, and what they find when a context really differs."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from engine.arrays import Disparity, Readings
+from engine.arrays import Disparity, PairSets, Readings
 from engine.progress import NullProgress
 from engine.settings import StatsSettings
+from engine.stats.cell_models import Fitted
 from engine.stats.cells import Cells, CellTests, ContextIndex, cell_tests, index_contexts, restrict
 from engine.stats.design import build_design, length_ratio
 from engine.stats.differs import could_pass, differs
 from engine.stats.effect import Effects, fit_effects
 from engine.stats.null import NullModel, fit_null
+from engine.stats.redraw import cell_differs, make_bench, make_cells, refit, turn
 from engine.stats.run import estimate
 from engine.stats.sums import unit_sums
 from tests.stats.inputs import dense_of, latents_of, thirds, units_of
@@ -23,27 +28,39 @@ Vector = NDArray[np.float64]
 Built = tuple[Readings, Disparity, NullModel, Vector, ContextIndex, Effects, Cells, CellTests]
 
 
-def _build(n_pairs: int = 1500) -> Built:
+def build_cells(n_pairs: int = 1500, sets: PairSets | None = None) -> Built:
     readings = make_readings(n_pairs, 6, seed=2, effects={0: 0.8})
     pairs, units = readings.pairs, latents_of(readings)
     null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
     ratio = length_ratio(pairs)
-    index = index_contexts(thirds(n_pairs), null, ratio)
+    index = index_contexts(sets or thirds(n_pairs), null, ratio)
     sums = unit_sums(units, pairs, null.weight)
     fitted = fit_effects(units, null, sums, np.ones(6, np.bool_))
     cells = restrict(units, index, null, 15)
-    inside = unit_sums(cells.disparity, pairs, null.weight)
-    outside = sums.n_discordant_groups[cells.concept] - cells.enclosed_groups
-    tests = cell_tests(cells, units, null, index, ratio, fitted, inside, outside, 15)
+    tests = cell_tests(cells, units, null, index, fitted, 15)
     return readings, units, null, ratio, index, fitted, cells, tests
 
 
-def test_differs_is_the_efficient_score_of_the_extra_effect() -> None:
-    readings, units, null, ratio, index, fitted, cells, tests = _build()
+def _overlapping(n_pairs: int) -> PairSets:
+    """Every other pair, every third, ten pairs (too few for a cell), and the first half."""
+    at = np.arange(n_pairs)
+    member = [np.flatnonzero(m) for m in (at % 2 == 0, at % 3 == 0, at < 10, at < n_pairs // 2)]
+    indptr = np.cumsum([0, *map(len, member)]).astype(np.int64)
+    return PairSets(("a", "b", "c", "d"), ("topic",) * 4, indptr, np.concatenate(member).astype(np.uint32))
+
+
+@pytest.mark.parametrize("make_sets", [thirds, _overlapping])
+def test_differs_is_the_efficient_score_of_the_extra_effect(make_sets: Callable[[int], PairSets]) -> None:
+    sets = make_sets(1500)
+    readings, units, null, ratio, index, fitted, cells, tests = build_cells(1500, sets)
+    assert set(cells.context.tolist()) == {0, 1, 2} if make_sets is thirds else {0, 1, 3}
     dense = dense_of(units, readings.n_pairs)
     for b in range(0, len(cells.concept), 4):
         m, k = int(cells.concept[b]), int(cells.context[b])
-        inside = (np.arange(readings.n_pairs) % 3 == k) & readings.pairs.is_signed
+        inside = (
+            np.isin(np.arange(readings.n_pairs), sets.pair[sets.indptr[k] : sets.indptr[k + 1]])
+            & readings.pairs.is_signed
+        )
         u = dense[:, m]
         eta = null.eta + null.design.z @ fitted.delta[m] + fitted.beta[m] * u
         eta = eta + index.slope[k] * ratio * inside
@@ -56,31 +73,34 @@ def test_differs_is_the_efficient_score_of_the_extra_effect() -> None:
         assert tests.differs_z[b] == pytest.approx(own.sum() / np.sqrt((own**2).sum()), abs=0.03)
 
 
-def test_equal_length_inside_a_context_projects_out_its_own_length_slope() -> None:
-    readings, units, null, ratio, index, _, cells, tests = _build()
-    dense = dense_of(units, readings.n_pairs)
-    for b in range(0, len(cells.concept), 5):
-        m, k = int(cells.concept[b]), int(cells.context[b])
-        inside = (np.arange(readings.n_pairs) % 3 == k) & readings.pairs.is_signed
-        length = ratio * inside
-        p = expit(null.eta + index.slope[k] * length)
-        e, w = null.weight * (1 - p) * inside, null.weight * p * (1 - p) * inside
-        assert (e * length).sum() == pytest.approx(0, abs=1e-6)  # the slope is fitted
-        u = dense[:, m] * inside
-        kappa = (w * u * length).sum() / (w * length**2).sum()
-        own = np.bincount(readings.pairs.group, e * (u - kappa * length))
-        assert tests.equal_z[b] == pytest.approx(own.sum() / np.sqrt((own**2).sum()), rel=1e-6)
+def test_a_relabelling_keeps_the_cells_and_swapping_every_pair_negates_them() -> None:
+    readings = make_readings(900, 4, effects={0: 1.0})
+    pairs, units = readings.pairs, latents_of(readings)
+    weight = pairs.is_signed.astype(np.float64)
+    bench = make_bench(units, pairs, build_design(pairs), weight, StatsSettings())
+    ones = np.ones(900)
+    cells = make_cells(bench, thirds(900), refit(bench, ones))
+    plain = cell_differs(cells, ones, refit(bench, ones))
+    swapped = cell_differs(cells, -ones, refit(bench, -ones))
+    assert np.isfinite(plain.z).any()
+    np.testing.assert_allclose(swapped.z, -plain.z, rtol=1e-9)
+    flip = np.random.default_rng(1).choice([-1.0, 1.0], 900)
+    relabelled = make_cells(
+        replace(bench, disparity=turn(units, flip)), thirds(900), refit(bench, flip)
+    ).cells
+    for name in ("concept", "context", "inside_groups", "outside_groups"):
+        np.testing.assert_array_equal(getattr(relabelled, name), getattr(cells.cells, name))
 
 
-def test_groups_that_lie_wholly_inside_are_counted() -> None:
-    readings, units, null, _, _, _, cells, _ = _build(400)
+def test_prompt_groups_inside_and_outside_are_counted() -> None:
+    readings, units, null, _, _, _, cells, _ = build_cells(400)
     dense = dense_of(units, readings.n_pairs)
     group = readings.pairs.group
     for b in range(len(cells.concept)):
         discordant = (dense[:, cells.concept[b]] != 0) & (null.weight > 0)
         inside = np.arange(readings.n_pairs) % 3 == cells.context[b]
-        outer = set(group[discordant & ~inside].tolist())
-        assert cells.enclosed_groups[b] == len(set(group[discordant].tolist()) - outer)
+        assert cells.outside_groups[b] == len(set(group[discordant & ~inside].tolist()))
+        assert cells.inside_groups[b] == len(set(group[discordant & inside].tolist()))
 
 
 def test_an_effect_that_turns_round_in_one_context_is_called_there_only() -> None:
@@ -130,20 +150,22 @@ def test_the_floor_is_asked_of_students_interval_over_the_groups_of_the_smaller_
         none,
         none,
         Disparity(np.zeros(3, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.float32)),
-        np.zeros(2),
+        np.array([100.0, 100.0]),
+        np.array([100.0, 15.0]),
         0,
     )
     one = np.ones(1)
     effects = Effects(0 * one, one, one, one, np.zeros((1, 0)), np.nan * one, np.nan * one)
     groups = np.array([100.0, 15.0])
     theta = np.ones(2)
-    tests = CellTests(theta * 6, theta, effects, theta * 6, theta, theta * 0.44, groups)
-    found = differs(cells, tests, effects, np.array([100.0, 100.0]), StatsSettings())
+    tests = CellTests(theta * 6, theta, theta * 0.44, groups, theta, theta, theta)
+    _, units, null, _, index, *_ = build_cells(60)  # without models nothing else is looked at
+    found = differs(cells, tests, Fitted(units, null, index, effects), StatsSettings())
     for g, call in zip(groups, found.call, strict=True):
         near = 1 - stats.t.ppf(0.975, g - 1) * 0.44
         assert call == float(expit(near) - 0.5 >= 0.02)
     assert found.call.tolist() == [1.0, 0.0]
-    _, _, _, _, _, _, built, tests = _build()
+    _, _, _, _, _, _, built, tests = build_cells()
     assert (tests.groups >= 15)[np.isfinite(tests.differs_z)].all()
     assert len(tests.groups) == len(built.concept)
 

@@ -206,6 +206,15 @@ def test_sizes_from_large_to_tiny_and_back(root: Path) -> None:
         assert terminal.wait() == 0
 
 
+def test_an_exported_size_does_not_stand_in_for_that_of_the_window(root: Path) -> None:
+    with Terminal(root, columns=100, rows=30, environment={"COLUMNS": "60", "LINES": "10"}) as terminal:
+        terminal.wait_for("Hypotheses  1/120")
+        terminal.quiet()
+        assert terminal.screen.display[-1].strip()  # the bottom line lies at the window's
+        terminal.send("Q")
+        assert terminal.wait() == 0
+
+
 def test_hanging_up_keeps_every_confirmed_verdict(root: Path) -> None:
     import os
 
