@@ -12,18 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.carried import MARK, Carrier
-from engine.errors import StoreError
+from engine.errors import ReviewError, StoreError
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
 from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
+from engine.safe_text import one_line
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
-from engine.store.lookup import find, find_context, find_hypothesis, shown_names
+from engine.store.lookup import find, find_context, find_hypothesis, name_taken, shown_names
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
@@ -312,7 +313,17 @@ class Browser(Undertakings):
         return here | ({"sae": self._carrier.sae} if self._carrier.sae else {})
 
     def set_name(self, concept_id: str, name: str) -> JournalChange:
-        """Name a concept; an empty name brings the working label back, also instead of a carried name."""
+        """Name a concept; an empty name brings the working label back, also instead of a carried name.
+
+        Raises:
+            ReviewError: another concept goes by that name: rule files could not tell them apart.
+        """
+        taken = name_taken(self._slots["known"], concept_id, name) if name.strip() else None
+        if taken is not None:
+            raise ReviewError(
+                f"`{one_line(name.strip(), 60)}` is what the concept {one_line(taken, 60)} is called",
+                hint="rule files know concepts by name: choose another one",
+            )
         seen = snapshots(self._slots["snapshot"], [Target("concept", concept_id, concept_id)])
         latents = [v["latents"] for v in seen.values()]
         with self._lock:

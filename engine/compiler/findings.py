@@ -15,6 +15,8 @@ from engine.rules.terms import Column, Constant, Meta, Statistic, Term, walk
 
 FEW_PAIRS = 30
 """A target that fewer input pairs carry inside the selection gets a warning."""
+MOVES = 0.005
+"""Change of a mean disparity that counts as moving against a statement's verb."""
 LOW_SHARE = 0.5
 """Effective share of the kept pairs below which a warning is due."""
 
@@ -34,6 +36,7 @@ def plan_warnings(
     found = [*plan.checked.warnings, *_rules(plan, evaluation, effects), *_limits(plan, caps)]
     for shape in plan.checked.shapes:
         found += _target(shape, evaluation)
+        found += _backwards(shape, plan)
     found += _held(plan)
     return tuple(sorted(found, key=lambda d: (d.place, d.code)))
 
@@ -155,6 +158,22 @@ def _target(shape: CheckedShape, evaluation: Evaluation) -> Iterator[Diagnostic]
         m = int(outside.sum())
         message = f"`@{name}` leans the same way in {m} pairs outside the selection, where it can be undone"
         yield _warn("R509", message, shape.place, "drop the `where`", n_pairs=m, rules=(shape.name,))
+
+
+def _backwards(shape: CheckedShape, plan: Plan) -> Iterator[Diagnostic]:
+    """A concept that the plan moves against its statement's verb."""
+    if shape.concept is None or shape.concept.concept_id is None:
+        return
+    for found in plan.collateral:
+        if found.concept_id != shape.concept.concept_id or shape.sign * found.change < MOVES:
+            continue
+        name, lean = f"`@{shape.concept.name}`", shape.sign * found.mean_before
+        message = f"`{shape.name}` is to {shape.verb} {name}, and the plan moves it by {found.change:+.3f}"
+        if lean < 0 and shape.method == "matching":
+            side = "rejected" if shape.sign > 0 else "chosen"
+            message += f": it is carried by {side} responses already, and matching takes that away"
+        help_line = f"`{shape.verb} … by offset 0.5` moves it the other way, or leave the statement out"
+        yield _warn("R516", message, shape.place, help_line, rules=(shape.name,))
 
 
 def _held(plan: Plan) -> Iterator[Diagnostic]:

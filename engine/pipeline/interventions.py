@@ -39,6 +39,28 @@ def prepare_interventions(paths: ProjectPaths, shaped_dir: Path, reader_hash: st
     return len(entries)
 
 
+def check_interventions(shaped_dir: Path, model: str) -> None:
+    """Whether a checkpoint has the layers that the lock's steer and ablate statements name, and their width.
+
+    Raises:
+        TrainError: it lacks one of them.
+        ModelError: no such checkpoint.
+    """
+    from engine.reading.doctor import shape_of
+
+    lock = json.loads((shaped_dir / "lock.json").read_text(encoding="utf-8"))
+    entries = [e for e in lock.get("training", []) if e["kind"] in _KINDS and e.get("layer") is not None]
+    if not entries:
+        return
+    n_layers = shape_of(model).n_layers
+    for entry in entries:
+        if not 0 <= int(entry["layer"]) < n_layers:
+            raise TrainError(
+                f"{entry['name']}: there is no layer {entry['layer']}, {model} has {n_layers} blocks",
+                hint=f"layers are counted from 0 to {n_layers - 1}; compile again with one of them",
+            )
+
+
 def _directions(paths: ProjectPaths, reader_hash: str) -> "NDArray[np.float32]":
     """(L, D) unit decoder rows; for a matrix of directions the directions themselves."""
     from engine.reading.sae import load_sae

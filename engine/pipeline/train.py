@@ -10,7 +10,7 @@ from engine.errors import TrainError
 from engine.manifest import hash_json
 from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import write_forecasts
-from engine.pipeline.interventions import prepare_interventions
+from engine.pipeline.interventions import check_interventions, prepare_interventions
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.masks import prepare_masks
 from engine.progress import Progress
@@ -60,6 +60,7 @@ def start_run(
     shaped = shaped_facts(shaped_dir)
     reader = _reader_of(paths, shaped["index"])
     settings = replace(settings, model=model_of(paths, shaped["index"], settings))
+    check_interventions(shaped_dir, settings.model)
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
     prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress)

@@ -7,6 +7,7 @@ from typing import Any
 from engine.errors import ProsectError
 from engine.manifest import read_manifest
 from engine.paths import ProjectPaths
+from engine.pipeline.interventions import check_interventions
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.prepare import mean_lengths
 from engine.pipeline.train import model_of
@@ -50,12 +51,14 @@ def training_needs(paths: ProjectPaths, shaped_dir: Path, settings: Settings) ->
     known = TrainingNeeds("", n_pairs, n_steps, chosen.batch_pairs, chosen.device, None, None, None, "")
     try:
         known = replace(known, model=model_of(paths, facts["index"], chosen))
-        return _estimated(known, paths, settings)
+        return _estimated(known, paths, shaped_dir, settings)
     except ProsectError as error:
         return replace(known, note=error.message)
 
 
-def _estimated(known: TrainingNeeds, paths: ProjectPaths, settings: Settings) -> TrainingNeeds:
+def _estimated(
+    known: TrainingNeeds, paths: ProjectPaths, shaped_dir: Path, settings: Settings
+) -> TrainingNeeds:
     from engine.reading.costs import Workload, training_cost
     from engine.reading.doctor import inspect_machine, shape_of
 
@@ -64,6 +67,7 @@ def _estimated(known: TrainingNeeds, paths: ProjectPaths, settings: Settings) ->
         return replace(
             known, note=f"{known.model} is no folder here: its size is not known before it is fetched"
         )
+    check_interventions(shaped_dir, known.model)
     shape = shape_of(known.model)
     machine = inspect_machine(paths.root, replace(settings.reading, device=chosen.device))
     _, prompt, response = mean_lengths(paths, Path(known.model).expanduser()) or (0, 250.0, 300.0)

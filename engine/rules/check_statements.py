@@ -67,7 +67,7 @@ def check_rule(checker: Checker, statement: RuleStatement, name: str) -> Checked
 
 
 def _action(checker: Checker, action: Action) -> CheckedAction:
-    if isinstance(action.value, Text):
+    if isinstance(action.value, Text) and action.verb in ("tag", "inoculate"):
         if action.verb == "inoculate" and not action.value.value.strip():
             raise Unresolved("R404", "the instruction is empty", action.place)
         return CheckedAction(action.verb, None, action.value.value)
@@ -202,8 +202,9 @@ def check_training(
 
 def _direction(checker: Checker, statement: SteerStatement | AblateStatement) -> Concept:
     concept = checker.names.concept(statement.concept.name, statement.concept.place)
-    if concept.kind == "built-in":
-        raise Unresolved("R207", f"`@{concept.name}` has no direction", statement.concept.place)
+    if not concept.members:
+        message = f"`@{concept.name}` has no direction"
+        raise Unresolved("R207", message, statement.concept.place, "use a concept made of latents")
     return concept
 
 

@@ -292,6 +292,13 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         'drop where source == "harbor_froum"  →  drop where source == "harbor_forum"',
     ),
     (
+        "R516",
+        "a concept moves against the verb",
+        "Matching brings a concept to its target from either side: what rejected responses carry is taught more."
+        " Other statements may move it, too.",
+        "suppress @bold by offset 0.5",
+    ),
+    (
         "R601",
         "conflicting weights",
         "Two rules set different weights on one pair.",

@@ -126,7 +126,7 @@ class Names:
         if name in BUILT_IN:
             return Concept(name, "built-in")
         known = [*self.defined, *self._by_name, *BUILT_IN]
-        close = suggest(name, known)
+        close = suggest(name, known) or [n for n in (_with_words(name, known),) if n]
         help_line = f"did you mean `{concept_literal(close[0])}`?" if close else None
         if not close and self.defined:
             help_line = "this file has " + ", ".join(concept_literal(n) for n in list(self.defined)[:6])

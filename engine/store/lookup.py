@@ -6,27 +6,30 @@ from engine.errors import StoreError
 from engine.store.pages import QuerySlot
 
 _LIMIT = 6
+_NAMED = (
+    "SELECT c.concept_id AS id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
+    " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
+)
+"""Every concept with what it is called now and its working label."""
 _BEGINS = "starts_with(id, $w) OR starts_with(lower(name), $w)"
 
 
 def find(slot: QuerySlot, what: str) -> str | int:
     """The concept id or the pair number that ``what`` names.
 
-    An exact id or name wins, then the working label of a concept that people named otherwise; else a
-    beginning of an id or a name that only one thing has, ignoring case.
+    An exact id or name wins, then the working label of a concept that people named otherwise, then either
+    written as rule files write it: with or without ``@`` and quotes. Else a beginning of an id or a name that
+    only one thing has. Case is ignored throughout.
 
     Raises:
         StoreError: nothing, or more than one thing, is called so.
     """
     word = what.strip().lower()
-    named = (
-        "SELECT c.concept_id AS id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
-        " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
-    )
-    concept = _named(
-        slot, "concept", word, f"({named})",
-        ("id = $w OR lower(name) = $w", "lower(label) = $w", _BEGINS),
-    )  # fmt: skip
+    ways = ["id = $w OR lower(name) = $w", "lower(label) = $w", _BEGINS]
+    if _bare_text(word):
+        ways[2:2] = [f"{_bare('name')} = $b", f"{_bare('label')} = $b"]
+        ways.append(f"starts_with({_bare('name')}, $b)")
+    concept = _named(slot, "concept", word, f"({_NAMED})", ways)
     if concept is not None:
         return concept
     pairs = slot.run(f"SELECT pair FROM pairs WHERE starts_with(pair_id, ?) LIMIT {_LIMIT}", [word])
@@ -34,7 +37,39 @@ def find(slot: QuerySlot, what: str) -> str | int:
         return int(pairs[0][0])
     if pairs:
         raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
-    raise StoreError(f"nothing is called {what!r}", hint="`prosect hypotheses` lists concepts by name")
+    near = _near(slot, _bare_text(word))
+    hint = f"did you mean {near}?" if near else "`prosect concepts` lists concepts by name"
+    raise StoreError(f"nothing is called {what!r}", hint=hint)
+
+
+def name_taken(slot: QuerySlot, concept_id: str, name: str) -> str | None:
+    """What another concept that goes by a name is called; None where the name means nothing yet."""
+    rows = slot.run(
+        f"SELECT label FROM ({_NAMED}) WHERE id <> $i AND ({_bare('name')} = $b OR {_bare('label')} = $b)"
+        " ORDER BY id LIMIT 1",
+        {"i": concept_id, "b": _bare_text(name.strip().lower())},
+    )
+    return str(rows[0][0]) if rows else None
+
+
+def _bare(column: str) -> str:
+    return f"ltrim(replace(lower({column}), '\"', ''), '@')"
+
+
+def _bare_text(word: str) -> str:
+    """A name as rule files may write it, without what marks it as one."""
+    return word.replace('"', "").lstrip("@")
+
+
+def _near(slot: QuerySlot, word: str) -> str:
+    """Names that hold a word, or are nearly it, in words; empty for none."""
+    rows = slot.run(
+        f"SELECT name FROM (SELECT name, {_bare('name')} AS bare FROM ({_NAMED}))"
+        " WHERE contains(bare, $b) OR jaro_winkler_similarity(bare, $b) > 0.85"
+        " ORDER BY contains(bare, $b) DESC, jaro_winkler_similarity(bare, $b) DESC, name LIMIT 3",
+        {"b": word},
+    )
+    return " or ".join(f"`{name}`" for (name,) in rows) if word else ""
 
 
 def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[str]) -> str | None:
@@ -44,7 +79,9 @@ def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[st
         StoreError: more than one thing is called so.
     """
     for where in ways:
-        rows = slot.run(f"SELECT id, name FROM {source} WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", {"w": word})
+        given = {"w": word, "b": _bare_text(word)}
+        used = {key: value for key, value in given.items() if f"${key}" in where}
+        rows = slot.run(f"SELECT id, name FROM {source} WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", used)
         if len(rows) == 1:
             return str(rows[0][0])
         if rows:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from engine.browse import Browser
-from engine.errors import StoreError
+from engine.detail_views import ConceptDetail
+from engine.errors import ReviewError, StoreError
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from engine.store.carry import SKETCH, sketch_jaccard
@@ -157,6 +158,35 @@ def test_a_name_given_by_a_person_is_shown_searched_and_taken_back(browser: Brow
     assert browser.concept(concept_id).name == "flattery"
     browser.undo()
     assert browser.open_table("hypotheses", "flatt").n_rows == 0
+
+
+def test_a_name_that_another_concept_goes_by_is_refused(browser: Browser) -> None:
+    """Rule files know concepts by name: a second `flattery` would be ambiguous, `concept 2` another one."""
+    first, second = (browser.find(f"concept {k}") for k in (0, 1))
+    assert isinstance(first, ConceptDetail)
+    assert isinstance(second, ConceptDetail)
+    browser.set_name(first.concept_id, "flattery")
+    for taken in ("Flattery", '"flattery"', "concept 2", "concept 0"):
+        with pytest.raises(ReviewError, match=r"is what the concept concept [02] is called"):
+            browser.set_name(second.concept_id, taken)
+    browser.set_name(first.concept_id, "concept 0")  # its own label
+    browser.set_name(second.concept_id, "flattery")
+
+
+def test_concepts_are_found_as_rule_files_write_them(browser: Browser) -> None:
+    wanted = browser.find("concept 3")
+    assert isinstance(wanted, ConceptDetail)
+    browser.set_name(wanted.concept_id, "mine learned")
+    for written in ("mine learned", '@"mine learned"', "@mine", '"Concept 3"'):
+        found = browser.find(written)
+        assert isinstance(found, ConceptDetail)
+        assert found.concept_id == wanted.concept_id
+    with pytest.raises(StoreError) as refused:
+        browser.find("learned")
+    assert refused.value.hint == "did you mean `mine learned`?"
+    with pytest.raises(StoreError) as refused:
+        browser.find("nothing like it")
+    assert refused.value.hint == "`prosect concepts` lists concepts by name"
 
 
 def test_coverage_counts_concepts_and_orphans(browser: Browser) -> None:

@@ -316,6 +316,22 @@ def test_findings_are_reported(store: Store, rules: str, code: str) -> None:
     assert code in codes(plan_of(store, rules))
 
 
+def test_matching_that_teaches_more_of_what_it_is_to_suppress_is_warned_about(store: Store) -> None:
+    """Matching brings a mean of 0 from either side; offsets move with the verb whatever the labels say."""
+    every = plan_of(store, 'soften context("everywhere") by 0\n').collateral
+    against = min(every, key=lambda c: c.mean_before)
+    towards = max(every, key=lambda c: c.mean_before)
+    assert against.mean_before < -0.02
+    assert towards.mean_before > 0.02
+    rule = 's: suppress @"{}" by {}\n'
+    found = [w for w in plan_of(store, rule.format(against.label, "matching")).warnings if w.code == "R516"]
+    assert len(found) == 1
+    assert f"the plan moves it by {-against.mean_before:+.3f}" in found[0].message
+    assert "carried by rejected responses already" in found[0].message
+    assert "R516" not in codes(plan_of(store, rule.format(against.label, "offset 0.5")))
+    assert "R516" not in codes(plan_of(store, rule.format(towards.label, "matching")))
+
+
 def test_expectations_are_checked_with_what_was_found(world: World, store: Store) -> None:
     ident = world.pair_rows[rows_where(world, source="alpha")[0]]["pair_id"]
     rules = (

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.errors import ModelError, TrainError
 from engine.models.blocks import capture, find_blocks
+from engine.pipeline.interventions import check_interventions
 from engine.progress import NullProgress
 from engine.training.checkpoint import load_start
 from engine.training.encode import encode
@@ -242,3 +243,16 @@ def test_interventions_that_mean_nothing_are_refused(
     (tmp_path / "interventions.json").write_text("[{}]")
     with pytest.raises(TrainError, match="damaged"):
         read_interventions(tmp_path)
+
+
+def test_a_layer_that_the_checkpoint_lacks_is_refused_before_anything_is_read(
+    llama: Path, tmp_path: Path
+) -> None:
+    entry = {"name": "push", "kind": "steer", "amount": 0.2, "concept": {"members": [1]}}
+    for layer in (0, 99, None):
+        (tmp_path / "lock.json").write_text(json.dumps({"training": [entry | {"layer": layer}]}))
+        if layer == 99:
+            with pytest.raises(TrainError, match=r"push: there is no layer 99, .* has \d+ blocks"):
+                check_interventions(tmp_path, str(llama))
+        else:
+            check_interventions(tmp_path, str(llama))
