@@ -294,7 +294,7 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
     (
         "R516",
         "a concept moves against the verb",
-        "Matching brings a concept to its target from either side: what rejected responses carry is taught more."
+        "Matching brings a concept to its target from either side: one that rejected responses carry rises."
         " Other statements may move it, too.",
         "suppress @bold by offset 0.5",
     ),

@@ -63,6 +63,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _REGEX = re.compile(r"/(?:[^/\\\n]|\\[^\n])+/[a-z]*")
+_SINGLE_QUOTED = re.compile(r"'(?:[^'\\\n]|\\[^\n])*'")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 """Lone surrogates and NUL, which no stored text can hold."""
 _OTHER_LANGUAGES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
@@ -125,6 +126,13 @@ class _Lexer:
         character = self.text[position]
         if character == '"' or self.text.startswith('@"', position):
             return self._unclosed(position, "string", '"')
+        single = _SINGLE_QUOTED.match(self.text, position)
+        if single is not None:
+            meant = '"' + single.group()[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+            place = Place(position, single.end())
+            self._report("R104", "a text stands in double quotes", place, f"write `{meant}`")
+            self.tokens.append(Token(Kind.STRING, meant, place))  # one mistake, one report
+            return single.end()
         for written, meant in _OTHER_LANGUAGES.items():
             if self.text.startswith(written, position):
                 end = position + len(written)

@@ -196,7 +196,7 @@ def _expression(cursor: Cursor, power: int) -> Expression:
     while True:
         sign = cursor.token
         if cursor.at("="):
-            cursor.fail("R102", "`=` assigns; comparing needs `==`", sign.place, "write `==`")
+            _assigns(cursor, sign)
         binding = _BINDING.get(sign.text, 0) if sign.kind in (Kind.WORD, Kind.SIGN) else 0
         if binding <= power:
             cursor.depth -= 1
@@ -212,6 +212,15 @@ def _expression(cursor: Cursor, power: int) -> Expression:
         left = _infix(cursor, left, sign, binding)
 
 
+def _assigns(cursor: Cursor, sign: Token) -> NoReturn:
+    """Fail at a `=`, which may be half of a comparison written the wrong way round."""
+    cursor.next()
+    if cursor.at("<", ">") and cursor.token.place.start == sign.place.end:
+        other = cursor.next().text
+        cursor.fail("R102", f"`={other}` is no comparison", cursor.since(sign), f"write `{other}=`")
+    cursor.fail("R102", "`=` assigns; comparing needs `==`", sign.place, "write `==`")
+
+
 def _is_comparison(node: Expression) -> bool:
     return isinstance(node, Between) or (isinstance(node, Binary) and node.sign in COMPARISONS)
 
@@ -224,6 +233,9 @@ def _infix(cursor: Cursor, left: Expression, sign: Token, binding: int) -> Expre
         return Between(left, low, high, left.place.to(high.place))
     if sign.text in ("~", "!~") and cursor.token.kind is not Kind.REGEX:
         cursor.fail_expected("a regular expression such as `/sorry/i`")
+    if sign.text == "in" and cursor.at("("):
+        bracket = cursor.token
+        cursor.fail("R108", "a list stands in square brackets", bracket.place, 'write `in ["a", "b"]`')
     right = _expression(cursor, binding)
     return Binary(sign.text, left, right, left.place.to(right.place))
 

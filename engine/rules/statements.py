@@ -127,6 +127,8 @@ def _fail_tail(cursor: Cursor) -> None:
             "a statement starts in the first column: remove the spaces before it",
         )
     help_line = did_you_mean(found.text, _CLAUSES) if found.kind is Kind.WORD else None
+    if found.text in ("where", "because", "priority"):
+        help_line = "each part stands once, in this order: where, because, priority"
     cursor.fail_expected("the end of the statement", help_line)
 
 
