@@ -127,9 +127,13 @@ def find_command(project: Path, condition: str, limit: int, plain: bool, as_json
     """
     from engine.api import Project
     from engine.cli.rows import show_pairs
+    from engine.rules.diagnostics import render
 
     with Project(project) as opened:
-        show_pairs(opened.rows_matching(condition, limit), plain=plain, as_json=as_json)
+        found = opened.rows_matching(condition, limit)
+    for warning in found.warnings:
+        click.echo(render(warning, condition, "condition"), err=True)
+    show_pairs(found, plain=plain, as_json=as_json)
 
 
 @rules_group.command("from-verdicts")

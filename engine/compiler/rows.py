@@ -48,6 +48,8 @@ class PairRows:
     """All of them."""
     rows: tuple[PairRow, ...]
     """The first ones, in order of pair number."""
+    warnings: tuple[Diagnostic, ...] = ()
+    """What is doubtful about the condition."""
 
 
 def touched_rows(store: Store, plan: Plan, statements: Sequence[str], limit: int) -> PairRows:
@@ -91,7 +93,7 @@ def condition_rows(store: Store, text: str, names: Mapping[str, str] | None, lim
         raise RuleFileError(problems, text, "condition")
     evaluation = evaluate(store, (), Request(truths=(term,)))
     found = evaluation.pair[evaluation.truths[term]]
-    return PairRows(len(found), tuple(_texts(store, found[:limit])))
+    return PairRows(len(found), tuple(_texts(store, found[:limit])), problems)
 
 
 def check_condition(text: str, catalogue: Catalogue) -> tuple[Term | None, tuple[Diagnostic, ...]]:

@@ -69,6 +69,10 @@ def test_what_each_statement_does_to_a_concept_is_the_plan_without_its_line(
 def test_a_condition_lists_its_pairs(project: Path) -> None:
     found = json.loads(run("rules", "find", project, 'source == "alpha"', "--json", "-n", "2").stdout)
     assert [row["source"] for row in found["rows"]] == ["alpha", "alpha"]
+    mistyped = run("rules", "find", project, 'source == "alhpa"', "--json")
+    assert json.loads(mistyped.stdout)["n_pairs"] == 0
+    assert "warning[R515]" in mistyped.stderr
+    assert "did you mean `alpha`?" in mistyped.stderr
     wrong = run("rules", "find", project, "source == 3")
     assert wrong.exit_code == 1
     assert wrong.stderr.startswith("error[R304]: ")
