@@ -44,7 +44,9 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         desk.is_seeking = False
     if purpose == "side":  # said where it belongs: it must not cover what is said about a verdict
         desk.side_detail = None
-        desk.side.set_lines([PaneLine(line) for line in wrap(error.message, desk.side_width - 2, "error")])
+        desk.side.set_lines(
+            [PaneLine(line) for line in wrap(error.message, desk.frame.side_width - 2, "error")]
+        )
         return
     is_unread = desk.place.view in FROM_FILES and desk.page_place != desk.place
     if purpose == "page" or (is_unread and purpose in (*FROM_FILES, "work")):
@@ -95,7 +97,7 @@ def _opened(desk: "Desk", value: Any, name: str) -> None:
 def _page(desk: "Desk", value: Any, _name: str) -> None:
     desk.detail = value
     desk.draw_page()
-    if desk.has_preview:
+    if desk.frame.has_preview:
         desk.side_detail = None
         desk.rest()
     if desk.place.view == "concept":

@@ -17,6 +17,7 @@ from engine.safe_text import one_line
 from engine.views import Coverage, GridRow, ProjectSummary, TableSpec
 from tui import answers, edges
 from tui.format import Glyphs
+from tui.framing import Frame
 from tui.keyboard import Keyboard
 from tui.lines import Line, PaneLine
 from tui.places import Place
@@ -42,12 +43,8 @@ SIDE_DELAY_S = 0.04
 """The pane beside the list is filled when the cursor has rested this long: longer than a held key repeats."""
 WATCH_S = 2.0
 """How often the pointer and the journal are looked at for changes by others."""
-PEEK, PEEK_FROM = 5, 20
-"""Lines below a list that is too narrow for a pane beside it, on screens at least so high."""
-MIN_WIDTH, MIN_HEIGHT = 40, 8
 MESSAGE_ROWS = 5
 """Lines at the bottom that a long message takes until the next key."""
-WIDE, XWIDE = 100, 160
 
 
 class Answered(Message):
@@ -98,7 +95,7 @@ class Desk(Screen[None]):
         self.side_detail: ConceptDetail | ContextDetail | PairDetail | None = None
         self.pair_options = PairOptions()
         self.list_name = "hypotheses"
-        self.is_side_wanted = True
+        self.frame = Frame(self)
         self.advances = project.advances
         """After a verdict the cursor goes on to the next row without one."""
         self.expanded: frozenset[str] = frozenset()
@@ -184,34 +181,6 @@ class Desk(Screen[None]):
         return self.query_one("#side", TextPane)
 
     @property
-    def page_width(self) -> int:
-        """Cells for text on a page, also before it was laid out for the first time."""
-        beside = self.side_width if self.side.display and not self.place.is_table else 0
-        return max((self.size.width or self.app.size.width) - 1 - beside, 20)
-
-    @property
-    def side_width(self) -> int:
-        """Cells of the pane beside the list, its frame included."""
-        width = self.size.width or self.app.size.width
-        return width if width < WIDE else min(width * 2 // 5, 90)
-
-    @property
-    def has_preview(self) -> bool:
-        """The page has room beside it for what its cursor is on."""
-        width = self.size.width or self.app.size.width
-        return self.place.view in ("concept", "context") and width >= XWIDE
-
-    @property
-    def is_small(self) -> bool:
-        """Nothing but a notice is shown: there is too little room."""
-        return self.has_class("-small")
-
-    @property
-    def is_peeking(self) -> bool:
-        """The pane lies below the list, a few lines high."""
-        return (self.size.width or self.app.size.width) < WIDE
-
-    @property
     def list_position(self) -> str:
         """``17/892``: the cursor's row of the list."""
         grid = self.table.grid
@@ -255,7 +224,7 @@ class Desk(Screen[None]):
         self.keyboard.keys.reset()
         if place.is_table:
             self.list_name, self.page_place = place.view, None
-        self._arrange()  # first: the page's width depends on what is beside it
+        self.frame.arrange()  # first: the page's width depends on what is beside it
         if place.is_table:
             self._show_list(place)
         else:
@@ -270,30 +239,9 @@ class Desk(Screen[None]):
         if control.cursor is None or not is_same:
             control.open(Wish(place.ident, control.wish.sort, place.about))
 
-    def _arrange(self) -> None:
-        is_table = self.place.is_table
-        width = self.size.width or self.app.size.width
-        for name, control in self.tables.items():
-            control.grid.display = is_table and name == self.list_name
-        self.page.display = not is_table
-        is_narrow = width < WIDE
-        if is_narrow:
-            has_side = is_table and (self.size.height or self.app.size.height) >= PEEK_FROM
-        else:
-            has_side = is_table or self.place.view == "rules" or self.has_preview
-        self.side.display = has_side and self.is_side_wanted
-        self.side.is_framed = not is_narrow
-        self.side.styles.width = self.side_width
-        self.side.styles.height = PEEK if is_narrow else "1fr"
-        self.query_one("#body").styles.layout = "vertical" if is_narrow else "horizontal"
-
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for another size."""
-        is_small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
-        self.set_class(is_small, "-small")
-        if is_small:
-            self.bar("small").set_line(edges.too_small(event.size.width, MIN_WIDTH, MIN_HEIGHT))
-        self._arrange()
+        self.frame.resized(event.size.width, event.size.height)
         self.call_after_refresh(self.redraw_page)
         self.draw_where()
         self.draw_status()
@@ -350,7 +298,7 @@ class Desk(Screen[None]):
 
     def on_text_pane_moved(self, _message: TextPane.Moved) -> None:
         """The page's cursor stands elsewhere."""
-        if self.has_preview:
+        if self.frame.has_preview:
             self.rest()
 
     def rest(self) -> None:
@@ -358,7 +306,7 @@ class Desk(Screen[None]):
         if self._side_timer is not None:
             self._side_timer.stop()
             self._side_timer = None
-        if (self.place.is_table or self.has_preview) and self.side.display:
+        if (self.place.is_table or self.frame.has_preview) and self.side.display:
             self._side_timer = self.set_timer(SIDE_DELAY_S, self._rested)
 
     def _rested(self) -> None:

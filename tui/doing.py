@@ -147,7 +147,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
 
         def lines(text: str) -> None:
             chosen = tuple(c for c in counts if text.casefold() in (c.value or "none").casefold())
-            desk.set_page(drawing.facet_lines(chosen, desk.page_width, desk))
+            desk.set_page(drawing.facet_lines(chosen, desk.frame.page_width, desk))
 
         def done(_text: str) -> None:
             item = desk.page.item
@@ -218,7 +218,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
 
     def do_zoom(self) -> None:
         """Detail pane on and off."""
-        self.desk.is_side_wanted = not self.desk.is_side_wanted
+        self.desk.frame.is_side_wanted = not self.desk.frame.is_side_wanted
         self.desk.show(self.desk.place)
 
     # -- lists to pick from -----------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
         here.sort(key=lambda a: -scopes.index(a.scope))
 
         def lines(text: str) -> None:
-            desk.set_page(help_lines(here, text, desk.page_width))
+            desk.set_page(help_lines(here, text, desk.frame.page_width))
 
         def done(_text: str) -> None:
             item = desk.page.item

@@ -23,7 +23,7 @@ LONG_PAIR = 8_000
 
 def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
     """Lay out what the page shows."""
-    width = desk.page_width
+    width = desk.frame.page_width
     detail, view = desk.detail, desk.place.view
     if desk.place.is_table or desk.doing.is_listing:
         return
@@ -88,11 +88,11 @@ def is_quick(detail: PairDetail) -> bool:
 def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     """Lay out the pane beside the list."""
     side = desk.side
-    if not side.display or not (desk.place.is_table or desk.has_preview):
+    if not side.display or not (desk.place.is_table or desk.frame.has_preview):
         return
-    width = desk.side_width - 2
+    width = desk.frame.side_width - 2
     detail = desk.side_detail
-    if desk.is_peeking:
+    if desk.frame.is_peeking:
         side.set_lines(peek_lines(detail, desk.list_position, width, desk.glyphs), keep_place=keep_place)
         side.cursor = -1
         return

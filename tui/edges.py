@@ -127,7 +127,7 @@ def _page_where(desk: "Desk") -> Line:
     if isinstance(detail, ConceptDetail | ContextDetail):
         spans.append((f"  {one_line(detail.name, 60)}", "text"))
     elif isinstance(detail, PairDetail):
-        layout = desk.pair_options.layout_for(desk.page_width)
+        layout = desk.pair_options.layout_for(desk.frame.page_width)
         spans.append(
             (f"  {detail.pair:,}  {layout.value}{'' if desk.pair_options.is_diffed else ', no diff'}", "text")
         )

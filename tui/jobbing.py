@@ -180,9 +180,9 @@ class Jobbing:
         desk = self.desk
         view = desk.place.view
         if view == "jobs":
-            desk.set_page(jobs_lines(self.overview.jobs, desk.page_width, desk.glyphs), keep_place=True)
+            desk.set_page(jobs_lines(self.overview.jobs, desk.frame.page_width, desk.glyphs), keep_place=True)
         elif view == "job" and self._job is not None and self._job.row.ident == desk.place.ident:
-            desk.set_page(job_lines(self._job, desk.page_width, desk.glyphs), keep_place=True)
+            desk.set_page(job_lines(self._job, desk.frame.page_width, desk.glyphs), keep_place=True)
         elif view == "job" and self._gone == desk.place.ident:
             desk.set_page([PaneLine((("this job is gone", "dim"),))])
         elif view in ("plan", "runs", "run"):
@@ -211,7 +211,7 @@ class Jobbing:
         shown = [j for j in jobs if j.state.is_alive]
         if not shown and jobs and jobs[0].state is JobState.FAILED:
             shown = jobs[:1]
-        lines = jobs_lines(shown, self.desk.page_width, self.desk.glyphs) if shown else []
+        lines = jobs_lines(shown, self.desk.frame.page_width, self.desk.glyphs) if shown else []
         return [*lines, PaneLine(())] if lines else []
 
     # -- stopping ---------------------------------------------------------------------------------------

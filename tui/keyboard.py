@@ -78,7 +78,7 @@ class Keyboard:
         """Every key comes here."""
         event.stop()
         event.prevent_default()
-        if self.desk.is_small and not (self.prompt is None and key_name(event) in BLIND):
+        if self.desk.frame.is_small and not (self.prompt is None and key_name(event) in BLIND):
             return  # nobody decides or types what they cannot see
         self._ahead.append((key_name(event), event.character))
         self.take_keys()
@@ -140,7 +140,7 @@ class Keyboard:
     def paste(self, event: events.Paste) -> None:
         """Pasted text goes into the line being typed, never into keys."""
         event.stop()
-        if self.prompt is not None and not self.desk.is_small:
+        if self.prompt is not None and not self.desk.frame.is_small:
             self.prompt.typing.insert(event.text)
             self._typed(self.prompt)
 

@@ -87,7 +87,7 @@ class Moving:
         if self.desk.place.is_table:
             return self.row_place()
         item = self.desk.page.item
-        return item if self.desk.has_preview and isinstance(item, Place) else None
+        return item if self.desk.frame.has_preview and isinstance(item, Place) else None
 
     def came_from_list(self) -> bool:
         """The page shows the record of the row under the list's cursor."""

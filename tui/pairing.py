@@ -99,7 +99,7 @@ class Pairing:
 
     def do_layout(self) -> None:
         """Next layout; one that this width has no room for is skipped, with a word."""
-        options, width = self.desk.pair_options, self.desk.page_width
+        options, width = self.desk.pair_options, self.desk.frame.page_width
         order = list(Layout)
         layout = order[(order.index(options.layout_for(width)) + 1) % len(order)]
         if layout is Layout.SPLIT and width < MIN_SPLIT:

@@ -241,12 +241,12 @@ class Ruling(Moving):
         """Lay the file and its plan out."""
         desk = self.desk
         has_side = desk.side.display
-        width = desk.page_width
-        side = desk.side_width - 2 if has_side else width
+        width = desk.frame.page_width
+        side = desk.frame.side_width - 2 if has_side else width
         if desk.place.view == "plan":
             from tui.views.jobs import shaped_lines
 
-            made = shaped_lines(desk.doing.overview.shaped, desk.page_width)
+            made = shaped_lines(desk.doing.overview.shaped, desk.frame.page_width)
             lines = plan_lines(
                 self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made, is_alone=True,
                 moves=self.moves,

@@ -93,12 +93,16 @@ class Running:
         if desk.place.view == "runs" and self._rows is not None:
             work = desk.doing.work_lines("train", "outcome")
             is_coming = any(job.kind == "train" for job in desk.running)
-            rows = runs_lines(self._rows, desk.page_width, desk.glyphs) if self._rows or not is_coming else []
+            rows = (
+                runs_lines(self._rows, desk.frame.page_width, desk.glyphs)
+                if self._rows or not is_coming
+                else []
+            )
             desk.set_page([*work, *rows], keep_place=True)
         elif self._run is not None and self._run.row.ident == desk.place.ident:
             title = outcome_title(desk.place.ident)
             work = desk.doing.work_lines("outcome", titles=(title, f"{title} against "))
-            lines = run_lines(self._run, desk.page_width, desk.glyphs, SMOOTHINGS[self._smoothing])
+            lines = run_lines(self._run, desk.frame.page_width, desk.glyphs, SMOOTHINGS[self._smoothing])
             desk.set_page([*work, *lines], keep_place=True)
 
     def resume_command(self, ident: str) -> str:

@@ -11,8 +11,8 @@ from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
 from tui.cells import columns_for, row_line, title_line
 from tui.charts import curve, smooth
-from tui.desk import WIDE
 from tui.format import ASCII, UNICODE
+from tui.framing import WIDE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
 from tui.theme import PALETTES, ROLES, choose_palette
