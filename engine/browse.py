@@ -184,16 +184,20 @@ class Browser(Undertakings):
         self._cursors.add(cursor)
         return cursor
 
-    def concept(self, concept_id: str, *, is_brief: bool = False) -> "ConceptDetail":
+    def concept(
+        self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
+    ) -> "ConceptDetail":
         """A concept with its evidence; a newer call interrupts an older one.
 
         Args:
             concept_id: its id.
+            context_id: dose and top pairs inside this context; None: everywhere.
             is_brief: leave out sources and neighbours; brief calls interrupt brief ones only.
         """
         from engine.store import details
 
-        return details.concept_detail(self._slot("concept", is_brief), concept_id, is_brief=is_brief)
+        slot = self._slot("concept", is_brief)
+        return details.concept_detail(slot, concept_id, context_id, is_brief=is_brief)
 
     def context(self, context_id: str, *, is_brief: bool = False) -> "ContextDetail":
         """A context with its concepts and examples."""

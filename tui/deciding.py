@@ -1,11 +1,14 @@
 """Verdicts, reasons, names, undo: the actions that write to the journal."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from engine.detail_views import ConceptDetail
 from engine.records import Verdict
 from engine.safe_text import one_line
 from engine.views import Target
 from tui.moving import Moving
+from tui.places import Place
 from tui.review import Written, target_of
 
 MAX_BULK = 20_000
@@ -14,6 +17,9 @@ MAX_BULK = 20_000
 
 class Deciding(Moving):
     """Actions that decide."""
+
+    _subjects: "dict[Place, Subject]"
+    """What concept pages were about, for the pages of pairs behind them."""
 
     # -- verdicts ---------------------------------------------------------------------------------------
 
@@ -109,18 +115,44 @@ class Deciding(Moving):
         self.desk.table.grid.refresh()
 
     def page_target(self) -> Target | None:
-        """What a verdict on this page is about: the row it came from, else its concept."""
+        """What a verdict on this page is about."""
+        subject = self.page_subject()
+        return subject.target if subject is not None else None
+
+    def page_subject(self) -> "Subject | None":
+        """The hypothesis that the page shows, else its concept everywhere; None where it shows neither.
+
+        A pair's page goes on with what the page before it was about, if that is the concept of its peaks.
+        """
         place = self.desk.place
-        concept_id = place.ident if place.view == "concept" else place.about if place.view == "pair" else None
-        if concept_id is None:
+        if place.view == "pair":
+            before = next((p for p in reversed(self.desk.past) if p.view != "pair"), None)
+            if before is not None and (before.view, before.ident) == ("concept", place.about):
+                return self._subjects.get(before) or _everywhere(place.about)
+            return _everywhere(place.about)
+        if place.view != "concept":
             return None
-        if self.desk.list_name == "hypotheses":
-            row = self.desk.table.grid.current
-            if row is not None and self.came_from_list():
-                target = target_of(row, self.desk.table.grid.spec)
-                if target.concept_id == concept_id:
-                    return target
-        return Target("concept", concept_id, concept_id)
+        found = self._shown_subject(place)
+        if found is not None:
+            self._subjects[place] = found
+        return found or self._subjects.get(place) or _everywhere(place.ident)
+
+    def _shown_subject(self, place: Place) -> "Subject | None":
+        """Of a concept's page, once it is known: the list's row, else what the page says."""
+        desk = self.desk
+        row = desk.table.grid.current if desk.list_name == "hypotheses" else None
+        if row is not None and self.came_from_list():
+            spec = desk.table.grid.spec
+            name = str(row.values[spec.index("context")]) if place.about is not None else ""
+            return Subject(target_of(row, spec), name)
+        detail = desk.detail
+        if not isinstance(detail, ConceptDetail) or detail.concept_id != place.ident:
+            return None
+        inside = detail.inside
+        if inside is None or inside.context_id != place.about:
+            return None
+        target = Target("hypothesis", inside.hypothesis_id, place.ident, place.about)
+        return Subject(target, inside.context_name)
 
     def do_reason(self, argument: str | None = None) -> None:
         """Ask for a reason of the verdict here, else of the one just given, and write that again with it."""
@@ -207,3 +239,15 @@ def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((row, 1))
     return runs
+
+
+class Subject(NamedTuple):
+    """What a page is about."""
+
+    target: Target
+    context: str
+    """Name of the context; empty: everywhere."""
+
+
+def _everywhere(concept_id: str | None) -> Subject | None:
+    return Subject(Target("concept", concept_id, concept_id), "") if concept_id is not None else None

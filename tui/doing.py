@@ -37,6 +37,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
         super().__init__()
         self.desk = desk
         self.is_listing = False
+        self._subjects = {}
 
     def run(self, action: str, *, count: int | None = None, argument: str | None = None) -> None:
         """Run an action by its id."""

@@ -6,7 +6,7 @@ from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
 from engine.safe_text import one_line
 from engine.views import FacetCount
 from tui import format as fmt
-from tui.lines import PaneLine, fit
+from tui.lines import Line, PaneLine, fit
 from tui.views.concept import concept_lines, verdict_line
 from tui.views.context import context_lines
 from tui.views.help import coverage_lines, tour_lines
@@ -41,12 +41,12 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
             coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
         )
     elif isinstance(detail, ConceptDetail):
+        desk.doing.page_subject()  # which the pages of its pairs go on with
         lines = concept_lines(
             detail,
             desk.reviewer.held,
             width,
             desk.glyphs,
-            context_id=desk.place.about,
             shift=desk.doing.shift_of(detail.concept_id),
             moves=desk.doing.moves,
             expanded=desk.expanded,
@@ -61,9 +61,12 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
 def _draw_pair(desk: "Desk", detail: PairDetail, width: int, *, keep_place: bool) -> None:
     """Lay a pair out; a long one elsewhere, since the difference of two long texts takes its time."""
     fate = desk.doing.fate if desk.doing.fate and desk.doing.fate[0] == detail.pair else None
-    strip, target = desk.doing.strip_of(detail), desk.doing.page_target()
-    held = desk.reviewer.held.get(target.key) if target else None
-    verdict = verdict_line(held, desk.glyphs) if target else ()
+    strip, subject = desk.doing.strip_of(detail), desk.doing.page_subject()
+    verdict: Line = ()
+    if subject is not None:
+        held = desk.reviewer.held.get(subject.target.key)
+        where = ((f"in {one_line(subject.context, 30)}  ", "text"),) if subject.context else ()
+        verdict = (*where, *verdict_line(held, desk.glyphs))
     options, glyphs, expanded = desk.pair_options, desk.glyphs, desk.expanded
 
     def lines() -> list[PaneLine]:
@@ -97,10 +100,7 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
         side.cursor = -1
         return
     if isinstance(detail, ConceptDetail):
-        place = desk.doing.preview_place()
-        about = place.about if place is not None else None
-        held = desk.reviewer.held
-        lines = concept_lines(detail, held, width, desk.glyphs, context_id=about, is_brief=True)
+        lines = concept_lines(detail, desk.reviewer.held, width, desk.glyphs, is_brief=True)
         side.set_lines(lines, keep_place=keep_place)
     elif isinstance(detail, ContextDetail):
         side.set_lines(context_lines(detail, width, desk.glyphs, is_brief=True), keep_place=keep_place)

@@ -31,7 +31,7 @@ class Moving:
         desk, place = self.desk, self.desk.place
         project = desk.session.project
         if place.view == "concept":
-            desk.session.ask("page", lambda: project.concept(place.ident))
+            desk.session.ask("page", lambda: project.concept(place.ident, place.about))
         elif place.view == "context":
             desk.session.ask("page", lambda: project.context(place.ident))
         elif place.view == "pair":
@@ -62,7 +62,7 @@ class Moving:
             desk.draw_side()
             return
         if place.view == "concept":
-            desk.session.ask("side", lambda: project.concept(place.ident, is_brief=True))
+            desk.session.ask("side", lambda: project.concept(place.ident, place.about, is_brief=True))
         elif place.view == "context":
             desk.session.ask("side", lambda: project.context(place.ident, is_brief=True))
         else:

@@ -87,8 +87,10 @@ class ProjectLike(Protocol):
     ) -> CursorLike:
         """Rows of a table."""
 
-    def concept(self, concept_id: str, *, is_brief: bool = False) -> "ConceptDetail":
-        """A concept; brief: without what is slow, and without cancelling a whole one."""
+    def concept(
+        self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
+    ) -> "ConceptDetail":
+        """A concept (inside a context); brief: without what is slow, and without cancelling a whole one."""
 
     def context(self, context_id: str, *, is_brief: bool = False) -> "ContextDetail":
         """A context."""

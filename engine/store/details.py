@@ -74,11 +74,19 @@ def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:
     )
 
 
-def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) -> ConceptDetail:
+def concept_detail(
+    slot: QuerySlot, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
+) -> ConceptDetail:
     """Everything about one concept; brief: without sources and neighbours.
 
+    Args:
+        slot: a connection.
+        concept_id: the concept.
+        context_id: dose and top pairs of this context's pairs, and its own evidence; None: everywhere.
+        is_brief: beside a list.
+
     Raises:
-        StoreError: the index has no such concept.
+        StoreError: the index has no such concept or context.
     """
     found = slot.run(
         f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
@@ -95,6 +103,8 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
     )
     telling = json.loads(tokens) if tokens else []
     evidence = evidence_of(slot, number)
+    context = None if context_id is None else _context_number(slot, context_id)
+    members = [int(r[0]) for r in latents]
     return ConceptDetail(
         concept=number,
         concept_id=concept_id,
@@ -108,13 +118,30 @@ def concept_detail(slot: QuerySlot, concept_id: str, *, is_brief: bool = False) 
         n_rejected=int(n_rejected or 0),
         n_prompt=int(n_prompt or 0),
         everywhere=next((e for e in evidence if e.context == 0), None),
-        dose=_dose(slot, number),
+        dose=_dose(slot, number, context),
         differs=tuple(e for e in evidence if e.context > 0),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
-        top_pairs=top_pairs(slot, number, [int(r[0]) for r in latents], N_BRIEF if is_brief else N_TOP),
+        top_pairs=top_pairs(slot, number, members, N_BRIEF if is_brief else N_TOP, context=context),
         scrutiny=None if is_brief else concept_scrutiny(slot, number),
         label=_label_evidence(label),
+        inside=None if context is None else _inside(slot, number, context),
     )
+
+
+def _context_number(slot: QuerySlot, context_id: str) -> int:
+    found = slot.run("SELECT context FROM contexts WHERE context_id = ?", [context_id])
+    if not found:
+        raise StoreError(f"this index has no context {context_id}", hint="it may belong to an older index")
+    return int(found[0][0])
+
+
+def _inside(slot: QuerySlot, concept: int, context: int) -> Evidence | None:
+    rows = slot.run(
+        f"SELECT {_EVIDENCE} FROM hypotheses h JOIN contexts x ON x.context = h.context"
+        " WHERE h.concept = ? AND h.context = ?",
+        [concept, context],
+    )
+    return _evidence(rows[0]) if rows else None
 
 
 def _label_evidence(held: str | None) -> LabelEvidence | None:
@@ -138,9 +165,9 @@ def evidence_of(slot: QuerySlot, concept: int) -> tuple[Evidence, ...]:
     return tuple(_evidence(row) for row in rows)
 
 
-def _dose(slot: QuerySlot, concept: int) -> tuple[DoseBin, ...]:
+def _dose(slot: QuerySlot, concept: int, context: int | None) -> tuple[DoseBin, ...]:
     """Equal-width bins over the scores that are > 0 (columns: all scores) of labelled pairs' responses."""
-    scores = labelled_scores(slot)
+    scores = labelled_scores(slot, context)
     sides = ("chosen", "rejected")
     bounds = ", ".join(f"{end}(s.{side}) FILTER (s.{side} <> 0)" for end in ("min", "max") for side in sides)
     ends = slot.run(f"SELECT {bounds} FROM {scores} WHERE s.concept = ?", [concept])[0]

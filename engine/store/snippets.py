@@ -15,10 +15,12 @@ N_TOP, N_BRIEF = 60, 24
 SNIPPET_CHARS = 320
 
 
-def top_pairs(slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_TOP) -> tuple[TopPair, ...]:
-    """Labelled pairs with the largest |chosen − rejected| score, largest first, at most ``n``."""
+def top_pairs(
+    slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_TOP, *, context: int | None = None
+) -> tuple[TopPair, ...]:
+    """Labelled pairs (of a context) with the largest |chosen − rejected| score, largest first."""
     scores = slot.run(
-        f"SELECT s.pair, s.chosen, s.rejected FROM {labelled_scores(slot)} WHERE s.concept = ?"
+        f"SELECT s.pair, s.chosen, s.rejected FROM {labelled_scores(slot, context)} WHERE s.concept = ?"
         " ORDER BY abs(s.chosen - s.rejected) DESC, s.pair LIMIT ?",
         [concept, n],
     )
@@ -49,15 +51,18 @@ def top_pairs(slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_
     return tuple(found)
 
 
-def labelled_scores(slot: QuerySlot) -> str:
-    """Source ``s`` of the scores of labelled pairs.
+def labelled_scores(slot: QuerySlot, context: int | None = None) -> str:
+    """Source ``s`` of the scores of labelled pairs, of one context or (None, 0) everywhere.
 
     Most datasets have no other pairs, and joining a frequent concept to all pairs costs ten times as much as
     finding its top.
     """
+    source = "concept_scores c"
     if slot.run("SELECT 1 FROM pairs WHERE label IS DISTINCT FROM 'chosen' LIMIT 1"):
-        return "(SELECT c.* FROM concept_scores c JOIN pairs p ON p.pair = c.pair AND p.label = 'chosen') s"
-    return "concept_scores s"
+        source += " JOIN pairs p ON p.pair = c.pair AND p.label = 'chosen'"
+    if context:
+        source += f" SEMI JOIN context_pairs m ON m.pair = c.pair AND m.context = {context:d}"
+    return f"(SELECT c.* FROM {source}) s" if " JOIN " in source else "concept_scores s"
 
 
 def _peaks(

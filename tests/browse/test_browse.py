@@ -270,6 +270,27 @@ def test_a_context_lists_its_pairs(world: World, browser: Browser) -> None:
     assert len(detail.concepts) == 8
 
 
+def test_a_concept_inside_a_context_shows_that_contexts_pairs(world: World, browser: Browser) -> None:
+    context, context_id = sql(world, "SELECT context, context_id FROM contexts WHERE name = 'tea'")[0]
+    concept_id = str(sql(world, "SELECT concept_id FROM concepts WHERE concept = 1")[0][0])
+    inside = f"(SELECT pair FROM context_pairs WHERE context = {context})"
+    where = f"concept = 1 AND p.label = 'chosen' AND p.pair IN {inside}"
+    scored = f"FROM concept_scores s JOIN pairs p USING (pair) WHERE {where}"
+    for is_brief in (True, False):
+        detail = browser.concept(concept_id, str(context_id), is_brief=is_brief)
+        assert detail.inside is not None
+        assert (detail.inside.context, detail.inside.context_name) == (context, "tea")
+        wanted = sql(
+            world, f"SELECT s.pair {scored} ORDER BY abs(s.chosen - s.rejected) DESC, s.pair LIMIT 8"
+        )
+        assert [(top.pair,) for top in detail.top_pairs[:8]] == wanted
+        n = sql(world, f"SELECT count(*) FILTER (s.chosen <> 0), count(*) FILTER (s.rejected <> 0) {scored}")
+        assert (sum(d.n_chosen for d in detail.dose), sum(d.n_rejected for d in detail.dose)) == n[0]
+    assert browser.concept(concept_id).inside is None
+    with pytest.raises(StoreError, match="no context nowhere"):
+        browser.concept(concept_id, "nowhere")
+
+
 def test_a_newer_index_is_followed(tmp_path: Path) -> None:
     world = make_world(tmp_path, 60, 40)
     browser = Browser(world.paths, ReviewSettings(author="ana"))

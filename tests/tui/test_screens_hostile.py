@@ -108,6 +108,7 @@ def concept(text: str) -> ConceptDetail:
         (evidence(text),),
         (Neighbour("d", text, 3, -0.5, True),),
         (TopPair(7, "p", text, 3.0, 0.0, piece, Snippet("", 0, 0, None, 0)),),
+        inside=evidence(text),
     )
 
 
@@ -126,7 +127,7 @@ def test_the_concept_page(text: str, width: int, glyphs: Glyphs) -> None:
     for is_brief in (False, True):
         held = {"concept:c": view, "hypothesis:h": view}
         drawn = concept_lines(
-            concept(text), held, width, glyphs, context_id="x", is_brief=is_brief, shift=shift,
+            concept(text), held, width, glyphs, is_brief=is_brief, shift=shift,
             moves=moves(text),
         )  # fmt: skip
         check(drawn, width)

@@ -302,6 +302,36 @@ def test_pages_open_from_rows_and_back_returns_to_the_row(world: World) -> None:
     drive(world, scenario)
 
 
+def test_a_verdict_on_a_pair_is_about_the_hypothesis_that_it_was_opened_from(world: World) -> None:
+    """Inside a context too, whether one came there from the list or from the context's page."""
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("/")
+        await driver.type("context:tea")
+        await driver.keys("enter", "enter")
+        await driver.shows("Top pairs in tea")
+        await driver.keys("enter")
+        await driver.shows("in tea  undecided")
+        await driver.keys("-")
+        await driver.shows("in tea  - suppress")
+        await driver.keys("g", "x")
+        await driver.shows("Contexts")
+        await driver.keys("/")
+        await driver.type("tea")
+        await driver.keys("enter", "enter")
+        await driver.shows("Prompts")
+        await driver.keys("tab")
+        await driver.until(lambda: getattr(driver.desk.page.item, "view", "") == "concept")
+        await driver.keys("enter")
+        await driver.shows("Top pairs in tea")
+        await driver.keys("+")
+        await driver.until(lambda: len(journal(world)) == 2)
+
+    drive(world, scenario)
+    first, second = (json.dumps(entry["target"]) for entry in journal(world))
+    assert all('"kind": "hypothesis"' in target for target in (first, second))
+
+
 def test_a_page_that_one_comes_back_to_is_as_it_was_left(world: World) -> None:
     async def scenario(d: Driver) -> None:
         async def arrives(view: str) -> None:

@@ -14,7 +14,7 @@ from tui.places import Place
 from tui.views.headings import heading
 from tui.views.moves import Moves, mover, moves_lines
 from tui.views.scrutiny import scrutiny_lines
-from tui.views.top_pairs import More, more_lines, top_pairs_lines
+from tui.views.top_pairs import More, more_lines, top_pairs_lines, within
 
 if TYPE_CHECKING:
     from engine.rule_views import ConceptShift
@@ -27,7 +27,7 @@ WITH_MOVER = 105
 
 def concept_lines(
     detail: ConceptDetail, held: Mapping[str, VerdictView], width: int, glyphs: Glyphs, *,
-    context_id: str | None = None, is_brief: bool = False, shift: "ConceptShift | None" = None,
+    is_brief: bool = False, shift: "ConceptShift | None" = None,
     moves: Moves | None = None, expanded: frozenset[str] = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     """The page of a concept.
@@ -37,7 +37,6 @@ def concept_lines(
         held: verdicts by target key.
         width: cells.
         glyphs: characters to draw with.
-        context_id: the context whose hypothesis comes first; None: everywhere.
         is_brief: the pane beside the list.
         shift: what the rules do to it, as last planned.
         moves: which of their statements do it, as far as known; None: nobody asked.
@@ -45,9 +44,8 @@ def concept_lines(
     """
     bar = min(BAR, max(width // 4, 9)) | 1
     lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
-    inside = next((e for e in detail.differs if e.context_id == context_id), None)
-    if inside is not None:
-        lines += [*_inside(inside, held, bar, width, glyphs), heading("Everywhere")]
+    if detail.inside is not None:
+        lines += [*_inside(detail.inside, held, bar, width, glyphs), heading("Everywhere")]
     lines.append(PaneLine(verdict_line(held.get(f"concept:{detail.concept_id}"), glyphs)))
     if detail.everywhere is not None:
         lines += [PaneLine(line) for line in evidence_lines(detail.everywhere, bar, width, glyphs)]
@@ -226,7 +224,7 @@ def _dose(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
         said = "all with " if width < 60 else "labelled responses that carry it, all with "
         said += f"score {low:.2f}"
     top = max(max(b.n_chosen, b.n_rejected) for b in detail.dose) or 1
-    lines = [PaneLine(()), heading("Dose", said)]
+    lines = [PaneLine(()), heading(f"Dose{within(detail)}", said)]
     for side in ("chosen", "rejected"):
         values = [float(b.n_chosen if side == "chosen" else b.n_rejected) for b in detail.dose]
         steps = len(glyphs.blocks) - 1

@@ -94,7 +94,7 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
                     (f"{fmt.share(here.taught.estimate):>6}%", "text"),
                     (f"{count} {f'z {z}' if z and not is_narrow else z:>7}", "dim"),
                 ),
-                Place("concept", concept.concept_id),
+                Place("concept", concept.concept_id, detail.context_id),
             )
         )
     return lines

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from engine.detail_views import ConceptDetail, Snippet, TopPair
-from engine.safe_text import sanitise
+from engine.safe_text import one_line, sanitise
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit
 from tui.places import Place
@@ -21,12 +21,19 @@ def top_pairs_lines(detail: ConceptDetail, width: int, glyphs: Glyphs, *, limit:
     """One line per pair: number, difference of the scores, and a snippet of each response."""
     if not detail.top_pairs:
         return []
-    note = "chosen − rejected; cut near the peak, telling tokens marked"
-    lines = [PaneLine(()), heading("Top pairs", note if width >= 80 else "cut near the peak")]
+    said = "cut near the peak"
+    if width >= 80:
+        said = f"chosen − rejected; {said}, telling tokens marked"
+    lines = [PaneLine(()), heading(f"Top pairs{within(detail)}", said)]
     words = frozenset(word.casefold() for token in detail.tokens for word in token.split())
     for top in detail.top_pairs[:limit]:
         lines += _pair_lines(top, detail.concept_id, words, width, glyphs)
     return [*lines, *more_lines("pairs", len(detail.top_pairs) - limit)]
+
+
+def within(detail: ConceptDetail) -> str:
+    """`` in CONTEXT`` where what follows is about the pairs of one context."""
+    return f" in {one_line(detail.inside.context_name, 40)}" if detail.inside is not None else ""
 
 
 def more_lines(section: str, n: int) -> list[PaneLine]:
