@@ -2,7 +2,7 @@
 
 Commands import the façade inside themselves, so that ``--help`` stays instant. Results go to stdout, progress
 and errors to stderr. Exit codes: 0 done, 1 an expected failure, 2 wrong usage, 3 an expectation or self-test
-that does not hold, 130 stopped by the user.
+that does not hold, 130 stopped by the user, 141 nobody read the results to the end.
 """
 
 from pathlib import Path

@@ -158,3 +158,34 @@ def test_findings_come_as_json_for_editors(project: Path, tmp_path: Path) -> Non
     (found,) = json.loads(result.stdout)
     assert (found["code"], found["line"], found["column"], found["end_column"]) == ("R201", 2, 18, 25)
     assert run("rules", "check", project / "a.rules", "--project", project, "--json").stdout.strip() == "[]"
+
+
+CONFLICT = "prosect rules 1\na: weight = 1 where true\nb: weight = 2 where true\n"
+NOTHING = "prosect rules 1\nnone: drop where true\n"
+
+
+@pytest.mark.parametrize(("text", "code"), [(CONFLICT, "R601"), (NOTHING, "R605")])
+def test_what_compile_refuses_fails_the_plan_and_its_test_too(
+    project: Path, tmp_path: Path, text: str, code: str
+) -> None:
+    wrong = tmp_path / "wrong.rules"
+    wrong.write_text(text + "expect kept >= 200%\n")  # the error counts for more than the expectation
+    assert run("compile", project, wrong).exit_code == 1
+    planned = run("plan", project, wrong)
+    assert planned.exit_code == 1
+    assert f"error[{code}]" in planned.stdout
+    found = json.loads(run("plan", project, wrong, "--json").stdout)["warnings"]
+    assert {w["severity"] for w in found if w["code"] == code} == {"error"}
+    assert {w["severity"] for w in found if not w["code"].startswith("R6")} <= {"warning"}
+    tested = run("rules", "test", project, wrong, "--json")
+    assert tested.exit_code == 1
+    assert f"error[{code}]" in tested.stderr
+    assert [row["holds"] for row in json.loads(tested.stdout)] == [False]
+
+
+def test_an_expectation_that_fails_exits_with_three(project: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.rules"
+    wrong.write_text(RULES + "expect kept >= 200%\n")
+    assert run("plan", project, wrong).exit_code == 3
+    assert run("rules", "test", project, wrong).exit_code == 3
+    assert run("rules", "test", project, project / "a.rules").exit_code == 0
