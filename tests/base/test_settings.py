@@ -61,7 +61,7 @@ def test_a_number_out_of_range_on_the_command_line_says_so() -> None:
 
 def test_every_default_lies_in_its_own_range() -> None:
     """Also what a run writes down of its settings can be read again."""
-    written = {stage: values for stage, values in Settings().as_dict().items()}
+    written = Settings().as_dict()
     assert load_settings(None, written) == Settings()
 
 
