@@ -107,6 +107,8 @@ def compile_command(
     from engine.api import Project
     from engine.pipeline.shape import CompileOptions
 
+    if options["control"] and options["locked"]:
+        raise click.UsageError("--locked compares with the lock of the plan itself; a control plan has none")
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
         job_progress(project, "compile", f"compile {rules.name}", plain=plain, as_json=as_json) as progress,

@@ -189,3 +189,37 @@ def test_an_expectation_that_fails_exits_with_three(project: Path, tmp_path: Pat
     assert run("plan", project, wrong).exit_code == 3
     assert run("rules", "test", project, wrong).exit_code == 3
     assert run("rules", "test", project, project / "a.rules").exit_code == 0
+
+
+def test_a_control_cannot_be_locked(project: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "a.rules"
+    rules.write_text(RULES)
+    assert run("compile", project, rules).exit_code == 0
+    refused = run("compile", project, rules, "--control", "--locked")
+    assert refused.exit_code == 2
+    assert "a control plan has none" in refused.stderr
+    control = json.loads(run("compile", project, rules, "--control", "--json").stdout)
+    assert control["drift"] == []
+    assert run("compile", project, rules, "--locked").exit_code == 0  # the control left the lock alone
+
+
+def test_what_has_drifted_is_said_in_words(tmp_path: Path) -> None:
+    root = make_world(tmp_path / "audit", 400).paths.root
+    rules = root / "a.rules"
+    rules.write_text('prosect rules 1\ndrop where delta(@"concept 1") > p90(delta(@"concept 1"))\n')
+    run("verdicts", "set", root, "keep", "concept 3", "concept 4")
+    run("compile", root, rules)
+    run("verdicts", "set", root, "suppress", "concept 3")
+    rules.write_text('prosect rules 1\ndrop where delta(@"concept 2") > p90(delta(@"concept 2"))\n')
+    refused = run("compile", root, rules, "--locked", "--set", "rules.max_weight=5")
+    assert refused.exit_code == 1
+    said = [line.strip() for line in refused.stderr.splitlines()]
+    assert said[1:-1] == [
+        "concepts: concept 1, concept 2",
+        "held concepts: 1 no longer held",
+        "verdicts: 1 made since, 1 no longer in force",
+        "meaning: the rules say something else (layout, comments and order do not count)",
+        "settings: max_weight 10.0 → 5.0",
+        "statistics: 2 of 2 have other values",
+    ]
+    assert "…" not in refused.stderr
