@@ -223,3 +223,12 @@ def test_what_has_drifted_is_said_in_words(tmp_path: Path) -> None:
         "statistics: 2 of 2 have other values",
     ]
     assert "…" not in refused.stderr
+
+
+def test_a_dry_run_from_a_model_that_is_not_there_fails(project: Path, tmp_path: Path) -> None:
+    shaped = json.loads(run("compile", project, project / "a.rules", "--json").stdout)["folder"]
+    refused = run("train", shaped, "--model", tmp_path / "nosuch", "--dry-run")
+    assert refused.exit_code == 1
+    assert "there is no model folder" in refused.stderr
+    elsewhere = json.loads(run("train", shaped, "--model", "some/model", "--dry-run", "--json").stdout)
+    assert "its size is not known" in elsewhere["note"]
