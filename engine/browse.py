@@ -296,8 +296,22 @@ class Browser(Undertakings):
         return self._write(targets, verdict, reason)
 
     def clear_verdict(self, targets: Sequence[Target], reason: str | None = None) -> JournalChange:
-        """Take the verdicts of some targets away as one step."""
-        return self._write(targets, None, reason)
+        """Take the verdicts of some targets away as one step, carried ones where they were made.
+
+        Where none has a verdict, nothing is written.
+        """
+        with self._lock:
+            self.refresh_journal()
+            shown, held = self.verdicts(), self.journal.state.verdicts
+            sources = {t.key: shown[t.key].carried_from or t.key for t in targets if t.key in shown}
+            made = [entry.target for key in sources.values() if (entry := held[key]).target is not None]
+            if made:
+                change = self._write(made, None, reason)
+                return replace(change, changed=tuple(dict.fromkeys([*change.changed, *sources])))
+        who = self._decision(targets[0], snapshots(self._slots["snapshot"], targets)).name if targets else ""
+        what = f"{who} has no verdict" if len(targets) == 1 else f"none of {len(targets):,} has a verdict"
+        inside = " in this context" if len(targets) == 1 and targets[0].context_id is not None else ""
+        return JournalChange(f"nothing to clear: {what}{inside}", ())
 
     def _write(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None) -> JournalChange:
         seen = snapshots(self._slots["snapshot"], targets)
@@ -307,7 +321,8 @@ class Browser(Undertakings):
 
     def _decision(self, target: Target, seen: Mapping[str, dict[str, Any]]) -> Decision:
         evidence = dict(seen.get(target.key, {}))
-        working = str(evidence.pop("name", ""))
+        held = self.journal.state.verdicts.get(target.key)  # also of what this index does not have
+        working = str(evidence.pop("name", held.name if held is not None else ""))
         name = self.names().get(target.concept_id) or working
         return Decision(target, name, evidence | self._here())
 

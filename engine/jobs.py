@@ -14,7 +14,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +157,10 @@ class Tracked:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._let_go()
 
+    def others(self, root: Path) -> Iterator[Path]:
+        """What lies below a folder beside the record of this job; empty folders are nothing."""
+        return (p for p in root.rglob("*") if not p.is_dir() and self._folder not in p.parents)
+
     def _let_go(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -167,6 +171,8 @@ class Tracked:
 def tracked(progress: Progress, root: Path, kind: str, title: str) -> Iterator[Tracked]:
     """Run the body as a job of the project at ``root``, which need not exist before the first stage.
 
+    A folder that the job made and left without anything but its own record is taken away again when it fails.
+
     Args:
         progress: where reports go besides.
         root: the project's folder.
@@ -174,20 +180,37 @@ def tracked(progress: Progress, root: Path, kind: str, title: str) -> Iterator[T
         title: one line for a list.
     """
     job = Tracked(progress, ProjectPaths(root), kind, title)
+    absent = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         if root.is_dir():
             job.beat(is_forced=True)
         yield job
-    except Cancelled as stopped:
-        job.end("cancelled", stopped.message)
-        raise
-    except ProsectError as error:
-        job.end("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
-        raise
     except BaseException as error:
-        job.end("failed", f"{type(error).__name__}: {error}")
+        job.end(*_last_word(error))
+        _take_away(job, absent)
         raise
     job.end("finished")
+
+
+def _last_word(error: BaseException) -> tuple[str, str]:
+    """State and message of a job that an error ended."""
+    if isinstance(error, Cancelled):
+        return "cancelled", error.message
+    if isinstance(error, ProsectError):
+        return "failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}"
+    return "failed", f"{type(error).__name__}: {error}"
+
+
+def _take_away(job: Tracked, absent: Sequence[Path]) -> None:
+    """Remove folders that were not there before, the project's first, unless anything was written there."""
+    if not absent or not absent[0].is_dir() or any(job.others(absent[0])):
+        return
+    job.vanish()
+    with suppress(OSError):
+        for empty in sorted(absent[0].rglob("*"), reverse=True):
+            empty.rmdir()
+        for folder in absent:
+            folder.rmdir()
 
 
 def sweep(folder: Path) -> None:

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def is_path(text: str) -> bool:
+    """True for a name that can only mean a place on disk: no hub id ``org/name`` and no word looks so."""
+    return text.startswith(("/", ".", "~")) or text.endswith("/") or text.count("/") > 1
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectPaths:
     """The folders and files of one project."""

@@ -5,16 +5,56 @@ far as they determine its output, into its fingerprint.
 """
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from engine.errors import SettingsError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Where a number must lie; None: no bound on that side."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """True when the value lies inside; what is no number lies nowhere."""
+        return (
+            abs(value) < math.inf
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        """In words: ``above 0 and at most 1``."""
+        words = (
+            ("at least", self.least),
+            ("above", self.above),
+            ("at most", self.most),
+            ("below", self.below),
+        )
+        return " and ".join(f"{word} {bound:.10g}" for word, bound in words if bound is not None)
+
+
+Count = Annotated[int, Range(least=1)]
+CountOrZero = Annotated[int, Range(least=0)]
+"""0 has a meaning of its own."""
+Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
+Positive = Annotated[float, Range(above=0)]
+Share = Annotated[float, Range(above=0, most=1)]
+ShareOrZero = Annotated[float, Range(least=0, below=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +65,11 @@ class IngestSettings:
     """Salt of the fold hash; frozen at first ingest."""
     near_duplicates: bool = False
     """Count near-duplicate pairs in a pass of its own (MinHash over word 5-grams, Jaccard ≥ 0.8)."""
-    max_text_bytes: int = 4_000_000
+    max_text_bytes: Count = 4_000_000
     """A row with a longer text is dropped and counted."""
-    overlap_words: int = 13
+    overlap_words: Annotated[int, Range(least=3, most=100)] = 13
     """Prompts are compared with evaluation sets by runs of this many words."""
-    overlap_share: float = 0.5
+    overlap_share: Annotated[float, Range(least=0, most=1)] = 0.5
     """A prompt that holds at least this share of an evaluation prompt's runs is refused for training."""
 
 
@@ -41,18 +81,18 @@ class ReadingSettings:
     """auto, cpu, cuda, cuda:1, mps"""
     dtype: str = "auto"
     """Of the model: auto, float32, bfloat16. auto is float32 on a CPU, bfloat16 on a GPU."""
-    max_tokens: int = 4096
+    max_tokens: Count = 4096
     """Prompt and response together are cut to this many tokens; cuts are counted and stored."""
-    batch_tokens: int = 16_384
+    batch_tokens: Count = 16_384
     """Token budget of a batch on a GPU; a CPU reads one sequence at a time, unpadded."""
-    tokenizer_workers: int | None = None
+    tokenizer_workers: CountOrZero | None = None
     """Processes that tokenise beside the reader. None: up to 4 for a GPU with more than 2,000 pairs to read,
     none for a CPU, where a thread that works ahead does."""
-    shard_pairs: int = 512
+    shard_pairs: Count = 512
     """Pairs per shard: what a restart can lose."""
     accept_poor_sae: bool = False
     """Go on when the SAE check fails."""
-    check_tokens: int = 200_000
+    check_tokens: CountOrZero = 200_000
     """Tokens that the SAE check looks at; 0: no check."""
     sae_dtype: str = "auto"
     """Of the SAE's matrix product: float32 or bfloat16; sums and thresholds are float32 always. auto is
@@ -65,46 +105,46 @@ class ReadingSettings:
 class SaeSettings:
     """How an SAE is trained where a model has none."""
 
-    n_latents: int | None = None
+    n_latents: Annotated[int, Range(least=2)] | None = None
     """None: eight times the model's width."""
-    k: int = 32
+    k: Count = 32
     """Latents that fire per token."""
-    n_tokens: int = 2_000_000
+    n_tokens: Count = 2_000_000
     """Training steps see this many tokens; the pairs are gone through several times if they have fewer."""
-    batch_tokens: int = 2048
+    batch_tokens: Count = 2048
     """Tokens per optimiser step."""
-    learning_rate: float = 1e-3
-    buffer_bytes: int = 2_000_000_000
+    learning_rate: Positive = 1e-3
+    buffer_bytes: Count = 2_000_000_000
     """Residual vectors held in memory to be shuffled."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptSettings:
     """How latents become concepts and pairs become contexts."""
 
-    seed: int = 0
-    fire_rate_threshold: float = 0.01
+    seed: Seed = 0
+    fire_rate_threshold: ShareOrZero = 0.01
     """τ: a latent fires on a span when fired tokens / tokens exceeds this."""
-    min_pairs: int = 25
+    min_pairs: Count = 25
     """A latent joins clustering when it fires (label-blind) in at least this many pairs."""
-    co_firing_spans: int = 50_000
+    co_firing_spans: Count = 50_000
     """Spans sampled for the co-firing estimate."""
-    edge_share: float = 0.01
+    edge_share: Share = 0.01
     """Share of the strongest edges of normalised mutual information that are kept."""
-    resolution: float = 1.0
+    resolution: Positive = 1.0
     """Leiden resolution (modularity)."""
-    min_latents: int = 2
+    min_latents: Count = 2
     """Smaller communities become single-latent concepts."""
-    max_latents: int = 24
+    max_latents: CountOrZero = 24
     """Larger communities are clustered again inside; 0: never."""
-    n_topics: int | None = None
+    n_topics: Count | None = None
     """Topic contexts; None: clamp(n/500, 8, 512)."""
-    n_prompt_clusters: int | None = None
+    n_prompt_clusters: Count | None = None
     """Prompt concepts; None: clamp(latents/32, 16, 256)."""
-    n_delta_clusters: int | None = None
+    n_delta_clusters: CountOrZero | None = None
     """Clusters of latents that change together from rejected to chosen; None: as prompt concepts; 0: none."""
-    silent_share: float = 0.05
+    silent_share: ShareOrZero = 0.05
     """Share of pairs with the lowest activity set aside before topics are clustered."""
 
 
@@ -112,13 +152,13 @@ class ConceptSettings:
 class StatsSettings:
     """How effects are tested."""
 
-    q: float = 0.05
+    q: Annotated[float, Range(above=0, below=1)] = 0.05
     """A call needs this false discovery rate …"""
-    effect_floor: float = 0.02
+    effect_floor: Annotated[float, Range(least=0, below=0.5)] = 0.02
     """… and an interval of the win rate that clears this distance from one half."""
-    min_discordant: int = 15
+    min_discordant: Annotated[int, Range(least=2)] = 15
     """Discordant prompt groups below which nothing is tested."""
-    halves: int = 50
+    halves: CountOrZero = 50
     """Random halves behind the share that selects a concept beside all others; 0: no unique contribution."""
     covariates: tuple[str, ...] = ()
     """Further covariates of the null model: model, annotator, markdown …"""
@@ -128,11 +168,11 @@ class StatsSettings:
 class RulesSettings:
     """Limits of rule files."""
 
-    max_weight: float = 10.0
+    max_weight: Positive = 10.0
     """Largest weight one pair may get unless a rule file caps it lower."""
-    max_offset: float = 5.0
+    max_offset: Annotated[float, Range(least=0)] = 5.0
     """Largest |offset| one pair may get."""
-    keep_limit: float = 0.25
+    keep_limit: Annotated[float, Range(least=0)] = 0.25
     """A held concept may move by this share of the largest target's change."""
 
 
@@ -142,36 +182,36 @@ class TrainingSettings:
 
     model: str = ""
     """Checkpoint to start from; empty: the reader's own model."""
-    steps: int | None = None
+    steps: Count | None = None
     """Stop after this many optimiser steps; None: one epoch."""
-    beta: float = 0.1
+    beta: Positive = 0.1
     loss_type: str = "sigmoid"
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Range(least=0, below=0.5)] = 0.0
     """ε of the losses `robust` and `exo_pair`."""
-    learning_rate: float = 1e-6
-    warmup_ratio: float = 0.1
+    learning_rate: Positive = 1e-6
+    warmup_ratio: ShareOrZero = 0.1
     """Share of the steps over which the learning rate rises."""
-    batch_pairs: int = 8
+    batch_pairs: Count = 8
     """Pairs per optimiser step on one device."""
-    micro_batch_pairs: int | None = None
+    micro_batch_pairs: Count | None = None
     """Pairs per forward pass, a divisor of batch_pairs; None: all of them."""
-    max_length: int = 4096
+    max_length: Count = 4096
     """Prompt and response together lose what comes after this many tokens; cuts are counted first."""
     device: str = "auto"
     """auto, cpu, cuda"""
-    seed: int = 0
-    lora_rank: int = 0
+    seed: Seed = 0
+    lora_rank: CountOrZero = 0
     """0: full fine-tuning."""
-    save_steps: int = 200
-    rollouts_per_prompt: int = 1
-    rollout_tokens: int = 128
-    rollout_prompts: int = 200
+    save_steps: Count = 200
+    rollouts_per_prompt: Count = 1
+    rollout_tokens: Count = 128
+    rollout_prompts: Count = 200
     """Fold-19 prompts that outcome samples at most."""
-    rollout_temperature: float = 1.0
+    rollout_temperature: Positive = 1.0
     """1: the model's own distribution."""
-    rollout_batch: int = 16
+    rollout_batch: Count = 16
     """Prompts sampled together."""
-    pilot_share: float = 0.0
+    pilot_share: Annotated[float, Range(least=0, most=1)] = 0.0
     """Share of the pairs that a pilot is trained on before the run, to forecast from it; 0: no pilot."""
 
 
@@ -207,7 +247,7 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] 
     """Settings from a TOML file (absent: defaults), then ``overrides`` per stage.
 
     Raises:
-        SettingsError: unreadable TOML, an unknown stage or key, a value of the wrong type.
+        SettingsError: unreadable TOML, an unknown stage or key, a value of the wrong type or out of range.
     """
     raw: dict[str, Any] = {}
     if path is not None and path.exists():
@@ -235,10 +275,10 @@ def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] 
 
 
 def apply(current: T, values: Mapping[str, Any], where: str) -> T:
-    """A copy of one stage's settings with some values replaced; unknown keys and wrong types are refused."""
+    """A copy of one stage's settings with some values replaced; unknown keys and wrong values are refused."""
     if not is_dataclass(current) or isinstance(current, type):
         raise TypeError(f"{current!r} is not a settings object")
-    hints = typing.get_type_hints(type(current))
+    hints = typing.get_type_hints(type(current), include_extras=True)
     changes = {}
     for key, value in values.items():
         if key not in hints:
@@ -248,8 +288,9 @@ def apply(current: T, values: Mapping[str, Any], where: str) -> T:
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
+    is_union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    options = [_plain(option) for option in (typing.get_args(hint) if is_union else (hint,))]
+    for option, allowed in options:
         if option is type(None) and value is None:
             return None
         if (
@@ -258,12 +299,21 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             and all(isinstance(v, str) for v in value)
         ):
             return tuple(value)
-        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if option in (int, str, bool) and type(value) is option:
-            return value
-    names = " or ".join(getattr(o, "__name__", str(o)) for o in options if o is not type(None))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (option is float and is_number) or (option in (int, str, bool) and type(value) is option):
+            if allowed is not None and not allowed.holds(value):
+                raise SettingsError(f"{where} must be {allowed}, not {value!r}")
+            return float(value) if option is float else value
+    names = " or ".join(getattr(o, "__name__", str(o)) for o, _ in options if o is not type(None))
     raise SettingsError(f"{where} must be {names}, not {value!r}")
+
+
+def _plain(hint: Any) -> tuple[Any, Range | None]:
+    """A type without what is annotated to it, and the range that is."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint, None
+    kind, *notes = typing.get_args(hint)
+    return kind, next((note for note in notes if isinstance(note, Range)), None)
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -66,7 +66,8 @@ def _written(desk: "Desk", answer: Answer) -> None:
         change = answer.value.change
         is_single_verdict = answer.purpose.startswith("verdict") and len(change.changed) == 1
         if not is_single_verdict:
-            desk.say(change.label + (", u takes it back" if answer.purpose.startswith("verdict") else ""))
+            can_undo = answer.purpose.startswith("verdict") and change.changed
+            desk.say(change.label + (", u takes it back" if can_undo else ""))
         if answer.purpose in ("undo", "redo"):
             desk.session.ask("verdicts", desk.session.project.verdicts)
         if change.names_changed:

@@ -55,6 +55,12 @@ class Reading(Base):
 
         return mix_rows(self.paths)
 
+    def check_mix(self, change: "MixChange") -> None:
+        """Raise what is wrong with a change of the mix before any file is looked at."""
+        from engine.pipeline.mix import mix_after
+
+        mix_after(self.paths, change)
+
     def change_mix(self, change: "MixChange", *, progress: Progress | None = None) -> "IngestReport":
         """Add, remove or weigh sources; the next ``audit`` without sources goes on from there."""
         from engine.pipeline.mix import change_mix

@@ -58,6 +58,7 @@ def audit_command(
         raise click.UsageError("name a reader: --reader R, see `prosect audit --help`")
     specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))
+    mix = given_mix(weights, evaluation)
     title = f"audit {' '.join(Path(source).name for source in sources)}"
     with job_progress(output, "audit", title, plain=plain, as_json=as_json) as progress:
         report = project.audit(
@@ -65,7 +66,7 @@ def audit_command(
             reader,
             layer=layer,
             sae=sae,
-            mix=given_mix(weights, evaluation),
+            mix=mix,
             progress=progress,
         )
         progress.result("index", report.index_hash)

@@ -1,10 +1,10 @@
 """Commands that check an audit on its own data: ``selftest``, ``auc``."""
 
-import sys
 from pathlib import Path
 
 import click
 
+from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
@@ -38,16 +38,19 @@ def null_command(
         job_progress(project, "selftest", "selftest null", plain=plain, as_json=as_json) as progress,
     ):
         results = opened.selftest_null(draws=draws, seed=seed, progress=progress)
-    if as_json:
-        write_json(results)
-    else:
-        rows = [
-            (r.test, r.family, r.draws_with_call, r.draws, r.share, r.low, r.high, r.passed) for r in results
-        ]
-        header = ("test", "family", "with a call", "draws", "share", "low", "high", "passed")
-        write_table(header, rows, plain=plain)
-    if not all(r.passed for r in results):
-        sys.exit(_FAILED)
+    rows = [
+        (
+            r.test, r.family, r.tested, r.draws_with_call, r.draws, r.share, r.low, r.high,
+            "not tested" if r.passed is None else r.passed,
+        )
+        for r in results
+    ]  # fmt: skip
+    header = ("test", "family", "tested", "with a call", "draws", "share", "low", "high", "passed")
+    with exits_with(_FAILED if any(r.passed is False for r in results) else 0):
+        if as_json:
+            write_json(results)
+        else:
+            write_table(header, rows, plain=plain)
 
 
 @selftest_group.command("contexts")
@@ -66,13 +69,12 @@ def contexts_command(
 
     with Project(project, overrides=parse_assignments(assignments)) as opened:
         result = opened.selftest_contexts(n_contexts=n_contexts, seed=seed)
-    if as_json:
-        write_json(result)
-    else:
-        row = (result.n_cells, result.mean, result.sd, result.calls, result.passed)
-        write_table(("cells", "mean z", "sd of z", "calls", "passed"), [row], plain=plain)
-    if not result.passed:
-        sys.exit(_FAILED)
+    with exits_with(0 if result.passed else _FAILED):
+        if as_json:
+            write_json(result)
+        else:
+            row = (result.n_cells, result.mean, result.sd, result.calls, result.passed)
+            write_table(("cells", "mean z", "sd of z", "calls", "passed"), [row], plain=plain)
 
 
 @selftest_group.command("plant")

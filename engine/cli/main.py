@@ -2,7 +2,7 @@
 
 Commands import the façade inside themselves, so that ``--help`` stays instant. Results go to stdout, progress
 and errors to stderr. Exit codes: 0 done, 1 an expected failure, 2 wrong usage, 3 an expectation or self-test
-that does not hold, 130 stopped by the user.
+that does not hold, 130 stopped by the user, 141 nobody read the results to the end.
 """
 
 from pathlib import Path
@@ -38,6 +38,8 @@ from engine.cli.strip import strip_command
 from engine.cli.train import outcome_command, train_command
 from engine.cli.transfer import transfer_command
 from engine.cli.verdicts import verdicts_group
+from engine.paths import is_path
+from engine.safe_text import one_line
 
 _SUBCOMMAND_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -47,8 +49,12 @@ class Prosect(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read a lone existing folder as ``open FOLDER``."""
-        if args and args[0] not in self.commands and not args[0].startswith("-") and Path(args[0]).is_dir():
-            args = ["open", *args]
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            if Path(args[0]).is_dir():
+                args = ["open", *args]
+            elif is_path(args[0]):
+                what = "is a file, no project folder" if Path(args[0]).exists() else "is no folder"
+                raise click.UsageError(f"{one_line(args[0])} {what}", ctx)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -68,10 +68,12 @@ def parse_weights(pairs: tuple[str, ...]) -> dict[str, float]:
 
 
 def given_mix(weights: tuple[str, ...], evaluation: tuple[str, ...]) -> "Mix":
-    """What the options say of a mix."""
-    from engine.ingest.run import Mix
+    """What the options say of a mix. Raises ``IngestError`` for a weight that is no positive number."""
+    from engine.ingest.run import Mix, check_weights
 
-    return Mix(weights=parse_weights(weights), evaluation=evaluation)
+    mix = Mix(weights=parse_weights(weights), evaluation=evaluation)
+    check_weights(mix.weights)
+    return mix
 
 
 @click.group("mix", cls=Commands)
@@ -147,6 +149,7 @@ def _change(
     from engine.api import Project
 
     opened = Project(project, overrides=parse_assignments(assignments))
+    opened.check_mix(change)  # a slip of the keyboard is no job that failed
     with job_progress(project, "ingest", plain=plain, as_json=as_json) as progress:
         opened.change_mix(change, progress=progress)
     _show(project, plain=plain, as_json=as_json)

@@ -45,8 +45,9 @@ def ingest_command(
     if output is None:
         raise click.UsageError("name a project folder with -o DIR, or look first with --preview")
     project = Project(output, overrides=parse_assignments(assignments))
+    mix = given_mix(weights, evaluation)
     with job_progress(output, "ingest", plain=plain, as_json=as_json) as progress:
-        lines, report = project.ingest(specs, mix=given_mix(weights, evaluation), progress=progress)
+        lines, report = project.ingest(specs, mix=mix, progress=progress)
     if as_json:
         write_json(report)
     else:

@@ -1,11 +1,11 @@
 """Commands about rule files: ``rules``, ``explain``, ``diff``, ``export``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, tell_if_stale
 from engine.cli.output import write_json, write_table
@@ -39,10 +39,9 @@ def format_command(files: tuple[Path, ...], check: bool) -> None:
     from engine.api import format_rules
 
     changed = [path for path in files if format_rules(path, check_only=check)]
-    for path in changed:
-        click.echo(f"{'would change' if check else 'changed'}: {path}")
-    if check and changed:
-        sys.exit(1)
+    with exits_with(1 if check and changed else 0):
+        for path in changed:
+            click.echo(f"{'would change' if check else 'changed'}: {path}")
 
 
 @rules_group.command("check")
@@ -56,14 +55,14 @@ def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) 
     if project is not None:
         tell_if_stale(project, as_json=as_json)
     checked = [(path, *_diagnosed(path, project)) for path in files]
-    if as_json:
-        write_json([_finding(d, text, path) for path, text, found in checked for d in found])
-    else:
+    is_wrong = any(d.severity is Severity.ERROR for _, _, found in checked for d in found)
+    with exits_with(1 if is_wrong else 0):
+        if as_json:
+            write_json([_finding(d, text, path) for path, text, found in checked for d in found])
+            return
         for path, text, found in checked:
             for diagnostic in found:
                 click.echo(render(diagnostic, text, str(path)))
-    if any(d.severity is Severity.ERROR for _, _, found in checked for d in found):
-        sys.exit(1)
 
 
 def _diagnosed(path: Path, project: Path | None) -> "tuple[str, tuple[Diagnostic, ...]]":
@@ -99,20 +98,25 @@ def _finding(found: "Diagnostic", text: str, path: Path) -> dict[str, object]:
 @_FILES
 @output_options
 def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: bool) -> None:
-    """Plan rule files and check their `expect` lines; exits with 3 when one fails."""
-    from engine.api import Project
+    """Plan rule files and check their `expect` lines; exits with 3 when one fails.
 
-    rows = []
+    A plan that holds an error, with which `compile` writes nothing, is told on stderr; it exits with 1.
+    """
+    from engine.api import Project
+    from engine.rules.diagnostics import render
+
     with Project(project) as opened:
-        for path in files:
-            rows += [(path.name, e.line, e.text, e.holds, e.found) for e in opened.plan(path).expectations]
+        plans = [(path.name, opened.plan(path)) for path in files]
+    errors = [(error, plan.checked.text, name) for name, plan in plans for error in plan.errors]
+    rows = [(name, e.line, e.text, e.holds, e.found) for name, plan in plans for e in plan.expectations]
     header = ("file", "line", "expect", "holds", "found")
-    if as_json:
-        write_json([dict(zip(header, row, strict=True)) for row in rows])
-    else:
-        write_table(header, rows, plain=plain, flexible=4)
-    if not all(row[3] for row in rows):
-        sys.exit(_FAILED)
+    with exits_with(1 if errors else 0 if all(row[3] for row in rows) else _FAILED):
+        for found in errors:
+            click.echo(render(*found), err=True)
+        if as_json:
+            write_json([dict(zip(header, row, strict=True)) for row in rows])
+        else:
+            write_table(header, rows, plain=plain, flexible=4)
 
 
 @rules_group.command("find")
@@ -145,15 +149,17 @@ def find_command(project: Path, condition: str, limit: int, plain: bool, as_json
     show_default=True,
     help="How to suppress and amplify.",
 )
-@click.option("--strength", type=float, default=0.5, show_default=True, help="λ of offsets.")
+@click.option("--strength", type=float, metavar="λ", help="Of offsets, from 0 on; 0.5 unless set.")
 @click.option("-o", "--output", type=_FILE, metavar="FILE", help="Write here instead of to stdout.")
-def from_verdicts_command(project: Path, method: str, strength: float, output: Path | None) -> None:
+def from_verdicts_command(project: Path, method: str, strength: float | None, output: Path | None) -> None:
     """A rule file that does what the verdicts say, to edit from there."""
     from engine.api import Project
     from engine.manifest import write_atomic
 
+    if strength is not None and method != "offset":
+        raise click.UsageError(f"--strength is the λ of offsets; --method {method} has none")
     with Project(project) as opened:
-        text = opened.draft_rules(method=method, strength=strength)
+        text = opened.draft_rules(method=method, strength=0.5 if strength is None else strength)
     if output is None:
         click.echo(sanitise(text), nl=False)
         return

@@ -1,12 +1,12 @@
 """Commands that shape: ``plan``, ``compile``."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.exits import exits_with
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
@@ -60,7 +60,8 @@ def plan_command(
 ) -> None:
     """What a rule file would do, before anything is written: fates, overlaps, every concept's change.
 
-    Exits with 3 when an `expect` line does not hold.
+    Exits with 1 when it holds an error, with which `compile` writes nothing, and with 3 when an `expect`
+    line does not hold.
     """
     from engine.api import Project
 
@@ -77,12 +78,11 @@ def plan_command(
             return
         stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
         plan, stale = opened.plan(rules, control=control), opened.stale()
-    if as_json:
-        write_json(plan.as_dict() | {"stamp": stamp, "stale": stale})
-    else:
-        show_plan(plan, plain=plain, limit=None if show_all else _SHOWN)
-    if not plan.is_passing:
-        sys.exit(_FAILED)
+    with exits_with(1 if plan.errors else 0 if plan.is_passing else _FAILED):
+        if as_json:
+            write_json(plan.as_dict() | {"stamp": stamp, "stale": stale})
+        else:
+            show_plan(plan, plain=plain, limit=None if show_all else _SHOWN)
 
 
 @click.command("compile")
@@ -107,6 +107,8 @@ def compile_command(
     from engine.api import Project
     from engine.pipeline.shape import CompileOptions
 
+    if options["control"] and options["locked"]:
+        raise click.UsageError("--locked compares with the lock of the plan itself; a control plan has none")
     with (
         Project(project, overrides=parse_assignments(assignments)) as opened,
         job_progress(project, "compile", f"compile {rules.name}", plain=plain, as_json=as_json) as progress,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.cli.exits import READER_LEFT, let_go
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
 
@@ -46,7 +47,7 @@ def folder_to_open(arguments: Sequence[str]) -> Path | None:
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Turn expected failures into a message and an exit code: 1, or 130 where the user stopped it."""
+    """Turn expected failures into a message and an exit code; 130: stopped, 141: a closed pipe."""
     # Threads that spin while they wait starve each other on a shared machine: a reader of small matrices
     # became ten times slower beside other jobs. The setting must precede the first import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -59,8 +60,8 @@ def errors_told() -> Iterator[None]:
         _say("error", error)
         sys.exit(1)
     except BrokenPipeError:  # `prosect pairs DIR | head`
-        sys.stderr.close()
-        sys.exit(0)
+        let_go()
+        sys.exit(READER_LEFT)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise

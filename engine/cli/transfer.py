@@ -1,11 +1,11 @@
 """``selftest transfer``: matching measured on pairs that it was not solved on."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.exits import exits_with
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import progress_for
@@ -58,13 +58,12 @@ def transfer_command(
         progress_for(plain=plain, as_json=as_json) as progress,
     ):
         report = opened.selftest_transfer(rules, options, progress=progress)
-    if as_json:
-        states = {"state": report.state, "targets": [t.state for t in report.targets]}
-        write_json({"report": report, "states": states})
-    else:
-        _show(report, plain=plain, limit=None if show_all else _SHOWN)
-    if report.state == "fails":
-        sys.exit(_FAILED)
+    with exits_with(_FAILED if report.state == "fails" else 0):
+        if as_json:
+            states = {"state": report.state, "targets": [t.state for t in report.targets]}
+            write_json({"report": report, "states": states})
+        else:
+            _show(report, plain=plain, limit=None if show_all else _SHOWN)
 
 
 def _show(report: "TransferReport", *, plain: bool, limit: int | None) -> None:

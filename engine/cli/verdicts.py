@@ -1,6 +1,5 @@
 """Commands about decisions, one per thing that can be done with the journal: ``prosect verdicts …``."""
 
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
@@ -261,12 +261,11 @@ def _merge(project: Path, file: Path, prefer: str, *, plain: bool, as_json: bool
 
     with Project(project) as opened:
         report = merge_journal(opened.browser.journal, file, Prefer(prefer))
-    if as_json:
-        write_json(report)
-    else:
-        _show(report, plain=plain)
-    if not report.is_written:
-        sys.exit(_CONFLICT)
+    with exits_with(0 if report.is_written else _CONFLICT):
+        if as_json:
+            write_json(report)
+        else:
+            _show(report, plain=plain)
 
 
 def _show(report: "MergeReport", *, plain: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from engine.compiler.records import VerdictNote
+from engine.errors import RuleError
 from engine.records import Verdict
 from engine.rules.catalogue import Catalogue
 from engine.rules.lexer import concept_literal
@@ -32,7 +33,15 @@ def rules_from_verdicts(
         strength: λ of offsets.
         amplify_to: target of amplifying by matching, in standard deviations.
         share: percent that dropping drops.
+
+    Raises:
+        RuleError: a strength that the language does not take.
     """
+    if method == "offset" and not 0 <= strength < float("inf"):
+        raise RuleError(
+            f"the strength λ of offsets must be a number from 0 on, not {strength:g}",
+            hint="the verb carries the sign: `amplify` is the opposite of `suppress`",
+        )
     known = {c.concept_id: c for c in catalogue.concepts}
     contexts = {c.context_id: c for c in catalogue.contexts}
     lines = [f"prosect rules {LANGUAGE_VERSION}", "# Made from verdicts; edit freely."]

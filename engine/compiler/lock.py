@@ -123,22 +123,48 @@ def write_lock(path: Path, lock: Mapping[str, Any]) -> None:
 
 
 def drift_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two locks, one line each; empty when they agree."""
-    out = []
-    for key in sorted(set(old) | set(new)):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if key == "meaning":
-            out.append("meaning: the rules say something else (layout, comments and order do not count)")
-        elif isinstance(before, Mapping) and isinstance(after, Mapping):
-            names = sorted(k for k in set(before) | set(after) if before.get(k) != after.get(k))
-            out.append(f"{key}: {', '.join(map(str, names[:6]))}" + (" …" if len(names) > 6 else ""))
-        else:
-            out.append(f"{key}: {_short(before)} → {_short(after)}")
-    return out
+    """What differs between two locks in words, one line each; empty when they agree."""
+    keys = sorted(set(old) | set(new))
+    return [_change(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:37] + "…"
+_ALONE = {
+    "meaning": "meaning: the rules say something else (layout, comments and order do not count)",
+    "index": "index: the pairs were audited anew since",
+    "control_seed": "control: one of the two is a random plan of equal size",
+    "training": "training: the trainer is asked for something else (steer, ablate, mask, inoculate)",
+}
+"""Keys whose values say nothing to a person."""
+_COUNTED = {
+    "journal": ("verdicts", "made since", "no longer in force"),
+    "held": ("held concepts", "held since", "no longer held"),
+    "contexts": ("contexts", "named since", "no longer named"),
+    "seeds": ("seeds", "added", "gone"),
+}
+"""Keys with lists of ids: what they are, what is said of those that came and of those that went."""
+
+
+def _change(key: str, before: Any, after: Any) -> str:
+    if key in _ALONE:
+        return _ALONE[key]
+    if key in _COUNTED:
+        what, came, went = _COUNTED[key]
+        old, new = set(before or ()), set(after or ())
+        parts = ((len(new - old), came), (len(old - new), went))
+        return f"{what}: " + ", ".join(f"{n:,} {said}" for n, said in parts if n)
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return f"{key.replace('_', ' ')}: {_entries(key, before, after)}"
+    return f"{_TITLES.get(key, key.replace('_', ' '))}: {before} → {after}"
+
+
+_TITLES = {"n_input": "input pairs"}
+
+
+def _entries(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which entries of a table differ; statistics are known by hashes, so they are counted."""
+    names = sorted(k for k in set(before) | set(after) if before.get(k) != after.get(k))
+    if key == "statistics":
+        return f"{len(names):,} of {len(set(before) | set(after)):,} have other values"
+    if key == "settings":
+        return ", ".join(f"{name} {before.get(name)} → {after.get(name)}" for name in names)
+    return ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.compiler.population import Floats
 from engine.records import Verdict
 from engine.rules.checked import CheckedFile
-from engine.rules.diagnostics import Diagnostic
+from engine.rules.diagnostics import Diagnostic, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,11 @@ class Plan:
         """True when every expectation holds."""
         return all(e.holds for e in self.expectations)
 
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """Findings with which the plan is never written: conflicting weights, no pair left."""
+        return tuple(w for w in self.warnings if w.severity is Severity.ERROR)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON value without the per-pair arrays."""
         return {
@@ -205,6 +210,7 @@ class Plan:
             "warnings": [
                 {
                     "code": w.code,
+                    "severity": w.severity.value,
                     "message": w.message,
                     "help": w.help,
                     "n_pairs": w.n_pairs,

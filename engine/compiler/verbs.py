@@ -148,7 +148,8 @@ def compile_file(store: Store, request: CompileRequest, progress: Progress | Non
         allow_failing=request.allow_failing,
         progress=progress,
     )
-    drift = tuple(drift_of(old, plan.lock)) if old is not None else ()
+    # a control is no later state of what the lock holds
+    drift = tuple(drift_of(old, plan.lock)) if old is not None and not request.control else ()
     if not request.locked and not request.control and old != plan.lock:
         write_lock(lock_path, plan.lock)
     return CompileResult(plan, dataset, lock_path, drift)

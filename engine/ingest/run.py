@@ -137,13 +137,18 @@ def _written(
     return report
 
 
-def _check(settings: IngestSettings, mix: Mix) -> None:
-    for name, weight in mix.weights.items():
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ``IngestError`` for a weight that is no positive number."""
+    for name, weight in weights.items():
         if not 0 < weight < float("inf"):
             raise IngestError(
                 f"weight {weight:g} of {name} is not a positive number",
                 hint="to leave a source out, take it out of the mix: `prosect mix remove DIR NAME`",
             )
+
+
+def _check(settings: IngestSettings, mix: Mix) -> None:
+    check_weights(mix.weights)
     if not 3 <= settings.overlap_words <= 100 or not 0 <= settings.overlap_share <= 1:
         raise IngestError(
             "[ingest] overlap_words must be 3 to 100 and overlap_share 0 to 1",
@@ -151,18 +156,24 @@ def _check(settings: IngestSettings, mix: Mix) -> None:
         )
 
 
-def _weights(
-    wanted: Mapping[str, float], given: Mapping[str, float], names: Iterable[str]
-) -> dict[str, float]:
-    """Weights other than 1 of the sources there are. Raises ``IngestError`` for one that is not there."""
+def check_names(weights: Mapping[str, float], names: Iterable[str]) -> None:
+    """Raise ``IngestError`` for a weight of a source that is not there."""
     known = sorted(names)
-    for name in given:
+    for name in weights:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             raise IngestError(
                 f"there is no source `{name}`" + (f"; did you mean `{close[0]}`?" if close else ""),
                 hint="sources: " + ", ".join(known[:40]),
             )
+
+
+def _weights(
+    wanted: Mapping[str, float], given: Mapping[str, float], names: Iterable[str]
+) -> dict[str, float]:
+    """Weights other than 1 of the sources there are. Raises ``IngestError`` for one that is not there."""
+    known = set(names)
+    check_names(given, known)
     return {name: float(w) for name, w in sorted(wanted.items()) if name in known and w != 1}
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.manifest import hash_file, hash_json
+from engine.paths import is_path
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,7 @@ def resolve_folder(path: str, revision: str | None = None) -> Path:
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-    if looks_local or folder.exists():
+    if is_path(path) or folder.exists():
         raise ModelError(f"there is no model folder {path}", hint="check the path")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -12,6 +12,7 @@ from engine.settings import Settings
 
 if TYPE_CHECKING:
     from engine.ingest.report import IngestReport, SourceCounts
+    from engine.ingest.run import Mix
     from engine.ingest.source import SourceSpec
 
 
@@ -93,15 +94,30 @@ def change_mix(
     Raises:
         IngestError: a source to remove that is not there or cannot be told apart; whatever ingest refuses.
     """
-    from engine.ingest.run import Mix, ingest
+    from engine.ingest.run import ingest
+
+    return ingest(change.add, paths.pairs_dir, settings.ingest, progress, mix_after(paths, change))
+
+
+def mix_after(paths: ProjectPaths, change: MixChange) -> "Mix":
+    """What a change leaves of a mix, as far as it can be said without looking at any file.
+
+    Raises:
+        StoreError: nothing has been ingested.
+        IngestError: a source to remove that is not there or cannot be told apart, nothing left, a weight that
+            is no positive number, or, where nothing is added, a weight of no source.
+    """
+    from engine.ingest.run import Mix, check_names, check_weights
 
     report = _report(paths)
     gone, forgotten = _removed(report, change.remove)
     kept = {s.path for s in report.sources} - gone - {spec.path for spec in change.add}
     if not kept and not change.add:
         raise IngestError("nothing would be left in the mix", hint="add a source first, or remove the folder")
-    mix = Mix(frozenset(kept), change.weights, change.evaluation, frozenset(forgotten))
-    return ingest(change.add, paths.pairs_dir, settings.ingest, progress, mix)
+    check_weights(change.weights)
+    if not change.add:
+        check_names(change.weights, {name for s in report.sources if s.path in kept for name in s.names})
+    return Mix(frozenset(kept), change.weights, change.evaluation, frozenset(forgotten))
 
 
 def _removed(report: "IngestReport", names: Sequence[str]) -> tuple[set[str], set[str]]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 def require_pairs(paths: ProjectPaths) -> None:
     """Raises ``StoreError`` where nothing has been ingested."""
+    if not paths.root.is_dir():
+        raise StoreError(
+            f"there is no project at {paths.root}", hint="`prosect ingest FILE -o DIR` makes one"
+        )
     if read_manifest(paths.pairs_dir) is None:
         raise StoreError(
             f"{paths.root} has no pairs", hint="`prosect ingest FILE -o DIR` or `prosect audit FILE …`"
@@ -93,12 +97,18 @@ def examine(
         choice: the reader; None: only the machine.
         n_pairs: pairs to plan for; None: those of the project.
         settings: device and dtype.
+
+    Raises:
+        StoreError: the project has no pairs.
+        ModelError: the reader or the device is not there.
     """
     from engine.models.loading import resolve_folder
     from engine.reading.costs import Workload, estimate_costs
     from engine.reading.doctor import inspect_machine, sae_shape, shape_of
     from engine.reading.spec import load_reader_spec
 
+    if paths is not None:
+        require_pairs(paths)
     machine = inspect_machine(paths.root if paths is not None else Path.cwd(), settings.reading)
     if choice is None:
         return Examined(machine, None, {})

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ProsectError
+from engine.errors import ProsectError, TrainError
 from engine.manifest import read_manifest
-from engine.paths import ProjectPaths
+from engine.paths import ProjectPaths, is_path
 from engine.pipeline.interventions import check_interventions
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.prepare import mean_lengths
@@ -42,10 +42,12 @@ def training_needs(paths: ProjectPaths, shaped_dir: Path, settings: Settings) ->
     """What training on a shaped dataset would take; nothing is loaded, fetched or written.
 
     Raises:
-        TrainError: there is no such dataset.
+        TrainError: there is no such dataset, or no folder where the model is said to be.
     """
     facts, manifest = shaped_facts(shaped_dir), read_manifest(shaped_dir)
     chosen = settings.training
+    if is_path(chosen.model) and not Path(chosen.model).expanduser().is_dir():
+        raise TrainError(f"there is no model folder {chosen.model}", hint="check the path")
     n_pairs = int(manifest.facts["counts"]["kept"]) if manifest is not None else 0
     n_steps = chosen.steps or -(-n_pairs // chosen.batch_pairs)
     known = TrainingNeeds("", n_pairs, n_steps, chosen.batch_pairs, chosen.device, None, None, None, "")

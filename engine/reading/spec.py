@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.manifest import write_atomic
+from engine.paths import is_path
 from engine.reading.presets import PRESETS
 
 READER_FILE = "reader.toml"
@@ -46,7 +47,8 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
         sae: overrides the SAE.
 
     Raises:
-        ModelError: ``reader.toml`` is damaged or has unknown keys, or no SAE was given.
+        ModelError: there is no such folder, ``reader.toml`` is damaged or has unknown keys, or no SAE was
+            given.
     """
     folder = Path(text).expanduser()
     if (folder / READER_FILE).exists():
@@ -54,8 +56,13 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
     elif text in PRESETS:
         preset = PRESETS[text]
         spec = ReaderSpec(preset.model, preset.layer, f"{preset.release}:{preset.sae_id}")
+    elif folder.is_dir():
+        spec = ReaderSpec(str(folder))
+    elif is_path(text) or folder.exists():
+        what = f"{text} is a file" if folder.exists() else f"there is no folder {text}"
+        raise ModelError(what, hint="a reader is a folder, a preset or the hub id of a checkpoint")
     else:
-        spec = ReaderSpec(str(folder) if folder.is_dir() else text)
+        spec = ReaderSpec(text)
     spec = replace(
         spec,
         layer=spec.layer if layer is None else layer,

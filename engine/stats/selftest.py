@@ -51,14 +51,18 @@ class NullResult:
     test: str
     """null (a) taught, null (a) equal, null (b) equal"""
     family: str
+    tested: int
+    """Units (or cells) that have enough discordant prompt groups to be called at all."""
     draws: int
     draws_with_call: int
     share: float
+    """NaN, and its interval too, where nothing is tested."""
     low: float
     """95% Clopper–Pearson interval of the share."""
     high: float
-    passed: bool
-    """False when so many hits have probability below 5% at a true share of 5% (28 of 400)."""
+    passed: bool | None
+    """False when so many hits have probability below 5% at a true share of 5% (28 of 400); None where nothing
+    is tested."""
 
 
 def null_test(
@@ -85,6 +89,9 @@ def null_test(
         seed: of the draws.
         cells: concepts and contexts: their *differs* calls are judged too, under null (b).
         progress: told about draws.
+
+    Raises:
+        StatsError: length and origin separate the labels, or nothing is tested in any family.
     """
     rng = np.random.default_rng(seed)
     fitted = fit_null(design, pairs.group, weight)
@@ -93,6 +100,12 @@ def null_test(
             "length and origin alone separate the labels", hint="null (b) cannot be drawn from such a model"
         )
     benches = {name: make_bench(d, pairs, design, weight, settings) for name, d in families.items()}
+    counts = {name: int(bench.tested.sum()) for name, bench in benches.items()}
+    if not any(counts.values()):
+        raise StatsError(
+            f"nothing is discordant in {settings.min_discordant} prompt groups or more, so nothing is tested",
+            hint="audit more pairs, or lower stats.min_discordant",
+        )
     hits = {
         (test, name): 0
         for test in ("null (a) taught", "null (a) equal", "null (b) equal")
@@ -101,7 +114,7 @@ def null_test(
     inner = None
     if cells:
         inner = make_cells(make_bench(cells[0], pairs, design, weight, settings), cells[1], fitted)
-    differing = 0
+    differing = n_cells = 0
     n_groups = int(pairs.group.max()) + 1
     paced = Paced(progress, "self-test: nulls", draws, "draws")
     for _ in range(draws):
@@ -109,22 +122,31 @@ def null_test(
         redrawn = np.where(fitted.redraw(rng), -1.0, 1.0)
         nulls = [fit_null(turn_design(design, flip), pairs.group, weight) for flip in (whole, redrawn)]
         for name, bench in benches.items():
+            if not counts[name]:
+                continue
             hits["null (a) taught", name] += bool(taught_calls(bench, whole).any())
             hits["null (a) equal", name] += bool(equal_calls(bench, whole, nulls[0]).called.any())
             hits["null (b) equal", name] += bool(equal_calls(bench, redrawn, nulls[1]).called.any())
         if inner:
-            differing += bool((cell_differs(inner, redrawn, nulls[1]).call == 1).any())
+            call = cell_differs(inner, redrawn, nulls[1]).call  # NaN where untested
+            differing += bool((call == 1).any())
+            n_cells = max(n_cells, int(np.isfinite(call).sum()))
         paced.advance()
     paced.finish()
-    found = [_null_result(test, name, draws, n) for (test, name), n in hits.items()]
-    return [*found, _null_result("null (b) differs", "cells", draws, differing)] if cells else found
+    found = [_null_result(test, name, counts[name], draws, n) for (test, name), n in hits.items()]
+    if cells:
+        found.append(_null_result("null (b) differs", "cells", n_cells, draws, differing))
+    return found
 
 
-def _null_result(test: str, family: str, draws: int, hits: int) -> NullResult:
+def _null_result(test: str, family: str, tested: int, draws: int, hits: int) -> NullResult:
+    if tested == 0:
+        nan = float("nan")
+        return NullResult(test, family, 0, draws, 0, nan, nan, nan, None)
     interval = stats.binomtest(hits, draws).proportion_ci(0.95)
     passed = bool(stats.binom.sf(hits - 1, draws, NOMINAL) >= NOMINAL)
     return NullResult(
-        test, family, draws, hits, hits / draws, float(interval.low), float(interval.high), passed
+        test, family, tested, draws, hits, hits / draws, float(interval.low), float(interval.high), passed
     )
 
 

@@ -28,6 +28,14 @@ def test_flag_beats_file_beats_default(tmp_path: Path) -> None:
         ("[concepts]\nseed = true", "must be int", None),
         ("[stats\n", "toml", "syntax"),
         ("stats = 3", "must be a table", None),
+        ("[stats]\nq = 7", r"prosect\.toml: \[stats\] q must be above 0 and below 1, not 7", None),
+        ("[stats]\nq = nan", "q must be above 0 and below 1, not nan", None),
+        ("[stats]\neffect_floor = 0.5", r"at least 0 and below 0\.5", None),
+        ("[stats]\nmin_discordant = 1", "at least 2", None),
+        ("[concepts]\nedge_share = 0", "above 0 and at most 1", None),
+        ("[concepts]\nn_topics = 0", "at least 1", None),
+        ("[training]\nlearning_rate = -1e-6", "above 0", None),
+        ("[training]\nmicro_batch_pairs = 0", "at least 1", None),
     ],
 )
 def test_wrong_settings_say_what_and_where(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
@@ -44,3 +52,19 @@ def test_optional_numbers_accept_numbers_and_lists_become_tuples(tmp_path: Path)
     settings = load_settings(path)
     assert settings.concepts.n_topics == 12
     assert settings.stats.covariates == ("model",)
+
+
+def test_a_number_out_of_range_on_the_command_line_says_so() -> None:
+    with pytest.raises(SettingsError, match=r"command line: \[stats\] q must be above 0 and below 1, not 7"):
+        load_settings(None, {"stats": {"q": 7}})
+
+
+def test_every_default_lies_in_its_own_range() -> None:
+    """Also what a run writes down of its settings can be read again."""
+    written = Settings().as_dict()
+    assert load_settings(None, written) == Settings()
+
+
+def test_zero_stays_where_it_has_a_meaning() -> None:
+    settings = load_settings(None, {"reading": {"check_tokens": 0}, "concepts": {"max_latents": 0}})
+    assert (settings.reading.check_tokens, settings.concepts.max_latents) == (0, 0)

@@ -329,6 +329,11 @@ def test_a_verdict_follows_its_concept_into_a_new_index(tmp_path: Path) -> None:
     assert views[lost.key].is_orphaned
     coverage = again.coverage()
     assert (coverage.n_carried, coverage.n_orphaned) == (1, 1)
+    cleared = again.clear_verdict([carried.target])
+    assert set(cleared.changed) == {kept.key, carried.target.key}
+    assert carried.target.key not in again.verdicts()
+    assert again.undo().changed == (kept.key,)
+    assert again.verdicts()[carried.target.key].carried_from == kept.key
     again.set_verdict([carried.target], Verdict.KEEP)
     assert again.verdicts()[carried.target.key].carried_from is None
     again.close()

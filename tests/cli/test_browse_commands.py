@@ -248,6 +248,25 @@ def test_doctor_refuses_options_about_a_reading_without_a_reader() -> None:
     assert "--reader" in refused.stderr
 
 
+def test_doctor_refuses_a_project_that_is_not_there(tmp_path: Path) -> None:
+    for arguments in ((), ("--reader", "gemma-2-2b")):
+        refused = run("doctor", "--project", tmp_path / "nosuch", *arguments)
+        assert refused.exit_code == 1
+        assert "there is no project at" in refused.stderr
+    assert "has no pairs" in run("doctor", "--project", tmp_path).stderr
+
+
+def test_a_folder_that_is_not_there_is_no_unknown_command(tmp_path: Path) -> None:
+    for text in (str(tmp_path / "nosuch"), "./nosuch", "~nosuch"):
+        refused = run(text)
+        assert refused.exit_code == 2
+        assert f"{text} is no folder" in refused.stderr
+        assert "No such command" not in refused.stderr
+    (tmp_path / "file").write_text("")
+    assert "is a file, no project folder" in run(tmp_path / "file").stderr
+    assert "No such command" in run("nosuch").stderr
+
+
 @pytest.mark.parametrize("group", ["mix", "verdicts", "rules", "selftest"])
 def test_help_of_a_group_cuts_no_sentence(group: str) -> None:
     shown = CliRunner().invoke(main, [group, "--help"], terminal_width=80).output

@@ -186,3 +186,36 @@ def test_a_concept_is_decided_on_inside_one_context(project: Path, tmp_path: Pat
     refused = run("verdicts", "set", project, "keep", "concept 1", "--context", "nowhere")
     assert refused.exit_code == 1
     assert "no context is called" in refused.stderr
+
+
+@pytest.mark.parametrize("strength", ["-1", "nan", "inf"])
+def test_a_strength_that_no_rule_file_takes_is_refused(project: Path, tmp_path: Path, strength: str) -> None:
+    run("verdicts", "set", project, "suppress", "concept 0")
+    written = tmp_path / "from.rules"
+    command = ("rules", "from-verdicts", project, "-o", written)
+    refused = run(*command, "--method", "offset", "--strength", strength)
+    assert refused.exit_code == 1
+    assert f"must be a number from 0 on, not {strength}" in refused.stderr
+    assert not written.exists()
+    elsewhere = run(*command, "--method", "dropping", "--strength", "0.5")
+    assert elsewhere.exit_code == 2
+    assert "--strength is the λ of offsets" in elsewhere.stderr
+    assert run(*command, "--method", "offset", "--strength", "0.00001").exit_code == 0
+    assert run("rules", "check", written, "--project", project).exit_code == 0
+
+
+def test_clearing_what_has_no_verdict_writes_nothing(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
+    before = (project / "journal.jsonl").read_bytes()
+    for words, said in (
+        (("concept 2",), "nothing to clear: concept 2 has no verdict\n"),
+        (("concept 2", "concept 3"), "nothing to clear: none of 2 has a verdict\n"),
+        (("concept 1", "--context", "tea"), "nothing to clear: concept 1 has no verdict in this context\n"),
+    ):
+        assert run("verdicts", "clear", project, *words, "--author", "ann").stdout == said
+    assert (project / "journal.jsonl").read_bytes() == before
+    both = run("verdicts", "clear", project, "concept 1", "concept 2", "--author", "ann")
+    assert both.stdout == "cleared: concept 1\n"
+    assert held(project) == {}
+    assert run("verdicts", "undo", project, "--author", "ann").exit_code == 0
+    assert held(project) == {"concept 1": "keep"}

@@ -162,3 +162,77 @@ def test_findings_come_as_json_for_editors(project: Path, tmp_path: Path) -> Non
     (found,) = json.loads(result.stdout)
     assert (found["code"], found["line"], found["column"], found["end_column"]) == ("R201", 2, 18, 25)
     assert run("rules", "check", project / "a.rules", "--project", project, "--json").stdout.strip() == "[]"
+
+
+CONFLICT = "prosect rules 1\na: weight = 1 where true\nb: weight = 2 where true\n"
+NOTHING = "prosect rules 1\nnone: drop where true\n"
+
+
+@pytest.mark.parametrize(("text", "code"), [(CONFLICT, "R601"), (NOTHING, "R605")])
+def test_what_compile_refuses_fails_the_plan_and_its_test_too(
+    project: Path, tmp_path: Path, text: str, code: str
+) -> None:
+    wrong = tmp_path / "wrong.rules"
+    wrong.write_text(text + "expect kept >= 200%\n")  # the error counts for more than the expectation
+    assert run("compile", project, wrong).exit_code == 1
+    planned = run("plan", project, wrong)
+    assert planned.exit_code == 1
+    assert f"error[{code}]" in planned.stdout
+    found = json.loads(run("plan", project, wrong, "--json").stdout)["warnings"]
+    assert {w["severity"] for w in found if w["code"] == code} == {"error"}
+    assert {w["severity"] for w in found if not w["code"].startswith("R6")} <= {"warning"}
+    tested = run("rules", "test", project, wrong, "--json")
+    assert tested.exit_code == 1
+    assert f"error[{code}]" in tested.stderr
+    assert [row["holds"] for row in json.loads(tested.stdout)] == [False]
+
+
+def test_an_expectation_that_fails_exits_with_three(project: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.rules"
+    wrong.write_text(RULES + "expect kept >= 200%\n")
+    assert run("plan", project, wrong).exit_code == 3
+    assert run("rules", "test", project, wrong).exit_code == 3
+    assert run("rules", "test", project, project / "a.rules").exit_code == 0
+
+
+def test_a_control_cannot_be_locked(project: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "a.rules"
+    rules.write_text(RULES)
+    assert run("compile", project, rules).exit_code == 0
+    refused = run("compile", project, rules, "--control", "--locked")
+    assert refused.exit_code == 2
+    assert "a control plan has none" in refused.stderr
+    control = json.loads(run("compile", project, rules, "--control", "--json").stdout)
+    assert control["drift"] == []
+    assert run("compile", project, rules, "--locked").exit_code == 0  # the control left the lock alone
+
+
+def test_what_has_drifted_is_said_in_words(tmp_path: Path) -> None:
+    root = make_world(tmp_path / "audit", 400).paths.root
+    rules = root / "a.rules"
+    rules.write_text('prosect rules 1\ndrop where delta(@"concept 1") > p90(delta(@"concept 1"))\n')
+    run("verdicts", "set", root, "keep", "concept 3", "concept 4")
+    run("compile", root, rules)
+    run("verdicts", "set", root, "suppress", "concept 3")
+    rules.write_text('prosect rules 1\ndrop where delta(@"concept 2") > p90(delta(@"concept 2"))\n')
+    refused = run("compile", root, rules, "--locked", "--set", "rules.max_weight=5")
+    assert refused.exit_code == 1
+    said = [line.strip() for line in refused.stderr.splitlines()]
+    assert said[1:-1] == [
+        "concepts: concept 1, concept 2",
+        "held concepts: 1 no longer held",
+        "verdicts: 1 made since, 1 no longer in force",
+        "meaning: the rules say something else (layout, comments and order do not count)",
+        "settings: max_weight 10.0 → 5.0",
+        "statistics: 2 of 2 have other values",
+    ]
+    assert "…" not in refused.stderr
+
+
+def test_a_dry_run_from_a_model_that_is_not_there_fails(project: Path, tmp_path: Path) -> None:
+    shaped = json.loads(run("compile", project, project / "a.rules", "--json").stdout)["folder"]
+    refused = run("train", shaped, "--model", tmp_path / "nosuch", "--dry-run")
+    assert refused.exit_code == 1
+    assert "there is no model folder" in refused.stderr
+    elsewhere = json.loads(run("train", shaped, "--model", "some/model", "--dry-run", "--json").stdout)
+    assert "its size is not known" in elsewhere["note"]

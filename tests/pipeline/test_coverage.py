@@ -69,3 +69,20 @@ def test_base_weights_of_the_mix_reach_the_held_out_figures(
     )
     assert weighted == alone
     assert weighted.log_loss != even.log_loss
+
+
+def test_a_self_test_says_what_it_did_not_test_and_refuses_to_test_nothing(
+    own_project: Callable[[], Path],
+) -> None:
+    root = own_project()
+    # more than half of the prompt groups: length differs in so many, but no part of the pairs has them
+    command = ("selftest", "null", root, "--draws", "10", "--set")
+    rows = json.loads(run(*command, "stats.min_discordant=125", "--json"))
+    cells = rows[-1]
+    assert (cells["family"], cells["tested"], cells["passed"], cells["share"]) == ("cells", 0, None, None)
+    assert all(row["passed"] is (None if row["tested"] == 0 else True) for row in rows)
+    assert any(row["tested"] for row in rows)
+    assert run(*command, "stats.min_discordant=125", "--plain").splitlines()[-1].endswith("not tested")
+    refused = CliRunner().invoke(main, [*map(str, command), "stats.min_discordant=10000"])
+    assert refused.exit_code == 1
+    assert "so nothing is tested" in refused.stderr

@@ -157,6 +157,18 @@ def test_presets_are_listed_in_sae_lens_own_directory() -> None:
         load_reader_spec("some/model")
 
 
+@pytest.mark.parametrize("text", ["/nosuch/folder", "./nosuch", "~/nosuch/reader", "a/b/c", "nosuch/"])
+def test_a_reader_that_can_only_be_a_folder_must_be_there(text: str) -> None:
+    with pytest.raises(ModelError, match=f"there is no folder {text}"):
+        load_reader_spec(text, layer=1, sae="sae")
+
+
+def test_a_file_is_no_reader(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.bin is a file"):
+        load_reader_spec(str(tmp_path / "model.bin"))
+
+
 @given(lengths=st.lists(st.integers(0, 300), max_size=60), budget=st.integers(0, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths: list[int], budget: int) -> None:
     batches = plan_batches(lengths, budget)

@@ -44,6 +44,26 @@ def test_a_threshold_that_calls_too_much_fails_the_null_test() -> None:
     assert not all(r.passed for r in results)
 
 
+def test_a_family_without_a_tested_unit_passes_nothing() -> None:
+    units, pairs, design, weight = _parts(400, 30)
+    rare = dataclasses.replace(units, indptr=units.indptr[:1], pair=units.pair[:0], u=units.u[:0])
+    results = null_test(
+        {"latents": units, "rare": rare}, pairs, design, weight, StatsSettings(), draws=10,
+        progress=NullProgress(),
+    )  # fmt: skip
+    of = {family: [r for r in results if r.family == family] for family in ("latents", "rare")}
+    assert all(r.tested == 30 and r.passed is not None for r in of["latents"])
+    assert all(r.tested == 0 and r.passed is None and np.isnan(r.share) for r in of["rare"])
+
+
+def test_a_null_test_of_nothing_is_refused() -> None:
+    units, pairs, design, weight = _parts(60, 5)
+    strict = StatsSettings(min_discordant=1000)
+    with pytest.raises(StatsError, match="nothing is discordant in 1000 prompt groups") as caught:
+        null_test({"x": units}, pairs, design, weight, strict, draws=2, progress=NullProgress())
+    assert "min_discordant" in (caught.value.hint or "")
+
+
 def test_null_b_is_refused_where_origin_separates_the_labels() -> None:
     units, pairs, _, weight = _parts(300, 5)
     one = dataclasses.replace(

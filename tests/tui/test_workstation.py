@@ -53,6 +53,18 @@ def test_all_four_verdicts_clear_repeat_undo_and_redo(world: World) -> None:
     ]  # fmt: skip
 
 
+def test_clearing_a_row_without_a_verdict_says_so_and_writes_nothing(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("=", "backspace")
+        await driver.shows("nothing to clear")
+        assert "u takes it back" not in driver.screen()
+        await driver.keys("u")
+        await driver.shows("0 verdicts")
+
+    drive(world, scenario)
+    assert [e.get("verdict", e["kind"]) for e in journal(world)] == ["keep", "undo"]
+
+
 def test_a_selection_is_decided_as_one_step(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("V", "4", "j", "-")

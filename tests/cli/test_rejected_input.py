@@ -1,0 +1,67 @@
+"""What is refused leaves no trace: no new folder, no job that nobody started."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli.main import main
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "forum.jsonl"
+    rows = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_failed_ingest_leaves_no_new_folder(tmp_path: Path, pairs: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    for wrong in ((tmp_path / "nosuch.jsonl",), (empty,), (pairs, "--weight", "nosuch=2")):
+        new = tmp_path / "a" / "new"
+        refused = run("ingest", *wrong, "-o", new)
+        assert refused.exit_code == 1, refused.output
+        assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_was_there_stays_and_keeps_the_record(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    assert run("ingest", tmp_path / "nosuch.jsonl", "-o", there).exit_code == 1
+    [job] = json.loads(run("jobs", there, "--json").stdout)
+    assert job["state"] == "failed"
+
+
+def test_what_a_job_wrote_before_it_failed_stays(tmp_path: Path, pairs: Path) -> None:
+    new = tmp_path / "new"
+    failed = run("audit", pairs, "--reader", "/dev", "--sae", "nosuch", "-o", new)
+    assert failed.exit_code == 1
+    assert (new / "pairs" / "pairs.parquet").exists()
+    [job] = json.loads(run("jobs", new, "--json").stdout)
+    assert job["state"] == "failed"
+
+
+def test_a_slip_in_a_change_of_the_mix_is_no_failed_job(tmp_path: Path, pairs: Path) -> None:
+    root = tmp_path / "audit"
+    assert run("ingest", pairs, "-o", root).exit_code == 0
+    jobs = run("jobs", root, "--json").stdout
+    for arguments, problem in (
+        (("weight", root, "forum=0"), "weight 0 of forum is not a positive number"),
+        (("weight", root, "forum=-1"), "weight -1 of forum is not a positive number"),
+        (("weight", root, "forun=2"), "did you mean `forum`?"),
+        (("remove", root, "nosuch"), "there is no source `nosuch`"),
+        (("remove", root, "forum"), "nothing would be left"),
+        (("add", root, f"other={pairs}", "--weight", "other=0"), "is not a positive number"),
+    ):
+        refused = run("mix", *arguments)
+        assert refused.exit_code == 1
+        assert problem in refused.stderr
+    assert run("ingest", pairs, "-o", root, "--weight", "forum=0").exit_code == 1
+    assert run("jobs", root, "--json").stdout == jobs
