@@ -50,10 +50,9 @@ def test_a_concept_that_was_named_is_still_found_by_its_label(project: Path) -> 
     assert run("verdicts", "name", project, "concept 1", "hedging").exit_code == 0
     by_name = json.loads(run("show", project, "hedging", "--json").stdout)
     assert json.loads(run("show", project, "Concept 1", "--json").stdout) == by_name
-    # A name that people gave wins over the label of another concept.
-    assert run("verdicts", "name", project, "concept 2", "concept 1").exit_code == 0
-    shadowed = json.loads(run("show", project, "concept 1", "--json").stdout)
-    assert shadowed["concept_id"] != by_name["concept_id"]
+    refused = run("verdicts", "name", project, "concept 2", "concept 1")
+    assert refused.exit_code == 1
+    assert "`concept 1` is what the concept concept 1 is called" in refused.stderr
 
 
 def test_a_concept_given_twice_is_decided_once(project: Path) -> None:

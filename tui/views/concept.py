@@ -94,11 +94,9 @@ def _inside(
     lines.append(PaneLine(verdict_line(held.get(f"hypothesis:{evidence.hypothesis_id}"), glyphs)))
     lines += [PaneLine(line) for line in evidence_lines(evidence, bar, width, glyphs)]
     if evidence.differs_z is not None:
-        said = (
-            "differs from everywhere"
-            if evidence.is_differs_call
-            else "no call on a difference from everywhere"
-        )
+        said = "differs from everywhere" if evidence.is_differs_call else "no call on a difference"
+        if width < 60:
+            said = "differs" if evidence.is_differs_call else "no difference called"
         numbers = f"  z {fmt.signed(evidence.differs_z)}  q {fmt.q_value(evidence.differs_q)}"
         lines.append(PaneLine(((said, "warn" if evidence.is_differs_call else "dim"), (numbers, "text"))))
     return [*lines, PaneLine(())]
