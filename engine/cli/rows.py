@@ -24,7 +24,7 @@ def show_pairs(found: "PairRows", *, plain: bool, as_json: bool) -> None:
         header[3:3] = ["fate", "weight", "offset", "sides"]
     rows: list[list[Any]] = []
     for r in found.rows:
-        texts = [one_line(t, _TEXT_WIDTH) for t in (r.prompt, r.chosen, r.rejected)]
+        texts = [one_line(t, None if plain else _TEXT_WIDTH) for t in (r.prompt, r.chosen, r.rejected)]
         fate = [r.fate, r.weight, r.offset, "flipped" if r.is_flipped else ""] if has_plan else []
         rows.append([r.pair, r.pair_id[:10], r.source, *fate, *texts])
     write_table(header, rows, plain=plain, flexible=len(header) - 3)
