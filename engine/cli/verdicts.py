@@ -64,7 +64,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         for v in held.values()
     ]
     rows += [("name", v.name, EVERYWHERE, v.author, v.time[:19], None, _state(v)) for v in names]
-    header = ("verdict", "concept", "in context", "author", "time", "reason", "")
+    header = ("verdict", "concept", "in context", "author", "time", "reason", "remark")
     write_table(header, rows, plain=plain, flexible=(1, 2))
     if not plain:
         click.echo(
@@ -77,7 +77,7 @@ def _states(held: "VerdictView", name: str) -> str:
     """What is to know of a verdict, also what its concept was called then if it is called otherwise now."""
     from engine.carried import MARK
 
-    then = f'then "{held.name}"' if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
+    then = f"called {held.name} then" if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
     return "; ".join(filter(None, (_state(held), then)))
 
 
@@ -122,7 +122,7 @@ def log_command(project: Path, plain: bool, as_json: bool) -> None:
         )
         for e in entries
     ]
-    header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "", "reason")
+    header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "remark", "reason")
     write_table(header, rows, plain=plain, flexible=(5, 6))
 
 
