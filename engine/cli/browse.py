@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _WORDS = "tokens"
 """The column that holds a list."""
+_LAST = 99
+"""Rank of what is left out first."""
 _EVERYWHERE = "family:concepts"
 """The hypotheses that are about a concept itself."""
 _NOUNS = {"hypotheses": "hypotheses", _EVERYWHERE: "concepts", "contexts": "contexts", "pairs": "pairs"}
@@ -150,7 +152,16 @@ def show_rows(
         for row in rows
     ]
     flexible = next((k for k, i in enumerate(chosen) if spec.columns[i].width == 0), None)
-    write_table(header, table, plain=plain, flexible=flexible)
+    ranks = None if every else [_rank(spec, i, rows) for i in chosen]
+    write_table(header, table, plain=plain, flexible=() if flexible is None else flexible, ranks=ranks)
+
+
+def _rank(spec: "TableSpec", at: int, rows: "tuple[GridRow, ...]") -> int:
+    """Of a column in a narrow terminal: contexts tell rows apart, unless all are of one."""
+    column = spec.columns[at]
+    if column.name != "context":
+        return column.rank
+    return 1 if len({row.values[at] for row in rows}) > 1 else _LAST
 
 
 def _cells(value: Any, *, split: bool) -> list[Any]:

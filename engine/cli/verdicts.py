@@ -65,7 +65,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
     ]
     rows += [("name", v.name, EVERYWHERE, v.author, v.time[:19], None, _state(v)) for v in names]
     header = ("verdict", "concept", "in context", "author", "time", "reason", "remark")
-    write_table(header, rows, plain=plain, flexible=(1, 2))
+    write_table(header, rows, plain=plain, flexible=(1, 2), ranks=(1, 1, 1, 3, 4, 2, 2))
     if not plain:
         click.echo(
             f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
@@ -123,7 +123,7 @@ def log_command(project: Path, plain: bool, as_json: bool) -> None:
         for e in entries
     ]
     header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "remark", "reason")
-    write_table(header, rows, plain=plain, flexible=(5, 6))
+    write_table(header, rows, plain=plain, flexible=(5, 6), ranks=(1, 4, 3, 1, 1, 1, 2, 2, 3))
 
 
 def _about(entry: "Entry", steps: Mapping[str, int], undone: Collection[str]) -> str:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from engine.api.looking import Counts
 from engine.cli.browse import _words
 from engine.cli.counts import show_counts
+from engine.cli.fitting import cells
 from engine.cli.main import main
 from engine.cli.start import errors_told
 from engine.errors import Cancelled
@@ -302,3 +303,38 @@ def test_help_of_a_group_cuts_no_sentence(group: str) -> None:
     shown = CliRunner().invoke(main, [group, "--help"], terminal_width=80).output
     assert "..." not in shown.partition("Commands:")[2]
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "command", ["hypotheses", "concepts", "contexts", "pairs", "verdicts list", "verdicts log", "jobs"]
+)
+def test_default_tables_fit_a_terminal_of_80_columns(
+    long_texts: World, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    root = long_texts.paths.root
+    why = "it is what this project wants of the model, and a good deal more than that"
+    run(
+        "verdicts",
+        "set",
+        root,
+        "keep",
+        "concept 1",
+        "--context",
+        "tea",
+        "--author",
+        "somebody",
+        "--reason",
+        why,
+    )
+    lines = run(*command.split(), root).stdout.splitlines()
+    assert lines
+    assert max(map(cells, lines)) <= 80
+
+
+def test_contexts_tell_rows_apart_and_stay_where_room_is_short(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "context" in run("hypotheses", world.paths.root).stdout.splitlines()[0]
+    assert "equal" in run("concepts", world.paths.root).stdout.splitlines()[0]

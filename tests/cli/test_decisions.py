@@ -113,7 +113,7 @@ def test_log_is_in_order_of_time_and_says_what_is_undone_and_what_an_undo_is_abo
     header, *rows = [
         line.split("\t") for line in run("verdicts", "log", project, "--plain").stdout.splitlines()
     ]
-    step, entry, name, about = (header.index(name) for name in ("step", "entry", "concept", ""))
+    step, entry, name, about = (header.index(name) for name in ("step", "entry", "concept", "remark"))
     assert [(row[step], row[entry], row[name], row[about]) for row in rows] == [
         ("1", "verdict", "concept 1", ""),
         ("2", "verdict", "concept 2", ""),
