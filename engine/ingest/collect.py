@@ -218,8 +218,10 @@ def preview_drafts(opened: OpenSource, n: int) -> Iterator[Draft]:
                 yield draft
 
 
-def refuse_nothing(opened: OpenSource, tallies: dict[str, Tally], entries: Entries) -> None:
-    """Raise ``IngestError`` when not one row of a source became a pair."""
+def refuse_nothing(
+    opened: OpenSource, tallies: dict[str, Tally], entries: Entries, remark: str | None = None
+) -> None:
+    """Raise ``IngestError`` when not one row of a source became a pair, with what is known of the reason."""
     if any(t.pairs for t in tallies.values()):
         return
     rows = sum(t.rows_read for t in tallies.values())
@@ -227,5 +229,5 @@ def refuse_nothing(opened: OpenSource, tallies: dict[str, Tally], entries: Entri
     raise IngestError(
         f"{opened.spec.path}: none of {rows:,} rows became a pair as {opened.format.title} "
         f"({opened.format.shape}); dropped: {reasons or 'nothing, there are no rows'}",
-        hint="the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
+        hint=remark or "the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
     )
