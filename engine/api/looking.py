@@ -129,9 +129,8 @@ class Looking(Base):
         Raises:
             StoreError: nothing or more than one thing is called so.
         """
-        if what.isdigit():
-            return self.browser.pair(int(what))
-        return self.browser.find(what)
+        number = self.browser.pair_of_number(what)
+        return self.browser.find(what) if number is None else self.browser.pair(number)
 
     def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
         """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""

@@ -208,6 +208,15 @@ def test_pair_is_found_by_number_and_by_start_of_id(world: World) -> None:
     assert by_number["chosen"] == row["chosen"][0]["content"]
 
 
+def test_an_id_of_digits_names_its_pair_where_no_pair_has_that_number(long_texts: World) -> None:
+    root = long_texts.paths.root
+    with duckdb.connect(str(long_texts.paths.index("world"))) as index:
+        index.execute("UPDATE pairs SET pair_id = '7412345' || right(pair_id, 25) WHERE pair = 5")
+    assert json.loads(run("show", root, "7412345", "--json").stdout)["pair"] == 5
+    assert json.loads(run("show", root, "7", "--json").stdout)["pair"] == 7
+    assert "nothing is called '7412346'" in run("show", root, "7412346").stderr
+
+
 def test_concept_is_found_by_name_and_shown_with_evidence(world: World) -> None:
     shown = run("show", world.paths.root, "concept 0")
     assert shown.exit_code == 0
