@@ -152,8 +152,13 @@ def show_rows(
         for row in rows
     ]
     flexible = next((k for k, i in enumerate(chosen) if spec.columns[i].width == 0), None)
-    ranks = None if every else [_rank(spec, i, rows) for i in chosen]
-    write_table(header, table, plain=plain, flexible=() if flexible is None else flexible, ranks=ranks)
+    if plain:
+        write_table(header, table, plain=True)
+        return
+    ranks = [_rank(spec, i, rows) for i in chosen]
+    write_table(
+        header, table, plain=False, flexible=() if flexible is None else flexible, ranks=ranks, every=every
+    )
 
 
 def _rank(spec: "TableSpec", at: int, rows: "tuple[GridRow, ...]") -> int:

@@ -42,13 +42,11 @@ class Fit:
     widths: Mapping[int, int]
 
 
-def fit(
-    header: Sequence[str], texts: Sequence[Sequence[str]], manners: Manners, available: int | None
-) -> Fit:
-    """Columns and widths of a table in a terminal of so many cells; None: of any width."""
+def fit(header: Sequence[str], texts: Sequence[Sequence[str]], manners: Manners, available: int) -> Fit:
+    """Columns and widths of a table in a terminal of so many cells."""
     natural = [max([cells(name), *(cells(row[i]) for row in texts)]) for i, name in enumerate(header)]
     every = tuple(range(len(header)))
-    if available is None or _total(natural) <= available:
+    if _total(natural) <= available:
         return Fit(every, dict(enumerate(natural)))
     soft = [i for i in every if i not in manners.copied and any(not _NUMBERS.match(r[i]) for r in texts)]
     flexible = set(manners.flexible) & set(soft)

@@ -64,6 +64,7 @@ def write_table(
     flexible: int | tuple[int, ...] = (),
     ranks: Sequence[int] | None = None,
     copied: tuple[int, ...] = (),
+    every: bool = False,
 ) -> None:
     """Rows under a header, as wide as the terminal at most.
 
@@ -74,6 +75,7 @@ def write_table(
         flexible: columns that give way first in a narrow terminal, the widest of them before the others.
         ranks: of each column; high ones are left out where the rest does not fit, 1 never.
         copied: columns with ids that people copy: never cut.
+        every: somebody asked for all columns: none is left out, however wide the lines are.
     """
     if plain:
         click.echo("\t".join(header))
@@ -83,7 +85,10 @@ def write_table(
     texts = [[cell(v) for v in row] for row in rows]
     manners = Manners((flexible,) if isinstance(flexible, int) else flexible, ranks, copied)
     available = shutil.get_terminal_size((0, 0)).columns
-    found = fit(header, texts, manners, available) if available else squeezed(header, texts, manners, _PIPED)
+    if available and not every:
+        found = fit(header, texts, manners, available)
+    else:
+        found = squeezed(header, texts, manners, available or _PIPED)
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
         for i in range(len(header))

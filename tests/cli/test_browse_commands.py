@@ -341,6 +341,13 @@ def test_default_tables_fit_a_terminal_of_80_columns(
     assert max(map(cells, lines)) <= 80
 
 
+def test_who_asks_for_every_column_gets_every_column(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    header = run("pairs", world.paths.root, "--all-columns").stdout.splitlines()[0].split()
+    plain = run("pairs", world.paths.root, "--all-columns", "--plain").stdout.splitlines()[0].split("\t")
+    assert header == plain
+
+
 def test_contexts_tell_rows_apart_and_stay_where_room_is_short(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
