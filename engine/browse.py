@@ -24,7 +24,15 @@ from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import Published, current_index
 from engine.store.connection import Store
 from engine.store.grids import GRIDS
-from engine.store.lookup import find, find_context, find_hypothesis, name_taken, shown_names
+from engine.store.lookup import (
+    find,
+    find_context,
+    find_hypothesis,
+    find_pair,
+    name_taken,
+    pair_of_number,
+    shown_names,
+)
 from engine.store.mirror import mirror, update_mirror
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.snapshots import called_concepts, known_targets, snapshots
@@ -225,6 +233,14 @@ class Browser(Undertakings):
         """
         found = find(self._slots["known"], what)
         return self.concept(found) if isinstance(found, str) else self.pair(found)
+
+    def pair_of_number(self, what: str) -> int | None:
+        """The pair whose number this text is; None where it is no number, or of no pair."""
+        return pair_of_number(self._slots["known"], what)
+
+    def find_pair(self, what: str) -> int:
+        """The pair whose number this is, else the one whose id begins so. Raises ``StoreError`` for none."""
+        return find_pair(self._slots["known"], what)
 
     def hypothesis(self, concept_id: str, what: str) -> Target:
         """A concept inside the context that ``what`` names, as something to decide on.

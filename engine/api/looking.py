@@ -8,6 +8,7 @@ from engine.views import FacetCount, GridRow, SortKey, TableSpec
 
 if TYPE_CHECKING:
     from engine.detail_views import ConceptDetail, PairDetail
+    from engine.store.pages import TableCursor
     from engine.strip_views import PairStrip
 
 
@@ -46,6 +47,8 @@ class Looking(Base):
         limit: int = 40,
         *,
         context: str | None = None,
+        within: str = "",
+        whole: bool = False,
     ) -> Listing:
         """The first rows of a table.
 
@@ -55,18 +58,21 @@ class Looking(Base):
             sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
             limit: rows at most.
             context: pairs only: id of a context whose pairs are wanted.
+            within: a filter for the part of the table that is meant at all: ``n_total`` counts its rows.
+            whole: texts from beginning to end; without, the start that a screen has room for.
         """
         keys = [
             SortKey(k.strip().lstrip("-"), k.strip().startswith("-")) for k in sort.split(",") if k.strip()
         ]
-        cursor = self.browser.open_table(table, filter_text, keys, context_id=context)
+        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), keys, context_id=context)
         rows: list[GridRow] = []
         while len(rows) < limit:
-            page = cursor.rows(len(rows), min(limit - len(rows), 1000))
+            page = cursor.rows(len(rows), min(limit - len(rows), 1000), whole=whole)
             rows += page
             if not page:
                 break
-        return Listing(cursor.spec, tuple(rows), cursor.n_rows, cursor.n_total, cursor.remark())
+        n_total = self._n_within(table, within, cursor)
+        return Listing(cursor.spec, tuple(rows), cursor.n_rows, n_total, cursor.remark())
 
     def counts(
         self,
@@ -76,6 +82,7 @@ class Looking(Base):
         limit: int = 40,
         *,
         context: str | None = None,
+        within: str = "",
     ) -> Counts:
         """Values of a column over the rows that a filter selects, numbers in bins, with the filter of each.
 
@@ -85,12 +92,24 @@ class Looking(Base):
             filter_text: as in the workstation's filter line.
             limit: values at most, the most frequent ones; bins are always whole.
             context: pairs only: id of a context whose pairs are counted.
+            within: a filter for the part of the table that is meant at all: ``n_total`` counts its rows.
 
         Raises:
             StoreError: there is no such column, with the nearest one.
         """
-        cursor = self.browser.open_table(table, filter_text, context_id=context)
-        return Counts(cursor.facet(column, limit), cursor.n_rows, cursor.n_total, cursor.remark())
+        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), context_id=context)
+        n_total = self._n_within(table, within, cursor)
+        return Counts(cursor.facet(column, limit), cursor.n_rows, n_total, cursor.remark())
+
+    def _n_within(self, table: str, within: str, cursor: "TableCursor") -> int:
+        """Rows of the part of a table that is meant at all."""
+        if not within:
+            return cursor.n_total
+        whole = self.browser.open_table(table, within)
+        try:
+            return whole.n_rows
+        finally:
+            whole.close()
 
     def warning(self) -> str | None:
         """What to know before any row is read: whether authorship or length alone explain the labels."""
@@ -110,9 +129,8 @@ class Looking(Base):
         Raises:
             StoreError: nothing or more than one thing is called so.
         """
-        if what.isdigit():
-            return self.browser.pair(int(what))
-        return self.browser.find(what)
+        number = self.browser.pair_of_number(what)
+        return self.browser.find(what) if number is None else self.browser.pair(number)
 
     def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
         """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""

@@ -19,7 +19,22 @@ if TYPE_CHECKING:
 
 _WORDS = "tokens"
 """The column that holds a list."""
+_LAST = 99
+"""Rank of what is left out first."""
+_EVERYWHERE = "family:concepts"
+"""The hypotheses that are about a concept itself."""
+_NOUNS = {"hypotheses": "hypotheses", _EVERYWHERE: "concepts", "contexts": "contexts", "pairs": "pairs"}
+"""What the rows of a list are."""
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and, see below."
+
+
+def _searched(grid: str) -> str:
+    """Where a word alone is looked for in a grid."""
+    from engine.store.grids import GRIDS
+
+    *most, last = (c.spec.name for c in GRIDS[grid].columns if c.spec.is_searched)
+    where = f"{', '.join(most)} or {last}" if most else last
+    return f'rows with the word in {where}, whatever the case; "two words" in quotes'
 
 
 class _Listing(click.Command):
@@ -36,7 +51,7 @@ class _Listing(click.Command):
         from engine.store.grids import GRIDS
 
         with formatter.section("Filters"):
-            formatter.write_dl(list(_TERMS))
+            formatter.write_dl([("word", _searched(self.grid)), *_TERMS])
         with formatter.section("Columns for -f and -s"):
             formatter.write_dl([(c.spec.name, c.spec.help) for c in GRIDS[self.grid].columns])
 
@@ -54,7 +69,6 @@ class _Pairs(_Listing):
 
 
 _TERMS = (
-    ("word", 'rows with the word in their names or texts; "two words" in quotes'),
     ("column:text", "contains the text, whatever the case; yes or no for flags; a,b is either"),
     ("column=text", "is the text"),
     ("column>n", "also >= < <=; numbers such as .6, 60%, 2k"),
@@ -83,7 +97,7 @@ def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _list(
     project: Path, table: str, filter_: str, sort: str, limit: int, count: str | None, *, all_columns: bool,
-    plain: bool, as_json: bool, context: str | None = None,
+    plain: bool, as_json: bool, context: str | None = None, within: str = "",
 ) -> None:  # fmt: skip
     from engine.api import Project
 
@@ -91,10 +105,12 @@ def _list(
         raise click.UsageError("counts have an order of their own: give either --sort or --count")
     with Project(project) as opened:
         if count is not None:
-            counts = opened.counts(table, count, filter_, limit, context=context)
-            show_counts(count, counts, opened.stale(), plain=plain, as_json=as_json)
+            counts = opened.counts(table, count, filter_, limit, context=context, within=within)
+            show_counts(count, counts, _NOUNS[within or table], opened.stale(), plain=plain, as_json=as_json)
             return
-        spec, rows, n_rows, n_total, remark = opened.listing(table, filter_, sort, limit, context=context)
+        spec, rows, n_rows, n_total, remark = opened.listing(
+            table, filter_, sort, limit, context=context, within=within, whole=plain or as_json
+        )
         warning = opened.warning() if table == "hypotheses" else None
         stale = opened.stale()
     if as_json:
@@ -106,7 +122,7 @@ def _list(
         click.echo(f"warning: {warning}", err=plain)
     show_rows(spec, rows, every=all_columns, plain=plain)
     if not plain:
-        click.echo(f"\n{len(rows):,} of {selected(n_rows, n_total)}")
+        click.echo(f"\n{len(rows):,} of {selected(n_rows, n_total, _NOUNS[within or table])}")
 
 
 def show_rows(
@@ -136,7 +152,21 @@ def show_rows(
         for row in rows
     ]
     flexible = next((k for k, i in enumerate(chosen) if spec.columns[i].width == 0), None)
-    write_table(header, table, plain=plain, flexible=flexible)
+    if plain:
+        write_table(header, table, plain=True)
+        return
+    ranks = [_rank(spec, i, rows) for i in chosen]
+    write_table(
+        header, table, plain=False, flexible=() if flexible is None else flexible, ranks=ranks, every=every
+    )
+
+
+def _rank(spec: "TableSpec", at: int, rows: "tuple[GridRow, ...]") -> int:
+    """Of a column in a narrow terminal: contexts tell rows apart, unless all are of one."""
+    column = spec.columns[at]
+    if column.name != "context":
+        return column.rank
+    return 1 if len({row.values[at] for row in rows}) > 1 else _LAST
 
 
 def _cells(value: Any, *, split: bool) -> list[Any]:
@@ -189,9 +219,9 @@ def hypotheses_command(project: Path, **options: Any) -> None:
 @index_argument
 @_listing_options
 @output_options
-def concepts_command(project: Path, filter_: str, **options: Any) -> None:
+def concepts_command(project: Path, **options: Any) -> None:
     """Every concept with its effect everywhere, strongest evidence first."""
-    _list(project, "hypotheses", f"family:concepts {filter_}".strip(), **options)
+    _list(project, "hypotheses", within=_EVERYWHERE, **options)
 
 
 @click.command("contexts", cls=_Contexts)

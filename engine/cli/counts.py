@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from engine.api.looking import Counts
 
 
-def show_counts(column: str, found: "Counts", stale: str | None, *, plain: bool, as_json: bool) -> None:
+def show_counts(
+    column: str, found: "Counts", noun: str, stale: str | None, *, plain: bool, as_json: bool
+) -> None:
     """Values with their share of the rows, and the filter that selects exactly them."""
     counts, n_rows, n_total, remark = found
     if as_json:
@@ -26,7 +28,7 @@ def show_counts(column: str, found: "Counts", stale: str | None, *, plain: bool,
     write_table((column, "n", "share", "filter"), table, plain=plain, flexible=0)
     n_shown = sum(c.n for c in counts)
     if not plain:
-        click.echo(f"\n{n_shown:,} of {selected(n_rows, n_total)}")
+        click.echo(f"\n{n_shown:,} of {selected(n_rows, n_total, noun)}")
 
 
 def tell(remark: str | None) -> None:
@@ -35,9 +37,9 @@ def tell(remark: str | None) -> None:
         click.echo(f"warning: {one_line(remark, 400)}", err=True)
 
 
-def selected(n_rows: int, n_total: int) -> str:
-    """``120 selected from 3,000``."""
-    return f"{n_rows:,}" + (f" selected from {n_total:,}" if n_rows != n_total else "")
+def selected(n_rows: int, n_total: int, noun: str) -> str:
+    """``3,000 pairs``, or ``120 selected from 3,000 pairs``."""
+    return (f"{n_rows:,} selected from " if n_rows != n_total else "") + f"{n_total:,} {noun}"
 
 
 def _typed(term: str) -> str | None:

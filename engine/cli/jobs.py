@@ -37,7 +37,14 @@ def jobs_command(project: Path, cancel: str | None, log_of: str | None, plain: b
         write_json(rows)
         return
     header = ("job", "what", "state", "stage", "done", "of", "per s", "left s", "remark")
-    write_table(header, [_cells(row) for row in rows], plain=plain, flexible=8)
+    write_table(
+        header,
+        [_cells(row) for row in rows],
+        plain=plain,
+        flexible=8,
+        ranks=(1, 1, 1, 2, 2, 2, 4, 3, 2),
+        copied=(0,),
+    )
 
 
 def _cells(row: JobRow) -> tuple[object, ...]:

@@ -177,4 +177,4 @@ def _show(project: Path, *, plain: bool, as_json: bool) -> None:
         )
         for r in rows
     ]
-    write_table(header, shown, plain=plain, flexible=6)
+    write_table(header, shown, plain=plain, flexible=6, ranks=(1, 1, 1, 2, 4, 3, 3))

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -12,12 +11,11 @@ from typing import Any
 
 import click
 
+from engine.cli.fitting import GAP, Fit, Manners, cells, cut, fit, squeezed
 from engine.safe_text import one_line
 
 _PIPED = 160
 """Width of tables where neither a terminal nor COLUMNS says one."""
-_NARROWEST = 12
-"""Cells that a column keeps, however narrow the terminal."""
 
 
 def plain_value(value: Any) -> Any:
@@ -63,66 +61,54 @@ def write_table(
     rows: Sequence[Sequence[Any]],
     *,
     plain: bool,
-    flexible: int | tuple[int, ...] | None = None,
+    flexible: int | tuple[int, ...] = (),
+    ranks: Sequence[int] | None = None,
+    copied: tuple[int, ...] = (),
+    every: bool = False,
 ) -> None:
-    """Rows under a header; in a narrow terminal the columns ``flexible`` give way, the widest first."""
+    """Rows under a header, as wide as the terminal at most.
+
+    Args:
+        header: name of each column.
+        rows: their values.
+        plain: as tab-separated values, whole.
+        flexible: columns that give way first in a narrow terminal, the widest of them before the others.
+        ranks: of each column; high ones are left out where the rest does not fit, 1 never.
+        copied: columns with ids that people copy: never cut.
+        every: somebody asked for all columns: none is left out, however wide the lines are.
+    """
     if plain:
         click.echo("\t".join(header))
         for row in rows:
             click.echo("\t".join("" if _is_undefined(v) else one_line(str(v)) for v in row))
         return
     texts = [[cell(v) for v in row] for row in rows]
-    widths = [max([cells(name), *(cells(row[i]) for row in texts)]) for i, name in enumerate(header)]
-    if flexible is not None:
-        columns = (flexible,) if isinstance(flexible, int) else flexible
-        available = shutil.get_terminal_size((_PIPED, 40)).columns
-        least = {i: max(cells(header[i]), _NARROWEST) for i in columns}
-        _give_way(widths, least, sum(widths) + 2 * (len(widths) - 1) - available)
+    manners = Manners((flexible,) if isinstance(flexible, int) else flexible, ranks, copied)
+    available = shutil.get_terminal_size((0, 0)).columns
+    if available and not every:
+        found = fit(header, texts, manners, available)
+    else:
+        found = squeezed(header, texts, manners, available or _PIPED)
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
         for i in range(len(header))
     ]
-    click.echo(_line(header, widths, numeric))
-    for row in texts:
-        click.echo(_line(row, widths, numeric))
-
-
-def _give_way(widths: list[int], least: Mapping[int, int], excess: int) -> None:
-    """Take ``excess`` cells from the columns in ``least``, always from the widest that still can."""
-    for _ in range(excess):
-        can = [i for i in least if widths[i] > least[i]]
-        if not can:
-            return
-        widths[max(can, key=widths.__getitem__)] -= 1
-
-
-def cells(text: str) -> int:
-    """Terminal cells that a text takes: none for combining marks, two for wide characters."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    for row in (header, *texts):
+        click.echo(_line(row, found, numeric))
+    left = [name for i, name in enumerate(header) if i not in found.columns]
+    if left:
+        said = f"no room here for {', '.join(left)}: a wider terminal or --json has them"
+        click.echo(click.wrap_text(said, available))
 
 
 def _is_undefined(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _line(values: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+def _line(values: Sequence[str], found: Fit, numeric: Sequence[bool]) -> str:
     parts = []
-    for value, width, right in zip(values, widths, numeric, strict=True):
-        cut = _cut(value, width)
-        space = " " * (width - cells(cut))
-        parts.append(space + cut if right else cut + space)
-    return "  ".join(parts).rstrip()
-
-
-def _cut(text: str, width: int) -> str:
-    """The text, or as much of it as fits beside an ellipsis."""
-    if cells(text) <= width:
-        return text
-    kept = text[: width - 1]
-    while cells(kept) > width - 1:
-        kept = kept[:-1]
-    return kept + "…"
+    for i in found.columns:
+        shown = cut(values[i], found.widths[i])
+        space = " " * (found.widths[i] - cells(shown))
+        parts.append(space + shown if numeric[i] else shown + space)
+    return (" " * GAP).join(parts).rstrip()

@@ -59,13 +59,27 @@ def _show_preview(seen: "SourcePreview", *, plain: bool, as_json: bool) -> None:
         write_json(seen)
         return
     described = " (known from descriptions only)" if seen.from_description else ""
-    click.echo(f"{one_line(seen.path)}: {seen.format_title}{described}")
-    rows = [(p.label, *(_start(m) for m in (p.prompt, p.chosen, p.rejected))) for p in seen.pairs]
-    write_table(("label", "prompt", "chosen", "rejected"), rows, plain=plain)
+    named = "" if seen.format == "map" else f" (--format {seen.format})"
+    click.echo(f"{one_line(seen.path)}: {seen.format_title}{named}{described}")
+    for remark in seen.remarks:
+        click.echo(f"remark: {one_line(remark, 300)}")
+    click.echo("")
+    columns = [(c.column, c.holds, c.used_as or "left over: kept as metadata") for c in seen.columns]
+    write_table(("column", "holds", "used as"), columns, plain=plain, flexible=(0, 2))
+    click.echo("")
+    rows = [
+        (p.row, p.label or p.dropped, *(_start(m, whole=plain) for m in (p.prompt, p.chosen, p.rejected)))
+        for p in seen.pairs
+    ]
+    header = ("row (from 0)", "label or why dropped", "prompt", "chosen", "rejected")
+    write_table(header, rows, plain=plain, flexible=(2, 3, 4))
+    details = {p.dropped: f" ({one_line(p.detail, 80)})" for p in reversed(seen.pairs) if p.detail}
+    said = ", ".join(f"{reason} {n}{details.get(reason, '')}" for reason, n in seen.dropped.items())
+    click.echo(f"\ndropped among the first {seen.n_rows:,} rows: {said or 'nothing'}")
 
 
-def _start(messages: "tuple[Message, ...]") -> str:
-    return one_line(" ".join(m.content for m in messages), 60)
+def _start(messages: "tuple[Message, ...]", *, whole: bool) -> str:
+    return one_line(" ".join(m.content for m in messages), None if whole else 60)
 
 
 @click.command("read")

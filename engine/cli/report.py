@@ -104,7 +104,8 @@ def _show_entries(entries: "Entries", texts: dict[tuple[str, int], str], *, plai
         more = [(texts.get((r["file"], r["row"]), ""),) if texts else () for r in entries.rows]
         names = _HEADER if plain else tuple(_FROM_0 if name == "row" else name for name in _HEADER)
         header = (*names, "text") if texts else names
-        write_table(header, [(*a, *b) for a, b in zip(shown, more, strict=True)], plain=plain, flexible=5)
+        table = [(*a, *b) for a, b in zip(shown, more, strict=True)]
+        write_table(header, table, plain=plain, flexible=(1, 5))
     else:
         for row in entries.rows:
             what = f"{row['kind']}, {row['reason']} {row['detail']}".rstrip()

@@ -24,9 +24,9 @@ def show_pairs(found: "PairRows", *, plain: bool, as_json: bool) -> None:
         header[3:3] = ["fate", "weight", "offset", "sides"]
     rows: list[list[Any]] = []
     for r in found.rows:
-        texts = [one_line(t, _TEXT_WIDTH) for t in (r.prompt, r.chosen, r.rejected)]
+        texts = [one_line(t, None if plain else _TEXT_WIDTH) for t in (r.prompt, r.chosen, r.rejected)]
         fate = [r.fate, r.weight, r.offset, "flipped" if r.is_flipped else ""] if has_plan else []
         rows.append([r.pair, r.pair_id[:10], r.source, *fate, *texts])
-    write_table(header, rows, plain=plain, flexible=len(header) - 3)
+    write_table(header, rows, plain=plain, flexible=len(header) - 3, copied=(1,))
     if not plain:
         click.echo(f"\n{len(found.rows):,} of {found.n_pairs:,} pairs; `prosect show DIR ID` shows one")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.exits import exits_with
+from engine.cli.fitting import cells
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, tell_if_stale
 from engine.cli.output import write_json, write_table
-from engine.safe_text import sanitise
+from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
     from engine.compiler.compare import PlanDifference
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _FAILED = 3
 _DIFF_CONCEPTS = 20
 _DIFF_PAIRS = 20
+_HEADING = 16
+"""Cells up to which the name of a file heads a column."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILES = click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
@@ -202,7 +205,10 @@ def diff_command(project: Path, first: Path, second: Path, plain: bool, as_json:
 
 
 def _show_difference(found: "PlanDifference", first: str, second: str, *, plain: bool) -> None:
-    names = (first, second) if first != second else ("first", "second")
+    is_short = plain or max(cells(first), cells(second)) <= _HEADING
+    names = (first, second) if first != second and is_short else ("first", "second")
+    if not is_short:
+        click.echo(f"first: {one_line(first)}\nsecond: {one_line(second)}\n")
     counts: list[tuple[str, object, object]] = [
         (name, *both) for name, both in found.counts.items() if both[0] != both[1]
     ]

@@ -61,7 +61,7 @@ def sources_command(
 def _show_mix(found: "Mix", limit: int, *, plain: bool) -> None:
     rows = [(s.level, s.n_pairs, s.n_groups, s.n_called, s.n_lost, s.n_gained) for s in found.levels]
     header = (found.facet, "pairs", "groups", "called inside", "calls lost without", "calls gained without")
-    write_table(header, rows, plain=plain, flexible=0)
+    write_table(header, rows, plain=plain, flexible=0, ranks=(1, 1, 3, 2, 2, 2))
     if found.note and not plain:
         click.echo(found.note)
     click.echo("")
@@ -71,7 +71,8 @@ def _show_mix(found: "Mix", limit: int, *, plain: bool) -> None:
         for c in found.concepts[:limit]
     ]
     columns = ("concept", "win", "I²", *names, "call lost without")
-    write_table(columns, table, plain=plain, flexible=len(columns) - 1)
+    ranks = (1, 1, 3, *(2 for _ in names), 4)
+    write_table(columns, table, plain=plain, flexible=(0, len(columns) - 1), ranks=ranks)
 
 
 def _rates(concept: "MixConcept", n: int) -> list[float | None]:
@@ -98,7 +99,7 @@ def _show_level(found: "Mix", name: str, limit: int, *, plain: bool, as_json: bo
     header = (
         "concept", "discordant", f"in {name}", "everywhere", "without it", "without it, equal length", "calls"
     )  # fmt: skip
-    write_table(header, table, plain=plain, flexible=0)
+    write_table(header, table, plain=plain, flexible=0, ranks=(1, 3, 1, 2, 1, 2, 1))
 
 
 def _shift(concept: "MixConcept", effect: "LevelEffect") -> float:
@@ -166,7 +167,8 @@ def show_scrutiny(found: "ConceptScrutiny") -> None:
             spread.facet, "pairs", "discordant", "push", "win rate", "called", "without it", "called",
             "equal length without", "called",
         )  # fmt: skip
-        write_table(columns, table, plain=False, flexible=0)
+        ranks = (1, 1, 3, 3, 1, 2, 1, 2, 4, 4)
+        write_table(columns, table, plain=False, flexible=0, ranks=ranks)
     for note in found.notes:
         click.echo("\n" + note)
 

@@ -18,16 +18,17 @@ _LEVELS = "₁₂₃₄₅₆₇₈₉"
 
 @click.command("strip")
 @index_argument
-@click.argument("pair", type=click.IntRange(0))
+@click.argument("pair", metavar="PAIR")
 @click.option("--concept", help="Latents of this concept (name, or start of its id).")
 @click.option("--latent", "latents", type=click.IntRange(0), multiple=True, help="Number of a latent.")
 @output_options
 def strip_command(
-    project: Path, pair: int, concept: str | None, latents: tuple[int, ...], plain: bool, as_json: bool
+    project: Path, pair: str, concept: str | None, latents: tuple[int, ...], plain: bool, as_json: bool
 ) -> None:
     """A pair token by token: where a concept or some latents fire, and how strongly.
 
-    Loads the index's reader the first time a pair is asked for; then the pair is in the cache.
+    PAIR is its number or the start of its id. Loads the index's reader the first time a pair is asked for;
+    then the pair is in the cache.
     """
     from engine.api import Project
     from engine.detail_views import PairDetail
@@ -42,7 +43,7 @@ def strip_command(
             latents = (*latents, *(n for n in found.latents if n not in latents))
         if not latents:
             raise click.UsageError("name a --concept or a --latent")
-        strip = opened.strip(pair, latents)
+        strip = opened.strip(opened.browser.find_pair(pair), latents)
     if as_json:
         write_json(strip)
     elif plain:

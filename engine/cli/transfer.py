@@ -97,7 +97,7 @@ def _show(report: "TransferReport", *, plain: bool, limit: int | None) -> None:
         "≤ 0.2",
         "pairs needed",
     )
-    write_table(header, rows, plain=plain, flexible=0)
+    write_table(header, rows, plain=plain, flexible=0, ranks=(1, 1, 4, 2, 1, 1, 2, 2, 1, 3))
     if not plain:
         click.echo("*  not what was matched: another pooling, or the text itself")
     moved = ("concept", "before", "after", "change", "low", "high")

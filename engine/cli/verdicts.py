@@ -64,8 +64,8 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         for v in held.values()
     ]
     rows += [("name", v.name, EVERYWHERE, v.author, v.time[:19], None, _state(v)) for v in names]
-    header = ("verdict", "concept", "in context", "author", "time", "reason", "")
-    write_table(header, rows, plain=plain, flexible=(1, 2))
+    header = ("verdict", "concept", "in context", "author", "time", "reason", "remark")
+    write_table(header, rows, plain=plain, flexible=(1, 2), ranks=(1, 1, 1, 3, 4, 2, 2))
     if not plain:
         click.echo(
             f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
@@ -77,7 +77,7 @@ def _states(held: "VerdictView", name: str) -> str:
     """What is to know of a verdict, also what its concept was called then if it is called otherwise now."""
     from engine.carried import MARK
 
-    then = f'then "{held.name}"' if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
+    then = f"called {held.name} then" if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
     return "; ".join(filter(None, (_state(held), then)))
 
 
@@ -122,8 +122,8 @@ def log_command(project: Path, plain: bool, as_json: bool) -> None:
         )
         for e in entries
     ]
-    header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "", "reason")
-    write_table(header, rows, plain=plain, flexible=(5, 6))
+    header = ("step", "time", "author", "entry", "verdict", "concept", "in context", "remark", "reason")
+    write_table(header, rows, plain=plain, flexible=(5, 6), ranks=(1, 4, 3, 1, 1, 1, 2, 2, 3))
 
 
 def _about(entry: "Entry", steps: Mapping[str, int], undone: Collection[str]) -> str:

@@ -87,7 +87,7 @@ def _pair(outcome: Outcome, plan: Plan, everyone: Population) -> Value:
 
 
 def _show(outcome: Outcome) -> str:
-    inside = "" if outcome.argument is None else f"({outcome.argument})"
+    inside = "" if outcome.argument is None else f"({outcome.written or outcome.argument})"
     return f"{outcome.kind}{inside}" + (f".{outcome.part}" if outcome.part else "")
 
 

@@ -1,6 +1,6 @@
 """Rows of one source → cleaned, checked, hashed pairs in the spool; everything else → the report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +69,24 @@ def check_weight(draft: Draft) -> None:
     """Raise ``Dropped`` for a weight of the row that is no positive number."""
     if draft.weight is not None and not 0 < draft.weight < float("inf"):
         raise Dropped(Reason.BAD_WEIGHT, f"{draft.weight:g}")
+
+
+def checked(draft: Draft, source: str, notes: Notes, limit: int) -> tuple[k.Sealed, k.Keys]:
+    """A draft cleaned and hashed. Raises ``Dropped`` where it is no usable pair."""
+    check_sides(draft, notes)
+    check_weight(draft)
+    prompt = k.hashed(draft.prompt, notes, limit)
+    chosen = k.hashed(draft.chosen, notes, limit)
+    rejected = k.hashed(draft.rejected, notes, limit)
+    k.clean_words(draft, notes)
+    meta = k.meta_text(draft.meta, notes)
+    keys = k.Keys(
+        k.prompt_key(prompt, chosen.digest, rejected.digest),
+        k.content_key(prompt.digest, chosen.digest, rejected.digest, draft.label),
+        k.rest_key(draft, meta),
+        k.conversation_key(source, draft.conversation_id),
+    )
+    return k.Sealed(prompt, chosen, rejected, meta), keys
 
 
 class Piece(NamedTuple):
@@ -152,9 +170,7 @@ class Collector:
         if self._opened.spec.name and draft.source and draft.source != source:
             draft.meta["source"] = draft.source
         try:
-            check_sides(draft, notes)
-            check_weight(draft)
-            sealed, keys = self._sealed(draft, source, notes)
+            sealed, keys = checked(draft, source, notes, into.max_text_bytes)
         except (Dropped, RecursionError) as error:
             self._drop(
                 origin._replace(source=source),
@@ -182,44 +198,16 @@ class Collector:
         for note in notes:
             into.entries.add(source, origin.file, origin.row, *note)
 
-    def _sealed(self, draft: Draft, source: str, notes: Notes) -> tuple[k.Sealed, k.Keys]:
-        limit = self._into.max_text_bytes
-        prompt = k.hashed(draft.prompt, notes, limit)
-        chosen = k.hashed(draft.chosen, notes, limit)
-        rejected = k.hashed(draft.rejected, notes, limit)
-        k.clean_words(draft, notes)
-        meta = k.meta_text(draft.meta, notes)
-        keys = k.Keys(
-            k.prompt_key(prompt, chosen.digest, rejected.digest),
-            k.content_key(prompt.digest, chosen.digest, rejected.digest, draft.label),
-            k.rest_key(draft, meta),
-            k.conversation_key(source, draft.conversation_id),
-        )
-        return k.Sealed(prompt, chosen, rejected, meta), keys
-
     def _drop(self, origin: Origin, tally: Tally, dropped: Dropped) -> None:
         tally.dropped += 1
         source = self._opened.spec.name or origin.source
         self._into.entries.add(source, origin.file, origin.row, Kind.DROPPED, dropped.reason, dropped.detail)
 
 
-def preview_drafts(opened: OpenSource, n: int) -> Iterator[Draft]:
-    """The first pairs of a source, from its sample; rows that would be dropped are passed over."""
-    made = 0
-    for _, row in opened.sample:
-        notes: Notes = []
-        try:
-            drafts = convert(opened.format, row, notes)
-        except (Dropped, RecursionError):
-            continue
-        for draft in drafts:
-            if made < n and isinstance(draft, Draft):
-                made += 1
-                yield draft
-
-
-def refuse_nothing(opened: OpenSource, tallies: dict[str, Tally], entries: Entries) -> None:
-    """Raise ``IngestError`` when not one row of a source became a pair."""
+def refuse_nothing(
+    opened: OpenSource, tallies: dict[str, Tally], entries: Entries, remark: str | None = None
+) -> None:
+    """Raise ``IngestError`` when not one row of a source became a pair, with what is known of the reason."""
     if any(t.pairs for t in tallies.values()):
         return
     rows = sum(t.rows_read for t in tallies.values())
@@ -227,5 +215,5 @@ def refuse_nothing(opened: OpenSource, tallies: dict[str, Tally], entries: Entri
     raise IngestError(
         f"{opened.spec.path}: none of {rows:,} rows became a pair as {opened.format.title} "
         f"({opened.format.shape}); dropped: {reasons or 'nothing, there are no rows'}",
-        hint="the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
+        hint=remark or "the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
     )

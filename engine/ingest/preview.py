@@ -1,24 +1,49 @@
-"""What a source looks like before anything is written: guessed format, columns, first pairs."""
+"""What a source looks like before anything is written: guessed format, columns, first pairs, first drops."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from engine.ingest.collect import preview_drafts
-from engine.ingest.drafts import Draft, Turns
-from engine.ingest.source import SourceSpec, open_source
+from engine.ingest.collect import checked, convert
+from engine.ingest.drafts import Answer, Draft, Dropped, Notes, Origin, Reason, Turns
+from engine.ingest.formats.base import WEIGHT, shared_uses
+from engine.ingest.formats.generic import EXTRA_ROLES, TEXT_ROLES, VALUE_ROLES
+from engine.ingest.json_values import Failure, NumberedRow
+from engine.ingest.pairing import RatedAnswers
+from engine.ingest.source import SAMPLE_ROWS, OpenSource, SourceSpec, line_limit, open_source
 from engine.records import Label, Message
 from engine.settings import IngestSettings
+
+_READ = "read by the format"
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewPair:
-    """A pair as a format understood it, before ids and folds."""
+    """A pair as a format understood it, before ids and folds; without texts where the row makes none."""
 
     source: str
+    row: int
+    """Of its file, from 0."""
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
-    label: Label
+    label: Label | None
+    """None for a pair that ingest would drop."""
     chosen_was: str | None
+    dropped: Reason | None = None
+    """Why ingest would drop it."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnUse:
+    """A column, what its first rows hold, and what becomes of it."""
+
+    column: str
+    holds: str
+    used_as: str | None
+    """Role or field; None: left over, kept with the pair as metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +59,15 @@ class SourcePreview:
     is_evaluation: bool
     from_description: bool
     """The format was rebuilt from descriptions: look twice at the pairs."""
-    columns: tuple[tuple[str, str], ...]
-    """Column and the kinds of values in its first rows."""
+    columns: tuple[ColumnUse, ...]
     pairs: tuple[PreviewPair, ...]
+    """The first ones, also those that would be dropped."""
+    n_rows: int
+    """Rows that were looked at."""
+    dropped: dict[Reason, int]
+    """What would be dropped of them, by reason."""
     remarks: tuple[str, ...]
+    """Splits that were left out, the revision of a download."""
 
 
 def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
@@ -46,8 +76,11 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
     Raises:
         IngestError: nothing to read, unknown or ambiguous columns.
     """
-    opened = open_source(source, IngestSettings().max_text_bytes)
+    limit = IngestSettings().max_text_bytes
+    opened = open_source(source, limit)
     form = opened.format
+    rows = list(islice(_rows(opened, limit), SAMPLE_ROWS))
+    seen = list(_judged(opened, rows, limit))
     return SourcePreview(
         source.path,
         tuple(f.shown for f in opened.files),
@@ -56,23 +89,85 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
         form.shape,
         form.is_evaluation,
         form.from_description,
-        tuple((c, " or ".join(sorted(kinds)) or "null") for c, kinds in opened.shape.kinds.items()),
-        tuple(
-            _shown(d, source.name or d.source or opened.files[0].source) for d in preview_drafts(opened, n)
-        ),
+        _columns(opened),
+        tuple(seen[:n]),
+        len(rows),
+        dict(Counter(p.dropped for p in seen if p.dropped is not None).most_common()),
         opened.remarks,
     )
 
 
-def _shown(draft: Draft, source: str) -> PreviewPair:
+def _columns(opened: OpenSource) -> tuple[ColumnUse, ...]:
+    mapping, form = opened.spec.mapping, opened.format
+    given = {column: role for role, column in mapping.items() if role not in VALUE_ROLES}
+    before = {WEIGHT if role == "weight" else role: column for role, column in opened.renames.items()}
+    shared = shared_uses(tuple(opened.shape.kinds), form.used)
+    found = []
+    for name, kinds in opened.shape.kinds.items():
+        column = before.get(name, name)
+        use = given.get(column) or shared.get(name)
+        if use is None and name in form.used:
+            use = name if name in (*TEXT_ROLES, *EXTRA_ROLES) else _READ
+        found.append(ColumnUse(column, " or ".join(sorted(kinds)) or "null", use))
+    return tuple(found)
+
+
+def _rows(opened: OpenSource, limit: int) -> Iterator[tuple[str, str, NumberedRow]]:
+    for file in opened.files:
+        for row in opened.rows(file, line_limit(limit)):
+            yield file.source, file.shown, row
+
+
+def _judged(
+    opened: OpenSource, rows: list[tuple[str, str, NumberedRow]], limit: int
+) -> Iterator[PreviewPair]:
+    """What ingest makes of some rows, in their order; pairs of single answers last.
+
+    An answer that has no partner among these rows may find one further on: nothing is said of it.
+    """
+    answers = RatedAnswers()
+    for source, file, (number, row) in rows:
+        origin = Origin(opened.spec.name or source, file, number)
+        try:
+            if isinstance(row, Failure):
+                raise Dropped(row.reason, row.detail)
+            drafts = convert(opened.format, row, [])
+        except (Dropped, RecursionError) as error:
+            yield _shown(opened, origin, None, error)
+            continue
+        for draft in drafts:
+            if isinstance(draft, Answer):
+                answers.add(origin, draft)
+            else:
+                yield _checked(opened, origin, draft, limit)
+    for origin, made in answers.pairs():
+        if isinstance(made, Draft):
+            yield _checked(opened, origin, made, limit)
+
+
+def _checked(opened: OpenSource, origin: Origin, draft: Draft, limit: int) -> PreviewPair:
+    notes: Notes = []
+    try:
+        checked(draft, origin.source, notes, limit)
+    except (Dropped, RecursionError) as error:
+        return _shown(opened, origin, draft, error)
+    return _shown(opened, origin, draft, None)
+
+
+def _shown(opened: OpenSource, origin: Origin, draft: Draft | None, error: Exception | None) -> PreviewPair:
     def messages(turns: Turns) -> tuple[Message, ...]:
         return tuple(Message(role, content) for role, content in turns)
 
+    said = error if isinstance(error, Dropped) or error is None else Dropped(Reason.NESTED_TOO_DEEPLY)
+    made = draft or Draft((), (), ())
     return PreviewPair(
-        source,
-        messages(draft.prompt),
-        messages(draft.chosen),
-        messages(draft.rejected),
-        draft.label,
-        draft.chosen_was,
+        opened.spec.name or made.source or origin.source,
+        origin.row,
+        messages(made.prompt),
+        messages(made.chosen),
+        messages(made.rejected),
+        made.label if said is None else None,
+        made.chosen_was,
+        None if said is None else said.reason,
+        "" if said is None else said.detail,
     )

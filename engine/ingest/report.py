@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.errors import IngestError
@@ -143,6 +144,17 @@ class Entries:
         self._rows.append((source, file, row, kind.value, reason.value, shown))
         if len(self._rows) >= _FLUSH:
             self._flush()
+
+    def details(self, reason: Reason, files: Collection[str]) -> Counter[str]:
+        """How often each detail is given for a reason among the entries about some files."""
+        found = Counter(row[5] for row in self._rows if row[4] == reason.value and row[1] in files)
+        for table in self._tables:
+            is_meant = pc.and_(
+                pc.equal(table["reason"], reason.value),
+                pc.is_in(table["file"], pa.array(sorted(files), pa.string())),
+            )
+            found.update(table["detail"].filter(is_meant).to_pylist())
+        return found
 
     def extend(self, table: pa.Table) -> None:
         """Take over entries of an earlier report."""

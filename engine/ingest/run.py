@@ -15,6 +15,7 @@ from engine.errors import IngestError
 from engine.ingest.assemble import Around, assemble
 from engine.ingest.collect import Collected, Collector, refuse_nothing
 from engine.ingest.evaluation import counts_of
+from engine.ingest.labels import unexplained_labels
 from engine.ingest.parallel import collect_in_parallel, n_workers
 from engine.ingest.preview import PreviewPair, SourcePreview, preview
 from engine.ingest.report import Entries, FileCounts, IngestReport, SourceCounts, read_report
@@ -275,34 +276,41 @@ def _collect(
             known = before.sources.get(given.fingerprint)
         progress.start(f"{'ingest' if known is None else 'keep'} {given.path}", None, "rows")
         start = len(collected.keys)
+        remarks: tuple[str, ...] = ()
         if known is not None:
             before.take(known, collected, progress)
             files = known.files
+            remarks = tuple(r for r in known.remarks if given.source and r not in given.source.remarks)
         else:
-            files = _read(given, collected, scratch, progress)
+            files, remarks = _read(given, collected, scratch, progress)
         names = _names(collected, start)
         counts.append(
             replace(known, path=given.path, names=names)
             if given.source is None and known is not None
-            else _counts(given, files, names)
+            else _counts(given, files, names, remarks)
         )
         progress.finish()
     collected.spool.close()
     return collected, counts
 
 
-def _read(given: _Input, into: Collected, scratch: Path, progress: Progress) -> tuple[FileCounts, ...]:
-    """Read an input's files; counts by file."""
+def _read(
+    given: _Input, into: Collected, scratch: Path, progress: Progress
+) -> tuple[tuple[FileCounts, ...], tuple[str, ...]]:
+    """Read an input's files; counts by file, and remarks."""
     source = given.source
     if source is None:
-        return ()
+        return (), ()
     n = n_workers(source)
     if n > 1:
         tallies = collect_in_parallel(source, into, scratch, n, progress)
     else:
         tallies = Collector(source, into, progress).run()
-    refuse_nothing(source, tallies, into.entries)
-    return tuple(t.frozen(name) for name, t in sorted(tallies.items()))
+    remark = unexplained_labels(source, into.entries)
+    refuse_nothing(source, tallies, into.entries, remark)
+    if remark is not None:
+        progress.note(remark)
+    return tuple(t.frozen(name) for name, t in sorted(tallies.items())), (remark,) if remark else ()
 
 
 def _names(collected: Collected, start: int) -> dict[str, int]:
@@ -312,7 +320,9 @@ def _names(collected: Collected, start: int) -> dict[str, int]:
     return dict(sorted((every[k], n) for k, n in counted.items()))
 
 
-def _counts(given: _Input, files: tuple[FileCounts, ...], names: dict[str, int]) -> SourceCounts:
+def _counts(
+    given: _Input, files: tuple[FileCounts, ...], names: dict[str, int], remarks: tuple[str, ...]
+) -> SourceCounts:
     if given.source is None:
         raise ValueError(f"{given.path} was not opened")
     spec, form = given.source.spec, given.source.format
@@ -326,5 +336,5 @@ def _counts(given: _Input, files: tuple[FileCounts, ...], names: dict[str, int])
         given.fingerprint,
         files,
         names,
-        given.source.remarks,
+        given.source.remarks + remarks,
     )

@@ -67,8 +67,8 @@ class MixRow:
     weight: float | None
     share: float | None
     """Of the summed weight of all pairs that could be trained on or not."""
-    dropped: int
-    """Rows of the whole input that became no pair."""
+    dropped: int | None
+    """Rows of the whole input that became no pair; None beside further names of the same input."""
 
 
 def mix_rows(paths: ProjectPaths) -> tuple[MixRow, ...]:
@@ -77,11 +77,12 @@ def mix_rows(paths: ProjectPaths) -> tuple[MixRow, ...]:
     total = sum(report.weight_by_source.values()) or 1.0
     rows = []
     for given in report.sources:
-        dropped = sum(f.dropped for f in given.files)
+        dropped: int | None = sum(f.dropped for f in given.files)
         for name, n in given.names.items():
             part = n / report.pairs_by_source[name]
             share = report.weight_by_source[name] * part / total
             rows.append(MixRow(name, given.path, given.format, n, report.weights[name], share, dropped))
+            dropped = None  # rows without a pair have no name of their own: counted once
     rows += [MixRow("(evaluation)", e.path, "prompts", e.prompts, None, None, 0) for e in report.evaluations]
     return tuple(rows)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from engine.rules.catalogue import Type
 from engine.rules.diagnostics import did_you_mean
+from engine.rules.lexer import concept_literal
 from engine.rules.naming import Unresolved
 from engine.rules.syntax import Call, ConceptName, Name, Text
 from engine.rules.terms import Concept, Outcome, Term
@@ -57,7 +58,7 @@ def outcome_call(
         if found.number is None:
             message = f"`@{argument.name}` is not a concept of the index, so nothing is forecast for it"
             raise Unresolved("R201", message, argument.place, "forecasts cover the index's concepts")
-        return Outcome(name, str(found.number), None, Type.NUMBER)
+        return Outcome(name, str(found.number), None, Type.NUMBER, concept_literal(argument.name))
     if name == "pair" and isinstance(argument, Text):
         if node.part not in ABOUT_PAIRS:
             help_line = 'write `pair("…").` and one of ' + ", ".join(ABOUT_PAIRS)

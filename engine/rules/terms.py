@@ -3,7 +3,7 @@
 A term says what it means without the file it came from, so equal terms are computed once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.manifest import hash_bytes
 from engine.rules.catalogue import Type
@@ -129,6 +129,8 @@ class Outcome:
     argument: str | None
     part: str | None
     type: Type
+    written: str | None = field(default=None, compare=False, repr=False)
+    """The argument as the file has it, where that is not what identifies it."""
 
 
 Term = Constant | Column | Meta | Reading | Inside | Reference | Matches | Apply | Statistic | Outcome

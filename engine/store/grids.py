@@ -22,7 +22,7 @@ class GridColumn:
     joins: tuple[str, ...] = ()
     """Aliases that the expressions read beside ``t``."""
     whole: str | None = None
-    """What filters compare when ``sql`` shows only a part."""
+    """The whole value where ``sql``, which screens show, is only a part: for filters and machines."""
     values: tuple[str, ...] = ()
     """Every value, where these are few and the same in every index."""
     has_few: bool = False
@@ -189,7 +189,7 @@ PAIRS = Grid(
     joins={},
     columns=(
         _c("pair", "pair", K.COUNT, 9, 1, "t.pair", "number of the pair"),
-        _c("prompt", "prompt", K.TEXT, 0, 1, "left(t.prompt_text, 400)", "start of the prompt", searched=True,
+        _c("prompt", "prompt", K.TEXT, 0, 1, "left(t.prompt_text, 400)", "the prompt", searched=True,
            whole="t.prompt_text"),
         _c("source", "source", K.TEXT, 14, 3, "t.source", "source", few=True),
         _c("label", "label", K.TEXT, 8, 4, "t.label", ", ".join(Label), values=Label),
@@ -209,9 +209,9 @@ PAIRS = Grid(
            "t.prompt_truncated OR t.chosen_truncated OR t.rejected_truncated",
            "a span was cut for reading"),
         _c("chosen", "chosen text", K.TEXT, 20, 0, "left(t.chosen_text, 400)", "chosen response",
-           whole="t.chosen_text"),
+           searched=True, whole="t.chosen_text"),
         _c("rejected", "rejected text", K.TEXT, 20, 0, "left(t.rejected_text, 400)", "rejected response",
-           whole="t.rejected_text"),
+           searched=True, whole="t.rejected_text"),
         _c("file", "file", K.TEXT, 20, 0, "t.source_file", "file it came from"),
         _c("pair_id", "pair id", K.TEXT, 32, 0, "t.pair_id", "id"),
     ),

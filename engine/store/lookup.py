@@ -11,6 +11,8 @@ _NAMED = (
     " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
 )
 """Every concept with what it is called now and its working label."""
+_DIGITS = 9
+"""Of a pair number at most."""
 _BEGINS = "starts_with(id, $w) OR starts_with(lower(name), $w)"
 
 
@@ -32,11 +34,9 @@ def find(slot: QuerySlot, what: str) -> str | int:
     concept = _named(slot, "concept", word, f"({_NAMED})", ways)
     if concept is not None:
         return concept
-    pairs = slot.run(f"SELECT pair FROM pairs WHERE starts_with(pair_id, ?) LIMIT {_LIMIT}", [word])
-    if len(pairs) == 1:
-        return int(pairs[0][0])
-    if pairs:
-        raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
+    pair = _by_id(slot, what)
+    if pair is not None:
+        return pair
     near = _near(slot, _bare_text(word))
     hint = f"did you mean {near}?" if near else "`prosect concepts` lists concepts by name"
     raise StoreError(f"nothing is called {what!r}", hint=hint)
@@ -70,6 +70,38 @@ def _near(slot: QuerySlot, word: str) -> str:
         {"b": word},
     )
     return " or ".join(f"`{name}`" for (name,) in rows) if word else ""
+
+
+def pair_of_number(slot: QuerySlot, what: str) -> int | None:
+    """The pair whose number ``what`` is; None where it is no number, or of no pair."""
+    word = what.strip()
+    if not (word.isascii() and word.isdigit()) or len(word.lstrip("0")) > _DIGITS:
+        return None
+    found = slot.run("SELECT pair FROM pairs WHERE pair = ?", [int(word)])
+    return int(found[0][0]) if found else None
+
+
+def find_pair(slot: QuerySlot, what: str) -> int:
+    """The pair whose number ``what`` is, else the one whose id begins so.
+
+    Raises:
+        StoreError: no pair has such a number or id, or several ids begin so.
+    """
+    pair = pair_of_number(slot, what)
+    if pair is None:
+        pair = _by_id(slot, what)
+    if pair is None:
+        raise StoreError(f"this index has no pair {what}", hint="`prosect pairs` lists them by number")
+    return pair
+
+
+def _by_id(slot: QuerySlot, what: str) -> int | None:
+    """The pair whose id begins so. Raises ``StoreError`` where several do."""
+    word = what.strip().lower()
+    pairs = slot.run(f"SELECT pair FROM pairs WHERE starts_with(pair_id, ?) LIMIT {_LIMIT}", [word])
+    if len(pairs) > 1:
+        raise StoreError(f"{what!r} begins the ids of several pairs", hint="type more of the id")
+    return int(pairs[0][0]) if pairs else None
 
 
 def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[str]) -> str | None:

@@ -191,10 +191,18 @@ class TableCursor:
         )
         return int(made[0][0])
 
-    def rows(self, first: int, n: int) -> tuple[GridRow, ...]:
-        """Rows ``first … first + n − 1`` of the ordering, fewer at its end."""
+    def rows(self, first: int, n: int, *, whole: bool = False) -> tuple[GridRow, ...]:
+        """Rows ``first … first + n − 1`` of the ordering, fewer at its end.
+
+        Args:
+            first: place of the first row.
+            n: rows at most.
+            whole: texts from beginning to end, not only the start that a screen has room for.
+        """
         grid = self._grid
-        expressions = ", ".join(e for c in grid.columns for e in c.sql)
+        expressions = ", ".join(
+            e for c in grid.columns for e in ((c.whole,) if whole and c.whole is not None else c.sql)
+        )
         source, place = self._lined_up(grid.all_aliases)
         found = self._pages.run(
             f"SELECT t.{grid.key}, {grid.ident}, {expressions}"

@@ -57,13 +57,14 @@ def score_held_out(
                 pair = encode_pair(loaded.tokenizer, row["prompt"], row["chosen"], row["rejected"])
                 if len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) <= fits:
                     encoded.append((row["group_id"], pair))
-            progress.start("held-out pairs", 2 * len(encoded), "pairs")
+            # two sides under two checkpoints
+            progress.start("held-out pairs", 4 * len(encoded), "log-probabilities")
         sides: dict[str, list[float]] = {f"chosen_{name}": [], f"rejected_{name}": []}
         for _, pair in encoded:
             for side, ids in (("chosen", pair.chosen), ("rejected", pair.rejected)):
                 logps = token_logps(loaded.model, pair.prompt, ids)
                 sides[f"{side}_{name}"].append(float(logps.sum(dtype=np.float64)))
-            progress.advance()
+                progress.advance()
         columns.update(sides)
 
     _with_both(start, tuned, settings.device, each)
@@ -95,7 +96,7 @@ def score_rollouts(
     """
     rows = rollouts.table.select(["prompt_ids", "response_ids"]).to_pylist()
     logps: dict[str, list[NDArray[np.float32]]] = {}
-    progress.start("divergence", 2 * len(rows), "responses")
+    progress.start("divergence", 2 * len(rows), "log-probabilities")
 
     def each(loaded: LoadedModel, name: str) -> None:
         logps[name] = []

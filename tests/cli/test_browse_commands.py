@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
 from engine.api.looking import Counts
 from engine.cli.browse import _words
 from engine.cli.counts import show_counts
+from engine.cli.fitting import cells
 from engine.cli.main import main
 from engine.cli.start import errors_told
 from engine.errors import Cancelled
@@ -44,6 +46,54 @@ def test_concepts_are_the_hypotheses_everywhere(world: World) -> None:
     rows = json.loads(run("concepts", world.paths.root, "--json").stdout)["rows"]
     assert len(rows) == 8
     assert {row["context"] for row in rows} == {"everywhere"}
+
+
+def test_a_list_says_how_many_of_what_there_are(world: World) -> None:
+    def last(*args: str) -> str:
+        return run(args[0], world.paths.root, *args[1:]).stdout.splitlines()[-1]
+
+    assert last("concepts", "-n", "5") == "5 of 8 concepts"
+    assert last("concepts", "-n", "5", "-f", '"concept 1"') == "1 of 1 selected from 8 concepts"
+    assert last("hypotheses", "-n", "5") == "5 of 24 hypotheses"
+    assert last("pairs", "-n", "2") == "2 of 200 pairs"
+    assert last("concepts", "--count", "kind") == "8 of 8 concepts"
+    found = json.loads(run("concepts", world.paths.root, "--json", "-n", "5").stdout)
+    assert (found["n_rows"], found["n_total"]) == (8, 8)
+
+
+@pytest.fixture(scope="module")
+def long_texts(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Responses of a thousand characters; a word that stands in one of the three texts of a pair only."""
+    made = make_world(tmp_path_factory.mktemp("long"), n_pairs=40)
+    with duckdb.connect(str(made.paths.index("world"))) as index:
+        index.execute("UPDATE pairs SET chosen_text = repeat('tea ', 250) || 'end'")
+        for pair, column in ((1, "prompt_text"), (2, "chosen_text"), (3, "rejected_text")):
+            index.execute(f"UPDATE pairs SET {column} = {column} || ' Zeppelin' WHERE pair = {pair}")
+    return made
+
+
+def test_a_word_is_looked_for_in_all_three_texts_of_a_pair(long_texts: World) -> None:
+    def numbers(filter_: str) -> list[int]:
+        found = run("pairs", long_texts.paths.root, "--json", "-n", "100", "-f", filter_)
+        return [row["pair"] for row in json.loads(found.stdout)["rows"]]
+
+    assert numbers("zeppelin") == [1, 2, 3]
+    assert numbers("!zeppelin") == [0, *range(4, 40)]
+    assert numbers("prompt:zeppelin") == [1]
+    shown = " ".join(run("pairs", "--help").stdout.split())
+    assert "word rows with the word in prompt, chosen or rejected" in shown
+
+
+def test_what_machines_read_has_whole_texts_and_the_screen_their_start(long_texts: World) -> None:
+    whole = "tea " * 250 + "end"
+    root = long_texts.paths.root
+    row = json.loads(run("pairs", root, "--json", "-n", "1").stdout)["rows"][0]
+    assert row["chosen"] == whole
+    header, line = run("pairs", root, "--plain", "--all-columns", "-n", "1").stdout.splitlines()
+    assert dict(zip(header.split("\t"), line.split("\t"), strict=True))["chosen"] == whole
+    assert "end" not in run("pairs", root, "--all-columns", "-n", "1").stdout
+    found = run("rules", "find", root, "chosen.tokens > 0", "--plain", "-n", "1").stdout.splitlines()[1]
+    assert found.split("\t")[4] == whole
 
 
 def test_plain_listing_is_tab_separated_and_rectangular(world: World) -> None:
@@ -91,11 +141,11 @@ def test_a_filter_that_a_terminal_cannot_show_is_only_in_the_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = Counts((FacetCount("\x1b[2Jevil", 2, "model=\x1b[2Jevil"), FacetCount("a", 1, "model=a")), 3, 3)
-    show_counts("model", found, None, plain=True, as_json=False)
+    show_counts("model", found, "pairs", None, plain=True, as_json=False)
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [row[3] for row in rows] == ["filter", "", "model=a"]
     assert "\x1b" not in rows[1][0]
-    show_counts("model", found, None, plain=False, as_json=True)
+    show_counts("model", found, "pairs", None, plain=False, as_json=True)
     assert json.loads(capsys.readouterr().out)["counts"][0]["filter"] == "model=\x1b[2Jevil"
 
 
@@ -156,6 +206,15 @@ def test_pair_is_found_by_number_and_by_start_of_id(world: World) -> None:
     by_id = json.loads(run("show", world.paths.root, row["pair_id"][:12], "--json").stdout)
     assert by_number == by_id
     assert by_number["chosen"] == row["chosen"][0]["content"]
+
+
+def test_an_id_of_digits_names_its_pair_where_no_pair_has_that_number(long_texts: World) -> None:
+    root = long_texts.paths.root
+    with duckdb.connect(str(long_texts.paths.index("world"))) as index:
+        index.execute("UPDATE pairs SET pair_id = '7412345' || right(pair_id, 25) WHERE pair = 5")
+    assert json.loads(run("show", root, "7412345", "--json").stdout)["pair"] == 5
+    assert json.loads(run("show", root, "7", "--json").stdout)["pair"] == 7
+    assert "nothing is called '7412346'" in run("show", root, "7412346").stderr
 
 
 def test_concept_is_found_by_name_and_shown_with_evidence(world: World) -> None:
@@ -272,3 +331,45 @@ def test_help_of_a_group_cuts_no_sentence(group: str) -> None:
     shown = CliRunner().invoke(main, [group, "--help"], terminal_width=80).output
     assert "..." not in shown.partition("Commands:")[2]
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "command", ["hypotheses", "concepts", "contexts", "pairs", "verdicts list", "verdicts log", "jobs"]
+)
+def test_default_tables_fit_a_terminal_of_80_columns(
+    long_texts: World, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    root = long_texts.paths.root
+    why = "it is what this project wants of the model, and a good deal more than that"
+    run(
+        "verdicts",
+        "set",
+        root,
+        "keep",
+        "concept 1",
+        "--context",
+        "tea",
+        "--author",
+        "somebody",
+        "--reason",
+        why,
+    )
+    lines = run(*command.split(), root).stdout.splitlines()
+    assert lines
+    assert max(map(cells, lines)) <= 80
+
+
+def test_who_asks_for_every_column_gets_every_column(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    header = run("pairs", world.paths.root, "--all-columns").stdout.splitlines()[0].split()
+    plain = run("pairs", world.paths.root, "--all-columns", "--plain").stdout.splitlines()[0].split("\t")
+    assert header == plain
+
+
+def test_contexts_tell_rows_apart_and_stay_where_room_is_short(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "context" in run("hypotheses", world.paths.root).stdout.splitlines()[0]
+    assert "equal" in run("concepts", world.paths.root).stdout.splitlines()[0]

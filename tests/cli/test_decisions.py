@@ -67,7 +67,7 @@ def test_list_shows_the_name_of_today_and_the_one_of_then_where_it_differs(proje
     run("verdicts", "name", project, "concept 1", "hedging")
     rows = [line.split("\t") for line in run("verdicts", "list", project, "--plain").stdout.splitlines()]
     assert [(row[0], row[1], row[-1]) for row in rows[1:]] == [
-        ("keep", "hedging", 'then "concept 1"'),
+        ("keep", "hedging", "called concept 1 then"),
         ("suppress", "concept 2", ""),
         ("name", "hedging", ""),
     ]
@@ -80,6 +80,17 @@ def test_undo_leaves_other_authors_alone(project: Path) -> None:
     run("verdicts", "set", project, "amplify", "concept 2", "--author", "bob")
     run("verdicts", "undo", project, "--author", "ann")
     assert held(project) == {"concept 2": "amplify"}
+
+
+def test_every_column_of_the_journal_has_a_name(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 1", "--author", "ann")
+    run("verdicts", "undo", project, "--author", "ann")
+    header, *rows = (
+        line.split("\t") for line in run("verdicts", "log", project, "--plain").stdout.splitlines()
+    )
+    assert all(header)
+    assert [dict(zip(header, row, strict=True))["remark"] for row in rows] == ["undone", "of step 1"]
+    assert all(run("verdicts", "list", project, "--plain").stdout.splitlines()[0].split("\t"))
 
 
 def test_log_keeps_what_was_undone(project: Path) -> None:
@@ -101,7 +112,7 @@ def test_log_is_in_order_of_time_and_says_what_is_undone_and_what_an_undo_is_abo
     header, *rows = [
         line.split("\t") for line in run("verdicts", "log", project, "--plain").stdout.splitlines()
     ]
-    step, entry, name, about = (header.index(name) for name in ("step", "entry", "concept", ""))
+    step, entry, name, about = (header.index(name) for name in ("step", "entry", "concept", "remark"))
     assert [(row[step], row[entry], row[name], row[about]) for row in rows] == [
         ("1", "verdict", "concept 1", ""),
         ("2", "verdict", "concept 2", ""),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from engine.cli.main import main
 from engine.cli.mix import parse_mapping, parse_weights
 
 
@@ -36,3 +38,62 @@ def test_a_preview_in_json_survives_what_utf8_cannot_hold(tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr
     assert r"a \ud83d b" in json.dumps(json.loads(done.stdout))
+
+
+ROWS = [
+    {"prompt": "p0", "chosen": "good", "rejected": "bad", "lang": "en", "extra": 1},
+    {"prompt": "p1", "chosen": "good", "rejected": ""},
+    {"prompt": "p2", "chosen": "same", "rejected": "same"},
+    {"prompt": "p3", "chosen": 7, "rejected": "bad"},
+]
+
+
+def test_a_preview_shows_what_ingest_would_do_to_each_pair(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS) + '{"prompt": "cut o\n')
+    shown = CliRunner().invoke(main, ["ingest", str(file), "--preview", "--plain"])
+    assert shown.exit_code == 0, shown.output
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert ["lang", "text", "language"] in lines
+    assert ["extra", "number", "left over: kept as metadata"] in lines
+    at = next(i for i, line in enumerate(lines) if line[0] == "row (from 0)")
+    assert [line[1] for line in lines[at + 1 : at + 6]] == [
+        "chosen",
+        "empty_side",
+        "identical_sides",
+        "wrong_type",
+        "not_json",
+    ]
+    assert lines[-1][0].startswith(
+        "dropped among the first 5 rows: empty_side 1 (rejected), identical_sides 1"
+    )
+    seen = json.loads(CliRunner().invoke(main, ["ingest", str(file), "--preview", "--json"]).stdout)
+    reasons = ["empty_side", "identical_sides", "wrong_type", "not_json"]
+    assert (seen["n_rows"], seen["dropped"]) == (5, dict.fromkeys(reasons, 1))
+    assert [(p["label"], p["dropped"]) for p in seen["pairs"]] == [
+        ("chosen", None),
+        *((None, reason) for reason in reasons),
+    ]
+    report = json.loads(
+        CliRunner().invoke(main, ["ingest", str(file), "-o", str(tmp_path / "out"), "--json"]).stdout
+    )
+    assert report["dropped"] == seen["dropped"]
+
+
+def test_a_preview_says_which_splits_are_left_out_and_how_columns_are_mapped(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{split}.csv").write_text("q,good,bad,n\nq,yes,no,1\n")
+    mapping = "prompt=q,chosen=good,rejected=bad"
+    shown = CliRunner().invoke(main, ["ingest", str(tmp_path / "data"), "--preview", "--map", mapping])
+    assert "read split train, left out test" in shown.stdout
+    assert "good    text    chosen" in shown.stdout
+    assert "n       number  left over: kept as metadata" in shown.stdout
+
+
+def test_a_preview_pairs_rated_answers(tmp_path: Path) -> None:
+    file = tmp_path / "kto.jsonl"
+    rows = [{"prompt": "p", "completion": c, "label": c == "good"} for c in ("good", "bad")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen = json.loads(CliRunner().invoke(main, ["ingest", str(file), "--preview", "--json"]).stdout)
+    assert [(p["chosen"][0]["content"], p["label"]) for p in seen["pairs"]] == [("good", "chosen")]

@@ -342,6 +342,7 @@ def test_expectations_are_checked_with_what_was_found(world: World, store: Store
     plan = plan_of(store, rules)
     assert [e.holds for e in plan.expectations] == [False, True, True, False, True]
     assert "kept = " in plan.expectations[0].found
+    assert plan.expectations[-1].found.startswith('change(@"concept 1") = ')
     assert not plan.is_passing
     with pytest.raises(CompileError, match="no pair has an id"):
         plan_of(store, 'expect pair("zz").kept\n')

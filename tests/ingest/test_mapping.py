@@ -76,3 +76,38 @@ def test_a_format_that_fits_no_row_says_why(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1), plain_row(2)])
     with pytest.raises(IngestError, match=r"none of 2 rows became a pair.*no_marker 2"):
         run(SourceSpec(str(file), format="hh-rlhf"), out=tmp_path / "out")
+
+
+def slots(tmp_path: Path, winners: list[str]) -> Path:
+    """A table with two slots and these labels."""
+    lines = [f"q{i},left {i},right {i},{w}" for i, w in enumerate(winners)]
+    file = tmp_path / "t.csv"
+    file.write_text("\n".join(["question,left,right,winner", *lines]) + "\n")
+    return file
+
+
+SLOTS = {"prompt": "question", "a": "left", "b": "right", "label": "winner"}
+
+
+def test_labels_that_are_bare_numbers_are_listed_with_the_mapping_to_add(tmp_path: Path) -> None:
+    file = slots(tmp_path, ["1", "2", "1", "2", "2"])
+    with pytest.raises(IngestError, match=r"none of 5 rows became a pair.*unknown_label 5") as refused:
+        run(SourceSpec(str(file), mapping=SLOTS), out=tmp_path / "out")
+    assert refused.value.hint == (
+        "label column `winner` holds values without a meaning: '2' (3), '1' (2); "
+        "add a_wins=VALUE,b_wins=VALUE to --map (also tie=VALUE, both_bad=VALUE)"
+    )
+    report = run(SourceSpec(str(file), mapping=SLOTS | {"a_wins": "1", "b_wins": "2"}), out=tmp_path / "out")
+    assert (report.pairs, report.sources[0].remarks) == (5, ())
+
+
+def test_labels_of_some_rows_without_a_meaning_are_a_remark_that_stays(tmp_path: Path) -> None:
+    file = slots(tmp_path, ["1", "2", "0"])
+    spec = SourceSpec(str(file), mapping=SLOTS | {"a_wins": "1", "b_wins": "2"})
+    said = (
+        "label column `winner` holds values without a meaning: '0' (1); add tie=VALUE,both_bad=VALUE to --map"
+    )
+    assert run(spec, out=tmp_path / "out").sources[0].remarks == (said,)
+    other = write_jsonl(tmp_path / "other.jsonl", [plain_row(1)])
+    again = run(spec, other, out=tmp_path / "out")
+    assert [r for s in again.sources for r in s.remarks] == [said]

@@ -45,6 +45,13 @@ def test_a_weight_goes_to_every_pair_of_the_source_and_adds_up(tmp_path: Path) -
     assert rows == {"a": (6, 1.0, 0.8), "b": (3, 0.5, 0.2)}
 
 
+def test_rows_that_an_input_lost_are_counted_once_however_many_sources_it_holds(tmp_path: Path) -> None:
+    rows = [plain_row(i, source=name) for i, name in enumerate(["mail", "mail", "forum"])]
+    run(write_jsonl(tmp_path / "x.jsonl", [*rows, plain_row(3, chosen="")]), out=tmp_path / "pairs")
+    assert sorted(r.source for r in mix_rows(ProjectPaths(tmp_path))) == ["forum", "mail"]
+    assert [r.dropped for r in mix_rows(ProjectPaths(tmp_path))] == [1, None]
+
+
 def test_weights_stay_until_they_are_set_again(tmp_path: Path) -> None:
     a, b = two_sources(tmp_path)
     change(tmp_path, weights={"b": 0.5})

@@ -187,7 +187,12 @@ def test_preview_shows_guess_columns_and_first_pairs(tmp_path: Path) -> None:
     rows = [{"prompt": f"q{i}", "chosen": "a", "rejected": "b", "rating": i} for i in range(20)]
     seen = preview(SourceSpec(str(write_jsonl(tmp_path / "x.jsonl", rows))), 3)
     assert (seen.format, len(seen.pairs)) == ("trl", 3)
-    assert ("rating", "number") in seen.columns
+    assert [(c.column, c.holds, c.used_as) for c in seen.columns] == [
+        ("prompt", "text", "prompt"),
+        ("chosen", "text", "chosen"),
+        ("rejected", "text", "rejected"),
+        ("rating", "number", None),
+    ]
     assert seen.pairs[2].prompt[0].content == "q2"
 
 

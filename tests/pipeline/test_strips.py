@@ -197,6 +197,12 @@ def test_the_command_marks_the_tokens_of_a_concept(project: Path) -> None:
     assert "]₉" in shown.stdout
     table = CliRunner().invoke(main, [*arguments, "--plain"]).stdout.splitlines()
     assert table[0].startswith("span\tposition\ttoken\tlargest\t#")
+    with Project(project) as opened:
+        ident = opened.browser.pair(PAIR).pair_id
+    by_id = [argument if argument != str(PAIR) else ident[:12] for argument in arguments]
+    assert CliRunner().invoke(main, by_id).stdout == shown.stdout
+    missing = CliRunner().invoke(main, ["strip", str(project), "zzz", "--latent", "0"])
+    assert "this index has no pair zzz" in missing.stderr
     strip = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert len(table) == 1 + sum(len(s["tokens"]) for s in strip["spans"])
     assert CliRunner().invoke(main, ["strip", str(project), "3"]).exit_code == 2

@@ -140,6 +140,23 @@ def test_scores_are_zero_against_itself_and_move_after_training(
     assert zero == [0.0] * 12
 
 
+def test_progress_of_held_out_pairs_counts_what_is_computed(llama: Path, pairs: Path) -> None:
+    """Six pairs, two sides, two checkpoints."""
+    stages: list[tuple[str, int | None, str]] = []
+    done: list[int] = []
+
+    class Watching(NullProgress):
+        def start(self, stage: str, total: int | None, unit: str) -> None:
+            stages.append((stage, total, unit))
+
+        def advance(self, n: int = 1) -> None:
+            done.append(n)
+
+    score_held_out(str(llama), str(llama), pairs, SETTINGS, Watching())
+    assert stages == [("held-out pairs", 24, "log-probabilities")]
+    assert sum(done) == 24
+
+
 def test_an_empty_fold_and_prompts_without_room_are_refused(llama: Path, pairs: Path, tmp_path: Path) -> None:
     table = pq.read_table(pairs)
     none = tmp_path / "none.parquet"

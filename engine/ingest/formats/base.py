@@ -67,6 +67,13 @@ def _plan(columns: tuple[str, ...], used: frozenset[str]) -> tuple[tuple[str, st
     return tuple(found)
 
 
+def shared_uses(columns: tuple[str, ...], used: frozenset[str]) -> dict[str, str]:
+    """Columns that mean the same in every format, beside those that this one reads: column → field."""
+    own = {"strength": "strength", WEIGHT: "weight", "tools": "tools"}
+    found = {column: field for column, field in own.items() if column in columns and column not in used}
+    return found | {column: field for field, column, _ in _plan(columns, used)}
+
+
 def finish(draft: Draft, row: Row, used: frozenset[str], notes: Notes) -> Draft:
     """Fill what the format left open from shared columns; every other column goes to ``meta``."""
     taken = set(used)

@@ -32,6 +32,8 @@ EXTRA_ROLES = (
 )
 VALUE_ROLES = ("a_wins", "b_wins", "tie", "both_bad")
 """Roles that are given a value of the label column instead of a column."""
+UNEXPLAINED = ": say a_wins=VALUE,b_wins=VALUE in --map"
+"""How the report speaks of a label without a meaning, after its value."""
 EXAMPLE = (
     "--map prompt=COLUMN,chosen=COLUMN,rejected=COLUMN or --map prompt=COLUMN,a=COLUMN,b=COLUMN,label=COLUMN"
 )
@@ -135,7 +137,7 @@ def _preference(value: Any, mapping: Mapping[str, str]) -> tuple[float | None, b
         return None, True
     known = preference_word(value)
     if known is None:
-        raise Dropped(Reason.UNKNOWN_LABEL, f"{said[:40]!r}: say a_wins=VALUE,b_wins=VALUE in --map")
+        raise Dropped(Reason.UNKNOWN_LABEL, f"{said[:40]!r}{UNEXPLAINED}")
     return known
 
 
