@@ -211,6 +211,8 @@ class Desk(Screen[None]):
         """Go somewhere and remember where one was."""
         if place == self.place:
             return
+        if self.place.is_table:
+            self.beside = ()  # from here J and K go through the list
         self.past.append(self.place)
         self.future.clear()
         self.show(place, is_return=is_return)
@@ -340,7 +342,10 @@ class Desk(Screen[None]):
         """The line being typed, else the message, else hints."""
         width = self.size.width
         if self.keyboard.prompt is not None:
-            self.bar("bottom").set_line(self.keyboard.prompt.typing.line(width))
+            typing = self.keyboard.prompt.typing
+            self.bar("bottom").set_line(
+                typing.line(width), max_rows=MESSAGE_ROWS if typing.is_wordy(width) else 1
+            )
         elif self.message:
             self.bar("bottom").set_line(self.message, max_rows=MESSAGE_ROWS)
         else:

@@ -14,6 +14,7 @@ from tests.worlds import World
 from tui.edges import too_small, which_key
 from tui.format import UNICODE
 from tui.lines import Span, to_strip
+from tui.prompts import make
 from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import definition_words
@@ -77,6 +78,24 @@ def test_a_message_that_is_longer_than_the_screen_takes_more_lines_until_the_nex
         await driver.until(lambda: "prosect-12345" not in driver.screen())
         assert "keep" in driver.screen().splitlines()[-1]
         assert "Hypotheses" in driver.screen().splitlines()[1]
+
+    drive(world, scenario, (80, 24))
+
+
+def test_a_long_question_and_what_is_typed_take_more_lines(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.shows("0 verdicts")
+        said: list[str] = []
+        driver.desk.keyboard.ask_line(
+            make("train on 635deec0e0b4: options " + "(--steps 200) " * 5, said.append)
+        )
+        await driver.type("--steps 4")
+        await driver.shows("--steps 4")
+        assert driver.screen().splitlines()[-1].rstrip().endswith("--steps 4")
+        await driver.keys("enter")
+        assert said == ["--steps 4"]
+        await driver.until(lambda: "keep" in driver.screen().splitlines()[-1])
+        assert "train on" not in driver.screen()
 
     drive(world, scenario, (80, 24))
 

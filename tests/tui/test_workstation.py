@@ -265,6 +265,7 @@ def test_facets_of_a_number_are_bins_and_one_narrows_within_another(world: World
             await driver.keys("F")
             await driver.shows("█")
             await driver.shows(second)
+            await driver.until(lambda: driver.screen().splitlines()[3].split()[:1] not in ([], ["█"]))
             row = driver.screen().splitlines()[3].split()
             await driver.keys("down", "enter")
             low, high = int(row[0]), int(row[2]) if row[1] == "to" else int(row[0])
@@ -730,5 +731,26 @@ def test_an_edit_that_cannot_be_saved_is_marked_until_it_is(
             await driver.shows("NOT SAVED")
         await driver.keys("space")
         await driver.until(lambda: "NOT SAVED" not in driver.screen())
+
+    drive(world, scenario)
+
+
+def test_from_a_list_the_next_record_is_the_lists_whatever_page_was_open_before(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("enter")
+        await driver.shows("Top pairs")
+        await driver.keys("enter")
+        await driver.shows("of the page before")
+        first = driver.desk.place.ident
+        await driver.keys("g", "p")
+        await driver.shows("Pairs")
+        await driver.until(lambda: driver.desk.table.grid.current is not None)
+        await driver.keys(*(first if first != "0" else ""), *("j" if first != "0" else ""))
+        await driver.until(lambda: str(getattr(driver.desk.table.grid.current, "key", "")) == first)
+        await driver.keys("enter")
+        await driver.shows("CHOSEN")
+        assert "of the page before" not in driver.screen()
+        await driver.keys("J")
+        await driver.until(lambda: driver.desk.place.ident == str(int(first) + 1))
 
     drive(world, scenario)

@@ -51,7 +51,8 @@ class LineBar(Widget):
         if self._max_rows > 1 and width and width_of(self._line) > width:
             rows = fold_line(self._line, width)
             kept, rest = rows[: self._max_rows - 1], rows[self._max_rows - 1 :]
-            self._rows = [*kept, tuple(span for row in rest for span in (*row, (" ", self._role)))]
+            last = tuple(span for row in rest for span in (*row, (" ", self._role)))
+            self._rows = [*kept, last] if rest else kept
         if len(self._rows) != n_before:
             self.styles.height = len(self._rows)
         if len(self._rows) > 1 or n_before > 1:
@@ -67,6 +68,10 @@ class LineBar(Widget):
         """The line, padded in the bar's role."""
         row = self._rows[y] if y < len(self._rows) else ()
         return to_strip(row, self.size.width, self.palette, fill=self._role)
+
+
+ROOM = 16
+"""Cells of a line that a question leaves at least to what is typed."""
 
 
 @dataclass(slots=True)
@@ -134,9 +139,13 @@ class Typing:
         self.text = self._draft if self._at == len(self.history) else self.history[self._at]
         self.cursor = len(self.text)
 
+    def is_wordy(self, width: int) -> bool:
+        """The question leaves too little of a line to see what is typed: both are shown on several."""
+        return cell_len(self.label) > width - ROOM
+
     def line(self, width: int) -> Line:
         """What to show, scrolled so that the cursor is in sight."""
-        room = max(width - cell_len(self.label) - 1, 4)
+        room = width if self.is_wordy(width) else max(width - cell_len(self.label) - 1, 4)
         before = self.text[max(self.cursor - 2 * room, 0) : self.cursor]  # a pasted text may be long
         at = shown(self.text[self.cursor : self.cursor + 1]) or " "
         while cell_len(shown(before)) >= room:
