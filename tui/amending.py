@@ -163,6 +163,9 @@ class Amending(Ruling):
     def do_switch_rule(self) -> None:
         """Off or on."""
         line = self._line()
+        if self.book.is_comment(line):
+            self.desk.say("a comment: the statement stands below it", "warn")
+            return
         self._put(self.book.switch(line), line)
 
     def do_delete_rule(self) -> None:

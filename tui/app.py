@@ -1,7 +1,12 @@
 """The workstation: ``run(project)`` opens it. Wiring only."""
 
+import asyncio
 import gc
 import os
+import signal
+import sys
+import termios
+import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -51,6 +56,18 @@ class Workstation(App[None]):
         """Collect garbage again: what is here by now stays, and is no longer looked through."""
         gc.freeze()
         gc.enable()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self._end, number)
+
+    def _end(self, number: int) -> None:
+        """Told to end: what was decided gets to disk; the terminal, if it is still there, is given back."""
+        self.desk.session.close()
+        try:
+            termios.tcgetattr(2)
+        except (OSError, termios.error):  # hung up: nobody reads what leaving would write
+            os._exit(128 + number)
+        self.exit(return_code=128 + number)
 
     def on_unmount(self) -> None:
         """Let go of everything again: the database complains about connections that are never collected."""
@@ -78,3 +95,5 @@ def run(
         app.run(mouse=has_mouse)
     finally:
         app.desk.session.close()  # also after a failure: what was decided gets to disk, questions are let go
+    if app.return_code:
+        sys.exit(app.return_code)

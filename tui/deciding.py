@@ -12,7 +12,9 @@ from tui.places import Place
 from tui.review import Written, target_of
 
 MAX_BULK = 20_000
-"""Rows that one key may decide on."""
+"""Rows that one key may decide on …"""
+ASKED_FROM = 100
+"""… after a question from so many on."""
 
 
 class Deciding(Moving):
@@ -87,11 +89,20 @@ class Deciding(Moving):
 
     def _decide_bulk(self, rows: Sequence[int], verdict: Verdict | None, reason: str | None) -> None:
         desk = self.desk
-        cursor, spec = desk.table.cursor, desk.table.grid.spec
-        if cursor is None:
-            return
         if len(rows) > MAX_BULK:
             desk.say(f"{len(rows):,} rows are selected; {MAX_BULK:,} at most can be decided at once", "warn")
+            return
+        if len(rows) >= ASKED_FROM:
+            what = verdict.value if verdict is not None else "clear"
+            said = f"{what} {len(rows):,} selected rows, as one step?"
+            desk.doing.confirm(said, lambda: self._decide_rows(rows, verdict, reason))
+        else:
+            self._decide_rows(rows, verdict, reason)
+
+    def _decide_rows(self, rows: Sequence[int], verdict: Verdict | None, reason: str | None) -> None:
+        desk = self.desk
+        cursor, spec = desk.table.cursor, desk.table.grid.spec
+        if cursor is None:
             return
         ranges = _runs(rows)
 
@@ -106,6 +117,8 @@ class Deciding(Moving):
 
         desk.table.grid.clear_selection()
         desk.draw_where()
+        if len(rows) >= ASKED_FROM:
+            desk.say(f"deciding on {len(rows):,} rows…")
         desk.session.ask("bulk", question)
 
     def decide_bulk(self, targets: list[Target], verdict: Verdict | None, reason: str | None) -> None:

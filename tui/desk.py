@@ -138,6 +138,11 @@ class Desk(Screen[None]):
         if not self.place.is_table:
             self.call_after_refresh(self._ask_rest)
         self.set_interval(WATCH_S, self._watch)
+        self.app.app_resume_signal.subscribe(self, self._resumed)
+
+    def _resumed(self, _app: object) -> None:
+        """Back from the shell: the terminal shows nothing of what was drawn before."""
+        self.refresh(layout=True)
 
     def _ask_rest(self) -> None:
         """What the first rows need not wait for."""

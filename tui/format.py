@@ -190,9 +190,9 @@ def interval_text(interval: Interval | tuple[Any, ...]) -> str:
     return f"{share(estimate)}% [{share(low)}, {share(high)}]"
 
 
-def sparkline(values: list[float], glyphs: Glyphs) -> str:
-    """One cell per value, heights relative to the largest; a value above zero never looks like zero."""
-    top = max(values, default=0)
+def sparkline(values: list[float], glyphs: Glyphs, top: float | None = None) -> str:
+    """One cell per value, full at ``top`` (None: the largest); what is above zero never looks like zero."""
+    top = max(values, default=0) if top is None else top
     if top <= 0:
         return glyphs.blocks[0] * len(values)
     steps = len(glyphs.blocks) - 1

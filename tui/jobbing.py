@@ -219,7 +219,7 @@ class Jobbing:
     def do_stop_job(self) -> None:
         """Ask, then tell the job."""
         desk, work = self.desk, self._work
-        item = desk.page.item if desk.place.view == "jobs" else desk.place
+        item = desk.place if desk.place.view == "job" else desk.page.item
         if work is None or not isinstance(item, Place) or item.view != "job":
             desk.say("no job here", "warn")
             return
@@ -270,10 +270,13 @@ class Jobbing:
                 "an expect line does not hold; `prosect compile --allow-failing` writes it anyway", "warn"
             )
         else:
+            from tui.views.rules import beyond_words
+
             counts, stamp = dict(preview.counts), preview.stamp
+            beyond = beyond_words(preview)
             self.confirm(
                 f"compile {name}.rules: {counts.get('kept', 0):,} of {counts.get('total', 0):,} pairs"
-                f" to shaped/, lock to rules/{name}.lock?",
+                f" to shaped/, lock to rules/{name}.lock{f' ({beyond})' if beyond else ''}?",
                 lambda: desk.session.write("started compile", lambda: work.start_compile(name, stamp), ()),
             )
 

@@ -23,7 +23,7 @@ class Place:
         return self.view in TABLES
 
     def shell(self, root: str, sort: str = "") -> str:
-        """The headless twin of this place; of the plan: the command that writes it.
+        """The headless twin of this place.
 
         Args:
             root: the project's folder.
@@ -42,7 +42,7 @@ class Place:
         words = {
             "context": ["hypotheses", root, f"--filter=context_id={self.ident}"],
             "rules": ["plan", root, rules],
-            "plan": ["compile", root, rules],
+            "plan": ["plan", root, rules],
             "run": ["outcome", f"{root}/runs/{self.ident}"],
             "runs": ["jobs", root],
             "jobs": ["jobs", root],

@@ -87,10 +87,15 @@ class Rulebook:
             return self
         return self.change((*self.lines[: at.start], *self.lines[at.stop :]))
 
+    def is_comment(self, line: int) -> bool:
+        """A comment that is no statement switched off, or an empty line."""
+        text = self.lines[line].strip()
+        return not text or (text.startswith("#") and not self.lines[line].startswith(OFF))
+
     def switch(self, line: int) -> "Rulebook":
-        """A statement switched off, or on again."""
+        """A statement switched off, or on again; a comment is neither."""
         at = self.statement(line)
-        if at.start == 0:
+        if at.start == 0 or self.is_comment(at.start):
             return self
         block = self.lines[at.start : at.stop]
         if block[0].startswith(OFF):

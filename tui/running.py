@@ -171,7 +171,11 @@ class Running:
             )
 
     def do_stop_run(self) -> None:
-        """Ask, then set the flag."""
+        """Ask, then set the flag; on a job above the runs: tell the job."""
+        item = self.desk.page.item
+        if self.desk.place.view == "runs" and isinstance(item, Place) and item.view == "job":
+            self.desk.doing.do_stop_job()
+            return
         found = self._here()
         if found is None:
             return

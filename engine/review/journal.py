@@ -8,7 +8,7 @@ Lines that cannot be read, a torn last one included, are counted and stepped ove
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,13 +179,20 @@ class Journal:
     def _step(self, kind: EntryKind, batch: str | None) -> JournalChange:
         if batch is None:
             return JournalChange(f"nothing to {kind.value}", ())
-        self._append([self._entry(kind, of=batch)])
         touched = [e for e in self._entries if e.batch == batch]
         keys = tuple(e.target.key for e in touched if e.target is not None)
+        before = self._held(keys)
+        self._append([self._entry(kind, of=batch)])
         first = touched[0]
         what = first.verdict.value if first.verdict else first.kind.value
+        if first.verdict is not None and before == self._held(keys):  # only why it was given changes
+            what = f"reason of {what}"
         who = first.name if len(touched) == 1 else _counted([e.target for e in touched])
         return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
+
+    def _held(self, keys: Iterable[str]) -> list[Verdict | None]:
+        found = (self.state.verdicts.get(key) for key in keys)
+        return [entry.verdict if entry is not None else None for entry in found]
 
     def _entry(self, kind: EntryKind, **values: Any) -> Entry:
         return Entry(ident=os.urandom(8).hex(), batch="", kind=kind, author=self.author, time="", **values)

@@ -1,6 +1,7 @@
 """The workstation in a real terminal: bytes, escapes, colours, sizes, being killed."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -215,9 +216,48 @@ def test_an_exported_size_does_not_stand_in_for_that_of_the_window(root: Path) -
         assert terminal.wait() == 0
 
 
-def test_hanging_up_keeps_every_confirmed_verdict(root: Path) -> None:
-    import os
+def test_coming_back_from_the_shell_draws_everything_again(root: Path) -> None:
+    with Terminal(root) as terminal:
+        terminal.wait_for("Hypotheses  1/120")
+        terminal.quiet()
+        terminal.send("\x1a")
+        terminal.quiet()
+        assert os.waitpid(terminal.pid, os.WUNTRACED)[0] == terminal.pid  # stopped, not ended
+        terminal.screen.reset()
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.wait_for("Hypotheses  1/120")
+        terminal.wait_for("keep")
+        assert terminal.screen.display[0].strip()
+        terminal.send("Q")
+        assert terminal.wait() == 0
 
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_gives_the_terminal_back(root: Path, number: signal.Signals) -> None:
+    with Terminal(root) as terminal:
+        terminal.wait_for("Hypotheses  1/120")
+        terminal.send("=")
+        terminal.wait_for("1 verdict")
+        os.kill(terminal.pid, number)
+        assert terminal.wait() == 128 + number
+        assert b"\x1b[?1049l" in terminal.output
+    assert len(lines(root)) == 1
+
+
+def test_a_terminal_that_is_gone_ends_it(root: Path) -> None:
+    terminal = Terminal(root)
+    terminal.wait_for("Hypotheses  1/120")
+    terminal.send("=")
+    terminal.wait_for("1 verdict")
+    os.close(terminal.handle)  # the other side of the connection
+    end = time.monotonic() + 20
+    while os.waitpid(terminal.pid, os.WNOHANG)[0] == 0:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert len(lines(root)) == 1
+
+
+def test_hanging_up_keeps_every_confirmed_verdict(root: Path) -> None:
     with Terminal(root) as terminal:
         terminal.wait_for("Hypotheses  1/120")
         terminal.send("==")

@@ -754,3 +754,39 @@ def test_from_a_list_the_next_record_is_the_lists_whatever_page_was_open_before(
         await driver.until(lambda: driver.desk.place.ident == str(int(first) + 1))
 
     drive(world, scenario)
+
+
+def test_many_rows_are_decided_after_a_question_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.deciding.ASKED_FROM", 10)
+
+    async def scenario(driver: Driver) -> None:
+        await driver.shows("0 verdicts")
+        await driver.keys("V", "G", "V", "-")
+        await driver.shows("suppress 24 selected rows, as one step? y/N")
+        await driver.keys("enter")
+        await driver.shows("nothing was done")
+        assert journal(world) == []
+        await driver.keys("-", "y", "enter")
+        await driver.until(lambda: len(journal(world)) == 24)
+        await driver.shows("24 verdicts")
+
+    drive(world, scenario)
+
+
+def test_an_undone_reason_is_called_a_reason(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("-")
+        await driver.shows("1 verdict ")
+        await driver.keys("k", "r")
+        await driver.type("why")
+        await driver.keys("enter")
+        await driver.until(lambda: len(journal(world)) == 2)
+        await driver.keys("u")
+        await driver.shows("undo: reason of suppress")
+        await driver.keys("ctrl+r")
+        await driver.shows("redo: reason of suppress")
+        await driver.keys("u", "u")
+        await driver.shows("undo: suppress")
+        await driver.shows("0 verdicts")
+
+    drive(world, scenario)

@@ -100,29 +100,32 @@ def _fate(name: str, fate: "PairFate | None") -> PaneLine:
 def _activations(detail: PairDetail, strip: "PairStrip | None", width: int, glyphs: Glyphs) -> list[PaneLine]:
     """Where in the responses the concept fires: its latents' peaks, or every token once those were read."""
     read = {s.span: s for s in strip.spans} if strip is not None else {}
+    # One scale for both responses: a side that hardly fires must not look like the other.
+    largest = [v for side in ("chosen", "rejected") if side in read for v in read[side].largest]
+    top = max([*largest, *(p.act_max for p in detail.peaks)], default=0.0)
     lines = []
     for side, n_tokens in (("chosen", detail.chosen_tokens), ("rejected", detail.rejected_tokens)):
         peaks = [p for p in detail.peaks if p.side == side]
         if not detail.peaks or not n_tokens:
             continue
         cells = min(max(width - 46, 10), n_tokens, 80)
-        bar = strip_bar(read[side].largest, cells, glyphs) if side in read else ""
+        bar = strip_bar(read[side].largest, cells, glyphs, top) if side in read else ""
         said = "  silent"
         if peaks:
-            top = peaks[0]
-            said = f"  token {top.token + 1} of {n_tokens}: {top.act_max:.2f}, latent {top.latent}"
-        bar = bar or peak_strip(peaks, n_tokens, cells, glyphs)
+            first = peaks[0]
+            said = f"  token {first.token + 1} of {n_tokens}: {first.act_max:.2f}, latent {first.latent}"
+        bar = bar or peak_strip(peaks, n_tokens, cells, glyphs, top)
         lines.append(PaneLine(((f"{side:<9}", "dim"), (bar, "selected"), (said, "text" if peaks else "dim"))))
     return [*lines, legend(top_of(strip))] if strip is not None and top_of(strip) > 0 else lines
 
 
-def peak_strip(peaks: Sequence[Peak], n_tokens: int, cells: int, glyphs: Glyphs) -> str:
-    """Where the latents of a concept peak along a response, one cell per stretch of tokens."""
+def peak_strip(peaks: Sequence[Peak], n_tokens: int, cells: int, glyphs: Glyphs, top: float) -> str:
+    """Where the latents of a concept peak, one cell per stretch of tokens; full at ``top``."""
     values = [0.0] * cells
     for peak in peaks:
         at = min(peak.token * cells // max(n_tokens, 1), cells - 1)
         values[at] = max(values[at], peak.act_max)
-    return fmt.sparkline(values, glyphs).replace(glyphs.blocks[0], glyphs.empty)
+    return fmt.sparkline(values, glyphs, top).replace(glyphs.blocks[0], glyphs.empty)
 
 
 def _prompt(

@@ -95,7 +95,13 @@ def plan_lines(
     if preview.has_plan:
         note = f"nothing is written; {preview.elapsed_s * 1000:,.0f} ms"
         warned = _findings(preview, width) if is_alone else []
-        return [heading("Effect", note), *_plan(preview, width, glyphs, n_shifts, made, moves), *warned]
+        first = [PaneLine(((text, "warn"),)) for text in _said_first(preview)] if is_alone else []
+        return [
+            heading("Effect", note),
+            *first,
+            *_plan(preview, width, glyphs, n_shifts, made, moves),
+            *warned,
+        ]
     n_errors = sum(f.is_error for f in preview.findings)
     said = preview.problem or f"{n_errors} error{'s' if n_errors != 1 else ''}: no plan until mended"
     lines = [heading("Effect"), *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n"))]
@@ -106,6 +112,26 @@ def plan_lines(
         return [*lines, *made]
     last = heading("Effect before", "of the last text without errors" if width >= 50 else "last good text")
     return [*lines, PaneLine(()), last, *_plan(good, width, glyphs, n_shifts, made)]
+
+
+def _said_first(preview: "PlanPreview") -> list[str]:
+    """What a person should know before the counts: held concepts that move too far, and how many findings."""
+    beyond = beyond_words(preview)
+    n = len(preview.findings)
+    counted = [f"{n} finding{'s' if n != 1 else ''} at the end of this page"] if n else []
+    return [*([beyond] if beyond else []), *counted]
+
+
+def beyond_words(preview: "PlanPreview") -> str:
+    """``2 held concepts move beyond their limits: …``; empty where none does."""
+    names = [one_line(s.name, 30) for s in preview.shifts if s.is_beyond]
+    if not names:
+        return ""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    what = (
+        "held concepts move beyond their limits" if len(names) > 1 else "held concept moves beyond its limit"
+    )
+    return f"{len(names)} {what}: {', '.join(names[:2])}{more}"
 
 
 def _findings(preview: "PlanPreview", width: int) -> list[PaneLine]:

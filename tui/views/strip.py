@@ -49,13 +49,13 @@ def char_levels(text: str, span: "SpanStrip", top: float) -> list[int]:
     return found
 
 
-def strip_bar(values: Sequence[float], cells: int, glyphs: Glyphs) -> str:
-    """The strongest activation of every stretch of a response, one cell each."""
+def strip_bar(values: Sequence[float], cells: int, glyphs: Glyphs, top: float) -> str:
+    """The strongest activation of every stretch of a response, one cell each; full at ``top``."""
     heights = [0.0] * cells
     for i, value in enumerate(values):
         place = min(i * cells // max(len(values), 1), cells - 1)
         heights[place] = max(heights[place], value)
-    return fmt.sparkline(heights, glyphs).replace(glyphs.blocks[0], glyphs.empty)
+    return fmt.sparkline(heights, glyphs, top).replace(glyphs.blocks[0], glyphs.empty)
 
 
 def legend(top: float) -> PaneLine:
