@@ -225,14 +225,23 @@ class Browser(Undertakings):
 
         return mix(self._slots["mix"], facet)
 
-    def find(self, what: str) -> "PairDetail | ConceptDetail":
+    def find(self, what: str, context: str | None = None) -> "PairDetail | ConceptDetail":
         """A concept by id or name, or a pair by id; the beginning suffices where it is unique.
 
+        Args:
+            what: what it is called.
+            context: likewise the context that a concept is shown in; None: everywhere.
+
         Raises:
-            StoreError: nothing, or more than one thing, is called so.
+            StoreError: nothing, or more than one thing, is called so; a pair, which is in no context.
         """
-        found = find(self._slots["known"], what)
-        return self.concept(found) if isinstance(found, str) else self.pair(found)
+        slot = self._slots["known"]
+        found = find(slot, what)
+        if isinstance(found, str):
+            return self.concept(found, None if context is None else find_context(slot, context))
+        if context is not None:
+            raise StoreError(f"{what!r} is a pair", hint="only a concept is shown inside a context")
+        return self.pair(found)
 
     def pair_of_number(self, what: str) -> int | None:
         """The pair whose number this text is; None where it is no number, or of no pair."""

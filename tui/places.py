@@ -38,7 +38,8 @@ class Place:
             given = [f"{name}={value}" for name, value in options.items() if value]
             return [self.view, root, *given]
         if self.view in ("concept", "pair"):
-            return ["show", root, self.ident]
+            inside = [f"--context={self.about}"] if self.view == "concept" and self.about else []
+            return ["show", root, self.ident, *inside]
         words = {
             "context": ["hypotheses", root, f"--filter=context_id={self.ident}"],
             "rules": ["plan", root, rules],

@@ -123,14 +123,14 @@ class Looking(Base):
 
         return stale_text(self.paths)
 
-    def find(self, what: str) -> "PairDetail | ConceptDetail":
-        """A pair by number or id, or a concept by id or name; beginnings suffice where they are unique.
+    def find(self, what: str, context: str | None = None) -> "PairDetail | ConceptDetail":
+        """A pair by number or id, or a concept (in a context); beginnings suffice where they are unique.
 
         Raises:
             StoreError: nothing or more than one thing is called so.
         """
-        number = self.browser.pair_of_number(what)
-        return self.browser.find(what) if number is None else self.browser.pair(number)
+        number = self.browser.pair_of_number(what) if context is None else None
+        return self.browser.find(what, context) if number is None else self.browser.pair(number)
 
     def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
         """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""

@@ -246,14 +246,17 @@ def pairs_command(project: Path, **options: Any) -> None:
 @click.command("show")
 @index_argument
 @click.argument("what", metavar="PAIR|CONCEPT")
+@click.option(
+    "--context", metavar="CONTEXT", help="The concept inside this context (name or start of an id)."
+)
 @output_options
-def show_command(project: Path, what: str, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already
+def show_command(project: Path, what: str, context: str | None, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already
     """One pair (number or start of its id) or one concept (name or start of its id)."""
     from engine.api import Project
     from engine.detail_views import PairDetail
 
     with Project(project) as opened:
-        detail = opened.find(what)
+        detail = opened.find(what, context)
     if as_json:
         write_json(detail)
     elif isinstance(detail, PairDetail):
@@ -288,6 +291,10 @@ def _show_concept(concept: "ConceptDetail") -> None:
     if concept.latents:
         shown = " ".join(f"#{n}" for n in concept.latents[:16])
         click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
+    if concept.inside is not None:
+        click.echo(f"in {one_line(concept.inside.context_name)}")
+        _show_evidence(concept.inside)
+        click.echo("everywhere")
     if concept.everywhere is not None:
         _show_evidence(concept.everywhere)
     if concept.scrutiny is not None:
@@ -297,6 +304,8 @@ def _show_concept(concept: "ConceptDetail") -> None:
         (t.pair, t.chosen_score, t.rejected_score, t.chosen.text, t.rejected.text)
         for t in concept.top_pairs[:10]
     ]
+    if concept.inside is not None:
+        click.echo(f"top pairs in {one_line(concept.inside.context_name)}")
     write_table(
         ("pair", "chosen", "rejected", "chosen at the peak", "rejected at the peak"),
         top,

@@ -373,3 +373,16 @@ def test_contexts_tell_rows_apart_and_stay_where_room_is_short(
     monkeypatch.setenv("COLUMNS", "80")
     assert "context" in run("hypotheses", world.paths.root).stdout.splitlines()[0]
     assert "equal" in run("concepts", world.paths.root).stdout.splitlines()[0]
+
+
+def test_a_concept_is_shown_inside_a_context(world: World) -> None:
+    everywhere = json.loads(run("show", world.paths.root, "concept 1", "--json").stdout)
+    inside = json.loads(run("show", world.paths.root, "concept 1", "--context", "tea", "--json").stdout)
+    assert everywhere["inside"] is None
+    assert inside["inside"]["context_name"] == "tea"
+    assert inside["top_pairs"] != everywhere["top_pairs"]
+    text = run("show", world.paths.root, "concept 1", "--context", "tea").stdout
+    assert text.index("in tea") < text.index("everywhere") < text.index("top pairs in tea")
+    refused = run("show", world.paths.root, "concept 1", "--context", "nowhere")
+    assert refused.exit_code == 1
+    assert "no context is called 'nowhere'" in refused.stderr
