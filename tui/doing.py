@@ -11,6 +11,7 @@ from tui import drawing
 from tui.amending import Amending
 from tui.deciding import Deciding
 from tui.jobbing import Jobbing
+from tui.moving import pause_s
 from tui.paging import Paging
 from tui.pairing import Pairing
 from tui.places import Place
@@ -63,6 +64,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
     def _filter(self, argument: str | None, *, text: str | None = None, said: str = "") -> None:
         desk = self.desk
         control, before = desk.table, desk.place
+        n_rows = control.grid.n_rows
         if text is None:
             text = f"{control.wish.filter_text} ".lstrip()
 
@@ -82,7 +84,9 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
             return
         self.ask_line(
             "filter", "/", apply, text=text,
-            change=lambda typed: self.later(lambda: control.filter_by(typed.strip())),
+            change=lambda typed: self.later(
+                lambda: control.filter_by(typed.strip()), pause_s(desk.list_name, n_rows, typed)
+            ),
             cancel=give_up,
             complete=self._complete_column,
             hint=lambda typed: said if said and typed == text else self._hint_column(typed),

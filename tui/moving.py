@@ -1,5 +1,6 @@
 """Getting around: lists, history, marks, and asking for what is shown."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
     from tui.desk import Desk
 
-FILTER_DELAY_S = 0.08
+FILTER_DELAY_S, READING_DELAY_S = 0.08, 0.5
+"""Pauses of typing after which a list is narrowed; the longer one where that reads many texts."""
+MANY_PAIRS = 100_000
 
 
 class Moving:
@@ -143,10 +146,10 @@ class Moving:
             self._later.stop()
             self._later = None
 
-    def later(self, call: Callable[[], None]) -> None:
-        """Call once typing has paused."""
+    def later(self, call: Callable[[], None], after_s: float = FILTER_DELAY_S) -> None:
+        """Call once typing has paused for so long."""
         self.not_later()
-        self._later = self.desk.set_timer(FILTER_DELAY_S, call)
+        self._later = self.desk.set_timer(after_s, call)
 
     # -- lists ------------------------------------------------------------------------------------------
 
@@ -306,3 +309,12 @@ class Moving:
         desk.go(place)
         if row is not None:
             desk.table.open(Wish(place.ident, desk.table.wish.sort, place.about), stay_on=row)
+
+
+def pause_s(name: str, n_rows: int, typed: str) -> float:
+    """How long typing pauses before a list is narrowed.
+
+    A word without a column reads all texts of many pairs: not for every letter of it.
+    """
+    has_word = any(not re.search("[:=<>]", term) for term in typed.split())
+    return READING_DELAY_S if name == "pairs" and n_rows > MANY_PAIRS and has_word else FILTER_DELAY_S

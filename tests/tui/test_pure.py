@@ -14,6 +14,7 @@ from tui.charts import curve, smooth
 from tui.format import ASCII, UNICODE
 from tui.framing import WIDE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
+from tui.moving import FILTER_DELAY_S, READING_DELAY_S, pause_s
 from tui.prefix import Matched, PrefixMachine, Unknown, Waiting
 from tui.theme import PALETTES, ROLES, choose_palette
 from tui.views.words import fold_words, marked_words, words_of
@@ -283,3 +284,10 @@ def test_smoothing_keeps_a_constant_and_lags_a_step() -> None:
     assert smooth([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
     assert smooth([0.0, 1.0], 0.75) == [0.0, 0.25]
     assert smooth([0.0, 1.0], 0.0) == [0.0, 1.0]
+
+
+def test_a_word_that_is_looked_for_in_many_texts_waits_until_it_is_typed() -> None:
+    assert pause_s("pairs", 1_000_000, "sor") == READING_DELAY_S
+    assert pause_s("pairs", 1_000_000, "fold=7 !sor") == READING_DELAY_S
+    assert pause_s("pairs", 1_000_000, "fold=7 chosen_tokens>9") == FILTER_DELAY_S
+    assert pause_s("pairs", 5_000, "sor") == pause_s("hypotheses", 1_000_000, "sor") == FILTER_DELAY_S
