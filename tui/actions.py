@@ -200,6 +200,14 @@ ACTIONS: tuple[Action, ...] = (
 BY_ID: Mapping[str, Action] = {a.ident: a for a in ACTIONS}
 
 
+TITLES: Mapping[str, str] = {
+    REVIEW: "Verdicts", GRID: "Lists", PAGE: "Pages", RECORD: "Concept, context, pair", PAIR: "Pair",
+    RULES: "Rules", PLAN: "Rules and plan", TRAIN: "Rules, plan, runs and jobs", RUNS: "Runs",
+    JOBS: "Jobs", GLOBAL: "Everywhere",
+}  # fmt: skip
+"""What scopes are called: where their actions work."""
+
+
 def bindings(scopes: Iterable[str], available: frozenset[str] | None = None) -> dict[str, str]:
     """Key sequence → action id for these scopes; later scopes win over earlier ones.
 
@@ -222,13 +230,8 @@ def shown_keys(action: Action) -> str:
 
 def key_card() -> str:
     """Every action as a Markdown table: the generated key reference."""
-    titles = {
-        REVIEW: "Verdicts", GRID: "Lists", PAGE: "Pages", RECORD: "Concept, context, pair", PAIR: "Pair",
-        RULES: "Rules", PLAN: "Rules and plan", TRAIN: "Rules, plan, runs and jobs", RUNS: "Runs",
-        JOBS: "Jobs", GLOBAL: "Everywhere",
-    }  # fmt: skip
     lines = ["# Keys", "", "Made from `tui/actions.py`. A number before a key is a count.", ""]
-    for scope, title in titles.items():
+    for scope, title in TITLES.items():
         rows = [a for a in ACTIONS if a.scope == scope]
         if rows:
             lines += [f"## {title}", "", "| keys | command | what it does |", "|---|---|---|"]

@@ -299,6 +299,7 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
             return
         ident = alias if alias in names else names[0]
         if act.BY_ID[ident].scope not in self.desk.keyboard.scopes:
-            self.desk.say(f"{ident} does not work here", "warn")
+            where = act.TITLES[act.BY_ID[ident].scope].lower()
+            self.desk.say(f"{ident} does not work here; it does on: {where}", "warn")
             return
         self.run(ident, argument=rest or None)

@@ -314,7 +314,9 @@ class Jobbing:
         if work is None:
             return
         if desk.place != self._asked_at or desk.keyboard.prompt is not None:
-            return  # the person went on: what is typed now is no answer to this
+            # The person went on: what is typed now is no answer to this.
+            desk.say("what the training takes is known now; nothing was started: T on the plan asks again")
+            return
         model = one_line("/".join(PurePath(cost.model).parts[-2:]), 30) or "the reader"
         needs = "what it takes is not known"
         if cost.hours is not None and cost.memory_gb is not None:

@@ -104,7 +104,7 @@ def _inside(
 
 def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     made_of = (
-        detail.kind if not detail.n_latents else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
+        detail.kind if detail.n_latents < 2 else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
     )
     facts = [made_of, f"label from {detail.name_source or 'nowhere'}", detail.concept_id[:10]]
     lines: list[Line] = [
