@@ -61,14 +61,19 @@ def own_reader(paths: ProjectPaths) -> "ReaderSpec":
             f"{paths.root} has no reader yet", hint=f"name one: `prosect audit {paths.root} --reader R`"
         )
     if len(found) > 1:
-        choices = (
-            shlex.join(["--reader", s.model, "--layer", str(s.layer), "--sae", s.sae or ""]) for s in found
-        )
         raise StoreError(
             f"{paths.root} has {len(found)} readers to choose from",
-            hint="name one:\n" + "\n".join(f"  prosect audit {paths.root} {words}" for words in choices),
+            hint="name one:\n" + "\n".join(f"  {_command(paths.root, spec)}" for spec in found),
         )
     return found[0]
+
+
+def _command(root: Path, spec: "ReaderSpec") -> str:
+    """What audits a project with a reader."""
+    layer = [] if spec.layer is None else ["--layer", str(spec.layer)]
+    return shlex.join(
+        ["prosect", "audit", str(root), "--reader", spec.model, *layer, "--sae", spec.sae or ""]
+    )
 
 
 def _begun(paths: ProjectPaths) -> "list[ReaderSpec]":

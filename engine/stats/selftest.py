@@ -100,12 +100,7 @@ def null_test(
             "length and origin alone separate the labels", hint="null (b) cannot be drawn from such a model"
         )
     benches = {name: make_bench(d, pairs, design, weight, settings) for name, d in families.items()}
-    counts = {name: int(bench.tested.sum()) for name, bench in benches.items()}
-    if not any(counts.values()):
-        raise StatsError(
-            f"nothing is discordant in {settings.min_discordant} prompt groups or more, so nothing is tested",
-            hint="audit more pairs, or lower stats.min_discordant",
-        )
+    counts = _tested(benches, settings)
     hits = {
         (test, name): 0
         for test in ("null (a) taught", "null (a) equal", "null (b) equal")
@@ -137,6 +132,17 @@ def null_test(
     if cells:
         found.append(_null_result("null (b) differs", "cells", n_cells, draws, differing))
     return found
+
+
+def _tested(benches: Mapping[str, Bench], settings: StatsSettings) -> dict[str, int]:
+    """Tested units by family. Raises ``StatsError`` where there is none at all."""
+    counts = {name: int(bench.tested.sum()) for name, bench in benches.items()}
+    if not any(counts.values()):
+        raise StatsError(
+            f"nothing is discordant in {settings.min_discordant} prompt groups or more, so nothing is tested",
+            hint="audit more pairs, or lower stats.min_discordant",
+        )
+    return counts
 
 
 def _null_result(test: str, family: str, tested: int, draws: int, hits: int) -> NullResult:

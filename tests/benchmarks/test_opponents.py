@@ -27,8 +27,7 @@ from engine.stats.null import fit_null
 from engine.stats.sums import unit_sums
 from engine.stats.taught import two_sided
 from engine.stats.two_way import cautious_z, model_clusters
-from tests.stats.inputs import disparity_of, with_pairs
-from tests.worlds import make_readings
+from tests.stats.inputs import disparity_of, halves, met_by_all
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 DRAWS = int(os.environ.get("PROSECT_DRAWS", "500"))
@@ -37,17 +36,7 @@ LEVELS = (0.05, 0.01, 0.001)
 Vector = NDArray[np.float64]
 N = OPPONENTS * PROMPTS
 OPPONENT, GROUP = np.arange(N) % OPPONENTS, (np.arange(N) // OPPONENTS).astype(np.int32)
-READINGS = with_pairs(
-    make_readings(N, 1), group=GROUP, is_signed=np.ones(N, np.bool_),
-    model_chosen=np.zeros(N, np.int32), model_rejected=(1 + OPPONENT).astype(np.int32),
-    model_names=tuple(f"m{k}" for k in range(OPPONENTS + 1)),
-)  # fmt: skip
-
-
-def _halves(member: NDArray[np.bool_]) -> PairSets:
-    sets = [np.flatnonzero(member), np.flatnonzero(~member)]
-    indptr = np.cumsum([0, *map(len, sets)]).astype(np.int64)
-    return PairSets(("a", "b"), ("source",) * 2, indptr, np.concatenate(sets).astype(np.uint32))
+READINGS = met_by_all(OPPONENTS, PROMPTS)
 
 
 def _draw(sets: PairSets, seed: int) -> dict[str, list[float]]:
@@ -72,7 +61,7 @@ def _draw(sets: PairSets, seed: int) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("kind", ["crossed", "nested"])
 def test_shares_called(kind: str) -> None:
-    sets = _halves(GROUP % 2 == 0 if kind == "crossed" else OPPONENT < OPPONENTS // 2)
+    sets = halves(GROUP % 2 == 0 if kind == "crossed" else OPPONENT < OPPONENTS // 2)
     every: dict[str, list[float]] = {}
     for seed in range(DRAWS):
         for name, z in _draw(sets, seed).items():

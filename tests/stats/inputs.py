@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from engine.arrays import Disparity, PairArrays, PairSets, Readings
 from engine.manifest import hash_json
 from engine.stats.run import StatsInput
+from tests.worlds import make_readings
 
 Vector = NDArray[np.float64]
 
@@ -66,3 +67,21 @@ def with_pairs(readings: Readings, **changes: object) -> Readings:
     """The same readings with some per-pair arrays replaced."""
     pairs: PairArrays = dataclasses.replace(readings.pairs, **changes)  # type: ignore[arg-type] # by field
     return dataclasses.replace(readings, pairs=pairs)
+
+
+def met_by_all(opponents: int, prompts: int) -> Readings:
+    """One model against every opponent on every prompt; pair i meets opponent i mod ``opponents``."""
+    n = opponents * prompts
+    return with_pairs(
+        make_readings(n, 1), group=(np.arange(n) // opponents).astype(np.int32),
+        is_signed=np.ones(n, np.bool_), model_chosen=np.zeros(n, np.int32),
+        model_rejected=(1 + np.arange(n) % opponents).astype(np.int32),
+        model_names=tuple(f"m{k}" for k in range(opponents + 1)),
+    )  # fmt: skip
+
+
+def halves(member: NDArray[np.bool_]) -> PairSets:
+    """Two contexts: the members and the others."""
+    sets = [np.flatnonzero(member), np.flatnonzero(~member)]
+    indptr = np.cumsum([0, *map(len, sets)]).astype(np.int64)
+    return PairSets(("a", "b"), ("source",) * 2, indptr, np.concatenate(sets).astype(np.uint32))

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from engine.arrays import PairSets, Readings
 from engine.settings import StatsSettings
 from engine.stats.cell_models import Fitted, two_way_theta
 from engine.stats.cells import Cells, CellTests, cell_tests, index_contexts, restrict
@@ -18,8 +17,7 @@ from engine.stats.effect import fit_effects
 from engine.stats.null import fit_null
 from engine.stats.sums import unit_sums
 from engine.stats.two_way import intersections, model_clusters
-from tests.stats.inputs import disparity_of, with_pairs
-from tests.worlds import make_readings
+from tests.stats.inputs import disparity_of, halves, met_by_all
 
 OPPONENTS, PROMPTS = 24, 100
 N = OPPONENTS * PROMPTS
@@ -27,26 +25,12 @@ OPPONENT = np.arange(N) % OPPONENTS
 GROUP = (np.arange(N) // OPPONENTS).astype(np.int32)
 
 
-def _pairs() -> Readings:
-    return with_pairs(
-        make_readings(N, 1), group=GROUP, is_signed=np.ones(N, np.bool_),
-        model_chosen=np.zeros(N, np.int32), model_rejected=(1 + OPPONENT).astype(np.int32),
-        model_names=tuple(f"m{k}" for k in range(OPPONENTS + 1)),
-    )  # fmt: skip
-
-
-def _halves(member: NDArray[np.bool_]) -> PairSets:
-    sets = [np.flatnonzero(member), np.flatnonzero(~member)]
-    indptr = np.cumsum([0, *map(len, sets)]).astype(np.int64)
-    return PairSets(("a", "b"), ("source",) * 2, indptr, np.concatenate(sets).astype(np.uint32))
-
-
 def _tested(u: NDArray[np.float64], member: NDArray[np.bool_]) -> tuple[Cells, CellTests, Fitted]:
-    readings = _pairs()
+    readings = met_by_all(OPPONENTS, PROMPTS)
     pairs, units = readings.pairs, disparity_of(u)
     design = replace(linear_design(pairs), second=model_clusters(pairs))
     null = fit_null(design, pairs.group, np.ones(N))
-    index = index_contexts(_halves(member), null, length_ratio(pairs))
+    index = index_contexts(halves(member), null, length_ratio(pairs))
     effects = fit_effects(units, null, unit_sums(units, pairs, null.weight), np.ones(u.shape[1], np.bool_))
     cells = restrict(units, index, null, 15)
     return cells, cell_tests(cells, units, null, index, effects, 15), Fitted(units, null, index, effects)
