@@ -6,7 +6,7 @@ The compiler is imported with the first preview, not when a project is opened.
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,25 +121,26 @@ class RuleDrafts:
         """Statements for suppress and amplify verdicts that a text does not carry out yet.
 
         They are those of ``rules from-verdicts``: concepts by id, which survives a new index, with a readable
-        name. A verdict counts as carried out when the text has its concept's id (and its context's), or
-        shapes the concept under another name.
+        name. A verdict counts as carried out when some statement is about its concept there, also one that
+        is switched off; names that the text has are not used again.
         """
         from engine.compiler.from_verdicts import rules_from_verdicts
         from engine.compiler.plan import catalogue_of
+        from engine.compiler.standing import standing
 
-        shaped = {s.concept_id for s in self.preview(text, verdicts, names).shifts if s.is_target}
+        with self._lock:
+            catalogue = catalogue_of(self._open(), names)
+        beside = standing(text, catalogue)
         open_ones = [
             v
             for v in verdicts
             if v.verdict in (Verdict.SUPPRESS, Verdict.AMPLIFY)
             and not v.is_orphaned
-            and not _is_carried_out(v, text, shaped)
+            and not beside.carries_out(v.target.concept_id, v.target.context_id)
         ]
         if not open_ones:
             return ()
-        with self._lock:
-            catalogue = catalogue_of(self._open(), names)
-        return tuple(rules_from_verdicts(notes_of(open_ones), catalogue).splitlines()[2:])
+        return tuple(rules_from_verdicts(notes_of(open_ones), catalogue, beside=beside).splitlines()[2:])
 
     def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
         """What a text would do, errors included as findings."""
@@ -253,13 +254,6 @@ class RuleDrafts:
 def stamp_of(text: str) -> str:
     """The stamp that a file with this text has."""
     return hash_bytes(text.encode("utf-8", "surrogatepass"))
-
-
-def _is_carried_out(view: VerdictView, text: str, shaped: Collection[str]) -> bool:
-    has_concept = view.target.concept_id[:12] in text
-    if view.target.context_id is None:
-        return has_concept or view.target.concept_id in shaped
-    return has_concept and view.target.context_id[:12] in text
 
 
 def notes_of(

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+OFF = "#off "
+"""What stands before each line of a statement that is switched off; a comment to the language."""
+
 
 class Steps(NamedTuple):
     """Texts of a rule file that undo and redo bring back."""

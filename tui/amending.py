@@ -10,6 +10,7 @@ from tui.rulebook import Draft, Rulebook
 from tui.ruling import Ruling
 from tui.tools import edit_outside
 from tui.views.rules import RuleLine
+from tui.views.top_pairs import More
 
 if TYPE_CHECKING:
     from engine.rule_views import RuleText
@@ -112,8 +113,8 @@ class Amending(Ruling):
     def do_edit_rule(self) -> None:
         """Edit the line."""
         item = self.desk.page.item
-        if isinstance(item, Place):
-            self.desk.go(item)
+        if isinstance(item, Place | More):  # of the plan, where it stands below the file
+            self.desk.doing.do_open_item()
             return
         line = self._line()
         self._type(line, self.book.lines[line], lambda text: self.book.edit(line, text))

@@ -186,6 +186,7 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "rules": lambda desk, value, _: desk.doing.rules_read(value),
     "effect": lambda desk, value, _: desk.doing.effect_read(value),
     "rules-watch": lambda desk, value, _: desk.doing.rules_looked_at(value),
+    "rule-files": lambda desk, value, _: setattr(desk.doing, "files", value),
     "completer": lambda desk, value, _: setattr(desk.doing, "completer", value),
     "preview": lambda desk, value, _: desk.doing.previewed(*value),
     "left-out": lambda desk, value, _: desk.doing.left_out(*value),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from engine.errors import ProsectError
 from engine.views import FacetCount
-from tui import actions as act
 from tui import drawing
 from tui.amending import Amending
+from tui.commanding import Commanding
 from tui.deciding import Deciding
 from tui.jobbing import Jobbing
 from tui.moving import pause_s
@@ -17,7 +17,6 @@ from tui.pairing import Pairing
 from tui.places import Place
 from tui.running import Running
 from tui.tools import Tools
-from tui.views.help import help_lines
 
 if TYPE_CHECKING:
     from tui.desk import Desk
@@ -31,7 +30,7 @@ def terms(filter_text: str) -> list[str]:
     return _TERM.findall(filter_text)
 
 
-class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
+class Doing(Deciding, Commanding, Paging, Tools, Pairing, Amending, Running, Jobbing):
     """Runs actions on a desk."""
 
     def __init__(self, desk: "Desk") -> None:
@@ -225,81 +224,3 @@ class Doing(Deciding, Paging, Tools, Pairing, Amending, Running, Jobbing):
         """Detail pane on and off."""
         self.desk.frame.is_side_wanted = not self.desk.frame.is_side_wanted
         self.desk.show(self.desk.place)
-
-    # -- lists to pick from -----------------------------------------------------------------------------
-
-    def do_help(self) -> None:
-        """Every action that works here; enter runs."""
-        desk = self.desk
-        scopes = desk.keyboard.scopes
-        here = [a for a in act.ACTIONS if a.scope in scopes]
-        here.sort(key=lambda a: -scopes.index(a.scope))
-
-        def lines(text: str) -> None:
-            desk.set_page(help_lines(here, text, desk.frame.page_width))
-
-        def done(_text: str) -> None:
-            item = desk.page.item
-            self._end_list()
-            if isinstance(item, str):
-                self.run(item)
-
-        self._start_list(Place("help"), "type to filter, enter runs: ", lines, done)
-
-    do_palette = do_help
-
-    def do_command(self) -> None:
-        """A command by name."""
-
-        def done(text: str) -> None:
-            word, _, rest = text.strip().partition(" ")
-            self.command(word, rest.strip())
-
-        self.ask_line("command", ":", done, complete=self._complete_command, hint=self._hint_command)
-
-    def _known_commands(self, text: str) -> list[act.Action]:
-        """Commands of this place that begin so."""
-        scopes = self.desk.keyboard.scopes
-        return [a for a in act.ACTIONS if a.scope in scopes and a.ident.startswith(text)]
-
-    def _complete_command(self, text: str) -> str | None:
-        found = self._known_commands(text)
-        return found[0].ident + " " if found else None
-
-    def _hint_command(self, text: str) -> str:
-        word, _, rest = text.partition(" ")
-        found = self._known_commands(word)
-        if len(found) == 1 or rest or word in {a.ident for a in found}:
-            return (
-                "  ".join(x for x in (found[0].argument if not rest else "", found[0].help) if x)
-                if found
-                else ""
-            )
-        return "  ".join(a.ident for a in found) if word else "tab completes, up and down recall"
-
-    def command(self, word: str, rest: str) -> None:
-        """Run what was typed after ``:``."""
-        if not word:
-            return
-        if word.isdigit():
-            self.do_first(count=int(word))
-            return
-        if word in ("q!", "quit!"):
-            self.quit_now()
-            return
-        if word in ("wq", "x"):
-            self.do_write()
-            if self.desk.keyboard.prompt is None:
-                self.do_quit()
-            return
-        alias = {"q": "quit", "h": "help"}.get(word, word)
-        names = [a.ident for a in act.ACTIONS if a.ident == alias or a.ident.startswith(alias)]
-        if alias not in names and len(names) != 1:
-            self.desk.say(f"no command {word}" + (f"; {', '.join(names[:6])}" if names else ""), "warn")
-            return
-        ident = alias if alias in names else names[0]
-        if act.BY_ID[ident].scope not in self.desk.keyboard.scopes:
-            where = act.TITLES[act.BY_ID[ident].scope].lower()
-            self.desk.say(f"{ident} does not work here; it does on: {where}", "warn")
-            return
-        self.run(ident, argument=rest or None)

@@ -114,7 +114,9 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
 
 def facet_lines(counts: tuple[FacetCount, ...], width: int, desk: "Desk") -> list[PaneLine]:
     """Values of a column with counts and bars."""
-    top = max((c.n for c in counts), default=1)
+    if not counts:
+        return [PaneLine((("no value of this column matches", "dim"),))]
+    top = max(c.n for c in counts)
     bar = max(min(width - 50, 40), 6)
     return [
         PaneLine(

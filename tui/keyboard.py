@@ -123,14 +123,18 @@ class Keyboard:
         if self.prompt is not None:
             self._prompt_key(self.prompt, key, character)
             return
-        had_message, self.desk.message = bool(self.desk.message), ()
+        has_old, self.desk.message = bool(self.desk.message or self.keys.pending), ()
+        if key == "escape" and self.keys.pending:
+            self.keys.reset()
+            self.desk.draw_bottom()
+            return
         found = self.keys.feed(key, act.bindings(self.scopes))
         if isinstance(found, Matched):
             if self._is_waiting_for(found.action):
                 self._blocked = found
                 return
             self.desk.doing.run(found.action, count=found.count, argument=found.argument)
-            if had_message and not self.desk.message and self.prompt is None:
+            if has_old and not self.desk.message and self.prompt is None:
                 self.desk.draw_bottom()
         elif isinstance(found, Waiting):
             self._wait(found)

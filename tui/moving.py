@@ -190,6 +190,26 @@ class Moving:
         """A screen up."""
         self.grid.scroll_rows(-(count or 1) * self.grid.body_height)
 
+    def do_screen_top(self, count: int | None = None) -> None:
+        """First row on the screen."""
+        self.grid.move_on_screen((count or 1) - 1)
+
+    def do_screen_middle(self) -> None:
+        """Row in the middle of the screen."""
+        self.grid.move_on_screen(None)
+
+    def do_screen_bottom(self, count: int | None = None) -> None:
+        """Last row on the screen."""
+        self.grid.move_on_screen(-(count or 1))
+
+    def do_line_down(self, count: int | None = None) -> None:
+        """The view a row down."""
+        self.grid.scroll_view(count or 1)
+
+    def do_line_up(self, count: int | None = None) -> None:
+        """The view a row up."""
+        self.grid.scroll_view(-(count or 1))
+
     def do_open(self) -> None:
         """Open the row."""
         place = self.row_place()
@@ -233,9 +253,7 @@ class Moving:
     def do_back(self) -> None:
         """Back; on the first list: take the filter off, then say how to quit."""
         desk = self.desk
-        if desk.keyboard.keys.pending:
-            desk.keyboard.keys.reset()
-        elif desk.place.is_table and self.grid.selection():
+        if desk.place.is_table and self.grid.selection():
             self.grid.clear_selection()
             desk.draw_where()
         elif desk.past:

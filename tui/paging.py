@@ -44,6 +44,14 @@ class Paging(Moving):
         """A screen up."""
         self.desk.page.scroll_lines(1 - self.desk.page.size.height)
 
+    def do_scroll_line_down(self, count: int | None = None) -> None:
+        """A line down."""
+        self.desk.page.scroll_lines(count or 1)
+
+    def do_scroll_line_up(self, count: int | None = None) -> None:
+        """A line up."""
+        self.desk.page.scroll_lines(-(count or 1))
+
     def do_section_next(self) -> None:
         """Next section."""
         self.desk.page.to_heading(1)

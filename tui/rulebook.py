@@ -5,12 +5,9 @@ A statement starts in the first column and goes on over indented lines. Switched
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from engine.rule_views import RuleText
+from engine.rule_views import OFF, RuleText
 
-OFF = "#off "
 FIRST_LINE = "prosect rules 1"
 
 
@@ -124,7 +121,7 @@ class Draft:
     """A rule file that is open: its text as it stands here, and how that stands to the file."""
 
     book: Rulebook
-    disk: "RuleText"
+    disk: RuleText
     """As last read from the file, or saved to it, by this workstation."""
     stamp: str
     """Of the file that the next save replaces; empty: there is none."""
@@ -136,7 +133,7 @@ class Draft:
     """What somebody else made of the file meanwhile."""
 
     @classmethod
-    def of(cls, found: "RuleText") -> "Draft":
+    def of(cls, found: RuleText) -> "Draft":
         """As the file is."""
         return cls(Rulebook.of(found.text, *found.steps), found, found.stamp)
 
@@ -150,7 +147,7 @@ class Draft:
         """A line differs from the file as it was last read or saved here."""
         return self.book.lines != _lines(self.disk.text)
 
-    def took(self, found: "RuleText", book: Rulebook) -> None:
+    def took(self, found: RuleText, book: Rulebook) -> None:
         """This is on disk now, and ``book`` shows it."""
         self.book, self.disk, self.stamp, self.unsaved, self.elsewhere = book, found, found.stamp, "", None
 

@@ -38,6 +38,8 @@ class Ruling(Moving):
         self.completer: Completer | None = None
         self.moves: Moves | None = None
         """Which statements move the concepts of ``preview``; None: nobody asked yet."""
+        self.files: tuple[str, ...] = ()
+        """Rule files on disk, as last looked up."""
         self._step = 0
         """The question about the next one; 0: none is asked."""
         self._planned = ""
@@ -77,9 +79,23 @@ class Ruling(Moving):
     def do_rule_file(self, argument: str | None = None) -> None:
         """Open or begin another file."""
         if argument is None:
-            self.ask_line("rule-file", "rule file: ", lambda text: self.do_rule_file(text.strip()))
+            self.ask_known_files()
+            self.ask_line(
+                "rule-file", "rule file: ", lambda text: self.do_rule_file(text.strip()),
+                complete=lambda text: next((n for n in self.known_files() if n.startswith(text)), None),
+                hint=lambda text: "  ".join(n for n in self.known_files() if n.startswith(text)),
+            )  # fmt: skip
         elif argument:
             self.desk.go(Place("rules", argument))
+
+    def ask_known_files(self) -> None:
+        """Which files there are, for whoever types the name of one."""
+        if self._rules is not None:
+            self.desk.session.ask("rule-files", self._rules.rule_files)
+
+    def known_files(self) -> list[str]:
+        """Files on disk as far as they are known, and those begun here."""
+        return sorted({*self.files, *self.drafts})
 
     def ask_rules(self) -> None:
         """Read the file of the place one is at; what stands here of one that is open is kept."""
@@ -249,11 +265,14 @@ class Ruling(Moving):
             made = shaped_lines(desk.doing.overview.shaped, desk.frame.page_width)
             lines = plan_lines(
                 self.preview, width, desk.glyphs, good=self.good, n_shifts=500, made=made, is_alone=True,
-                moves=self.moves,
+                moves=self.moves, expanded=desk.expanded,
             )  # fmt: skip
             desk.set_page([*desk.doing.work_lines("compile"), *lines], keep_place=True)
         elif desk.place.view == "rules":
-            plan = plan_lines(self.preview, side, desk.glyphs, good=self.good, moves=self.moves)
+            plan = plan_lines(
+                self.preview, side, desk.glyphs, good=self.good, moves=self.moves,
+                expanded=None if has_side else desk.expanded,
+            )  # fmt: skip
             lines = rule_lines(self.book, self.preview, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:

@@ -55,6 +55,15 @@ class Running:
         else:
             self.desk.say("this project offers no runs here", "warn")
 
+    def other_finished(self) -> list[str]:
+        """Runs that the one here could be measured against, as far as they were read."""
+        from engine.run_views import RunState
+
+        item = self.desk.page.item
+        here = item.ident if isinstance(item, Place) else self.desk.place.ident
+        rows = [r for r in self._rows or () if r.state is RunState.FINISHED]
+        return [r.ident for r in rows if r.ident != here]
+
     def ask_runs(self) -> None:
         """Read what is shown."""
         project, place = self.desk.session.project, self.desk.place

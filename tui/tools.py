@@ -109,6 +109,8 @@ class Tools:
         self.desk.doing.strip_failure = None
         self.desk.doing.ask_strip()
         self.desk.session.ask("watch", self.desk.look_for_changes)
+        if self.desk.place.is_table:
+            self.desk.table.filter_by(self.desk.table.wish.filter_text)
         self.desk.say("looking for changes")
 
     def do_redraw(self) -> None:

@@ -149,7 +149,7 @@ class Journal:
             ]
         )
         what = "cleared" if verdict is None else verdict.value
-        who = decisions[0].name if len(decisions) == 1 else _counted([d.target for d in decisions])
+        who = _who(self._entries[-len(decisions) :])
         return JournalChange(f"{what}: {who}", tuple(d.target.key for d in decisions))
 
     def set_name(self, concept_id: str, name: str, evidence: dict[str, Any] | None = None) -> JournalChange:
@@ -187,7 +187,7 @@ class Journal:
         what = first.verdict.value if first.verdict else first.kind.value
         if first.verdict is not None and before == self._held(keys):  # only why it was given changes
             what = f"reason of {what}"
-        who = first.name if len(touched) == 1 else _counted([e.target for e in touched])
+        who = _who(touched)
         return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
 
     def _held(self, keys: Iterable[str]) -> list[Verdict | None]:
@@ -253,8 +253,11 @@ def _not_saved(path: Path, error: OSError) -> ReviewError:
     )
 
 
-def _counted(targets: Sequence[Target | None]) -> str:
-    """``3 concepts``, ``2 hypotheses``, or decisions where it is some of each."""
-    kinds = {target.kind if target is not None else "" for target in targets}
+def _who(entries: Sequence[Entry]) -> str:
+    """The concept with its context; of several ``3 concepts``, ``2 hypotheses`` or decisions, where mixed."""
+    if len(entries) == 1:
+        only = entries[0]
+        return f"{only.name} · in {only.context}" if only.context is not None else only.name
+    kinds = {entry.target.kind if entry.target is not None else "" for entry in entries}
     what = {"concept": "concepts", "hypothesis": "hypotheses"}
-    return f"{len(targets):,} {what.get(kinds.pop(), 'decisions') if len(kinds) == 1 else 'decisions'}"
+    return f"{len(entries):,} {what.get(kinds.pop(), 'decisions') if len(kinds) == 1 else 'decisions'}"

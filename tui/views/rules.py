@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.rule_views import OFF
 from engine.safe_text import one_line, sanitise
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, wrap_plain
 from tui.places import Place
-from tui.rulebook import OFF, Rulebook
+from tui.rulebook import Rulebook
 from tui.views.headings import heading
 from tui.views.moves import Moves, mover
+from tui.views.top_pairs import more_lines
 
 if TYPE_CHECKING:
     from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
@@ -77,6 +79,7 @@ def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
 def plan_lines(
     preview: "PlanPreview | None", width: int, glyphs: Glyphs, *, good: "PlanPreview | None" = None,
     n_shifts: int = 30, made: Sequence[PaneLine] = (), is_alone: bool = False, moves: Moves | None = None,
+    expanded: frozenset[str] | None = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     """What the file would do to the data and to every concept.
 
@@ -89,6 +92,7 @@ def plan_lines(
         made: shown before the concepts.
         is_alone: the file is not beside it, so findings are named with their lines here.
         moves: which statements move the concepts of ``preview``; None: nobody asked.
+        expanded: titles of the sections that are shown whole; None: no cursor gets here.
     """
     if preview is None:
         return [PaneLine((("planning…", "warn"),)), *made]
@@ -99,7 +103,7 @@ def plan_lines(
         return [
             heading("Effect", note),
             *first,
-            *_plan(preview, width, glyphs, n_shifts, made, moves),
+            *_plan(preview, width, glyphs, n_shifts, made, moves, expanded),
             *warned,
         ]
     n_errors = sum(f.is_error for f in preview.findings)
@@ -107,11 +111,11 @@ def plan_lines(
     lines = [heading("Effect"), *(PaneLine(((one_line(part, 300), "error"),)) for part in said.split("\n"))]
     lines += _findings(preview, width) if is_alone else []
     if preview.counts:  # statements that contradict each other: what they come to is known all the same
-        return [*lines, *_plan(preview, width, glyphs, n_shifts, made)]
+        return [*lines, *_plan(preview, width, glyphs, n_shifts, made, expanded=expanded)]
     if good is None:
         return [*lines, *made]
     last = heading("Effect before", "of the last text without errors" if width >= 50 else "last good text")
-    return [*lines, PaneLine(()), last, *_plan(good, width, glyphs, n_shifts, made)]
+    return [*lines, PaneLine(()), last, *_plan(good, width, glyphs, n_shifts, made, expanded=expanded)]
 
 
 def _said_first(preview: "PlanPreview") -> list[str]:
@@ -145,7 +149,7 @@ def _findings(preview: "PlanPreview", width: int) -> list[PaneLine]:
 
 def _plan(
     preview: "PlanPreview", width: int, glyphs: Glyphs, n_shifts: int, made: Sequence[PaneLine],
-    moves: Moves | None = None,
+    moves: Moves | None = None, expanded: frozenset[str] | None = frozenset(),
 ) -> list[PaneLine]:  # fmt: skip
     lines: list[PaneLine] = []
     lines += _counts(preview, width, glyphs)
@@ -154,7 +158,7 @@ def _plan(
     lines += _conflicts(preview)
     lines += made
     lines += _overlaps(preview, width)
-    lines += _shifts(preview, width, glyphs, n_shifts, moves)
+    lines += _shifts(preview, width, glyphs, n_shifts, moves, expanded)
     lines += _drift(preview, width)
     for found in preview.findings:
         if found.line == 0:
@@ -232,8 +236,9 @@ def _expectations(preview: "PlanPreview") -> list[PaneLine]:
 
 
 def _shifts(
-    preview: "PlanPreview", width: int, glyphs: Glyphs, limit: int, moves: Moves | None
-) -> list[PaneLine]:
+    preview: "PlanPreview", width: int, glyphs: Glyphs, limit: int, moves: Moves | None,
+    expanded: frozenset[str] | None,
+) -> list[PaneLine]:  # fmt: skip
     targets = [s for s in preview.shifts if s.is_target]
     others = [s for s in preview.shifts if not s.is_target and (abs(s.change) > 1e-9 or s.is_held)]
     lines: list[PaneLine] = []
@@ -245,10 +250,16 @@ def _shifts(
     ):
         if shifts:
             lines += [PaneLine(()), heading(title, note if width >= 60 else short)]
-            lines += [_shift(s, width, glyphs, moves) for s in shifts[:limit]]
-            if len(shifts) > limit:
-                lines.append(PaneLine(((f"  {len(shifts) - limit:,} more", "dim"),)))
+            shown = len(shifts) if expanded is not None and title in expanded else limit
+            lines += [_shift(s, width, glyphs, moves) for s in shifts[:shown]]
+            lines += _rest(title, len(shifts) - shown, can_open=expanded is not None)
     return lines
+
+
+def _rest(title: str, n: int, *, can_open: bool) -> list[PaneLine]:
+    if can_open or n <= 0:
+        return more_lines(title, n)
+    return [PaneLine(((f"{n:>9,} more: g l, the plan", "dim"),))]
 
 
 def _shift(shift: "ConceptShift", width: int, glyphs: Glyphs, moves: Moves | None) -> PaneLine:

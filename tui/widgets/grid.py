@@ -186,6 +186,32 @@ class GridView(Widget):
         self.post_message(self.Moved())
         self._draw_soon(self.body_height if by > 0 else -self.body_height)
 
+    def scroll_view(self, by: int) -> None:
+        """Move the view; the cursor stays on its row as long as that is on screen."""
+        top = min(max(self.top + by, 0), max(self.n_rows - self.body_height, 0))
+        if top == self.top:
+            return
+        self.top = top
+        self.refresh()
+        self.want()
+        inside = min(max(self.cursor, top), min(top + self.body_height, self.n_rows) - 1)
+        if inside != self.cursor:
+            self.cursor = inside
+            self.post_message(self.Moved())
+
+    def move_on_screen(self, place: int | None) -> None:
+        """Put the cursor on a row of the screen.
+
+        Args:
+            place: from the first row on, negative from the last one on; None: the middle.
+        """
+        shown = min(self.body_height, self.n_rows - self.top)
+        if place is None:
+            place = (shown - 1) // 2
+        elif place < 0:
+            place = max(shown + place, 0)
+        self.move_to(self.top + min(place, shown - 1))
+
     def _draw_soon(self, by: int) -> None:
         """Leave time first for this screen to be written, which another thread does."""
         if self._ahead is not None:

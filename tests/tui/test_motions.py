@@ -1,0 +1,179 @@
+"""Small moves as people who know vim expect them, and lines that say how things stand."""
+
+from engine.browse import Browser
+from engine.records import Verdict
+from engine.settings import ReviewSettings
+from tests.tui.driving import Driver, drive
+from tests.worlds import World
+
+
+def bottom(driver: Driver) -> str:
+    """The last line of the screen."""
+    return driver.screen().splitlines()[-1]
+
+
+def test_what_was_typed_of_a_sequence_leaves_the_screen_with_it(world: World) -> None:
+    """Also where the sequence leads to where one is already, and where escape takes it back."""
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("j", "5")
+        assert bottom(d).startswith("5 …")
+        await d.keys("escape")
+        assert "keep" in bottom(d)
+        await d.keys("j")
+        assert d.desk.table.grid.cursor == 2  # the count is gone
+        for sequence in (("g", "h"), ("g", "g"), ("1", "k")):
+            await d.keys(*sequence)
+            assert "keep" in bottom(d), sequence
+        await d.keys("enter")
+        await d.shows("Top pairs")
+        await d.keys("g", "escape")
+        assert d.desk.place.view == "concept"
+        assert "means nothing" not in d.screen()
+
+    drive(world, scenario)
+
+
+def test_the_cursor_goes_to_places_of_the_screen_and_the_view_moves_under_it(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        await d.keys("L")
+        height = grid.body_height
+        assert height < grid.n_rows
+        assert grid.cursor == height - 1
+        await d.keys("M")
+        assert grid.cursor == (height - 1) // 2
+        await d.keys("H")
+        assert grid.cursor == 0
+        await d.keys("3", "H")
+        assert grid.cursor == 2
+        await d.keys("2", "L")
+        assert grid.cursor == height - 2
+        await d.keys("H", "j", "ctrl+e")
+        assert (grid.top, grid.cursor) == (1, 1)  # the view moved, the row stayed
+        await d.keys("ctrl+e")
+        assert (grid.top, grid.cursor) == (2, 2)  # it would have left the screen
+        await d.keys("2", "ctrl+y")
+        assert (grid.top, grid.cursor) == (0, 2)
+        await d.keys("9", "ctrl+y")
+        assert (grid.top, grid.cursor) == (0, 2)
+        await d.keys("enter")
+        await d.shows("undecided")
+        await d.keys("2", "ctrl+e")
+        assert d.desk.page.top == 2
+        await d.keys("ctrl+y")
+        assert d.desk.page.top == 1
+
+    drive(world, scenario, size=(100, 12))
+
+
+def test_values_that_nothing_matches_are_said_to_be_none(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "p")
+        await d.shows("Pairs")
+        await d.keys("F")
+        await d.until(lambda: d.desk.place.view == "facets")
+        await d.type("zzz")
+        await d.shows("no value of this column matches")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.place.view == "pairs")
+
+    drive(world, scenario)
+
+
+def test_tab_completes_what_a_command_is_given(world: World) -> None:
+    (world.paths.rules_dir).mkdir(exist_ok=True)
+    (world.paths.rules_dir / "strict.rules").write_text("prosect rules 1\n")
+
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        await d.keys(":")
+        await d.type("sort wi")
+        await d.shows("tab: win")
+        await d.keys("tab", "enter")
+        await d.until(lambda: [k.column for k in grid.sort] == ["win"])
+        await d.keys("g", "r")
+        await d.shows("prosect rules 1")
+        await d.keys(":")
+        await d.until(lambda: "strict" in d.desk.doing.known_files())
+        await d.type("rule-file st")
+        await d.keys("tab", "enter")
+        await d.until(lambda: d.desk.doing.rule_name == "strict")
+        await d.keys("f")
+        await d.shows("strict")
+        await d.keys("escape")
+
+    drive(world, scenario)
+
+
+def test_undo_says_in_which_context_it_was_decided(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("/")
+        await d.type("context:tea")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.table.grid.n_rows == 8)
+        await d.keys("-", "u")
+        await d.shows("· in tea")
+        assert "undo: suppress" in bottom(d)
+
+    drive(world, scenario)
+
+
+def test_looking_again_filters_again(world: World) -> None:
+    """What others decided leaves a list of what is undecided; what one decides oneself does not at once."""
+
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        await d.keys("/")
+        await d.type("verdict:none")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle)
+        n = grid.n_rows
+        row = grid.row(3)
+        assert row is not None
+        target = str(row.values[grid.spec.index("target")])
+        other = Browser(world.paths, ReviewSettings(author="bo"))
+        spec = next(t for t in other.tables() if t.name == "hypotheses")
+        from tui.review import target_of
+
+        other.set_verdict([target_of(row, spec)], Verdict.SUPPRESS)
+        other.close()
+        await d.keys("R")
+        await d.until(lambda: target in d.desk.reviewer.held)
+        await d.keys("R")
+        await d.until(lambda: grid.n_rows == n - 1)
+        assert grid.row_of(target) is None
+
+    drive(world, scenario)
+
+
+def test_statements_are_added_for_a_context_of_a_concept_that_has_one_already(world: World) -> None:
+    path = world.paths.rules_dir / "main.rules"
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("/")
+        await d.type("family:concepts")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle)
+        row = d.desk.table.grid.current
+        assert row is not None
+        concept = str(row.values[d.desk.table.grid.spec.index("concept_id")])
+        await d.keys("-", "g", "r")
+        await d.shows("prosect rules 1")
+        await d.keys("A")
+        await d.shows("lines added")
+        await d.keys("q", "/", "ctrl+u")
+        await d.type("context:tea")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle)
+        grid = d.desk.table.grid
+        ids = [str(r.values[grid.spec.index("concept_id")]) for r in map(grid.row, range(grid.n_rows)) if r]
+        await d.keys("g", "g", *(["j"] * ids.index(concept)), "-", "g", "r")
+        await d.shows("prosect rules 1")
+        await d.keys("A")
+        await d.until(lambda: path.exists() and path.read_text().count("suppress @") == 2)
+        assert "# in context tea" in path.read_text()
+        await d.until(lambda: d.desk.is_idle)
+        assert "error" not in d.screen(), d.screen() + path.read_text()
+
+    drive(world, scenario)
