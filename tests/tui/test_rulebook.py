@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.rulebook import OFF, Rulebook
+from engine.rule_views import OFF
+from tui.rulebook import Rulebook
 
 TEXT = """prosect rules 1
 # a remark
