@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,23 +161,29 @@ def freeze(statistic: Statistic, values: Floats) -> FrozenStatistic:
     """The value of a statistic over the input pairs that have one.
 
     Means are exactly rounded sums, so they do not depend on the order of pairs or on threads. Percentiles
-    interpolate linearly (Hyndman and Fan 1996, type 7). The standard deviation is the population's. Frozen
-    numbers keep 12 significant digits.
+    interpolate linearly (Hyndman and Fan 1996, type 7). The standard deviation is the population's. Nothing
+    is rounded: a percentile or mean that is one of the values must compare as equal to it.
     """
     if statistic.only_active:
         values = values[values != 0]
     if not len(values):
         return FrozenStatistic()
     if statistic.kind == "p":
-        return FrozenStatistic(value=_digits(float(np.quantile(values, statistic.level / 100))))
+        return FrozenStatistic(value=_percentile(values, statistic.level))
     if statistic.kind == "pct":
         return FrozenStatistic(ordered=tuple(np.sort(values).tolist()))
-    mean = _digits(math.fsum(values) / len(values))
+    mean = math.fsum(values) / len(values)
     if statistic.kind == "mean":
         return FrozenStatistic(value=mean)
-    sd = _digits(math.sqrt(math.fsum((values - mean) ** 2) / len(values)))
+    sd = math.sqrt(math.fsum((values - mean) ** 2) / len(values))
     return FrozenStatistic(value=sd) if statistic.kind == "sd" else FrozenStatistic(mean=mean, sd=sd)
 
 
-def _digits(value: float) -> float:
-    return float(f"{value:.12g}")
+def _percentile(values: Floats, level: float) -> float:
+    """The rank is computed exactly: (n − 1) · 0.29 of 101 values is the 29th, which floats miss."""
+    rank = (len(values) - 1) * Fraction(repr(level)) / 100
+    low = math.floor(rank)
+    share = float(rank - low)
+    around = np.partition(values, [low, min(low + 1, len(values) - 1)])
+    below, above = float(around[low]), float(around[min(low + 1, len(values) - 1)])
+    return below if below == above else below + (above - below) * share

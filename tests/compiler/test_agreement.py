@@ -7,14 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.compiler.evaluation import Request, evaluate, request_of
+from engine.compiler.evaluation import Request, evaluate, freeze, request_of
 from engine.compiler.leaves import leaf_key, leaves_of, wide_table
 from engine.compiler.lower import Lowering
 from engine.compiler.plan import catalogue_of
 from engine.compiler.row_effects import row_effects
+from engine.rules.catalogue import Type
 from engine.rules.check_file import check
 from engine.rules.effects import combine
 from engine.rules.evaluate import Interpreter, PairFacts
+from engine.rules.terms import Column, Statistic
 from engine.store.connection import Store
 from tests.compiler.facts import WorldFacts, facts_of, is_input
 from tests.worlds import World
@@ -141,6 +143,23 @@ def test_statistics_are_those_of_the_input_pairs(world: World, store: Store) -> 
     facts = facts_of(world)
     active = [d for i in pairs if (d := _delta(facts[i])) != 0]
     assert by_name["q"] == pytest.approx(np.median(active), rel=1e-11)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sampled_from([1 / 3, 0.1, 2 / 3, 1.1, -0.7, 1e-3]), min_size=1, max_size=102),
+    st.integers(0, 100),
+)
+def test_a_percentile_that_is_one_of_the_values_ties_with_it(few: list[float], level: int) -> None:
+    """Readings are float32, whose values have more digits than a rounded number keeps."""
+    values = np.sort(np.array(few, np.float32).astype(float))
+    tokens = Column("chosen.tokens", Type.NUMBER)
+    frozen = freeze(Statistic("p", tokens, level), values[::-1]).value
+    assert frozen == pytest.approx(np.quantile(values, level / 100), rel=1e-12, abs=1e-15)
+    rank, rest = divmod((len(values) - 1) * level, 100)
+    if not rest or values[rank] == values[rank + 1]:
+        assert frozen == values[rank]
+    assert freeze(Statistic("mean", tokens), values[:1].repeat(len(values))).value == values[0]
 
 
 def _delta(facts: PairFacts) -> float:
