@@ -19,6 +19,7 @@ from engine.records import Verdict
 from engine.rule_views import (
     NO_STEPS,
     ConceptShift,
+    HeldShift,
     LeftOut,
     LengthShift,
     PairFate,
@@ -316,5 +317,11 @@ def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
         elapsed_s=time.perf_counter() - start,
         stamp=stamp_of(text),
         lengths=LengthShift(*astuple(plan.lengths)) if plan.lengths is not None else None,
+        held_inside=tuple(
+            HeldShift(
+                h.concept_id, h.label, h.context_id, h.context, h.mean_before, h.mean_after, h.is_beyond
+            )
+            for h in plan.held_inside
+        ),
         n_conflicts=plan.conflicts,
     )  # fmt: skip

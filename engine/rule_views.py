@@ -108,6 +108,25 @@ class Shift(NamedTuple):
     after: float
 
 
+class HeldShift(NamedTuple):
+    """A concept with the verdict keep inside a context, under a plan."""
+
+    concept_id: str
+    name: str
+    context_id: str
+    context: str
+    """Its name."""
+    mean_before: float
+    mean_after: float
+    """Of the disparity, over the context's pairs."""
+    is_beyond: bool
+
+    @property
+    def change(self) -> float:
+        """mean_after − mean_before"""
+        return self.mean_after - self.mean_before
+
+
 @dataclass(frozen=True, slots=True)
 class PlanPreview:
     """What a rule text would do; only findings when it has errors."""
@@ -133,6 +152,8 @@ class PlanPreview:
     """Hash of the text, as ``RuleText`` has it of a file: a compilation names the text that was looked at."""
     lengths: LengthShift | None = None
     """None where nothing is kept."""
+    held_inside: tuple[HeldShift, ...] = ()
+    """Keeps inside contexts, those beyond their limit first."""
     n_conflicts: int = 0
     """Pairs that statements give different weights: nothing is compiled while there are any."""
 

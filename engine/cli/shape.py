@@ -181,6 +181,7 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
         )
         _show_held(plan, plain=plain, limit=limit)
     _show_concepts(plan, plain=plain, limit=limit)
+    _show_held_inside(plan, plain=plain)
     _show_drift(plan, plain=plain, limit=limit)
     for warning in plan.warnings:
         click.echo("\n" + render(warning, plan.checked.text, plan.checked.file_name))
@@ -201,11 +202,29 @@ def _show_counts(counts: Mapping[str, int], *, plain: bool) -> None:
 def _show_held(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     """Concepts that matching holds: no line of the file names them, and yet weights depend on them."""
     held = [c.label for c in plan.collateral if c.is_held and not c.is_target]
+    held += [f"{h.label} in {h.context}" for h in plan.held_inside if not h.is_beyond]
     if not held or plain:
         return
     names = ", ".join(one_line(label) for label in held[:limit])
     more = f" and {len(held) - limit:,} more" if limit is not None and len(held) > limit else ""
     click.echo(f"held where they are by the verdict keep, which changes weights, too: {names}{more}")
+
+
+def _show_held_inside(plan: "Plan", *, plain: bool) -> None:
+    if not plan.held_inside:
+        return
+    _section("kept inside contexts: mean disparity there, before and after")
+    rows = [
+        (
+            h.label,
+            h.context,
+            *(x if plain else round(x, 6) + 0.0 for x in (h.mean_before, h.mean_after, h.change, h.limit)),
+            "held, beyond its limit" if h.is_beyond else "held",
+        )
+        for h in plan.held_inside
+    ]
+    header = ("concept", "context", "before", "after", "change", "limit", "")
+    write_table(header, rows, plain=plain, flexible=1)
 
 
 def _show_concepts(plan: "Plan", *, plain: bool, limit: int | None) -> None:

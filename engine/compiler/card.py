@@ -64,6 +64,9 @@ def _concepts(plan: Plan) -> list[str]:
         role = "target" if concept.is_target else "held" if concept.is_held else ""
         means = f"{concept.mean_before:+.4f} | {concept.mean_after:+.4f}"
         lines.append(f"| {_cell(concept.label)} | {means} | {role} |")
+    for held in plan.held_inside:
+        means = f"{held.mean_before:+.4f} | {held.mean_after:+.4f}"
+        lines.append(f"| {_cell(held.label)} in the context {_cell(held.context)} | {means} | held there |")
     return lines
 
 

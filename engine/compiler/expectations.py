@@ -54,7 +54,9 @@ def _value(outcome: Outcome, plan: Plan, everyone: Population) -> Value:
             "largest_weight": plan.largest_weight,
             "warnings": float(len(plan.warnings)),
             "conflicts": float(plan.conflicts),
-            "beyond": float(sum(c.is_beyond for c in plan.collateral)),
+            "beyond": float(
+                sum(c.is_beyond for c in plan.collateral) + sum(h.is_beyond for h in plan.held_inside)
+            ),
         }[outcome.kind]
     if outcome.kind in ("matched", "unique"):
         rule = next(r for r in plan.rules if r.name == outcome.argument)

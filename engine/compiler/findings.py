@@ -27,6 +27,8 @@ class Caps:
 
     n_weights: int
     n_offsets: int
+    n_matched: int = 0
+    """Weights that rules set above the bound of matching."""
 
 
 def plan_warnings(
@@ -124,6 +126,9 @@ def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:
     if caps.n_weights:
         message = f"{caps.n_weights} weights were cut to max_weight"
         yield _warn("R511", message, nowhere, "raise max_weight in [rules]", n_pairs=caps.n_weights)
+    if caps.n_matched:
+        message = f"{caps.n_matched} weights that rules set were cut by matching, others made up for it"
+        yield _warn("R511", message, nowhere, "raise `max` of the statement", n_pairs=caps.n_matched)
     if caps.n_offsets:
         message = f"{caps.n_offsets} offsets were cut to max_offset"
         yield _warn("R511", message, nowhere, "raise max_offset in [rules]", n_pairs=caps.n_offsets)
@@ -177,9 +182,13 @@ def _backwards(shape: CheckedShape, plan: Plan) -> Iterator[Diagnostic]:
 
 
 def _held(plan: Plan) -> Iterator[Diagnostic]:
-    for concept in plan.collateral:
-        if concept.is_beyond and concept.limit is not None:
-            message = (
-                f"`{concept.label}` is held and moves by {concept.change:+.4f}, beyond ±{concept.limit:.4f}"
-            )
+    beyond = [(f"`{c.label}`", c.change, c.limit) for c in plan.collateral if c.is_beyond]
+    beyond += [
+        (f"`{h.label}` in the context `{h.context}`", h.change, h.limit)
+        for h in plan.held_inside
+        if h.is_beyond
+    ]
+    for name, change, limit in beyond:
+        if limit is not None:
+            message = f"{name} is held and moves by {change:+.4f}, beyond ±{limit:.4f}"
             yield _warn("R510", message, Place(0, 0), "shape by matching, which holds it")

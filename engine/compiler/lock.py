@@ -51,11 +51,15 @@ def make_lock(
         "statistics": {k: _statistic(evaluation.statistics[k]) for k in sorted(evaluation.statistics)},
         "seeds": sorted({s.seed for s in checked.sets if s.kind != "cap"}),
         "settings": asdict(settings),
-        "held": sorted({v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}),
+        "held": sorted({_held(v) for v in verdicts if v.verdict is Verdict.KEEP}),
         "journal": sorted({v.entry for v in verdicts if v.entry}),
         "training": [] if control_seed is not None else training_entries(checked),
         "control_seed": control_seed,
     }
+
+
+def _held(note: VerdictNote) -> str:
+    return note.concept_id if note.context_id is None else f"{note.concept_id} in {note.context_id}"
 
 
 def _terms(checked: CheckedFile) -> list[Term]:

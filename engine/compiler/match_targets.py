@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,18 @@ class Held:
     value: Floats  # (N,) u after flips
 
 
+class Solved(NamedTuple):
+    """What matching made of the weights."""
+
+    weight: Floats
+    """(N,)"""
+    touched: dict[str, Bools]
+    """Statement to the pairs that it reweighted, (N,)."""
+    reached: tuple[Matched, ...]
+    n_cut: int
+    """Weights above the bound before."""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRow:
     """One linear target over the pairs of a stratum."""
@@ -94,7 +107,7 @@ def solve(
     weight: Floats,
     held: Sequence[Held],
     max_weight: float,
-) -> tuple[Floats, dict[str, Bools], tuple[Matched, ...]]:
+) -> Solved:
     """Weights that meet every matching statement of a file.
 
     Args:
@@ -104,19 +117,16 @@ def solve(
         controls: what `unique` and `at equal length` take out.
         flipped: pairs whose sides are exchanged, (N,).
         alive: survivors so far, (N,).
-        weight: weights so far, (N,).
-        held: concepts whose mean over the matched pairs stays what it is.
+        weight: weights so far, (N,); those above the bound are cut, others of their stratum make up for it.
+        held: what must not move over the matched pairs.
         max_weight: bound where a statement names none.
-
-    Returns:
-        new weights (N,), the pairs that each statement reweighted, and what was reached.
 
     Raises:
         CompileError: no weights within the bound meet the targets; names the concept.
     """
     matching = [s for s in shapes if s.method == "matching"]
     if not matching:
-        return weight, {}, ()
+        return Solved(weight, {}, (), 0)
     rows = [
         r for s in matching for r in target_rows(s, evaluation, (disparity, controls), flipped, alive, weight)
     ]
@@ -124,8 +134,8 @@ def solve(
     bounds = [s.maximum for s in matching if s.maximum is not None]
     upper = min(bounds) if bounds else max_weight
     if not touched.any():
-        return weight, {s.name: touched for s in matching}, ()
-    base = np.minimum(weight[touched], upper)
+        return Solved(weight, {s.name: touched for s in matching}, (), 0)
+    base = weight[touched]
     _refuse_unreachable(rows, touched, base, upper)
     features, goal = linear_system(rows, held, touched, base)
     result = balance(features, goal, base, upper)
@@ -141,7 +151,7 @@ def solve(
     new = weight.copy()
     new[touched] = rounded(result.weight)
     reached = tuple(_matched(r, weight, new) for r in rows)
-    return new, {s.name: _inside(s, rows) for s in matching}, reached
+    return Solved(new, {s.name: _inside(s, rows) for s in matching}, reached, int((base > upper).sum()))
 
 
 def _inside(shape: CheckedShape, rows: Sequence[TargetRow]) -> Bools:
@@ -238,6 +248,15 @@ def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats,
     full = np.zeros(len(touched))
     full[touched] = base
     for row in rows:
+        n, mass = int(row.inside.sum()), float(full[row.inside].sum())
+        if mass > upper * n * (1 + 1e-9):
+            where = f" in {row.stratum}" if row.stratum else ""
+            raise UnmetTarget(
+                row.statement,
+                f"the {n} pairs that `{row.statement}` matches{where} weigh {mass:.6g} together, more than"
+                f" weights up to {upper:g} come to",
+                hint="raise `max`, or lower the weights that rules set there",
+            )
         low, high = reachable(row.value[row.inside], full[row.inside], upper)
         if not low - 1e-9 <= row.target <= high + 1e-9:
             where = f" in {row.stratum}" if row.stratum else ""

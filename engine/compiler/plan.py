@@ -19,8 +19,9 @@ from engine.compiler.evaluation import Evaluation, Request, evaluate, request_of
 from engine.compiler.expectations import check_expectations
 from engine.compiler.findings import Caps, plan_warnings
 from engine.compiler.forecast import collateral, drift, effective_share, lengths
+from engine.compiler.held import held_everywhere, held_inside, held_rows
 from engine.compiler.lock import make_lock
-from engine.compiler.match_targets import Controls, Held, UnmetTarget, solve
+from engine.compiler.match_targets import Controls, Solved, UnmetTarget, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
 from engine.compiler.records import Fates, Matched, Plan, VerdictNote
 from engine.compiler.residual import length_controls
@@ -29,7 +30,7 @@ from engine.compiler.sets import apply_sets
 from engine.compiler.shapes import offsets, ranked_drops, side_terms
 from engine.errors import CompileError
 from engine.manifest import hash_json
-from engine.records import FateKind, Verdict
+from engine.records import FateKind
 from engine.rules.catalogue import Catalogue
 from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
@@ -178,14 +179,13 @@ def draft_of(
     for hit in drops.values():
         alive &= ~hit
     by_offset = offsets(checked.shapes, evaluation, effects.flipped, alive)
-    weight, by_matching, matched = _match(
-        store, checked, everyone, evaluation, effects, verdicts, (alive, weight), limits
-    )
+    solved = _match(store, checked, everyone, evaluation, effects, verdicts, (alive, weight), limits)
+    weight = solved.weight
     gone = alive & (weight <= 0)
     removed["weight"] = removed["weight"] | gone
     alive &= ~gone
     offset = effects.offset + by_offset.offset
-    touched = {**effects.touched, **by_sets, **drops, **by_offset.touched, **by_matching}
+    touched = {**effects.touched, **by_sets, **drops, **by_offset.touched, **solved.touched}
     touched |= {t.name: evaluation.truths[t.condition] & alive for t in checked.training}
     return Draft(
         alive=alive,
@@ -195,10 +195,11 @@ def draft_of(
         touched=touched,
         dropped_by=removed,
         tags=_tags(checked, effects),
-        matched=matched,
+        matched=solved.reached,
         caps=Caps(
             int((alive & (weight > limits.max_weight)).sum()),
             int((alive & (np.abs(offset) > limits.max_offset)).sum()),
+            solved.n_cut,
         ),
     )
 
@@ -212,12 +213,12 @@ def _match(
     verdicts: Sequence[VerdictNote],
     so_far: tuple[Bools, Floats],
     limits: RulesSettings,
-) -> tuple[Floats, dict[str, Bools], tuple[Matched, ...]]:
+) -> Solved:
     """Weights after all matching statements; ``so_far`` holds who is alive and their weights."""
     alive, weight = so_far
     concepts = [s.concept for s in checked.shapes if s.concept is not None and s.method == "matching"]
     if not concepts:
-        return weight, {}, ()
+        return Solved(weight, {}, (), 0)
     threshold = catalogue_of(store).fire_rate_threshold
     return solve(
         checked.shapes,
@@ -227,7 +228,7 @@ def _match(
         flipped=effects.flipped,
         alive=alive,
         weight=weight,
-        held=held_concepts(everyone, verdicts, effects.flipped, {c.concept_id for c in concepts}),
+        held=held_rows(everyone, verdicts, checked, effects.flipped, np.where(alive, weight, 0.0)),
         max_weight=limits.max_weight,
     )
 
@@ -258,20 +259,6 @@ def controls_of(store: Store, everyone: Population) -> Controls:
     return found
 
 
-def held_concepts(
-    everyone: Population, verdicts: Sequence[VerdictNote], flipped: Bools, targets: set[str | None]
-) -> list[Held]:
-    """Concepts with the verdict keep that are no targets, u after flips over the input pairs."""
-    wanted = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP} - targets
-    turn = np.where(flipped, -1.0, 1.0)
-    out = []
-    for row, ident in enumerate(everyone.concepts.ids):
-        if ident in wanted:
-            u = everyone.concepts.u.getrow(row).toarray()[0][everyone.input_pairs]
-            out.append(Held(everyone.concepts.labels[row], u * turn))
-    return out
-
-
 def _finish(
     store: Store,
     checked: CheckedFile,
@@ -286,7 +273,7 @@ def _finish(
     fates = fates_of(everyone, draft)
     counts = _counts(everyone, fates)
     targets = {s.concept.number for s in checked.shapes if s.concept and s.concept.number is not None}
-    held = {v.concept_id for v in verdicts if v.verdict is Verdict.KEEP}
+    held = held_everywhere(verdicts)
     moved = collateral(everyone, fates, targets=targets, held=held, keep_limit=limits.keep_limit)
     kept_weight = fates.weight[fates.weight > 0]
     active = {
@@ -302,6 +289,7 @@ def _finish(
         drift=drift(everyone, fates),
         lengths=lengths(everyone, fates),
         collateral=moved,
+        held_inside=held_inside(everyone, fates, verdicts, moved, limits.keep_limit),
         matched=draft.matched,
         effective_pairs=effective_share(kept_weight) * len(kept_weight),
         effective_share=effective_share(kept_weight),

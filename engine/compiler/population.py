@@ -61,6 +61,7 @@ class Population:
     chosen_tokens: Floats  # (P,)
     rejected_tokens: Floats  # (P,)
     base_weight: Floats  # (P,) weight in the mix, where rules start from
+    context_ids: tuple[str, ...]
     context_names: tuple[str, ...]
     contexts: sparse.csr_matrix  # (K, P) 1 inside
     concepts: ConceptColumns
@@ -100,7 +101,7 @@ def _read(store: Store) -> Population:
     fate[numbers(column["is_evaluation"]) > 0] = BASE_FATES.index(FateKind.REFUSED)
     chosen, rejected = numbers(column["chosen_tokens"]), numbers(column["rejected_tokens"])
     n_pairs = table.num_rows
-    names, contexts = _contexts(store, n_pairs)
+    context_ids, names, contexts = _contexts(store, n_pairs)
     return Population(
         pair_ids=np.array(column["pair_id"].to_pylist(), object),
         group=numbers(column["group_index"]).astype(np.int64),
@@ -112,6 +113,7 @@ def _read(store: Store) -> Population:
         chosen_tokens=chosen,
         rejected_tokens=rejected,
         base_weight=weight,
+        context_ids=context_ids,
         context_names=names,
         contexts=contexts,
         concepts=_concepts(store, n_pairs),
@@ -167,16 +169,17 @@ def _length(chosen: Floats, rejected: Floats) -> Category:
     return Category("length (tokens)", _LENGTH_NAMES, np.digitize(difference, edges).astype(np.int32))
 
 
-def _contexts(store: Store, n_pairs: int) -> tuple[tuple[str, ...], sparse.csr_matrix]:
-    known = store.rows("SELECT context, name FROM contexts WHERE context <> 0 ORDER BY context")
+def _contexts(store: Store, n_pairs: int) -> tuple[tuple[str, ...], tuple[str, ...], sparse.csr_matrix]:
+    """Ids, names and members of the contexts."""
+    known = store.rows("SELECT context, context_id, name FROM contexts WHERE context <> 0 ORDER BY context")
     members = store.columns("SELECT context, pair FROM context_pairs ORDER BY context, pair")
-    row = {number: i for i, (number, _) in enumerate(known)}
+    row = {number: i for i, (number, *_) in enumerate(known)}
     rows = np.array([row.get(int(c), -1) for c in np.unique(members["context"])], np.int64)
     codes = np.searchsorted(np.unique(members["context"]), members["context"])
     at = rows[codes] if len(rows) else np.zeros(0, np.int64)
     data = np.ones(len(at), np.float64)
     matrix = sparse.csr_matrix((data, (at, members["pair"].astype(np.int64))), (len(known), n_pairs))
-    return tuple(name for _, name in known), matrix
+    return tuple(i for _, i, _ in known), tuple(name for *_, name in known), matrix
 
 
 def _concepts(store: Store, n_pairs: int) -> ConceptColumns:

@@ -109,6 +109,29 @@ class Collateral:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldInside:
+    """A concept with the verdict keep inside a context. Signs are chosen minus rejected."""
+
+    concept_id: str
+    label: str
+    context_id: str
+    context: str
+    """Its name."""
+    mean_before: float
+    """Mean disparity u over the context's input pairs."""
+    mean_after: float
+    """Σ w·2σ(−m)·u / Σ w over those that are kept, sides as flipped."""
+    limit: float
+    """How far it may move."""
+    is_beyond: bool
+
+    @property
+    def change(self) -> float:
+        """mean_after − mean_before"""
+        return self.mean_after - self.mean_before
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """One ``expect`` line."""
 
@@ -163,6 +186,8 @@ class Plan:
     """None where nothing is kept."""
     collateral: tuple[Collateral, ...]
     """Collateral first: held concepts beyond their limit, then by |change|; targets last."""
+    held_inside: tuple[HeldInside, ...]
+    """Those beyond their limit first, then by |change|."""
     matched: tuple[Matched, ...]
     effective_pairs: float
     """(Σw)² / Σw² over the kept pairs"""
@@ -201,6 +226,7 @@ class Plan:
             "drift": [asdict(d) for d in self.drift],
             "lengths": asdict(self.lengths) if self.lengths is not None else None,
             "collateral": [asdict(c) | {"change": c.change} for c in self.collateral],
+            "held_inside": [asdict(h) | {"change": h.change} for h in self.held_inside],
             "matched": [asdict(m) for m in self.matched],
             "effective_pairs": self.effective_pairs,
             "effective_share": self.effective_share,

@@ -21,15 +21,15 @@ from engine.compiler.disparity import disparities
 from engine.compiler.dual import Half, multipliers, two_halves, weights
 from engine.compiler.evaluation import evaluate, request_of
 from engine.compiler.forecast import effective_share
+from engine.compiler.held import held_everywhere, held_rows
 from engine.compiler.match_targets import Bools, TargetRow, target_rows
-from engine.compiler.plan import catalogue_of, controls_of, held_concepts, with_shapes
+from engine.compiler.plan import catalogue_of, controls_of, with_shapes
 from engine.compiler.population import Floats, Population, population
 from engine.compiler.records import VerdictNote
 from engine.compiler.row_effects import RowEffects, row_effects
 from engine.compiler.transferred import LEFT, Moved, Transferred, TransferReport
 from engine.errors import CompileError
 from engine.progress import NullProgress, Paced, Progress
-from engine.records import Verdict
 from engine.rules.catalogue import AGGREGATES, Type
 from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
@@ -100,7 +100,8 @@ def transfer(store: Store, request: TransferRequest, progress: Progress | None =
         ]
         for side in (first, ~first)
     )
-    held = held_concepts(everyone, request.verdicts, effects.flipped, {c.concept_id for c in concepts})
+    mass = np.where(alive & first, effects.weight, 0.0)
+    held = held_rows(everyone, request.verdicts, checked, effects.flipped, mass)
     halves = two_halves(solved, measured, held, effects.weight, group)
     upper = min([s.maximum for s in matching if s.maximum is not None] or [request.settings.max_weight])
     measures = _measures(everyone, request, (solved, measured), poolings, evaluation.values, effects, halves)
@@ -223,7 +224,7 @@ def _report(
     moved = _moved(everyone, halves[1], point.weight, effects)
     # by id: several concepts may have one label
     shaped = {c.concept_id for c in concepts}
-    kept = {v.concept_id for v in request.verdicts if v.verdict is Verdict.KEEP} - shaped
+    kept = held_everywhere(request.verdicts) - shaped
     largest = max((abs(m.change) for i, m in moved if i in shaped), default=0.0)
     limit = request.settings.keep_limit * largest
     others = [m for i, m in moved if i not in shaped | kept]

@@ -22,6 +22,7 @@ from engine.detail_views import (
 from engine.records import Verdict
 from engine.rule_views import (
     ConceptShift,
+    HeldShift,
     LeftOut,
     LengthShift,
     PairFate,
@@ -201,6 +202,7 @@ def test_the_rules_and_the_plan(text: str, width: int, glyphs: Glyphs) -> None:
         0.1,
         "s",
         LengthShift(1.0, 2.0, 3.0, 0.0),
+        (HeldShift("c", text, "x", text, 0.1, 0.3, True), HeldShift("c", text, "x", text, 0.1, 0.1, False)),
         7,
     )
     book = Rulebook.of("prosect rules 1\n" + text)

@@ -129,6 +129,9 @@ def _said_first(preview: "PlanPreview") -> list[str]:
 def beyond_words(preview: "PlanPreview") -> str:
     """``2 held concepts move beyond their limits: …``; empty where none does."""
     names = [one_line(s.name, 30) for s in preview.shifts if s.is_beyond]
+    names += [
+        f"{one_line(h.name, 30)} in {one_line(h.context, 20)}" for h in preview.held_inside if h.is_beyond
+    ]
     if not names:
         return ""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
@@ -158,6 +161,7 @@ def _plan(
     lines += _conflicts(preview)
     lines += made
     lines += _overlaps(preview, width)
+    lines += _held_inside(preview, width, glyphs)
     lines += _shifts(preview, width, glyphs, n_shifts, moves, expanded)
     lines += _drift(preview, width)
     for found in preview.findings:
@@ -233,6 +237,25 @@ def _expectations(preview: "PlanPreview") -> list[PaneLine]:
         )
         for holds, text, found in preview.expectations
     ]
+
+
+def _held_inside(preview: "PlanPreview", width: int, glyphs: Glyphs) -> list[PaneLine]:
+    """Keeps inside contexts, with the means there."""
+    if not preview.held_inside:
+        return []
+    note = "kept there: mean disparity of its pairs, before and after" if width >= 75 else "kept there"
+    lines = [PaneLine(()), heading("In contexts", note)]
+    for held in preview.held_inside:
+        name = f"{one_line(held.name)} in {one_line(held.context)}"
+        means = f" {_signed(held.mean_before)} {glyphs.arrow} {_signed(held.mean_after)}"
+        spans: list[Span] = [
+            ("! " if held.is_beyond else "= ", "error" if held.is_beyond else "keep"),
+            (fit(name, max(min(width - 28, 60), 10)), "text"),
+            (means, "text"),
+            (f" {_signed(held.change)}", "error" if held.is_beyond else "dim"),
+        ]
+        lines.append(PaneLine(tuple(spans), Place("concept", held.concept_id, held.context_id)))
+    return lines
 
 
 def _shifts(
