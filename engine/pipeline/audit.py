@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.reading.run import ReadingReport
     from engine.stats.run import StatsTables
 
-INDEX_VERSION = 5
+INDEX_VERSION = 6
 """Raised when the same readings would give another index."""
 EARLY_SHARES = (0.02, 0.1)
 """Shares of the shards after which an audit publishes an early index …"""

@@ -84,7 +84,7 @@ def side_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ker
     is taken per context. ``totals``: Σ t, Σ_g t², Σ w·u² everywhere.
     """
     open_sums = np.zeros((n_sets, 3))  # of the open group: Σ e_k·u, Σ e·u, Σ (e_k − e0_k)·ℓ
-    table = np.zeros((n_sets, 11))
+    table = np.zeros((n_sets, 13))
     is_cell = np.zeros(n_sets, np.bool_)
     for m in range(start, stop):
         if first[m] == first[m + 1]:
@@ -107,21 +107,26 @@ def side_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ker
                 odds, odds0 = np.exp(min(max(eta, -far), far)), np.exp(min(max(eta0[i], -far), far))
                 p = 1 / (1 + odds)
                 e = weight[i] * p
+                own = e * odds * p * d * d
                 t += e * d
-                totals[m, 2] += e * odds * p * d * d
+                totals[m, 2] += own
                 for place in range(pair_indptr[i], pair_indptr[i + 1]):
                     k = pair_context[place]
                     if not is_cell[k]:
                         continue
                     x = odds * tilt[place]
                     p = 1 / (1 + x)
-                    ek, e0 = weight[i] * p, weight[i] / (1 + odds0 * tilt[place])
+                    x0 = odds0 * tilt[place]
+                    p0 = 1 / (1 + x0)
+                    ek, e0 = weight[i] * p, weight[i] * p0
                     wu = ek * x * p * d
                     open_sums[k, 0] += ek * d
                     open_sums[k, 1] += e * d
                     open_sums[k, 2] += (ek - e0) * ratio[i]
                     table[k, 2] += wu * d
                     table[k, 3] += wu * ratio[i]
+                    table[k, 11] += wu * d - own
+                    table[k, 12] += (ek * x * p - e0 * x0 * p0) * ratio[i] * ratio[i]
             if not is_open:
                 continue
             totals[m, 0] += t

@@ -25,7 +25,7 @@ from engine.stats.sums import for_chunks
 
 Vector = NDArray[np.float64]
 
-_SIDE_SUMS = ("U", "U_plain", "I", "J", "S", "aa", "at", "al", "tt", "tl", "ll")
+_SIDE_SUMS = ("U", "U_plain", "I", "J", "S", "aa", "at", "al", "tt", "tl", "ll", "II_here", "LL_here")
 _FAR = 300.0
 """Log odds beyond which nothing changes; their exponentials and the products of two are finite."""
 
@@ -213,8 +213,10 @@ def _tilted(contexts: ContextIndex) -> tuple[Vector, Vector]:
 def _differs(s: dict[str, Vector], contexts: ContextIndex, cells: Cells) -> CellTests:
     """Efficient score of θ_k: z, one-step θ and its cluster-robust standard error."""
     k = cells.context
-    length_information = contexts.information[k]
-    total_information = s["II"]
+    length_information = (
+        contexts.information[k] + s["LL_here"]
+    )  # the concept's effect moves that of its pairs,
+    total_information = s["II"] + s["II_here"]  # and the context's length slope that of β
     determinant = total_information * length_information - s["J"] ** 2
     safe = determinant > 1e-9 * total_information * np.maximum(length_information, 1e-300)
     divisor = np.where(safe, determinant, 1.0)

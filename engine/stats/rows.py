@@ -52,7 +52,7 @@ def estimate_columns(
     first = _tested(tested, taught.z, (taught.win_low, taught.win_high), settings)
     second = _tested(tested, equal.z, (equal.low, equal.high), settings)
     with np.errstate(invalid="ignore"):
-        same_half = (taught.half_a - 0.5) * (taught.half_b - 0.5)
+        same_half = _apart(taught.half_a) * _apart(taught.half_b)
     stable = np.where(np.isfinite(same_half), (same_half > 0).astype(np.float64), np.nan)
     numbers = {
         "prevalence": _ratio(sums.n_carry, n_pairs),
@@ -81,6 +81,12 @@ def estimate_columns(
         | {name: nullable_flag(v) for name, v in flags.items()}
         | _words(sums, tested, first, second, settings)
     )
+
+
+def _apart(rate: Vector) -> Vector:
+    """How far a win rate is from one half: 0 where only the rounding of weights keeps it from there."""
+    apart = rate - 0.5
+    return np.where(np.abs(apart) < 1e-12, 0.0, apart)
 
 
 @dataclass(frozen=True, slots=True)

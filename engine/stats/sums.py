@@ -112,7 +112,7 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
 ):
     for m in range(start, stop):
         carry, discordant, plus, groups = 0, 0, 0, 0
-        wu_b, y_b, n_b, size, uu = 0.0, 0.0, 0.0, 0.0, 0.0
+        wu_a, y_a, n_a, wu_b, y_b, n_b, size, uu = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         wu, all_y, all_n, tt, yy, yn, nn = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         t, y, n = 0.0, 0.0, 0.0
         g = -1
@@ -143,6 +143,10 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
                 y_b += w * is_plus
                 n_b += w
                 wu_b += w * d
+            else:  # by itself: what is left of a sum of weights is not exactly 0 where nothing is left
+                y_a += w * is_plus
+                n_a += w
+                wu_a += w * d
             size += w * abs(d)
             uu += w * d * d
             t += w * d
@@ -152,5 +156,5 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
         wu, all_y, all_n = wu + t, all_y + y, all_n + n
         o = out[m]
         o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7] = carry, discordant, plus, groups, wu, tt, all_y, all_n
-        o[8], o[9], o[10], o[11], o[12], o[13], o[14] = yy, yn, nn, all_y - y_b, all_n - n_b, y_b, n_b
-        o[15], o[16], o[17], o[18] = size, uu, wu - wu_b, wu_b
+        o[8], o[9], o[10], o[11], o[12], o[13], o[14] = yy, yn, nn, y_a, n_a, y_b, n_b
+        o[15], o[16], o[17], o[18] = size, uu, wu_a, wu_b

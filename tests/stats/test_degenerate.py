@@ -18,7 +18,7 @@ from engine.stats.null import fit_null
 from engine.stats.run import StatsInput, estimate
 from engine.stats.sums import unit_sums
 from engine.store.schema import HYPOTHESES, LATENTS
-from tests.stats.inputs import disparity_of, units_of, with_pairs
+from tests.stats.inputs import disparity_of, latents_of, units_of, with_pairs
 from tests.worlds import make_readings
 
 
@@ -173,3 +173,17 @@ def test_a_unit_that_every_pair_carries_alike_cannot_be_halved() -> None:
     every = np.ones(2, np.bool_)
     found = side_effects(units, np.arange(40, dtype=np.int32), np.ones(40), every, every)
     assert 0 not in found.unit
+
+
+def test_a_half_without_discordant_pairs_has_no_win_rate_whatever_the_weights_are() -> None:
+    """Weights such as 0.3 add up with an error: nothing is taken as the rest of a sum."""
+    readings = make_readings(400, 6)
+    pairs = readings.pairs
+    disparity = latents_of(readings)
+    weight = np.where(pairs.is_signed, np.random.default_rng(3).choice([0.3, 1.7, 0.1], 400), 0.0)
+    odd = np.where(np.isin(np.arange(400), disparity.pair[: disparity.indptr[1]]), 1, pairs.fold)
+    sums = unit_sums(disparity, dataclasses.replace(pairs, fold=odd.astype(pairs.fold.dtype)), weight)
+    assert sums.n[0] > 0
+    assert (sums.y_a[0], sums.n_a[0], sums.wu_a[0]) == (0, 0, 0)
+    assert sums.n_a + sums.n_b == pytest.approx(sums.n)
+    assert (sums.y_a <= sums.n_a).all()
