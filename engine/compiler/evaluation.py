@@ -34,8 +34,8 @@ class Evaluation:
     ranks: Mapping[int, NDArray[np.uint64]]
     """md5 rank of each pair by seed."""
     statistics: Mapping[str, FrozenStatistic]
-    missing: Mapping[Term, int]
-    """Column or metadata key to the number of input pairs without a value, where there are any."""
+    missing: Mapping[Term, NDArray[np.bool_]]
+    """Column or metadata key to the input pairs without a value, (N,), where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +108,16 @@ def sources_of(terms: Sequence[Term]) -> list[Term]:
     return [t for t in dict.fromkeys(found) if not (isinstance(t, Column) and t.name in LONG_TEXTS)]
 
 
-def _missing(store: Store, table: str, columns: Mapping[Term, str]) -> dict[Term, int]:
-    """Input pairs without a value, per source; counted once per column of the wide table."""
+def _missing(store: Store, table: str, columns: Mapping[Term, str]) -> dict[Term, NDArray[np.bool_]]:
+    """Input pairs without a value, per source; looked up once per column of the wide table."""
     kept = memo(store).values
-    unknown = [c for c in columns.values() if f"missing:{c}" not in kept]
+    unknown = [c for c in dict.fromkeys(columns.values()) if f"missing:{c}" not in kept]
     if unknown:
-        counts = ", ".join(f"count(*) - count({c})" for c in unknown)
-        row = store.row(f"SELECT {counts} FROM memory.main.{table} WHERE is_input") or ()
-        kept |= {f"missing:{c}": int(n) for c, n in zip(unknown, row, strict=True)}
-    return {t: kept[f"missing:{c}"] for t, c in columns.items() if kept[f"missing:{c}"]}
+        asked = ", ".join(f"{c} IS NULL AS {c}" for c in unknown)
+        found = store.arrow(f"SELECT {asked} FROM memory.main.{table} WHERE is_input ORDER BY pair")
+        masks = {c: found.column(c).to_numpy().astype(np.bool_) for c in unknown}
+        kept |= {f"missing:{c}": mask if mask.any() else None for c, mask in masks.items()}
+    return {t: kept[f"missing:{c}"] for t, c in columns.items() if kept[f"missing:{c}"] is not None}
 
 
 def with_definitions(terms: Sequence[Term], definitions: Sequence[Definition]) -> list[Term]:

@@ -114,11 +114,16 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
     places += [(s.name, s.condition, s.place) for s in plan.checked.shapes]
     for name, condition, place in places:
         for source in sources_of(with_definitions([condition], plan.checked.definitions)):
-            n = evaluation.missing.get(source, 0)
-            if n and isinstance(source, Column | Meta):
-                written = source.name if isinstance(source, Column) else ".".join(("meta", *source.path))
-                message = f"`{written}` is missing on {n} pairs; `{name}` compares it as false there"
-                yield _warn("R504", message, place, n_pairs=n, rules=(name,))
+            absent = evaluation.missing.get(source)
+            if absent is None or not isinstance(source, Column | Meta):
+                continue
+            written = source.name if isinstance(source, Column) else ".".join(("meta", *source.path))
+            n, hit = int(absent.sum()), int((absent & evaluation.truths[condition]).sum())
+            message = f"`{written}` is missing on {n} pairs; `{name}` matches {hit or 'none'} of them"
+            help_line = (
+                "where nothing is known `!=` and `not` are true; `==` and `<` are not" if hit else None
+            )
+            yield _warn("R504", message, place, help_line, n_pairs=n, rules=(name,))
 
 
 def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:

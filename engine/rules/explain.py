@@ -236,7 +236,7 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
     (
         "R504",
         "missing values",
-        "Comparisons with a missing value are false.",
+        "Comparisons with a missing value are false; `!=`, the negation of `==`, and `not` are true.",
         "check the column in the ingest report",
     ),
     (

@@ -430,3 +430,13 @@ def test_a_condition_on_a_missing_column_is_reported_with_its_count(world: World
     found = [w for w in plan.warnings if w.code == "R504"]
     assert [(w.rules, w.n_pairs) for w in found] == [(("x",), len(rows_where(world)))]
     assert "`language` is missing" in found[0].message
+    assert "`x` matches none of them" in found[0].message
+
+
+@pytest.mark.parametrize("condition", ['language != "de"', 'not (language == "de")'])
+def test_what_negation_makes_of_missing_values_is_counted(world: World, store: Store, condition: str) -> None:
+    plan = plan_of(store, f"x: drop where {condition}\n")
+    n = len(rows_where(world))
+    (found,) = (w for w in plan.warnings if w.code == "R504")
+    assert plan.counts["dropped"] == n
+    assert f"`x` matches {n} of them" in found.message
