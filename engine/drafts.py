@@ -57,9 +57,10 @@ class RuleDrafts:
         """Plans of that text without one statement each, while they are asked for."""
 
     def names(self) -> tuple[str, ...]:
-        """Names of the rule files, sorted."""
+        """Names of the rule files, sorted; what editors hide beside them is none."""
         folder = self._paths.rules_dir
-        return tuple(sorted(p.stem for p in folder.glob("*.rules"))) if folder.is_dir() else ()
+        found = folder.glob("*.rules") if folder.is_dir() else ()
+        return tuple(sorted(p.stem for p in found if not p.name.startswith(".")))
 
     def read(self, name: str) -> RuleText:
         """A rule file; one that does not exist yet holds the first line only.
@@ -109,8 +110,11 @@ class RuleDrafts:
         return self._path(name)
 
     def _path(self, name: str) -> Path:
-        if not _NAME.match(name):
-            raise RuleError(f"{name!r} is no name for a rule file", hint="letters, digits, space, dot, dash")
+        if not _NAME.match(name) and name not in self.names():
+            raise RuleError(
+                f"{name!r} is no name for a new rule file",
+                hint="letters, digits, space, dot, dash and underscore, 80 at most",
+            )
         return self._paths.rules_dir / f"{name}.rules"
 
     def missing(
@@ -137,7 +141,7 @@ class RuleDrafts:
             for v in verdicts
             if v.verdict in (Verdict.SUPPRESS, Verdict.AMPLIFY)
             and not v.is_orphaned
-            and not beside.carries_out(v.target.concept_id, v.target.context_id)
+            and not beside.carries_out(v.target.concept_id, v.target.context_id, v.verdict)
         ]
         if not open_ones:
             return ()

@@ -117,7 +117,8 @@ class Amending(Ruling):
             self.desk.doing.do_open_item()
             return
         line = self._line()
-        self._type(line, self.book.lines[line], lambda text: self.book.edit(line, text))
+        text = self.book.lines[line].removesuffix("\r")
+        self._type(line, text, lambda typed: self.book.edit(line, typed))
 
     def do_new_rule(self) -> None:
         """Begin a statement below."""

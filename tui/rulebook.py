@@ -1,7 +1,8 @@
 """A rule text while it is edited: statements, switching, moving, undo; how it stands to its file. Pure.
 
-A statement starts in the first column and goes on over indented lines. Switched off, its lines begin with
-``#off `` and are comments to the language.
+A statement starts in the first column and goes on to its last indented line, over empty lines and comments between
+them. Switched off, its lines begin with ``#off `` and are comments to the language. Lines end where the language
+ends them, and as the file ends them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -60,22 +61,29 @@ class Rulebook:
         return replace(self, lines=self.future[0], past=(*self.past, self.lines), future=self.future[1:])
 
     def statement(self, line: int) -> range:
-        """Lines (from 0) of the statement that a line belongs to."""
-        first = min(max(line, 0), len(self.lines) - 1)
-        while first > 0 and _goes_on(self.lines[first]):
+        """Lines (from 0) of the statement that a line belongs to; a comment by itself is one line."""
+        line = min(max(line, 0), len(self.lines) - 1)
+        found = _extent(self.lines, line)
+        if found is not None or not self.lines[line].startswith(OFF):
+            return found or range(line, line + 1)
+        first, last = line, line + 1
+        while first > 0 and self.lines[first - 1].startswith(OFF):
             first -= 1
-        last = first + 1
-        while last < len(self.lines) and _goes_on(self.lines[last]):
+        while last < len(self.lines) and self.lines[last].startswith(OFF):
             last += 1
-        return range(first, last)
+        bare = tuple(text.removeprefix(OFF) for text in self.lines[first:last])
+        inside = _extent(bare, line - first) or range(line - first, line - first + 1)
+        return range(first + inside.start, first + inside.stop)
 
     def edit(self, line: int, text: str) -> "Rulebook":
         """One line replaced."""
-        return self.change((*self.lines[:line], text, *self.lines[line + 1 :]))
+        ended = text + "\r" * self.lines[line].endswith("\r")
+        return self.change((*self.lines[:line], ended, *self.lines[line + 1 :]))
 
     def insert(self, line: int, *texts: str) -> "Rulebook":
         """Lines put in before a line."""
-        return self.change((*self.lines[:line], *texts, *self.lines[line:]))
+        ended = tuple(text + "\r" * self.lines[0].endswith("\r") for text in texts)
+        return self.change((*self.lines[:line], *ended, *self.lines[line:]))
 
     def delete(self, line: int) -> "Rulebook":
         """A statement taken out; the first line of the file stays."""
@@ -153,13 +161,35 @@ class Draft:
 
 
 def _lines(text: str) -> tuple[str, ...]:
-    return tuple(text.splitlines()) or (FIRST_LINE,)
+    return tuple(text.removesuffix("\n").split("\n")) if text else (FIRST_LINE,)
 
 
 def _joined(lines: tuple[str, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _extent(lines: tuple[str, ...], line: int) -> range | None:
+    """The statement around a line as the language reads it; None: the line is in none."""
+    first = line
+    while first >= 0 and not _begins(lines[first]):
+        first -= 1
+    if first < 0:
+        return None
+    following = next((i for i in range(first + 1, len(lines)) if _begins(lines[i])), len(lines))
+    end = 1 + max((i for i in range(first + 1, following) if _goes_on(lines[i])), default=first)
+    while end < following and lines[end][:1] in (" ", "\t") and lines[end].lstrip().startswith("#"):
+        end += 1  # comments that are indented under it
+    return range(first, end) if line < end else None
+
+
+def _begins(line: str) -> bool:
+    """A statement begins in the first column; ``#`` and a digit are a latent, not a comment."""
+    return bool(line.strip()) and not line[0].isspace() and not _is_remark(line)
+
+
 def _goes_on(line: str) -> bool:
-    bare = line.removeprefix(OFF)
-    return bool(bare.strip()) and bare[0] in " \t"
+    return bool(line.strip()) and line[0].isspace() and not _is_remark(line.lstrip())
+
+
+def _is_remark(bare: str) -> bool:
+    return bare.startswith("#") and not bare[1:2].isdigit()

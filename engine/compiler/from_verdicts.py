@@ -94,10 +94,10 @@ class _Draft:
             self._leave_out(note, note.concept_id)
             return
         if note.context_id and context is None:  # everywhere would be more than was decided
-            label = note.name or entry.name or entry.label
+            label = entry.name or note.name or entry.label
             self._leave_out(note, f"{one_line(label)} in context {note.context_id}")
             return
-        name = self._name(note.concept_id, note.name or entry.name or entry.label)
+        name = self._name(note.concept_id, entry.name or note.name or entry.label)
         is_inside = context is not None and context.number != 0
         inside = f"in context {context.name}" if context is not None and is_inside else ""
         about = _about(inside, note.reason, note.author, _journal(note))
@@ -124,7 +124,12 @@ class _Draft:
     def hold(self, note: VerdictNote) -> None:
         """A comment for what is held: that follows from the verdict itself."""
         entry = self.known.get(note.concept_id)
-        label = note.name or (entry.label if entry is not None else note.concept_id)
+        label = note.name or note.concept_id
+        if entry is not None:
+            label = entry.name or note.name or entry.label
+        context = self.contexts.get(note.context_id or "")
+        inside = f"in context {context.name if context is not None else note.context_id}"
+        label = f"{label} {inside}" if note.context_id else label
         self.held.append("# held: " + _about(label, note.reason, note.author, _journal(note)))
 
     def lines(self) -> list[str]:
@@ -149,7 +154,7 @@ def _journal(note: VerdictNote) -> str:
 
 def _as_word(label: str, ident: str) -> str:
     """A label as a name of the rule language."""
-    word = "".join(c if c.isalnum() else "_" for c in label).strip("_").lower()
+    word = "".join(c if c.isalnum() else "_" for c in label.lower()).strip("_")
     while "__" in word:
         word = word.replace("__", "_")
     if not word or not word[0].isalpha():

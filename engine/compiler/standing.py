@@ -1,20 +1,21 @@
-"""Which concepts a rule file shapes already and which names it has taken, for adding statements to it.
+"""Which verdicts a rule file carries out already and which names it has taken, for adding statements to it.
 
-Goes by the text, statements that are switched off included, so that a file with errors is understood as far
-as it goes. Pure.
+Statements that are switched off count, since that was decided, too; those with errors are passed over.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from engine.records import Verdict
 from engine.rule_views import OFF
-from engine.rules.catalogue import Catalogue, ContextEntry
-from engine.rules.lexer import Kind, lex, unquote
+from engine.rules.catalogue import Catalogue, Type
+from engine.rules.check_file import understood
+from engine.rules.checked import CheckedFile
 from engine.rules.statements import parse
-from engine.rules.syntax import ConceptStatement, ContextStatement, Member, Statement
+from engine.rules.terms import Apply, Column, Constant, Inside, Reading, Reference, Term, walk
 
-_LIMITED = re.compile(r"\b(?:context|cluster)\b")
+ACTING = frozenset({"drop", "keep only", "flip", "weight *=", "weight =", "offset +="})
+"""Actions that change what is trained on; tags and protection do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,68 +26,77 @@ class Standing:
     """Concept id → the name that the file defines for just this concept."""
     taken: frozenset[str] = frozenset()
     """Names of statements and definitions."""
-    shaped: frozenset[tuple[str, str | None]] = frozenset()
-    """(concept id, context id) of what some statement is about; None: not limited to a context."""
+    shaped: frozenset[tuple[str, str | None, str]] = frozenset()
+    """(concept id, context id, how) of what statements act on; None: not limited to a context; how: suppress,
+    amplify, or ``either`` where the statement does not say."""
 
-    def carries_out(self, concept_id: str, context_id: str | None) -> bool:
-        """Some statement is about the concept there."""
-        return (concept_id, context_id) in self.shaped
+    def carries_out(self, concept_id: str, context_id: str | None, verdict: Verdict) -> bool:
+        """Some statement acts on the concept there, and not in the opposite direction."""
+        return any((concept_id, context_id, how) in self.shaped for how in (verdict.value, "either"))
 
 
 def standing(text: str, catalogue: Catalogue) -> Standing:
     """What a text defines and shapes."""
     text = "\n".join(line.removeprefix(OFF) for line in text.split("\n"))
-    statements = parse(text).file.statements
-    meaning = _meaning(statements, catalogue)
-    known = {s.name: text[s.place.start : s.place.end] for s in statements if isinstance(s, ContextStatement)}
-    shaped: set[tuple[str, str | None]] = set()
-    for statement in statements:
-        if isinstance(statement, ConceptStatement | ContextStatement):
-            continue
-        said = text[statement.place.start : statement.place.end]
-        concepts = {i for name in _concepts_in(said) for i in meaning.get(name, ())}
-        shaped |= {(concept, where) for concept in concepts for where in _places(said, known, catalogue)}
-    names = {getattr(statement, "name", None) for statement in statements} - {None}
-    defined = [s.name for s in statements if isinstance(s, ConceptStatement)]
-    return Standing(
-        {meaning[n][0]: n for n in reversed(defined) if len(meaning[n]) == 1},
-        frozenset(map(str, names)),
-        frozenset(shaped),
-    )
+    checked = understood(text, catalogue)
+    defined = {c.concept_id: name for name, c in reversed(checked.concepts) if c.concept_id is not None}
+    names = {getattr(statement, "name", None) for statement in parse(text).file.statements} - {None}
+    shaped = {
+        (concept_id, where, how)
+        for concept_id, how, condition in _acting(checked)
+        for where in _places(condition, checked, catalogue)
+    }
+    return Standing(defined, frozenset(map(str, names)), frozenset(shaped))
 
 
-def _meaning(statements: tuple[Statement, ...], catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
-    """Concept ids by every name that a text may call them."""
-    meaning: dict[str, tuple[str, ...]] = {}
-    for entry in catalogue.concepts:
-        plain = (entry.label, entry.label.removeprefix("@"), entry.label.replace('"', ""), entry.name or "")
-        for name in {*plain} - {""}:
-            meaning[name] = (*meaning.get(name, ()), entry.concept_id)
-    for statement in statements:
-        if isinstance(statement, ConceptStatement):
-            found = (i for m in statement.members for i in _ids_of(m, meaning, catalogue))
-            meaning[statement.name] = tuple(dict.fromkeys(found))
-    return meaning
+def _acting(checked: CheckedFile) -> Iterator[tuple[str, str, Term]]:
+    """(concept id, how, condition) of every statement that changes what a concept is taught by."""
+    for shape in checked.shapes:
+        if shape.concept is not None and shape.concept.concept_id is not None:
+            both = [t for t in (shape.condition, shape.within) if t is not None and t.type is Type.TRUTH]
+            yield shape.concept.concept_id, shape.verb, Apply("and", tuple(both), Type.TRUTH)
+    for item in checked.training:
+        if item.concept is not None and item.concept.concept_id is not None:
+            yield item.concept.concept_id, "either", item.condition
+    for rule in checked.rules:
+        acting = [a for a in rule.actions if a.verb in ACTING]
+        if acting:
+            terms = [rule.condition, *(a.value for a in acting if a.value is not None)]
+            for ident in {i for term in terms for i in _concepts(term, checked)}:
+                yield ident, "either", rule.condition
 
 
-def _ids_of(member: Member, meaning: Mapping[str, tuple[str, ...]], catalogue: Catalogue) -> tuple[str, ...]:
-    if member.kind == "id":
-        return tuple(c.concept_id for c in catalogue.concepts if c.concept_id.startswith(member.value))
-    return meaning.get(member.value, ()) if member.kind == "concept" else ()
+def _concepts(term: Term, checked: CheckedFile) -> set[str]:
+    known = {d.name: d.value for d in checked.definitions}
+    found: set[str] = set()
+    for part in walk(term):
+        if isinstance(part, Reading) and part.concept.concept_id is not None:
+            found.add(part.concept.concept_id)
+        elif isinstance(part, Reference) and part.name in known:
+            found |= _concepts(known[part.name], checked)
+    return found
 
 
-def _concepts_in(said: str) -> set[str]:
-    """Names after ``@``."""
-    found = (token.text[1:] for token in lex(said).tokens if token.kind is Kind.CONCEPT)
-    return {unquote(name)[0] if name.startswith('"') else name for name in found}
+def _places(condition: Term, checked: CheckedFile, catalogue: Catalogue) -> set[str | None]:
+    """Contexts that a selection is limited to; where it is limited to none: everywhere."""
+    sources = {c.name: c.context_id for c in catalogue.contexts if c.kind == "source"}
+    found: set[str | None] = set(_inside(condition, checked, sources, is_meant=True))
+    return found or {None}
 
 
-def _places(said: str, known: Mapping[str, str], catalogue: Catalogue) -> set[str | None]:
-    """Contexts that a statement is limited to; those of named ones by what these say."""
-    said += "".join(text for name, text in known.items() if re.search(rf"\b{re.escape(name)}\b", said))
-    found: set[str | None] = {c.context_id for c in catalogue.contexts if _names(said, c)}
-    return found or (set() if _LIMITED.search(said) else {None})
-
-
-def _names(said: str, context: ContextEntry) -> bool:
-    return context.context_id[:12] in said or f'"{context.name}"' in said
+def _inside(term: Term, checked: CheckedFile, sources: Mapping[str, str], *, is_meant: bool) -> Iterator[str]:
+    """Contexts that pairs must be in; those that they must not be in are left out."""
+    known = {d.name: d.value for d in checked.definitions}
+    if isinstance(term, Inside):
+        if is_meant:
+            yield term.context_id
+    elif isinstance(term, Reference) and term.name in known:
+        yield from _inside(known[term.name], checked, sources, is_meant=is_meant)
+    elif isinstance(term, Apply) and term.operator in ("and", "or", "not"):
+        turned = is_meant != (term.operator == "not")
+        for part in term.arguments:
+            yield from _inside(part, checked, sources, is_meant=turned)
+    elif isinstance(term, Apply) and term.operator == "==" and is_meant:
+        values = [a.value for a in term.arguments if isinstance(a, Constant)]
+        if any(isinstance(a, Column) and a.name == "source" for a in term.arguments):
+            yield from (sources[str(v)] for v in values if str(v) in sources)

@@ -76,9 +76,14 @@ def check(
     checker = FileChecker(parsed, catalogue, file_name, frozen_labels)
     result = checker.run()
     diagnostics = [*parsed.diagnostics, *checker.diagnostics]
-    if diagnostics or result is None:
+    if diagnostics:
         raise RuleFileError(sorted(diagnostics, key=lambda d: d.place), text, file_name)
     return result
+
+
+def understood(text: str, catalogue: Catalogue) -> CheckedFile:
+    """What could be made out of a text; what has errors is left out. Never raises on any text."""
+    return FileChecker(parse(text), catalogue, "rules", None).run()
 
 
 def diagnose(text: str, catalogue: Catalogue) -> tuple[Diagnostic, ...]:
@@ -114,8 +119,8 @@ class FileChecker:
         self.checker.definitions = self.definitions
         self.checker.look_up = self._look_up
 
-    def run(self) -> CheckedFile | None:
-        """The checked file; None when something could not be resolved."""
+    def run(self) -> CheckedFile:
+        """The checked file, without what could not be resolved."""
         statements = self.parsed.file.statements
         self._refuse_doubles(statements)
         for statement in statements:
@@ -128,8 +133,6 @@ class FileChecker:
         for name in list(self.pending):
             self._try(partial(self._look_up, name))
         rules, sets, shapes, training, expects = self._verbs(statements)
-        if self.diagnostics:
-            return None
         return CheckedFile(
             text=self.parsed.text,
             file_name=self.file_name,

@@ -134,3 +134,17 @@ def test_damaged_steps_are_none(world: World) -> None:
     for text in ("{", "[]", '{"v": 1, "stamp": "s", "past": 3, "future": []}'):
         (world.paths.cache_dir / "undo" / "main.json").write_text(text)
         assert read_steps(world.paths, "main", "s") == Steps()
+
+
+def test_files_that_are_there_are_read_whatever_they_are_called(browser: Browser, world: World) -> None:
+    folder = world.paths.rules_dir
+    folder.mkdir(exist_ok=True)
+    for name in ("odd (1)", "größe+1", ".backup"):
+        (folder / f"{name}.rules").write_text("prosect rules 1\n# here\n", encoding="utf-8")
+    assert browser.rule_files() == ("größe+1", "odd (1)")
+    for name in browser.rule_files():
+        found = browser.read_rules(name)
+        assert browser.save_rules(name, found.text + "flip\n", found.stamp).text.endswith("flip\n")
+    for name in ("new (2)", "../other", ".hidden", "a/b"):
+        with pytest.raises(RuleError, match="no name for a new rule file"):
+            browser.read_rules(name)

@@ -1,9 +1,10 @@
 """Editing a rule text: statements move, switch and vanish whole, and everything can be taken back."""
 
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.rule_views import OFF
+from engine.rules.lexer import lex
 from tui.rulebook import Rulebook
 
 TEXT = """prosect rules 1
@@ -87,3 +88,58 @@ def test_moving_and_switching_lose_no_line(lines: list[str], line: int) -> None:
     moved, _ = book.move(line, 1)
     assert sorted(moved.lines) == sorted(book.lines)
     assert len(book.switch(line).lines) == len(book.lines)
+
+
+def said(text: str) -> list[tuple[str, ...]]:
+    """The statements of a text as the language reads them, by their tokens."""
+    found: list[list[str]] = []
+    for token in lex(text).tokens[:-1]:
+        if token.starts_statement or not found:
+            found.append([])
+        found[-1].append(token.text)
+    return [tuple(tokens) for tokens in found]
+
+
+MIXED = st.lists(
+    st.sampled_from(
+        [
+            "a: drop where x", "b: flip", "    and y > 1", "\tor z", "# c", "    # under it", "", "  ",
+            OFF + "d: drop", OFF + "    and z", OFF, "#812", "e: keep\r",
+        ]
+    ),
+    max_size=9,
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(lines=MIXED, line=st.integers(1, 9))
+def test_switching_or_deleting_a_statement_changes_no_other(lines: list[str], line: int) -> None:
+    book = Rulebook.of("\n".join(["prosect rules 1", *lines]))
+    line = min(line, len(book.lines) - 1)
+    first = book.lines[book.statement(line).start].removeprefix(OFF)
+    assume(not first[:1].isspace())  # a part of a statement that somebody switched off by hand
+    was_off = book.lines[line].startswith(OFF)
+    for changed in (book.switch(line), book.delete(line)):
+        more, fewer = said(book.text), said(changed.text)
+        if was_off and len(fewer) > len(more):  # switched on again
+            more, fewer = fewer, more
+        gone = len(more) - len(fewer)
+        assert gone in (0, 1)
+        at = next((i for i, (a, b) in enumerate(zip(more, fewer, strict=False)) if a != b), len(fewer))
+        assert fewer[at:] == more[at + gone :]
+
+
+@given(lines=MIXED, line=st.integers(1, 9), by=st.sampled_from([-1, 1]))
+def test_moving_a_statement_changes_none(lines: list[str], line: int, by: int) -> None:
+    book = Rulebook.of("\n".join(["prosect rules 1", *lines]))
+    moved, _ = book.move(min(line, len(book.lines) - 1), by)
+    assert sorted(said(moved.text)) == sorted(said(book.text))
+
+
+def test_lines_end_where_the_language_ends_them_and_as_the_file_does() -> None:
+    text = "prosect rules 1\r\n# one\u2028drop\x85\x0c\r\nflip\r\n"
+    book = Rulebook.of(text)
+    assert len(book.lines) == 3
+    assert book.text == text
+    assert book.edit(2, "drop").text == text.replace("flip", "drop")
+    assert book.insert(3, "keep").text == text + "keep\r\n"

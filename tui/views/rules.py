@@ -43,7 +43,7 @@ def rule_lines(book: Rulebook, preview: "PlanPreview | None", width: int) -> lis
         count = f"{fmt.compact(effect.n_effect):>8} " if effect else " " * 9
         role = "dim" if text.startswith("#") or number == 0 else "text"
         spans: list[Span] = [(f"{number + 1:>4} ", "dim"), (count, "key" if effect else "dim")]
-        shown = sanitise(text.removeprefix(OFF), tab=" ")
+        shown = sanitise(text.removeprefix(OFF).removesuffix("\r"), tab=" ")
         off = text.startswith(OFF)
         spans.append(
             (("off " if off else "") + fit(shown, room - (4 if off else 0)).rstrip(), "dim" if off else role)
