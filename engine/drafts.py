@@ -72,11 +72,13 @@ class RuleDrafts:
         try:
             data = path.read_bytes()
             stamp = hash_bytes(data)
-            return RuleText(name, data.decode("utf-8"), stamp, read_steps(self._paths, name, stamp))
+            # bytes that are no text are kept, and shown as an error where they stand
+            text = data.decode("utf-8", "surrogateescape")
+            return RuleText(name, text, stamp, read_steps(self._paths, name, stamp))
         except FileNotFoundError:
             return RuleText(name, FIRST_LINE, "")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RuleError(f"{path} cannot be read: {error}", hint="a rule file is UTF-8 text") from error
+        except OSError as error:
+            raise RuleError(f"{path} cannot be read: {error}") from error
 
     def save(self, name: str, text: str, stamp: str, steps: Steps | None = None) -> RuleText:
         """Write a rule file, and beside it the edits that led to it.
@@ -96,8 +98,7 @@ class RuleDrafts:
                 raise RuleError(
                     f"{name}.rules was changed elsewhere", hint="R reads it again; yours was not saved"
                 )
-            data = text.encode("utf-8", "surrogatepass")
-            write_atomic(self._path(name), data)
+            write_atomic(self._path(name), _bytes_of(text))
             kept, saved, remark = steps or NO_STEPS, stamp_of(text), ""
             try:
                 write_steps(self._paths, name, saved, kept)
@@ -147,13 +148,15 @@ class RuleDrafts:
             return ()
         return tuple(rules_from_verdicts(notes_of(open_ones), catalogue, beside=beside).splitlines()[2:])
 
-    def preview(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> PlanPreview:
-        """What a text would do, errors included as findings."""
+    def preview(
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], file: str = ""
+    ) -> PlanPreview:
+        """What a text would do, errors included as findings; label patterns as in the lock of ``file``."""
         from engine.rules.diagnostics import RuleFileError
 
         start = time.perf_counter()
         try:
-            plan = self._plan(text, verdicts, names)
+            plan = self._plan(text, verdicts, names, file)
         except RuleFileError as error:
             return _failed([_finding(d, text) for d in error.diagnostics], None, text, start)
         except ProsectError as error:
@@ -170,13 +173,13 @@ class RuleDrafts:
         return lambda text, cursor: tuple((c.start, c.text) for c in complete(text, cursor, catalogue))
 
     def fate(
-        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], pair: int
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], pair: int, file: str = ""
     ) -> PairFate | None:
         """What a text does to one pair; None while the text has errors or cannot be planned."""
         from engine.compiler.population import BASE_FATES
 
         try:
-            fates = self._plan(text, verdicts, names).fates
+            fates = self._plan(text, verdicts, names, file).fates
         except ProsectError:
             return None  # the rules view shows why; a pair has no fate without a plan
         return PairFate(
@@ -190,7 +193,12 @@ class RuleDrafts:
         )
 
     def left_out(
-        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], number: int
+        self,
+        text: str,
+        verdicts: Sequence[VerdictView],
+        names: Mapping[str, str],
+        number: int,
+        file: str = "",
     ) -> LeftOut | None:
         """What a text would do without one of its statements: takes about as long as a plan.
 
@@ -199,6 +207,7 @@ class RuleDrafts:
             verdicts: as for the plan.
             names: as for the plan.
             number: of the statement, from 0, among those that can move a concept.
+            file: as for the plan.
 
         Returns:
             None beyond the last one.
@@ -209,7 +218,7 @@ class RuleDrafts:
         from engine.compiler.leave_out import LeaveOuts
 
         with self._lock:
-            store, plan = self._made(text, verdicts, names)
+            store, plan = self._made(text, verdicts, names, file)
             if self._left_out is None or self._left_out[0] is not plan:
                 self._left_out = (plan, LeaveOuts(store, plan, notes_of(verdicts), self._settings))
             steps = self._left_out[1]
@@ -220,22 +229,32 @@ class RuleDrafts:
                 self._left_out = None  # what was evaluated for them is large
             return found
 
-    def _plan(self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]) -> "Plan":
+    def _plan(
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], file: str
+    ) -> "Plan":
         """The plan of a text; the last one is kept, since pairs ask for it one after another."""
         with self._lock:
-            return self._made(text, verdicts, names)[1]
+            return self._made(text, verdicts, names, file)[1]
 
     def _made(
-        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str]
+        self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], file: str
     ) -> "tuple[Store, Plan]":
         """The open index and the plan on it; the caller holds the lock."""
+        from engine.compiler.lock import lock_path_of, read_lock
         from engine.compiler.plan import make_plan
 
         store = self._open()
-        key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path)
+        lock = read_lock(lock_path_of(self._path(file))) if file else None
+        patterns = (lock or {}).get("label_patterns", {})
+        key = (text, tuple(verdicts), tuple(sorted(names.items())), store.path, repr(patterns))
         if self._last is None or self._last[0] != key:
             plan = make_plan(
-                store, text, verdicts=notes_of(verdicts), settings=self._settings, names=dict(names)
+                store,
+                text,
+                verdicts=notes_of(verdicts),
+                settings=self._settings,
+                names=dict(names),
+                lock=lock,
             )
             self._last, self._left_out = (key, plan), None
         return store, self._last[1]
@@ -258,7 +277,15 @@ class RuleDrafts:
 
 def stamp_of(text: str) -> str:
     """The stamp that a file with this text has."""
-    return hash_bytes(text.encode("utf-8", "surrogatepass"))
+    return hash_bytes(_bytes_of(text))
+
+
+def _bytes_of(text: str) -> bytes:
+    """A text as it lies in its file, bytes that are no text as they were read."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def notes_of(

@@ -71,21 +71,24 @@ class Undertakings(ABC):
         """Where a rule file lies."""
         return self.drafts.path(name)
 
-    def plan_preview(self, text: str) -> "PlanPreview":
-        """What a rule text would do, with the verdicts and names as they stand."""
-        return self.drafts.preview(text, tuple(self.verdicts().values()), self.names())
+    def plan_preview(self, text: str, file: str = "") -> "PlanPreview":
+        """What a rule text would do, with the verdicts and names as they stand.
 
-    def left_out(self, text: str, number: int) -> "LeftOut | None":
+        Label patterns mean what the lock of ``file`` says, as they will when that file is compiled.
+        """
+        return self.drafts.preview(text, tuple(self.verdicts().values()), self.names(), file)
+
+    def left_out(self, text: str, number: int, file: str = "") -> "LeftOut | None":
         """What a rule text would do without one of its statements; None beyond the last."""
-        return self.drafts.left_out(text, tuple(self.verdicts().values()), self.names(), number)
+        return self.drafts.left_out(text, tuple(self.verdicts().values()), self.names(), number, file)
 
     def rule_completer(self) -> "Callable[[str, int], tuple[tuple[int, str], ...]]":
         """What could stand at a cursor of a rule text: concepts, columns, functions, names."""
         return self.drafts.completer(self.names())
 
-    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
+    def pair_fate(self, text: str, pair: int, file: str = "") -> "PairFate | None":
         """What a rule text does to one pair; None while the text has errors."""
-        return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair)
+        return self.drafts.fate(text, tuple(self.verdicts().values()), self.names(), pair, file)
 
     def missing_rules(self, text: str) -> tuple[str, ...]:
         """Statements for suppress and amplify verdicts that a rule text does not carry out."""

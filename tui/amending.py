@@ -127,16 +127,25 @@ class Amending(Ruling):
 
     def _type(self, line: int, text: str, change: Callable[[str], Rulebook]) -> None:
         def done(typed: str) -> None:
+            self.typed = None
             self._put(change(typed), line)
+            self.draw_rules()
 
         def cancelled() -> None:
+            self.typed = None
             self.not_later()
             self.ask_preview()
+            self.draw_rules()
+
+        def changed(typed: str) -> None:
+            self.typed = change(typed)
+            self.draw_rules()
+            self.later(lambda: self.ask_preview(change(typed).text))
 
         self._offered = ()
         self.ask_line(
             "rule", f"{line + 1}: ", done, text=text, cancel=cancelled,
-            change=lambda typed: self.later(lambda: self.ask_preview(change(typed).text)),
+            change=changed,
             complete=lambda typed: self._complete(change(typed), line, typed),
             hint=lambda typed: self._hint(change(typed), line, typed),
         )  # fmt: skip

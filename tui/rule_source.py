@@ -32,16 +32,16 @@ class RulesLike(Protocol):
     def rules_path(self, name: str) -> Path:
         """Where a file lies."""
 
-    def plan_preview(self, text: str) -> "PlanPreview":
-        """What a text would do."""
+    def plan_preview(self, text: str, file: str = "") -> "PlanPreview":
+        """What a text would do as the text of a file."""
 
-    def left_out(self, text: str, number: int) -> "LeftOut | None":
+    def left_out(self, text: str, number: int, file: str = "") -> "LeftOut | None":
         """What a text would do without one of its statements."""
 
     def missing_rules(self, text: str) -> tuple[str, ...]:
         """Statements for verdicts that the text does not mention."""
 
-    def pair_fate(self, text: str, pair: int) -> "PairFate | None":
+    def pair_fate(self, text: str, pair: int, file: str = "") -> "PairFate | None":
         """What a text does to one pair."""
 
     def rule_completer(self) -> Completer:

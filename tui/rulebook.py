@@ -1,8 +1,8 @@
 """A rule text while it is edited: statements, switching, moving, undo; how it stands to its file. Pure.
 
-A statement starts in the first column and goes on to its last indented line, over empty lines and comments between
-them. Switched off, its lines begin with ``#off `` and are comments to the language. Lines end where the language
-ends them, and as the file ends them.
+A statement starts in the first column and goes on to its last indented line, over empty lines and comments
+between them. Switched off, its lines begin with ``#off `` and are comments to the language. Lines end where
+the language ends them, and as the file ends them.
 """
 
 from dataclasses import dataclass, field, replace

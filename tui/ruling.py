@@ -38,6 +38,8 @@ class Ruling(Moving):
         self.completer: Completer | None = None
         self.moves: Moves | None = None
         """Which statements move the concepts of ``preview``; None: nobody asked yet."""
+        self.typed: Rulebook | None = None
+        """The file with the line that is being typed."""
         self.files: tuple[str, ...] = ()
         """Rule files on disk, as last looked up."""
         self._step = 0
@@ -201,8 +203,9 @@ class Ruling(Moving):
         """Plan a text: the file's, or one that is being typed."""
         rules, draft = self._rules, self.draft
         if rules is not None and draft is not None:
-            whole = text if text is not None else draft.text
-            self.desk.session.ask("preview", lambda: (whole, rules.plan_preview(whole)), is_slow=True)
+            whole, name = text if text is not None else draft.text, self.rule_name
+            question = lambda: (whole, rules.plan_preview(whole, name))  # noqa: E731
+            self.desk.session.ask("preview", question, is_slow=True)
 
     def previewed(self, text: str, preview: "PlanPreview") -> None:
         """The plan is here."""
@@ -227,9 +230,9 @@ class Ruling(Moving):
             return
         if self.moves is None:
             self.moves = Moves()
-        number = len(self.moves.found)
+        number, name = len(self.moves.found), self.rule_name
         if not self.moves.is_whole and not (self._step and session.is_latest("left-out", self._step)):
-            question = lambda: (preview, rules.left_out(text, number))  # noqa: E731
+            question = lambda: (preview, rules.left_out(text, number, name))  # noqa: E731
             self._step = session.ask("left-out", question, is_slow=True)
 
     def left_out(self, preview: "PlanPreview", found: "LeftOut | None") -> None:
@@ -273,7 +276,10 @@ class Ruling(Moving):
                 self.preview, side, desk.glyphs, good=self.good, moves=self.moves,
                 expanded=None if has_side else desk.expanded,
             )  # fmt: skip
-            lines = rule_lines(self.book, self.preview, width)
+            book = self.typed or self.book
+            # of a text with more or fewer lines: nothing of it stands beside these
+            is_of_these = self._planned.count("\n") == book.text.count("\n")
+            lines = rule_lines(book, self.preview if is_of_these else None, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:
                 desk.side.set_lines(plan, keep_place=True)
@@ -310,7 +316,8 @@ class Ruling(Moving):
             if draft is None and not names:
                 return None
             known = name if draft is not None else names[0]
-            fate = rules.pair_fate(text if draft is not None else rules.read_rules(known).text, pair)
+            now = text if draft is not None else rules.read_rules(known).text
+            fate = rules.pair_fate(now, pair, known)
             return pair, known, fate
 
         self.desk.session.ask("fate", question, is_slow=True)

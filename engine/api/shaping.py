@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 class Shaping(Base):
     """Stages that decide what a model may learn."""
 
-    def plan(self, rules: Path, *, control: bool = False) -> "Plan":
-        """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``."""
+    def plan(self, rules: Path, *, control: bool = False, update_lock: bool = False) -> "Plan":
+        """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``.
+
+        Args:
+            rules: the file; its label patterns mean what the lock beside it says.
+            control: a random plan of equal size instead.
+            update_lock: resolve label patterns anew, as ``compile`` does when told to.
+        """
         from engine.pipeline.shape import plan_file
 
-        return plan_file(self.paths, rules, self.decisions(), self.settings.rules, control=control)
+        settings = self.settings.rules
+        return plan_file(
+            self.paths, rules, self.decisions(), settings, control=control, update_lock=update_lock
+        )
 
     def moves(self, rules: Path, concept: str) -> "ConceptMoves":
         """What each statement of a rule file does to a concept: the plan with it beside that without it.

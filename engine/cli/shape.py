@@ -27,6 +27,9 @@ _SHOWN = 12
 @index_argument
 @click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
+@click.option(
+    "--update-lock", is_flag=True, help="Resolve label patterns anew, not as the lock beside RULES has them."
+)
 @click.option("--all", "show_all", is_flag=True, help="Every concept, not only those that move most.")
 @click.option(
     "--rows",
@@ -50,6 +53,7 @@ def plan_command(
     project: Path,
     rules: Path,
     control: bool,
+    update_lock: bool,
     show_all: bool,
     statements: tuple[str, ...],
     limit: int,
@@ -69,6 +73,10 @@ def plan_command(
         raise click.UsageError("--rows lists what a statement touches; a control plan deals it out at random")
     if concept is not None and (control or statements):
         raise click.UsageError("--moves leaves statements out; it takes neither --control nor --rows")
+    if update_lock and (statements or concept is not None):
+        raise click.UsageError(
+            "--rows and --moves go by the lock beside RULES: compile with --update-lock first"
+        )
     with Project(project, overrides=parse_assignments(assignments)) as opened:
         if statements:
             show_pairs(opened.rows_touched(rules, statements, limit), plain=plain, as_json=as_json)
@@ -77,7 +85,7 @@ def plan_command(
             _show_moves(opened.moves(rules, concept), plain=plain, as_json=as_json)
             return
         stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
-        plan, stale = opened.plan(rules, control=control), opened.stale()
+        plan, stale = opened.plan(rules, control=control, update_lock=update_lock), opened.stale()
     with exits_with(1 if plan.errors else 0 if plan.is_passing else _FAILED):
         if as_json:
             write_json(plan.as_dict() | {"stamp": stamp, "stale": stale})
@@ -120,13 +128,14 @@ def compile_command(
     dataset = done.dataset
     if as_json:
         facts = {"folder": dataset.folder, "counts": dataset.counts, "was_there": dataset.was_there}
-        write_json(facts | {"lock": done.lock_path, "drift": done.drift})
+        write_json(facts | {"lock": None if done.plan.is_control else done.lock_path, "drift": done.drift})
         return
     _show_counts(dataset.counts, plain=plain)
     for line in done.drift:
         click.echo(f"since the last lock: {line}")
     if done.plan.warnings:
-        click.echo(f"{len(done.plan.warnings)} warnings: `prosect plan` shows them")
+        n = len(done.plan.warnings)
+        click.echo(f"{n} warning{'s' if n > 1 else ''}: `prosect plan` shows {'them' if n > 1 else 'it'}")
     click.echo(f"\n{'already there' if dataset.was_there else 'written'}: {dataset.folder}")
 
 
@@ -161,7 +170,9 @@ def show_plan(plan: "Plan", *, plain: bool, limit: int | None) -> None:
     if plan.lengths is not None:
         _section("length: mean tokens, before and after")
         write_table(("side", "before", "after"), _length_rows(plan.lengths), plain=plain)
-    _section("rules")
+    _section(
+        "rules, with what they do in the plan that is dealt at random here" if plan.is_control else "rules"
+    )
     rows = [(r.name, r.kind, r.n_matched, r.n_unique, r.n_effect, r.text) for r in plan.rules]
     write_table(("rule", "kind", "matched", "only here", "effect", "text"), rows, plain=plain, flexible=5)
     if plan.overlaps:

@@ -54,7 +54,8 @@ def _statements(plan: Plan) -> list[str]:
         for rule in sorted(plan.rules, key=lambda r: r.name)
     ]
     header = "| statement | does | matches | changes | because |"
-    return ["", "## Statements", "", header, "|---|---|---:|---:|---|", *rows]
+    title = "## Statements of the plan that is dealt at random here" if plan.is_control else "## Statements"
+    return ["", title, "", header, "|---|---|---:|---:|---|", *rows]
 
 
 def _concepts(plan: Plan) -> list[str]:

@@ -97,11 +97,16 @@ def _statistic(frozen: FrozenStatistic) -> dict[str, Any]:
     return found
 
 
+def lock_path_of(rules: Path) -> Path:
+    """``a.rules`` has its lock in ``a.lock``."""
+    return rules.with_suffix(".lock")
+
+
 def read_lock(path: Path, *, required: bool = False) -> dict[str, Any] | None:
-    """A lock file, None where there is none.
+    """A lock file, None where there is none, or one of another version that is about to be written anew.
 
     Raises:
-        CompileError: it is damaged, of another version, or missing although required.
+        CompileError: it is damaged, or missing or of another version although required.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -113,6 +118,8 @@ def read_lock(path: Path, *, required: bool = False) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CompileError(f"{path} is damaged", hint="restore it, or remove it and compile again") from error
     if version != LOCK_VERSION:
+        if not required:
+            return None
         raise CompileError(
             f"{path} has lock version {version}, this prosect writes {LOCK_VERSION}",
             hint="compile without --locked to write it anew",

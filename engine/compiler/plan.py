@@ -94,6 +94,7 @@ def make_plan(
         draft = draft_of(store, checked, everyone, evaluation, effects, verdicts, limits)
     except UnmetTarget as error:
         raise PlanFileError(_at_statement(checked, error), text, file_name) from error
+    dealt = draft
     if control:
         draft = randomised(
             draft,
@@ -107,7 +108,7 @@ def make_plan(
         everyone,
         evaluation,
         effects,
-        draft,
+        (dealt, draft),
         verdicts,
         limits,
         control_seed if control else None,
@@ -265,12 +266,15 @@ def _finish(
     everyone: Population,
     evaluation: Evaluation,
     effects: RowEffects,
-    draft: Draft,
+    drafts: tuple[Draft, Draft],
     verdicts: Sequence[VerdictNote],
     limits: RulesSettings,
     control_seed: int | None,
 ) -> Plan:
+    """The plan of the second draft; what statements do is told of the first, which a control deals out."""
+    made, draft = drafts
     fates = fates_of(everyone, draft)
+    own = fates if made is draft else fates_of(everyone, made)
     counts = _counts(everyone, fates)
     targets = {s.concept.number for s in checked.shapes if s.concept and s.concept.number is not None}
     held = held_everywhere(verdicts)
@@ -284,7 +288,7 @@ def _finish(
         fates=fates,
         index_hash=index_hash(store),
         counts=counts,
-        rules=count_rules(checked, everyone, evaluation, effects, fates),
+        rules=count_rules(checked, everyone, evaluation, effects, own),
         overlaps=overlaps_of(fates),
         drift=drift(everyone, fates),
         lengths=lengths(everyone, fates),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.compiler.emit import CompiledDataset, compile_plan
-from engine.compiler.lock import drift_of, read_lock, write_lock
+from engine.compiler.lock import drift_of, lock_path_of, read_lock, write_lock
 from engine.compiler.plan import catalogue_of, make_plan
 from engine.compiler.records import Plan, VerdictNote
 from engine.errors import RuleError
@@ -112,11 +112,6 @@ class CompileResult:
     lock_path: Path
     drift: tuple[str, ...]
     """How the new lock differs from the one that was there; empty without one."""
-
-
-def lock_path_of(rules: Path) -> Path:
-    """``a.rules`` has its lock in ``a.lock``."""
-    return rules.with_suffix(".lock")
 
 
 def compile_file(store: Store, request: CompileRequest, progress: Progress | None = None) -> CompileResult:

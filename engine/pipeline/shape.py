@@ -52,9 +52,16 @@ class CompileOptions:
 
 
 def _plan(
-    store: Store, rules: Path, decisions: Decisions, settings: RulesSettings, *, control: bool = False
+    store: Store,
+    rules: Path,
+    decisions: Decisions,
+    settings: RulesSettings,
+    *,
+    control: bool = False,
+    update_lock: bool = False,
 ) -> "Plan":
-    """Resolve a rule file against an open index."""
+    """Resolve a rule file against an open index, label patterns as the lock beside it has them."""
+    from engine.compiler.lock import lock_path_of, read_lock
     from engine.compiler.plan import make_plan
     from engine.compiler.verbs import read_rules
 
@@ -65,16 +72,23 @@ def _plan(
         verdicts=notes_of(decisions.verdicts, decisions.entries),
         settings=settings,
         names=decisions.names,
+        lock=None if update_lock else read_lock(lock_path_of(rules)),
         control=control,
     )
 
 
 def plan_file(
-    paths: ProjectPaths, rules: Path, decisions: Decisions, settings: RulesSettings, *, control: bool = False
+    paths: ProjectPaths,
+    rules: Path,
+    decisions: Decisions,
+    settings: RulesSettings,
+    *,
+    control: bool = False,
+    update_lock: bool = False,
 ) -> "Plan":
-    """Resolve a rule file against the project's index."""
+    """Resolve a rule file against the project's index: what ``compile_rules`` would write."""
     with open_index(paths) as store:
-        return _plan(store, rules, decisions, settings, control=control)
+        return _plan(store, rules, decisions, settings, control=control, update_lock=update_lock)
 
 
 def concept_moves(

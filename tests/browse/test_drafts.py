@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 
 from engine.browse import Browser
+from engine.compiler.lock import write_lock
+from engine.compiler.plan import catalogue_of, make_plan
 from engine.edit_history import MAX_CHARACTERS, MAX_STEPS, read_steps, write_steps
 from engine.errors import RuleError
+from engine.pipeline.shape import Decisions, plan_file
 from engine.records import Verdict
 from engine.rule_views import Steps
-from engine.settings import ReviewSettings
+from engine.settings import ReviewSettings, RulesSettings
+from engine.store.build import current_index
+from engine.store.connection import Store
 from engine.views import Target
 from tests.worlds import World, make_world
 
@@ -148,3 +153,41 @@ def test_files_that_are_there_are_read_whatever_they_are_called(browser: Browser
     for name in ("new (2)", "../other", ".hidden", "a/b"):
         with pytest.raises(RuleError, match="no name for a new rule file"):
             browser.read_rules(name)
+
+
+def test_a_preview_means_by_a_label_pattern_what_the_lock_of_its_file_says(
+    browser: Browser, world: World
+) -> None:
+    """As compiling that file does; another file, or none, resolves the pattern anew."""
+    text = "prosect rules 1\nconcept c = label ~ /concept 3/\ndrop where delta(@c) > 0\n"
+    browser.save_rules("main", text, "")
+    with Store(world.paths.index(current_index(world.paths).index_hash)) as store:
+        lock = make_plan(store, text).lock
+        other = next(c.concept_id for c in catalogue_of(store).concepts if c.label == "concept 5")
+        now = dict(browser.plan_preview(text, "main").counts)["dropped"]
+        (pattern,) = lock["label_patterns"]
+        frozen = lock | {"label_patterns": {pattern: [other]}}
+        write_lock(browser.rules_path("main").with_suffix(".lock"), frozen)
+        direct = text.replace("label ~ /concept 3/", '@"concept 5"')
+        meant = make_plan(store, direct).counts["dropped"]
+    assert now != meant
+    preview = browser.plan_preview(text, "main")
+    assert dict(preview.counts)["dropped"] == meant
+    assert [f.code for f in preview.findings] == ["R502"]
+    assert dict(browser.plan_preview(text).counts)["dropped"] == now
+    assert browser.pair_fate(text, 0, "main") == browser.pair_fate(direct, 0)
+    decisions, settings = Decisions((), {}, {}), RulesSettings()
+    path = browser.rules_path("main")
+    assert plan_file(world.paths, path, decisions, settings).counts["dropped"] == meant
+    assert plan_file(world.paths, path, decisions, settings, update_lock=True).counts["dropped"] == now
+
+
+def test_bytes_that_are_no_text_are_kept_and_are_an_error_where_they_stand(browser: Browser) -> None:
+    browser.save_rules("main", "prosect rules 1\n", "")
+    path = browser.rules_path("main")
+    path.write_bytes(b'prosect rules 1\ndrop where source == "\xff\xfe"\n')
+    found = browser.read_rules("main")
+    assert [f.line for f in browser.plan_preview(found.text, "main").findings] == [2]
+    saved = browser.save_rules("main", found.text + "flip\n", found.stamp)
+    assert path.read_bytes() == b'prosect rules 1\ndrop where source == "\xff\xfe"\nflip\n'
+    assert browser.read_rules("main").stamp == saved.stamp

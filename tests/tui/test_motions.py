@@ -177,3 +177,26 @@ def test_statements_are_added_for_a_context_of_a_concept_that_has_one_already(wo
         assert "error" not in d.screen(), d.screen() + path.read_text()
 
     drive(world, scenario)
+
+
+def test_a_statement_that_is_typed_stands_in_its_place_with_what_is_wrong_with_it(world: World) -> None:
+    world.paths.rules_dir.mkdir(exist_ok=True)
+    text = 'prosect rules 1\nexpect kept > 50%\nflip where source == "alpha"\n'
+    (world.paths.rules_dir / "main.rules").write_text(text)
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "r")
+        await d.shows("expect kept")
+        await d.until(lambda: d.desk.is_idle)
+        await d.keys("g", "g", "o")
+        await d.type("drop where delta(@con")
+        await d.shows("R103")
+        lines = d.screen().splitlines()
+        at = next(i for i, line in enumerate(lines) if "drop where delta(@con" in line)
+        assert "R103" in "".join(lines[at : at + 3])
+        assert "expect kept" in lines[at + lines[at:].index(next(x for x in lines[at:] if "expect" in x))]
+        await d.keys("escape")
+        await d.until(lambda: "R103" not in d.screen() and "delta(@con" not in d.screen())
+        assert (world.paths.rules_dir / "main.rules").read_text() == text
+
+    drive(world, scenario)

@@ -220,11 +220,11 @@ def test_a_question_that_was_cancelled_is_asked_again(world: World, monkeypatch:
     real = Browser.left_out
     refused = [True]
 
-    def left_out(self: Browser, text: str, number: int) -> LeftOut | None:
+    def left_out(self: Browser, text: str, number: int, file: str = "") -> LeftOut | None:
         if refused:
             refused.clear()
             raise CompileError("a bad day")
-        return real(self, text, number)
+        return real(self, text, number, file)
 
     monkeypatch.setattr(Browser, "left_out", left_out)
 
