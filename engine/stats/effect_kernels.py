@@ -8,8 +8,8 @@ from engine.stats.two_way import Crossed, crossed_meat
 PRIOR = 0.5
 """Pseudo-wins and pseudo-losses each."""
 HEAD = 7
-"""What a kernel's row holds before Δ: β, 1/I, then over I² the squares by prompt group, by the models met
-and by both, and how many of the latter two there are."""
+"""What a kernel's row holds before Δ: β, 1/I in pairs of mean weight, then over I² the squares by prompt
+group, by the models met and by both, and how many of the latter two there are."""
 
 
 @nb.njit(cache=True, nogil=True)
@@ -59,11 +59,16 @@ def fit_kernel(  # type: ignore[no-untyped-def] # numba infers the types of kern
     Where β and γ together do not converge (a unit that hardly ever loses and stands on every pair pushes both
     off), γ is held at the null's fit and the pseudo-observations keep β finite; NaN without them.
     """
+    # Pseudo-observations weigh what an observation here does, and information is counted in such: where all
+    # pairs of a unit weigh the same, it does not matter how much.
+    mass = np.dot(weight, weight) / weight.sum()
+    prior *= mass
     out = _joint_kernel(
         u, z, eta, weight, group, group_score, information, inverse, meat, prior, typical, crossed, has_errors
     )
     if np.isnan(out[0]) and prior > 0 and typical > 0:
-        return _held_kernel(u, z, eta, weight, group, prior, typical, crossed)
+        out = _held_kernel(u, z, eta, weight, group, prior, typical, crossed)
+    out[1] *= mass
     return out
 
 

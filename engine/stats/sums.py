@@ -49,6 +49,7 @@ class Sums:
     uu: Vector  # Σ w·u²
     wu_a: Vector  # Σ w·u in half A
     wu_b: Vector
+    ww: Vector  # Σ w² over discordant pairs
 
     def take(self, units: NDArray[np.int64]) -> "Sums":
         """Those of some units."""
@@ -68,7 +69,7 @@ def unit_sums(disparity: Disparity, pairs: PairArrays, weight: Vector) -> Sums:
         pairs: groups and folds.
         weight: (P,) weight of each pair, 0 for unlabelled pairs.
     """
-    out = np.zeros((disparity.n_units, 19))
+    out = np.zeros((disparity.n_units, 20))
     half = half_of(pairs)
 
     def chunk(start: int, stop: int) -> None:
@@ -114,7 +115,7 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
         carry, discordant, plus, groups = 0, 0, 0, 0
         wu_a, y_a, n_a, wu_b, y_b, n_b, size, uu = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         wu, all_y, all_n, tt, yy, yn, nn = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        t, y, n = 0.0, 0.0, 0.0
+        t, y, n, ww = 0.0, 0.0, 0.0, 0.0
         g = -1
         for k in range(indptr[m], indptr[m + 1]):
             i = pair[k]
@@ -149,6 +150,7 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
                 wu_a += w * d
             size += w * abs(d)
             uu += w * d * d
+            ww += w * w
             t += w * d
             y += w * is_plus
             n += w
@@ -157,4 +159,4 @@ def _sums_kernel(  # type: ignore[no-untyped-def] # numba infers the types of ke
         o = out[m]
         o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7] = carry, discordant, plus, groups, wu, tt, all_y, all_n
         o[8], o[9], o[10], o[11], o[12], o[13], o[14] = yy, yn, nn, y_a, n_a, y_b, n_b
-        o[15], o[16], o[17], o[18] = size, uu, wu_a, wu_b
+        o[15], o[16], o[17], o[18], o[19] = size, uu, wu_a, wu_b, ww

@@ -51,16 +51,18 @@ def effective_discordant(sums: Sums, rate: Vector) -> Vector:
     """Independent discordant pairs worth the same as the clustered ones.
 
     ``n_eff = p(1 − p) / Var``, with ``Var`` the cluster-robust variance of Σ w·y / Σ w (with G/(G−1)), never
-    more than Σ w. At rates 0 and 1, where that variance is 0/0, groups count as single observations:
-    ``n_eff = (Σ w)² / Σ_g (Σ w)²``. NaN with fewer than two discordant groups.
+    more than Kish's ``(Σ w)² / Σ w²``, so that only ratios of weights matter. At rates 0 and 1, where that
+    variance is 0/0, groups count as single observations: ``n_eff = (Σ w)² / Σ_g (Σ w)²``. NaN with fewer than
+    two discordant groups.
     """
     groups = sums.n_discordant_groups
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = (sums.yy - 2 * rate * sums.yn + rate**2 * sums.nn) / sums.n**2 * groups / (groups - 1)
         clustered = rate * (1 - rate) / spread
         at_edge = sums.n**2 / sums.nn
+        kish = sums.n**2 / sums.ww
     is_edge = (rate <= 0) | (rate >= 1)
-    n_eff = np.where(is_edge, at_edge, np.minimum(np.where(spread > 0, clustered, np.inf), sums.n))
+    n_eff = np.where(is_edge, at_edge, np.minimum(np.where(spread > 0, clustered, np.inf), kish))
     return np.where(groups < 2, np.nan, n_eff)
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from engine.arrays import PairArrays, PairSets, Readings
 from engine.progress import NullProgress
 from engine.settings import StatsSettings
-from engine.stats.null import mix_weights, signed_weight
+from engine.stats.design import build_design
+from engine.stats.effect import fit_effects, win_rates
+from engine.stats.null import fit_null, mix_weights, signed_weight
 from engine.stats.run import StatsInput, StatsTables, estimate
 from engine.stats.sums import unit_sums
 from engine.stats.taught import taught
-from tests.stats.inputs import dense_of, disparity_of, units_of, with_pairs
+from tests.stats.inputs import dense_of, disparity_of, latents_of, units_of, with_pairs
 from tests.worlds import make_readings
 
 SETTINGS = StatsSettings(min_discordant=6)
@@ -150,7 +152,7 @@ def test_the_win_rate_of_two_weighted_sources_is_their_weighted_mean() -> None:
 
 
 def test_a_weight_of_two_is_the_pair_twice_in_its_group() -> None:
-    """Counts are of pairs, so they differ; every estimate with a weight in it agrees."""
+    """Counts are of pairs, so they differ; every estimate agrees, intervals where no bound counts pairs."""
     readings = make_readings(300, 8, seed=4, effects={1: 1.0})
     rng = np.random.default_rng(0)
     twice = rng.random(readings.n_pairs) < 0.4
@@ -173,8 +175,40 @@ def test_a_weight_of_two_is_the_pair_twice_in_its_group() -> None:
     doubled = dataclasses.replace(units, concepts=doubled_unit, latents=doubled_unit, contexts=sets)
     # The null's knots are quantiles over pairs, not weights: hold them by comparing what has no knots.
     one, other = _run(readings, weighted), _run(with_pairs(readings, **doubled_pairs), doubled)
-    for name in ("mean_u", "win_rate", "win_low", "win_high", "taught_z", "half_a", "half_b", "linear_z"):
+    for name in ("mean_u", "win_rate", "taught_z", "half_a", "half_b", "linear_z"):
         _agree(_columns(one, name), _columns(other, name), 1e-6)
+    for name in ("win_low", "win_high"):
+        _agree(_columns(one, name), _columns(other, name), 0.01)
+
+
+@pytest.mark.parametrize("factor", [0.1, 7.0])
+def test_a_source_has_the_intervals_that_it_would_have_alone_whatever_it_weighs(factor: float) -> None:
+    readings = make_readings(600, 8, seed=6, effects={0: 1.0})
+    units = units_of(readings)
+    inside = np.zeros(readings.n_pairs, np.bool_)
+    inside[units.contexts.pair[units.contexts.indptr[0] : units.contexts.indptr[1]]] = True
+    weighted = dataclasses.replace(units, weights=np.where(inside, factor, 1.0))
+    one, other = _run(readings, units), _run(readings, weighted)
+    cells = [i for i, k in enumerate(_columns(one, "context")) if k == 1]
+    assert cells
+    for name in ("win_rate", "win_low", "win_high", "taught_z", "taught_p", "n_discordant"):
+        before, after = _columns(one, name), _columns(other, name)
+        _agree([before[i] for i in cells], [after[i] for i in cells], 1e-9)
+
+
+def test_effects_at_equal_length_depend_on_ratios_of_weights_only() -> None:
+    readings = make_readings(600, 8, seed=7, effects={0: 1.0})
+    disparity, pairs = latents_of(readings), readings.pairs
+    weight = np.where(pairs.is_signed, np.random.default_rng(1).choice([1.0, 2.0], 600), 0.0)
+    found = []
+    for factor in (1.0, 0.1):
+        null = fit_null(build_design(pairs), pairs.group, factor * weight)
+        sums = unit_sums(disparity, pairs, factor * weight)
+        wanted = sums.n_discordant_groups >= 10
+        rates = win_rates(fit_effects(disparity, null, sums, wanted), sums)
+        found.append(np.stack([values[wanted] for values in rates]))
+    assert np.isfinite(found[0]).all()
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_a_weight_of_zero_is_the_pair_left_out() -> None:
