@@ -1,5 +1,7 @@
 """Coverage and overlap of the statements of a plan."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +17,14 @@ _MAX_OVERLAPS = 200
 
 
 def count_rules(
-    checked: CheckedFile, everyone: Population, evaluation: Evaluation, effects: RowEffects, fates: Fates
+    checked: CheckedFile,
+    everyone: Population,
+    evaluation: Evaluation,
+    effects: RowEffects,
+    fates: Fates,
+    spared: Mapping[str, NDArray[np.bool_]],
 ) -> tuple[RuleCount, ...]:
-    """One record per statement, in file order."""
+    """One record per statement, in file order; ``spared``: protected pairs that shapes would have dropped."""
     at = everyone.input_pairs
     touched = {name: hit[at] for name, hit in fates.touched.items()}
     depth = np.zeros(len(at), np.int32)
@@ -43,7 +50,7 @@ def count_rules(
     for name, kind, place, reason, matched in sorted(entries, key=lambda e: e[2]):
         hit = touched.get(name, nothing)
         owner = by_name.get(name)
-        effect = hit if owner is None else _effect(owner, effects, fates, at)
+        effect = hit if owner is None else _effect(owner, effects, fates, at, spared)
         line, _ = line_and_column(checked.text, place.start)
         text = " ".join(checked.text[place.start : place.end].split())
         unique = int((hit & (depth == 1)).sum())
@@ -51,7 +58,13 @@ def count_rules(
     return tuple(out)
 
 
-def _effect(rule: CheckedRule, effects: RowEffects, fates: Fates, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _effect(
+    rule: CheckedRule,
+    effects: RowEffects,
+    fates: Fates,
+    at: NDArray[np.int64],
+    spared: Mapping[str, NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
     """Pairs on which the rule's actions show in the result."""
     hit = effects.matched[rule.name]
     kept = fates.raw_weight[at] > 0
@@ -62,7 +75,7 @@ def _effect(rule: CheckedRule, effects: RowEffects, fates: Fates, at: NDArray[np
             case "drop" | "keep only":
                 out |= effects.dropped_by[rule.name] & ~effects.protected
             case "protect":
-                others = [d for n, d in effects.dropped_by.items() if n != rule.name]
+                others = [d for n, d in effects.dropped_by.items() if n != rule.name] + [*spared.values()]
                 out |= hit & np.logical_or.reduce([np.zeros(len(hit), bool), *others])
             case "weight *=" | "weight =":
                 out |= hit & (kept | by_weight)

@@ -29,6 +29,8 @@ class Caps:
     n_offsets: int
     n_matched: int = 0
     """Weights that rules set above the bound of matching."""
+    n_below: int = 0
+    """Weights that matching set below a cap's lower bound."""
 
 
 def plan_warnings(
@@ -37,7 +39,7 @@ def plan_warnings(
     """All findings, in the order of the file where they have a place."""
     found = [*plan.checked.warnings, *_rules(plan, evaluation, effects), *_limits(plan, caps)]
     for shape in plan.checked.shapes:
-        found += _target(shape, evaluation)
+        found += _target(shape, evaluation, effects)
         found += _backwards(shape, plan)
     found += _held(plan)
     return tuple(sorted(found, key=lambda d: (d.place, d.code)))
@@ -79,6 +81,22 @@ def _rules(plan: Plan, evaluation: Evaluation, effects: RowEffects) -> Iterator[
                 n = int(both.sum())
                 message = f"{n} pairs are dropped by `{drop}` and protected by `{rule.name}`; they stay"
                 yield _warn("R501", message, rule.place, n_pairs=n, rules=(drop, rule.name))
+    for shape, spared in plan.spared.items():
+        for rule in plan.checked.rules:
+            both = spared & effects.matched[rule.name]
+            if rule.action("protect") and both.any():
+                n = int(both.sum())
+                message = (
+                    f"{n} pairs would be dropped by `{shape}` and are protected by `{rule.name}`; they stay"
+                )
+                yield _warn("R501", message, rule.place, n_pairs=n, rules=(shape, rule.name))
+    weightless = effects.protected & (effects.weight <= 0) & ~effects.dropped
+    if weightless.any():
+        names = tuple(r.name for r in plan.checked.rules if r.action("protect"))
+        n = int(weightless.sum())
+        message = f"{n} protected pairs get the weight 0 and are dropped: `protect` shields from `drop`"
+        place = next(r.place for r in plan.checked.rules if r.action("protect"))
+        yield _warn("R501", message, place, "leave them out of the rule that sets it", n_pairs=n, rules=names)
     turned = raw_offset & effects.flipped
     if turned.any():
         n = int(turned.sum())
@@ -134,6 +152,13 @@ def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:
     if caps.n_matched:
         message = f"{caps.n_matched} weights that rules set were cut by matching, others made up for it"
         yield _warn("R511", message, nowhere, "raise `max` of the statement", n_pairs=caps.n_matched)
+    if caps.n_below:
+        message = (
+            f"matching set {caps.n_below} weights below the lower bound of `cap weight`, which comes before"
+        )
+        yield _warn(
+            "R511", message, nowhere, "lower the cap's bound, or soften the targets", n_pairs=caps.n_below
+        )
     if caps.n_offsets:
         message = f"{caps.n_offsets} offsets were cut to max_offset"
         yield _warn("R511", message, nowhere, "raise max_offset in [rules]", n_pairs=caps.n_offsets)
@@ -141,32 +166,43 @@ def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:
         yield _warn("R605", "no pair is left", nowhere)
     elif plan.effective_share < LOW_SHARE:
         message = f"uneven weights leave {plan.effective_share:.0%} effective pairs"
-        yield _warn("R512", message, nowhere, "cap weight, or soften the targets")
+        yield _warn("R512", message, nowhere, _evener(plan))
     for concept, share in plan.effective_active.items():
-        if share < LOW_SHARE <= plan.effective_share:
+        if 0 < share < LOW_SHARE <= plan.effective_share:
             message = f"uneven weights leave {share:.0%} effective pairs among those that carry `{concept}`"
-            yield _warn("R512", message, nowhere, "cap weight, or soften the target")
+            yield _warn("R512", message, nowhere, _evener(plan))
 
 
-def _target(shape: CheckedShape, evaluation: Evaluation) -> Iterator[Diagnostic]:
+def _evener(plan: Plan) -> str:
+    return "lower `max`, or soften the targets" if plan.matched else "cap weight, or weigh fewer pairs"
+
+
+def _target(shape: CheckedShape, evaluation: Evaluation, effects: RowEffects) -> Iterator[Diagnostic]:
+    """Of the pairs that row rules leave: how many a statement can act on, and what is undone outside."""
+    left = ~effects.dropped & (effects.weight > 0)
+    inside = evaluation.truths[shape.condition] & left
     if shape.concept is None:
+        if not inside.any():
+            yield _warn("R506", f"`{shape.name}` matches no pair", shape.place, rules=(shape.name,))
         return
     chosen, rejected = (evaluation.values[t] for t in side_terms(shape.concept))
-    delta = chosen - rejected
-    inside = evaluation.truths[shape.condition]
+    delta = np.where(effects.flipped, rejected - chosen, chosen - rejected)
     n = int((inside & (delta != 0)).sum())
     name = shape.concept.name
     if n < FEW_PAIRS:
         message = f"only {n} pairs of the selection differ in `@{name}`"
         yield _warn("R508", message, shape.place, "widen the selection", n_pairs=n, rules=(shape.name,))
-    outside = ~inside & (delta != 0)
+    outside = ~evaluation.truths[shape.condition] & left & (delta != 0)
     if isinstance(shape.condition, Constant) or not outside.any():
         return
-    ahead_inside = float(np.sign(delta[inside]).sum())
-    ahead_outside = float(np.sign(delta[outside]).sum())
-    if ahead_inside * ahead_outside > 0:
-        m = int(outside.sum())
-        message = f"`@{name}` leans the same way in {m} pairs outside the selection, where it can be undone"
+    ahead = float(np.sign(delta[inside]).sum())
+    alike = outside & (np.sign(delta) == np.sign(ahead))
+    m, of = int(alike.sum()), int(outside.sum())
+    if 2 * m > of:
+        message = (
+            f"`@{name}` leans the same way in {m} of the {of} pairs outside the selection that differ in it,"
+            " where it can be undone"
+        )
         yield _warn("R509", message, shape.place, "drop the `where`", n_pairs=m, rules=(shape.name,))
 
 

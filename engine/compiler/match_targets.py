@@ -31,6 +31,9 @@ class UnmetTarget(CompileError):
         self.statement = statement
 
 
+LEFT_OVER = 0.03
+"""Share of a standard deviation (a thousandth of the variance) below which what controls leave is no finding:
+their slopes are shrunk a little, which alone leaves that much."""
 MAX_STRATA = 64
 """Values of one ``within``: each is a target of its own, and small strata cannot be matched anyway."""
 
@@ -106,7 +109,7 @@ def solve(
     alive: Bools,
     weight: Floats,
     held: Sequence[Held],
-    max_weight: float,
+    bound: tuple[float, str],
 ) -> Solved:
     """Weights that meet every matching statement of a file.
 
@@ -119,7 +122,7 @@ def solve(
         alive: survivors so far, (N,).
         weight: weights so far, (N,); those above the bound are cut, others of their stratum make up for it.
         held: what must not move over the matched pairs.
-        max_weight: bound where a statement names none.
+        bound: largest weight that settings and caps allow, and what to raise; statements may ask for less.
 
     Raises:
         CompileError: no weights within the bound meet the targets; names the concept.
@@ -131,12 +134,11 @@ def solve(
         r for s in matching for r in target_rows(s, evaluation, (disparity, controls), flipped, alive, weight)
     ]
     touched = np.logical_or.reduce([r.inside for r in rows]) if rows else np.zeros(len(alive), bool)
-    bounds = [s.maximum for s in matching if s.maximum is not None]
-    upper = min(bounds) if bounds else max_weight
+    upper, raised = min([bound, *((s.maximum, "`max`") for s in matching if s.maximum is not None)])
     if not touched.any():
         return Solved(weight, {s.name: touched for s in matching}, (), 0)
     base = weight[touched]
-    _refuse_unreachable(rows, touched, base, upper)
+    _refuse_unreachable(rows, touched, base, (upper, raised))
     features, goal = linear_system(rows, held, touched, base)
     result = balance(features, goal, base, upper)
     if not result.converged:
@@ -146,7 +148,7 @@ def solve(
             rows[worst].statement,
             f"no weights up to {upper:g} meet all targets at once; furthest is `@{rows[worst].concept}`"
             + (f" in {rows[worst].stratum}" if rows[worst].stratum else ""),
-            hint=f"raise `max`, soften a target of {names}, or hold fewer concepts",
+            hint=f"raise {raised}, soften a target of {names}, or hold fewer concepts",
         )
     new = weight.copy()
     new[touched] = rounded(result.weight)
@@ -180,25 +182,56 @@ def target_rows(
     values = _statistics(shape, concept, evaluation, disparity, flipped)
     taken_out = controls.of(shape, flipped)
     out = []
+    is_explained = False
     for stratum, part in _strata(shape, evaluation, inside):
+        if not part.any():
+            continue
+        if taken_out is not None:
+            _refuse_saturated(shape, taken_out, part, stratum)
         for statistic, raw in values:
             value = raw if taken_out is None else unexplained(raw, taken_out, weight, part)
-            mean = float(np.average(value[part], weights=weight[part])) if part.any() else 0.0
-            sd = (
-                float(np.sqrt(np.average((value[part] - mean) ** 2, weights=weight[part])))
-                if part.any()
-                else 0.0
-            )
-            if sd > 0:
+            sd = _sd(value[part], weight[part])
+            if sd > LEFT_OVER * _sd(raw[part], weight[part]):
                 target = shape.amount or 0.0
                 out.append(TargetRow(shape.name, concept.name, statistic, stratum, part, value / sd, target))
+            else:
+                is_explained |= taken_out is not None
     if not out:
+        raise _nothing_to_match(shape, concept, is_explained=is_explained)
+    return out
+
+
+def _sd(value: Floats, weight: Floats) -> float:
+    mean = float(np.average(value, weights=weight))
+    return float(np.sqrt(np.average((value - mean) ** 2, weights=weight)))
+
+
+def _refuse_saturated(shape: CheckedShape, taken_out: sparse.csr_matrix, part: Bools, stratum: str) -> None:
+    """As many controls as pairs explain anything: what they leave is no finding, and nothing to match."""
+    n_controls = int((np.diff(taken_out[:, np.nonzero(part)[0]].tocsr().indptr) > 0).sum())
+    n = int(part.sum())
+    if n_controls >= n:
+        where = f" in {stratum}" if stratum else ""
         raise UnmetTarget(
             shape.name,
-            f"`@{concept.name}` does not vary on the pairs of `{shape.name}`",
-            hint="there is nothing to match: widen the selection or remove the statement",
+            f"`{shape.name}` takes out {n_controls} other things on {n} pairs{where}: nothing would be left",
+            hint="widen the selection, or match `at equal length` or in `total`",
         )
-    return out
+
+
+def _nothing_to_match(shape: CheckedShape, concept: Concept, *, is_explained: bool) -> UnmetTarget:
+    if is_explained:
+        what = "length says" if shape.control == "length" else "length and the other concepts say"
+        return UnmetTarget(
+            shape.name,
+            f"{what} all there is to `@{concept.name}` on the pairs of `{shape.name}`: nothing is left",
+            hint="match it in `total`, or remove the statement",
+        )
+    return UnmetTarget(
+        shape.name,
+        f"`@{concept.name}` does not vary on the pairs of `{shape.name}`",
+        hint="there is nothing to match: widen the selection or remove the statement",
+    )
 
 
 def _statistics(
@@ -244,7 +277,10 @@ def _strata(shape: CheckedShape, evaluation: Evaluation, inside: Bools) -> list[
     return [(one_line(names[int(c)], 40), inside & (codes == c)) for c in present]
 
 
-def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats, upper: float) -> None:
+def _refuse_unreachable(
+    rows: Sequence[TargetRow], touched: Bools, base: Floats, bound: tuple[float, str]
+) -> None:
+    upper, raised = bound
     full = np.zeros(len(touched))
     full[touched] = base
     for row in rows:
@@ -255,7 +291,7 @@ def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats,
                 row.statement,
                 f"the {n} pairs that `{row.statement}` matches{where} weigh {mass:.6g} together, more than"
                 f" weights up to {upper:g} come to",
-                hint="raise `max`, or lower the weights that rules set there",
+                hint=f"raise {raised}, or lower the weights that rules set there",
             )
         low, high = reachable(row.value[row.inside], full[row.inside], upper)
         if not low - 1e-9 <= row.target <= high + 1e-9:
@@ -264,7 +300,7 @@ def _refuse_unreachable(rows: Sequence[TargetRow], touched: Bools, base: Floats,
                 row.statement,
                 f"`@{row.concept}`{where} cannot reach {row.target:g} sd with weights up to {upper:g}:"
                 f" the range is {low:.3g} to {high:.3g}",
-                hint="raise `max`, choose a nearer target or widen the selection",
+                hint=f"raise {raised}, choose a nearer target or widen the selection",
             )
 
 

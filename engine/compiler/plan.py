@@ -153,6 +153,8 @@ class Draft:
     tags: Mapping[str, Bools]
     matched: tuple[Matched, ...]
     caps: Caps
+    spared: Mapping[str, Bools]
+    """Statement to the protected pairs that it would have dropped."""
 
 
 def draft_of(
@@ -176,6 +178,8 @@ def draft_of(
     kinds = {s.name: s.kind for s in checked.sets}
     removed |= {n: hit for n, hit in by_sets.items() if kinds[n] != "cap"}
     drops = ranked_drops(checked.shapes, evaluation, effects.flipped, alive, effects.protected)
+    unshielded = ranked_drops(checked.shapes, evaluation, effects.flipped, alive, effects.protected & False)
+    spared = {name: hit & effects.protected for name, hit in unshielded.items()}
     removed |= drops
     for hit in drops.values():
         alive &= ~hit
@@ -201,7 +205,9 @@ def draft_of(
             int((alive & (weight > limits.max_weight)).sum()),
             int((alive & (np.abs(offset) > limits.max_offset)).sum()),
             solved.n_cut,
+            _below_caps(checked, alive, weight) if solved.touched else 0,
         ),
+        spared=spared,
     )
 
 
@@ -230,8 +236,19 @@ def _match(
         alive=alive,
         weight=weight,
         held=held_rows(everyone, verdicts, checked, effects.flipped, np.where(alive, weight, 0.0)),
-        max_weight=limits.max_weight,
+        bound=largest_weight(checked, limits),
     )
+
+
+def largest_weight(checked: CheckedFile, limits: RulesSettings) -> tuple[float, str]:
+    """What no weight may exceed, and what would have to be raised: the settings' bound or that of a cap."""
+    caps = [(s.high, f"the cap `{s.name}`") for s in checked.sets if s.kind == "cap"]
+    return min([(limits.max_weight, "max_weight in [rules]"), *caps])
+
+
+def _below_caps(checked: CheckedFile, alive: Bools, weight: Floats) -> int:
+    low = max((s.low for s in checked.sets if s.kind == "cap"), default=0.0)
+    return int((alive & (weight < low - 1e-6)).sum())
 
 
 def _tags(checked: CheckedFile, effects: RowEffects) -> dict[str, Bools]:
@@ -288,13 +305,14 @@ def _finish(
         fates=fates,
         index_hash=index_hash(store),
         counts=counts,
-        rules=count_rules(checked, everyone, evaluation, effects, own),
+        rules=count_rules(checked, everyone, evaluation, effects, own, made.spared),
         overlaps=overlaps_of(fates),
         drift=drift(everyone, fates),
         lengths=lengths(everyone, fates),
         collateral=moved,
         held_inside=held_inside(everyone, fates, verdicts, moved, limits.keep_limit),
         matched=draft.matched,
+        spared=made.spared,
         effective_pairs=effective_share(kept_weight) * len(kept_weight),
         effective_share=effective_share(kept_weight),
         effective_active=active,

@@ -189,6 +189,8 @@ class Plan:
     held_inside: tuple[HeldInside, ...]
     """Those beyond their limit first, then by |change|."""
     matched: tuple[Matched, ...]
+    spared: Mapping[str, NDArray[np.bool_]]
+    """Statement to the protected pairs that it would have dropped, (N,)."""
     effective_pairs: float
     """(Σw)² / Σw² over the kept pairs"""
     effective_share: float

@@ -75,7 +75,8 @@ def ranked_drops(
     """Pairs that `by dropping N%` removes: the N% of the selection that teach the concept most.
 
     Suppressing ranks by delta after flips, amplifying by its negative; only pairs on that side of zero go.
-    All statements rank the same survivors, so their order does not matter. Protected pairs stay.
+    All statements rank the same survivors, so their order does not matter. Protected pairs stay: with
+    ``protected`` all False, the pairs that would go without protection.
     """
     out: dict[str, Bools] = {}
     for shape in shapes:

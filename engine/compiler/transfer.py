@@ -23,7 +23,7 @@ from engine.compiler.evaluation import evaluate, request_of
 from engine.compiler.forecast import effective_share
 from engine.compiler.held import held_everywhere, held_rows
 from engine.compiler.match_targets import Bools, TargetRow, target_rows
-from engine.compiler.plan import catalogue_of, controls_of, with_shapes
+from engine.compiler.plan import catalogue_of, controls_of, largest_weight, with_shapes
 from engine.compiler.population import Floats, Population, population
 from engine.compiler.records import VerdictNote
 from engine.compiler.row_effects import RowEffects, row_effects
@@ -103,7 +103,8 @@ def transfer(store: Store, request: TransferRequest, progress: Progress | None =
     mass = np.where(alive & first, effects.weight, 0.0)
     held = held_rows(everyone, request.verdicts, checked, effects.flipped, mass)
     halves = two_halves(solved, measured, held, effects.weight, group)
-    upper = min([s.maximum for s in matching if s.maximum is not None] or [request.settings.max_weight])
+    allowed, _ = largest_weight(checked, request.settings)
+    upper = min([allowed, *(s.maximum for s in matching if s.maximum is not None)])
     measures = _measures(everyone, request, (solved, measured), poolings, evaluation.values, effects, halves)
     return _report(everyone, request, halves, measures, effects, upper, concepts, progress or NullProgress())
 
