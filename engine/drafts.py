@@ -6,7 +6,7 @@ The compiler is imported with the first preview, not when a project is opened.
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from engine.manifest import hash_bytes, write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.rule_views import (
+    FAILS,
     NO_STEPS,
     ConceptShift,
     HeldShift,
@@ -320,6 +321,15 @@ def _finding(found: "Diagnostic", text: str) -> RuleFinding:
     return RuleFinding(is_error, found.code, found.message, found.help, line, column, width)
 
 
+def _failing(plan: "Plan", text: str) -> Iterator[RuleFinding]:
+    """Expectations that do not hold, as something to be said at their lines."""
+    lines = text.split("\n")
+    for failing in plan.expectations:
+        if not failing.holds:
+            width = max(len(lines[failing.line - 1].rstrip()), 1)
+            yield RuleFinding(False, FAILS, failing.found, None, failing.line, 1, width)
+
+
 def _failed(findings: list[RuleFinding], problem: str | None, text: str, start: float) -> PlanPreview:
     elapsed = time.perf_counter() - start
     return PlanPreview(tuple(findings), problem, (), (), (), (), (), None, None, (), elapsed, stamp_of(text))
@@ -327,7 +337,7 @@ def _failed(findings: list[RuleFinding], problem: str | None, text: str, start: 
 
 def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
     return PlanPreview(
-        findings=tuple(_finding(w, text) for w in plan.warnings),
+        findings=(*(_finding(w, text) for w in plan.warnings), *_failing(plan, text)),
         problem=None,
         counts=tuple(plan.counts.items()),
         effects=tuple(

@@ -8,6 +8,10 @@ OFF = "#off "
 """What stands before each line of a statement that is switched off; a comment to the language."""
 
 
+FAILS = "fails"
+"""Instead of a code: an expectation that does not hold."""
+
+
 class Steps(NamedTuple):
     """Texts of a rule file that undo and redo bring back."""
 

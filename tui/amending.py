@@ -1,6 +1,6 @@
 """Writing rules: every edit is saved and planned at once; undo takes edits back, also after a restart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import ProsectError
@@ -142,6 +142,12 @@ class Amending(Ruling):
             self.draw_rules()
             self.later(lambda: self.ask_preview(change(typed).text))
 
+        def pasted(lines: Sequence[str]) -> None:
+            self.typed = None
+            self.not_later()
+            self._put(self._with_lines(change(lines[0]), line, lines[1:]), line)
+            self.draw_rules()
+
         self._offered = ()
         self.ask_line(
             "rule", f"{line + 1}: ", done, text=text, cancel=cancelled,
@@ -149,6 +155,12 @@ class Amending(Ruling):
             complete=lambda typed: self._complete(change(typed), line, typed),
             hint=lambda typed: self._hint(change(typed), line, typed),
         )  # fmt: skip
+        if self.desk.keyboard.prompt is not None:
+            self.desk.keyboard.prompt.paste_lines = pasted
+
+    def _with_lines(self, first: Rulebook, line: int, more: Sequence[str]) -> Rulebook:
+        """Further lines below one that was put in, as one step of undo."""
+        return self.book.change(first.insert(line + 1, *more).lines)
 
     def _offers(self, book: Rulebook, line: int, typed: str) -> list[tuple[int, str]]:
         """What could stand at the end of a line that is being typed: from where on, and what."""

@@ -144,9 +144,19 @@ class Keyboard:
     def paste(self, event: events.Paste) -> None:
         """Pasted text goes into the line being typed, never into keys."""
         event.stop()
-        if self.prompt is not None and not self.desk.frame.is_small:
-            self.prompt.typing.insert(event.text)
-            self._typed(self.prompt)
+        prompt = self.prompt
+        if prompt is None or self.desk.frame.is_small:
+            return
+        lines = event.text.splitlines()
+        if prompt.paste_lines is not None and len(lines) > 1:
+            self.prompt = None
+            self.desk.draw_bottom()
+            typing = prompt.typing
+            before, after = typing.text[: typing.cursor], typing.text[typing.cursor :]
+            prompt.paste_lines([before + lines[0], *lines[1:-1], lines[-1] + after])
+            return
+        prompt.typing.insert(event.text)
+        self._typed(prompt)
 
     def _wait(self, found: Waiting) -> None:
         self.desk.bar("bottom").set_line(((found.keys, "key"), (" …", "dim")))

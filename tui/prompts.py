@@ -16,6 +16,8 @@ class Prompt:
     cancel: Callable[[], None] | None = None
     is_list: bool = False
     """Up and down move in the page; enter takes the item there."""
+    paste_lines: Callable[[Sequence[str]], None] | None = None
+    """What becomes of several lines that are pasted; None: they are one."""
 
 
 def make(

@@ -85,22 +85,40 @@ class Rulebook:
         ended = tuple(text + "\r" * self.lines[0].endswith("\r") for text in texts)
         return self.change((*self.lines[:line], *ended, *self.lines[line:]))
 
-    def delete(self, line: int) -> "Rulebook":
-        """A statement taken out; the first line of the file stays."""
+    @property
+    def head(self) -> int:
+        """The line that says the version: comments may stand above it, statements may not."""
+        return next((i for i, text in enumerate(self.lines) if _begins(text)), 0)
+
+    def block(self, line: int) -> range:
+        """The statement that a line belongs to with the comments right above it, which are about it.
+
+        Those that follow the version line are about the file.
+        """
         at = self.statement(line)
-        if at.start == 0:
+        if not _begins(self.lines[at.start].removeprefix(OFF)):
+            return at
+        first = at.start
+        while first > self.head + 1 and self.is_comment(first - 1) and self.lines[first - 1].strip():
+            first -= 1
+        return at if first == self.head + 1 and first != at.start else range(first, at.stop)
+
+    def delete(self, line: int) -> "Rulebook":
+        """A statement taken out with its comments; the version line stays."""
+        at = self.block(line)
+        if self.head in at:
             return self
         return self.change((*self.lines[: at.start], *self.lines[at.stop :]))
 
     def is_comment(self, line: int) -> bool:
         """A comment that is no statement switched off, or an empty line."""
         text = self.lines[line].strip()
-        return not text or (text.startswith("#") and not self.lines[line].startswith(OFF))
+        return not text or (_is_remark(text) and not self.lines[line].startswith(OFF))
 
     def switch(self, line: int) -> "Rulebook":
         """A statement switched off, or on again; a comment is neither."""
         at = self.statement(line)
-        if at.start == 0 or self.is_comment(at.start):
+        if self.head in at or self.is_comment(at.start):
             return self
         block = self.lines[at.start : at.stop]
         if block[0].startswith(OFF):
@@ -110,18 +128,28 @@ class Rulebook:
         return self.change((*self.lines[: at.start], *block, *self.lines[at.stop :]))
 
     def move(self, line: int, by: int) -> "tuple[Rulebook, int]":
-        """A statement moved past its neighbour, and where its first line is then."""
-        at = self.statement(line)
-        other = self.statement(at.stop if by > 0 else at.start - 1)
-        if at.start == 0 or other.start == 0 or other == at or (by > 0 and at.stop >= len(self.lines)):
+        """A statement moved past its neighbour, each with its comments, and where the line is then."""
+        at = self.block(line)
+        if (by > 0 and at.stop >= len(self.lines)) or at.start <= self.head:
+            return self, line
+        other = self._neighbour(at, by)
+        if self.head in other or other == at:
             return self, line
         first, second = (at, other) if by > 0 else (other, at)
         lines = (
             *self.lines[: first.start], *self.lines[second.start : second.stop],
             *self.lines[first.start : first.stop], *self.lines[second.stop :],
         )  # fmt: skip
-        start = first.start + len(second) if by > 0 else first.start
-        return self.change(lines), start
+        return self.change(lines), line + (len(second) if by > 0 else -len(first))
+
+    def _neighbour(self, at: range, by: int) -> range:
+        """What lies above or below a block: the whole of it."""
+        if by < 0:
+            return self.block(at.start - 1)
+        below = at.stop
+        while below + 1 < len(self.lines) and self.block(below + 1).start <= below:
+            below += 1  # the comments of the statement below
+        return range(at.stop, self.block(below).stop)
 
 
 @dataclass(slots=True)

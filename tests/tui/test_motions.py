@@ -1,5 +1,7 @@
 """Small moves as people who know vim expect them, and lines that say how things stand."""
 
+from textual import events
+
 from engine.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
@@ -198,5 +200,26 @@ def test_a_statement_that_is_typed_stands_in_its_place_with_what_is_wrong_with_i
         await d.keys("escape")
         await d.until(lambda: "R103" not in d.screen() and "delta(@con" not in d.screen())
         assert (world.paths.rules_dir / "main.rules").read_text() == text
+
+    drive(world, scenario)
+
+
+def test_lines_that_are_pasted_are_lines_of_the_file_and_one_step_of_undo(world: World) -> None:
+    path = world.paths.rules_dir / "main.rules"
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "r")
+        await d.shows("prosect rules 1")
+        await d.keys("o")
+        await d.type("# two")
+        d.app.post_message(events.Paste("\ndrop where chosen.tokens > 60\nexpect kept > 99%\n"))
+        await d.until(lambda: path.exists() and "expect" in path.read_text())
+        text = "prosect rules 1\n# two\ndrop where chosen.tokens > 60\nexpect kept > 99%\n"
+        assert path.read_text() == text
+            path.read_text() == "prosect rules 1\n# two\ndrop where chosen.tokens > 60\nexpect kept > 99%\n"
+        )
+        await d.shows("fails:")  # at its line
+        await d.keys("u")
+        await d.until(lambda: path.read_text() == "prosect rules 1\n")
 
     drive(world, scenario)

@@ -143,3 +143,36 @@ def test_lines_end_where_the_language_ends_them_and_as_the_file_does() -> None:
     assert book.text == text
     assert book.edit(2, "drop").text == text.replace("flip", "drop")
     assert book.insert(3, "keep").text == text + "keep\r\n"
+
+
+def test_comments_right_above_a_statement_go_where_it_goes() -> None:
+    text = """# about this file
+prosect rules 1
+# made by hand
+
+# why a
+# in detail
+a: drop where x
+
+b: flip
+# why c
+#off c: keep
+"""
+    book = Rulebook.of(text)
+    assert [book.lines[n] for n in book.block(6)] == ["# why a", "# in detail", "a: drop where x"]
+    assert book.delete(6).text == text.replace("# why a\n# in detail\na: drop where x\n", "")
+    moved, line = book.move(8, -1)  # past the empty line
+    moved, line = moved.move(line, -1)
+    assert moved.text.index("b: flip") < moved.text.index("# why a")
+    assert moved.lines[line] == "b: flip"
+    again, line = book.move(8, 1)
+    assert again.text.endswith("# why c\n#off c: keep\nb: flip\n")
+    assert again.lines[line] == "b: flip"
+
+
+def test_the_version_line_stays_first_wherever_it_stands() -> None:
+    book = Rulebook.of("# mine\nprosect rules 1\na: drop\n")
+    assert book.delete(1) == book.switch(1) == book
+    assert book.move(2, -1) == (book, 2)
+    assert book.move(1, 1) == (book, 1)
+    assert book.delete(0).text == "prosect rules 1\na: drop\n"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.rule_views import OFF
+from engine.rule_views import FAILS, OFF
 from engine.safe_text import one_line, sanitise
 from tui import format as fmt
 from tui.format import Glyphs
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
 
 
-OVERLAPS = 8
-"""Pairs of statements that a plan shows."""
+OVERLAPS, DRIFTS = 8, 20
+"""Pairs of statements, and parts of the data, that a plan shows at first."""
 MANY_CELLS, MOVER_CELLS = 100, 26
 """From so many cells on, the statement that moves a concept most stands beside its win rates."""
 
@@ -121,7 +121,7 @@ def plan_lines(
 def _said_first(preview: "PlanPreview") -> list[str]:
     """What a person should know before the counts: held concepts that move too far, and how many findings."""
     beyond = beyond_words(preview)
-    n = len(preview.findings)
+    n = sum(f.code != FAILS for f in preview.findings)
     counted = [f"{n} finding{'s' if n != 1 else ''} at the end of this page"] if n else []
     return [*([beyond] if beyond else []), *counted]
 
@@ -143,7 +143,7 @@ def beyond_words(preview: "PlanPreview") -> str:
 
 def _findings(preview: "PlanPreview", width: int) -> list[PaneLine]:
     """Errors and warnings about lines of the file, each with its line."""
-    found = [f for f in preview.findings if f.line]
+    found = [f for f in preview.findings if f.line and f.code != FAILS]  # expectations are listed already
     lines = [PaneLine(()), heading("Findings")] if found else []
     for finding in found:
         lines += [PaneLine(((f"line {finding.line:,}", "bold"),)), *_said(finding, max(width - 2, 8), "  ")]
@@ -160,10 +160,10 @@ def _plan(
     lines += _expectations(preview)
     lines += _conflicts(preview)
     lines += made
-    lines += _overlaps(preview, width)
+    lines += _overlaps(preview, width, expanded)
     lines += _held_inside(preview, width, glyphs)
     lines += _shifts(preview, width, glyphs, n_shifts, moves, expanded)
-    lines += _drift(preview, width)
+    lines += _drift(preview, width, expanded)
     for found in preview.findings:
         if found.line == 0:
             lines += _said(found, width, "")
@@ -313,10 +313,12 @@ def _signed(value: float) -> str:
     return f"{round(value, 3) + 0.0:+.3f}"  # + 0.0: no minus before zero
 
 
-def _overlaps(preview: "PlanPreview", width: int) -> list[PaneLine]:
+def _overlaps(preview: "PlanPreview", width: int, expanded: frozenset[str] | None) -> list[PaneLine]:
     if not preview.overlaps:
         return []
-    lines = [PaneLine(()), heading("Overlaps", "pairs that two statements touch")]
+    title = "Overlaps"
+    shown = len(preview.overlaps) if expanded is not None and title in expanded else OVERLAPS
+    lines = [PaneLine(()), heading(title, "pairs that two statements touch")]
     lines += [
         PaneLine(
             (
@@ -324,22 +326,20 @@ def _overlaps(preview: "PlanPreview", width: int) -> list[PaneLine]:
                 (fit(f"{one_line(a, 60)} and {one_line(b, 60)}", max(width - 12, 8)), "dim"),
             )
         )
-        for a, b, n in preview.overlaps[:OVERLAPS]
+        for a, b, n in preview.overlaps[:shown]
     ]
-    if len(preview.overlaps) > OVERLAPS:
-        lines.append(
-            PaneLine(((f"  {len(preview.overlaps) - OVERLAPS:,} more: `prosect plan --all`", "dim"),))
-        )
-    return lines
+    return lines + _rest(title, len(preview.overlaps) - shown, can_open=expanded is not None)
 
 
-def _drift(preview: "PlanPreview", width: int) -> list[PaneLine]:
+def _drift(preview: "PlanPreview", width: int, expanded: frozenset[str] | None) -> list[PaneLine]:
     moved = sorted(
         (d for d in preview.drift if abs(d.after - d.before) >= 0.001), key=lambda d: -abs(d.after - d.before)
     )
     if not moved:
         return []
-    lines = [PaneLine(()), heading("Drift", "share of the data, before and after")]
+    title = "Drift"
+    shown = len(moved) if expanded is not None and title in expanded else DRIFTS
+    lines = [PaneLine(()), heading(title, "share of the data, before and after")]
     lines += [
         PaneLine(
             (
@@ -347,6 +347,6 @@ def _drift(preview: "PlanPreview", width: int) -> list[PaneLine]:
                 (f" {d.before * 100:5.1f}% to {d.after * 100:5.1f}%", "dim"),
             )
         )
-        for d in moved[:20]
+        for d in moved[:shown]
     ]
-    return lines
+    return lines + _rest(title, len(moved) - shown, can_open=expanded is not None)
