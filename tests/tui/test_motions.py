@@ -216,8 +216,6 @@ def test_lines_that_are_pasted_are_lines_of_the_file_and_one_step_of_undo(world:
         await d.until(lambda: path.exists() and "expect" in path.read_text())
         text = "prosect rules 1\n# two\ndrop where chosen.tokens > 60\nexpect kept > 99%\n"
         assert path.read_text() == text
-            path.read_text() == "prosect rules 1\n# two\ndrop where chosen.tokens > 60\nexpect kept > 99%\n"
-        )
         await d.shows("fails:")  # at its line
         await d.keys("u")
         await d.until(lambda: path.read_text() == "prosect rules 1\n")
