@@ -13,8 +13,8 @@ class PoolingEffect:
     """A concept's two effects under another way of pooling a latent over a response."""
 
     pooling: str
-    agrees: bool
-    """Makes the same calls as presence, with the same signs."""
+    agrees: bool | None
+    """Makes the same calls as presence, with the same signs; None: it tests neither question."""
     taught: Interval
     taught_z: float | None
     is_taught_call: bool | None
@@ -100,7 +100,12 @@ class ConceptScrutiny:
     @property
     def n_agree(self) -> int:
         """Poolings that make the same calls."""
-        return sum(p.agrees for p in self.poolings)
+        return sum(p.agrees is True for p in self.poolings)
+
+    @property
+    def n_compared(self) -> int:
+        """Poolings that test anything here."""
+        return sum(p.agrees is not None for p in self.poolings)
 
 
 @dataclass(frozen=True, slots=True)

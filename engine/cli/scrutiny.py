@@ -138,7 +138,7 @@ def show_scrutiny(found: "ConceptScrutiny") -> None:
             f" selected in {found.unique_selected:.0%} of random halves"
         )
     if found.poolings:
-        click.echo(f"\n{found.n_agree} of {len(found.poolings)} poolings make the same calls")
+        click.echo(f"\n{found.n_agree} of {found.n_compared} poolings that test it make the same calls")
         rows = [
             (p.pooling, interval(p.taught), p.is_taught_call, interval(p.equal), p.is_equal_call, p.agrees)
             for p in found.poolings
@@ -146,7 +146,9 @@ def show_scrutiny(found: "ConceptScrutiny") -> None:
         header = ("pooling", "taught", "called", "at equal length", "called", "agrees")
         write_table(header, rows, plain=False)
     if found.side_effects:
-        click.echo(f"\nHalving it by leaving out {found.dropped:,.0f} pairs also moves (mean u)")
+        click.echo(
+            f"\nHalving it, by leaving out a weight of {found.dropped:,.0f} pairs, also moves (mean u)"
+        )
         moved = [
             (e.name, e.before, e.after, f"[{e.change_low:+.3f}, {e.change_high:+.3f}]")
             for e in found.side_effects

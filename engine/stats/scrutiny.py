@@ -127,7 +127,7 @@ def _poolings(
         {
             "concept": tested.astype(np.uint32),
             "pooling": pa.array([pooled.pooling] * len(tested), pa.string()),
-            "agrees": pa.array(agrees[k][tested]),
+            "agrees": nullable_flag(agrees[k][tested]),
             "n_discordant": pooled.n_discordant[tested].astype(np.uint32),
         }
         | _effect("", pooled.taught, tested)
@@ -135,8 +135,8 @@ def _poolings(
         for k, pooled in enumerate(found)
     ]
     return _stacked(rows), {
-        "poolings_agree": pa.array(agrees.sum(axis=0).astype(np.uint8), mask=~known),
-        "poolings": pa.array(np.full(len(known), len(found), np.uint8), mask=~known),
+        "poolings_agree": pa.array(np.nansum(agrees, axis=0).astype(np.uint8), mask=~known),
+        "poolings": pa.array(np.isfinite(agrees).sum(axis=0).astype(np.uint8), mask=~known),
     }
 
 
@@ -223,7 +223,7 @@ def _spread(parts: Decomposition) -> Table:
     return {
         "facet": pa.array([parts.facet] * n, pa.string()),
         "concept": np.arange(n, dtype=np.uint32),
-        "n_levels": np.full(n, len(parts.levels), np.uint16),
+        "n_levels": parts.n_compared.astype(np.uint16),
         "mean_win_rate": nullable(parts.mean),
         "mean_low": nullable(parts.mean_low),
         "mean_high": nullable(parts.mean_high),

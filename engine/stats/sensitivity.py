@@ -110,8 +110,8 @@ def pooling_sensitivity(
     return found
 
 
-def agreement(found: list[Pooled], own: tuple[Vector, Vector], z: tuple[Vector, Vector]) -> NDArray[np.bool_]:
-    """(poolings, M) whether a pooling agrees with presence.
+def agreement(found: list[Pooled], own: tuple[Vector, Vector], z: tuple[Vector, Vector]) -> Vector:
+    """(poolings, M) whether a pooling agrees with presence: 1, 0, or NaN where it tests neither question.
 
     Args:
         found: every pooling.
@@ -126,8 +126,10 @@ def agreement(found: list[Pooled], own: tuple[Vector, Vector], z: tuple[Vector, 
             same = [(t.call == 1) & (t.z * mine > 0) for t, mine in zip(theirs, z, strict=True)]
         survives = (~called[0] | same[0]) & (~called[1] | same[1])
         silent = (pooled.taught.call != 1) & (pooled.equal.call != 1)
-        out.append(np.where(called[0] | called[1], survives, silent))
-    return np.array(out, np.bool_).reshape(len(found), len(own[0]))
+        agrees = np.where(called[0] | called[1], survives, silent).astype(np.float64)
+        is_open = np.isnan(pooled.taught.z) & np.isnan(pooled.equal.z)
+        out.append(np.where(is_open, np.nan, agrees))
+    return np.array(out, np.float64).reshape(len(found), len(own[0]))
 
 
 def pooled_blocks(readings: Readings, members: Members, pooling: str) -> Iterator[Disparity]:

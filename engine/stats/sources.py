@@ -71,6 +71,8 @@ class Decomposition:
     """Largest first."""
     n_left_out: int
     """Levels with too few prompt groups to test anything, or beyond the largest ``MAX_LEVELS``."""
+    n_compared: NDArray[np.int64]
+    """(M,) levels in which the unit has an effect, which the following are about."""
     mean: Vector
     """Random-effects mean win rate over levels, with the interval for levels like these …"""
     mean_low: Vector
@@ -127,14 +129,18 @@ def decompose(
     log_odds, variance = _log_odds(sums, disparity.n_units)
     known = [member for _, _, member in kept[:MAX_LEVELS]]
     mean, half, tau, i2 = random_effects(log_odds, variance * _overlap(known, weight))
+    n_compared = (np.isfinite(log_odds) & np.isfinite(variance) & (variance > 0)).sum(axis=0)
     return Decomposition(
-        facet, tuple(levels), sum(1 for n, _, _ in sizes if n) - len(levels), expit(mean),
+        facet, tuple(levels), sum(1 for n, _, _ in sizes if n) - len(levels), n_compared, expit(mean),
         expit(mean - half), expit(mean + half), tau, i2,
     )  # fmt: skip
 
 
 def _overlap(levels: Sequence[NDArray[np.bool_]], weight: Vector) -> float:
-    """How many levels a pair counts for on average: a pair of two models brings half of itself to each."""
+    """How many levels a pair counts for on average, which widens every level's variance.
+
+    A pair of two models is evidence of both; counted twice it would be evidence of more than it is.
+    """
     counts = np.sum(levels, axis=0, dtype=np.float64) if levels else np.zeros(len(weight))
     distinct = float(weight[counts > 0].sum())
     return float(weight @ counts) / distinct if distinct > 0 else 1.0

@@ -197,13 +197,14 @@ def _neighbours(slot: QuerySlot, concept: int, redundancy: int | None) -> tuple[
     rows = slot.run(
         "WITH a AS (SELECT pair, u FROM concept_scores WHERE concept = $c AND u <> 0),"
         " j AS (SELECT s.concept, count(*) AS n, sum(s.u * a.u) AS dot FROM pair_scores s"
-        "   JOIN a ON a.pair = s.pair WHERE s.concept <> $c AND s.u <> 0 GROUP BY 1"
-        "   ORDER BY abs(dot) DESC LIMIT 200)"
-        f" SELECT c.concept_id, {_NAME}, j.n, j.dot / sqrt(c.u_square * o.u_square),"
-        " coalesce(c.redundancy_id = $r, FALSE) FROM j"
-        " JOIN (SELECT u_square FROM concepts WHERE concept = $c) o ON TRUE"
-        f" JOIN concepts c ON c.concept = j.concept {_NAMES} ORDER BY 5 DESC, abs(j.dot) /"
-        f" sqrt(c.u_square) DESC LIMIT 12",
+        "   JOIN a ON a.pair = s.pair WHERE s.concept <> $c AND s.u <> 0 GROUP BY 1),"
+        " k AS (SELECT j.concept, j.n, j.dot / sqrt(c.u_square * o.u_square) AS cosine,"
+        "   coalesce(c.redundancy_id = $r, FALSE) AS is_same FROM j JOIN concepts c ON c.concept = j.concept"
+        "   JOIN (SELECT u_square FROM concepts WHERE concept = $c) o ON TRUE"
+        "   ORDER BY is_same DESC, abs(cosine) DESC, j.concept LIMIT 12)"
+        f" SELECT c.concept_id, {_NAME}, k.n, k.cosine, k.is_same FROM k"
+        f" JOIN concepts c ON c.concept = k.concept {_NAMES}"
+        " ORDER BY k.is_same DESC, abs(k.cosine) DESC, k.concept",
         {"c": concept, "r": redundancy},
     )
     return tuple(Neighbour(i, name or "", int(n), float(cos), bool(same)) for i, name, n, cos, same in rows)

@@ -4,7 +4,11 @@ from engine.store.columns import Table, columns
 
 BESIDE = columns(
     ("poolings_agree", "UTINYINT", "poolings that make the same calls with the same signs; concepts only"),
-    ("poolings", "UTINYINT", "poolings that were tried: 4, or 3 where last tokens were not read"),
+    (
+        "poolings",
+        "UTINYINT",
+        "poolings that test the concept: at most 4, or 3 where last tokens were not read",
+    ),
     (
         "unique_win_rate",
         "DOUBLE",
@@ -24,7 +28,7 @@ POOLINGS = Table(
         (
             "agrees",
             "BOOLEAN",
-            "makes every call that presence makes, same sign; or none where that makes none",
+            "makes every call that presence makes, same sign; or none where that makes none; NULL: untested",
         ),
         ("n_discordant", "UINTEGER", "labelled pairs whose pooled values differ"),
         ("win_rate", "DOUBLE", "taught: share of them whose chosen side has the larger value"),
@@ -96,7 +100,7 @@ SPREADS = Table(
     columns(
         ("facet", "VARCHAR", "source, model or annotator"),
         ("concept", "UINTEGER", "number of the concept"),
-        ("n_levels", "USMALLINT", "levels that were compared"),
+        ("n_levels", "USMALLINT", "levels in which the concept has an effect: those that were compared"),
         ("mean_win_rate", "DOUBLE", "random-effects mean of the log odds (DerSimonian–Laird), as a win rate"),
         ("mean_low", "DOUBLE", "95% interval"),
         ("mean_high", "DOUBLE", "upper end"),

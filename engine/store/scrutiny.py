@@ -51,7 +51,7 @@ def concept_scrutiny(slot: QuerySlot, concept: int) -> ConceptScrutiny:
         win_rate,
         selected,
         tuple(
-            PoolingEffect(r[0], bool(r[1]), Interval(*r[2:5]), r[5], r[6], Interval(*r[7:10]), r[10], r[11])
+            PoolingEffect(r[0], r[1], Interval(*r[2:5]), r[5], r[6], Interval(*r[7:10]), r[10], r[11])
             for r in pooled
         ),
         float(moved[0][0]) if moved else 0.0,

@@ -103,7 +103,7 @@ def test_show_has_poolings_and_sources(project: Path) -> None:
     shown = json.loads(run("show", project, "concept 0", "--json").stdout)["scrutiny"]
     assert [p["pooling"] for p in shown["poolings"]] == ["fire rate", "largest activation", "mean activation"]
     assert {level["level"] for level in shown["levels"] if level["facet"] == "source"} == {"alpha", "beta"}
-    assert "poolings make the same calls" in run("show", project, "concept 0").stdout
+    assert "poolings that test it make the same calls" in run("show", project, "concept 0").stdout
 
 
 def test_lists_filter_by_pooling_and_spread(project: Path) -> None:

@@ -17,6 +17,8 @@ from engine.stats.null import fit_null
 from engine.stats.score import score_tests
 from engine.stats.sensitivity import (
     POOLINGS,
+    Effect,
+    Pooled,
     agreement,
     members_of,
     pooled_blocks,
@@ -289,3 +291,34 @@ def test_l1_weights_solve_the_penalised_likelihood() -> None:
     assert active.any()
     np.testing.assert_allclose(score[active], (penalty * np.sign(found.beta))[active], rtol=1e-3)
     assert (np.abs(score[~active]) <= penalty[~active] * 1.001).all()
+
+
+def test_a_pooling_that_tests_neither_question_neither_agrees_nor_disagrees() -> None:
+    nothing = np.full(2, np.nan)
+    some = np.array([np.nan, 0.5])
+    empty = Effect(nothing, nothing, nothing, nothing, nothing, np.array([np.nan, np.nan]))
+    tested = Effect(nothing, nothing, nothing, some, nothing, np.array([np.nan, 0.0]))
+    own = (np.zeros(2), np.zeros(2))
+    agrees = agreement([Pooled("last token", np.zeros(2), tested, empty)], own, own)
+    assert np.isnan(agrees[0, 0])
+    assert agrees[0, 1] == 1
+
+
+def test_only_levels_in_which_a_unit_has_an_effect_are_compared() -> None:
+    readings = make_readings(600, 4, seed=2)
+    pairs = readings.pairs
+    disparity = latents_of(readings)
+    names = ("a", "b", "c")
+    source = (np.arange(600) % 3).astype(pairs.source.dtype)
+    keep = ~(
+        (np.repeat(np.arange(disparity.n_units), np.diff(disparity.indptr)) == 0)
+        & (source[disparity.pair] == 2)
+    )
+    counts = np.bincount(
+        np.repeat(np.arange(disparity.n_units), np.diff(disparity.indptr))[keep], minlength=disparity.n_units
+    )
+    without = Disparity(np.concatenate([[0], np.cumsum(counts)]), disparity.pair[keep], disparity.u[keep])
+    mixed = dataclasses.replace(pairs, source=source, source_names=names)
+    weight = mixed.is_signed.astype(np.float64)
+    found = decompose(without, mixed, weight, build_design(mixed), "source", StatsSettings())
+    assert found.n_compared.tolist() == [2] + [3] * (disparity.n_units - 1)

@@ -58,9 +58,8 @@ def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> l
         ]
         if width >= 100:
             spans.append((f"  at equal length {fmt.share(pooling.equal.estimate):>5}%", "text"))
-        spans.append(
-            ("  same calls" if pooling.agrees else "  OTHER CALLS", "dim" if pooling.agrees else "warn")
-        )
+        said = {True: "  same calls", False: "  OTHER CALLS", None: "  untested"}[pooling.agrees]
+        spans.append((said, "warn" if pooling.agrees is False else "dim"))
         lines.append(PaneLine(tuple(spans)))
     return lines
 
@@ -68,7 +67,7 @@ def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> l
 def _side_effects(found: "ConceptScrutiny", width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
     if not found.side_effects:
         return []
-    note = f"moves when {found.dropped:,.0f} pairs are left out to halve it: mean u [95% of the change]"
+    note = f"when a weight of {found.dropped:,.0f} pairs is left out to halve it: mean u [95% of the change]"
     lines = [PaneLine(()), heading("Side effects", note if width >= 90 else "mean u when it is halved")]
     lines += [_side_effect(e, width, glyphs) for e in found.side_effects[:limit]]
     return [*lines, *more_lines("effects", len(found.side_effects) - limit)]
