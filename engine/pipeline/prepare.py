@@ -10,6 +10,7 @@ from engine.manifest import hash_file, hash_json, read_manifest
 from engine.paths import ProjectPaths
 from engine.pipeline.readers import save_spec
 from engine.progress import Progress
+from engine.records import Label
 from engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -117,12 +118,14 @@ def examine(
     n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
     lengths = mean_lengths(paths, resolve_folder(spec.model, spec.revision)) if paths is not None else None
     n_known, prompt, response = lengths or (0, 250.0, 300.0)
+    n_levels = count_levels(paths, settings.stats.min_discordant) if paths is not None else 0
     assumed = {
         "pairs": n_pairs or n_known or 10_000,
         "prompt tokens": round(prompt, 1),
         "response tokens": round(response, 1),
         "latents": n_latents,
         "latents per token": spec.expected_l0 or l0,
+        "sources, models, annotators": n_levels,
         "lengths are": f"those of this project's first {_SAMPLED} pairs" if lengths else "assumed",
     }
     work = Workload(
@@ -132,6 +135,7 @@ def examine(
         layer=spec.layer if spec.layer is not None else shape.n_layers // 2,
         n_latents=n_latents,
         l0=spec.expected_l0 or l0,
+        n_levels=n_levels,
     )
     cost = estimate_costs(
         machine,
@@ -142,6 +146,27 @@ def examine(
         lora_rank=settings.training.lora_rank,
     )
     return Examined(machine, cost, assumed)
+
+
+def count_levels(paths: ProjectPaths, at_least: int) -> int:
+    """Sources, models and annotators that an audit leaves out once each.
+
+    Of every facet that has two and more: those with so many prompt groups, at most ``MAX_LEVELS``.
+    """
+    import polars as pl
+
+    from engine.stats.sources import MAX_LEVELS
+
+    pairs = pl.read_parquet(
+        paths.pairs, columns=["group_id", "label", "source", "annotator", "model_chosen", "model_rejected"]
+    ).filter(pl.col("label") == Label.CHOSEN.value)
+    models = pl.concat([pairs.select("group_id", level=pl.col(f"model_{s}")) for s in ("chosen", "rejected")])
+    total = 0
+    for levels in (*(pairs.select("group_id", level=pl.col(f)) for f in ("source", "annotator")), models):
+        known = levels.drop_nulls().unique().group_by("level").len()
+        large = int((known["len"] >= at_least).sum())
+        total += min(large, MAX_LEVELS) if large > 1 else 0
+    return total
 
 
 _SAMPLED = 500

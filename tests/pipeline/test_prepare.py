@@ -193,3 +193,14 @@ def test_a_project_with_several_trained_saes_asks_which(sample_pairs: Path, tmp_
         words = f"prosect audit {root} --reader {reader / 'model'} --layer 1 --sae {root / 'sae' / name}"
         assert words in refused.stderr
     assert run("audit", root, "--layer", "1").exit_code == 2
+
+
+def test_doctor_counts_what_an_audit_leaves_out_once_each(audited: Path) -> None:
+    asked = ("doctor", "--project", audited, "--reader", sample_folder() / "reader", "--json")
+    found = json.loads(run(*asked, "--set", "stats.min_discordant=5").stdout)
+    with (
+        Project(audited) as project,
+        Store(project.paths.index(project.browser.summary().index_hash)) as store,
+    ):
+        levels = store.value("SELECT count(DISTINCT (facet, level)) FROM levels")
+    assert found["assumed"]["sources, models, annotators"] == levels

@@ -64,6 +64,9 @@ def test_a_small_reading_is_mostly_its_calls() -> None:
     costs = estimate_costs(cpu, ModelShape(8, 1, 100, 10), nothing)
     assert costs.reading.hours * 3600 == pytest.approx(12, rel=0.01)
     assert index_cost(nothing).n_rows == 1450
+    # what is left out once costs a pass over the rows each
+    more = 3600 * (index_cost(replace(nothing, n_levels=5)).hours - index_cost(nothing).hours)
+    assert more == pytest.approx(5 * 1450 / 5e6)
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
