@@ -23,7 +23,7 @@ class Evidence:
     n_pairs: int
     n_carry: int | None
     n_discordant: int | None
-    n_groups: int | None
+    n_discordant_groups: int | None
     """Discordant prompt groups."""
     prevalence: float | None
     taught: Interval
