@@ -1,5 +1,6 @@
 """What the checker says about names and values that are nearly right, and numbers on the wrong scale."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.rules.catalogue import COLUMNS, Catalogue, Type
@@ -9,7 +10,7 @@ from engine.rules.lexer import concept_literal, quote
 from engine.rules.naming import Unresolved
 from engine.rules.outcomes import is_count
 from engine.rules.syntax import Binary, ConceptName, Expression, Group, Items, Name, Number, Text
-from engine.rules.terms import Constant, Reference, Statistic, Term
+from engine.rules.terms import Apply, Constant, Reading, Reference, Statistic, Term, walk
 
 _SPANS = ("prompt", "chosen", "rejected")
 
@@ -167,6 +168,48 @@ def refuse_wrong_scale(
         if is_count(found) and is_fraction and not is_percent:
             help_line = f"write `{value.value * 100:.12g}%` for a share of the input pairs"
             raise Unresolved("R404", "a number of pairs is whole", node.place, help_line)
+
+
+def log_scale_help(condition: Term, catalogue: Catalogue, definitions: Mapping[str, Term]) -> str | None:
+    """Help for a threshold in pieces or tokens on a column concept, whose scores are logs."""
+    columns = {e.number: e.label for e in catalogue.concepts if e.kind == "column"}
+    pending = [condition]
+    seen: set[str] = set()
+    while pending:
+        for term in walk(pending.pop()):
+            if isinstance(term, Reference) and term.name not in seen and term.name in definitions:
+                seen.add(term.name)
+                pending.append(definitions[term.name])
+            if not isinstance(term, Apply) or term.operator not in ("<", "<="):
+                continue
+            limit, value = (_followed(t, definitions) for t in term.arguments)
+            if not isinstance(limit, Constant) or not isinstance(limit.value, float) or limit.value < 1:
+                continue
+            found = _on_log_scale(value, limit.value, columns, is_strict=term.operator == "<")
+            if found is not None:
+                return found
+    return None
+
+
+def _on_log_scale(value: Term, limit: float, columns: Mapping[int, str], *, is_strict: bool) -> str | None:
+    """What to write for `value > limit` where the value is a score of a column."""
+    is_delta = isinstance(value, Apply) and value.operator == "-"
+    reading = value.arguments[0] if isinstance(value, Apply) and is_delta else value
+    if not isinstance(reading, Reading) or reading.concept.kind == "latents":
+        return None
+    name = concept_literal(reading.concept.name)
+    number = reading.concept.number
+    label = f"@{reading.concept.name}" if number is None else columns.get(number)
+    if label is None or label == "@non_latin":
+        return None
+    is_length = label == "@length"
+    scale = "ln(tokens)" if is_length else "ln(1 + n)"
+    if is_delta:
+        return f"{name} is {scale}: `delta({name}) > log(2)` is more than twice as much"
+    least = math.floor(limit) + 1 if is_strict else math.ceil(limit)
+    threshold = least - 0.5 if is_length else least + 0.5
+    unit = "tokens " if is_length else ""
+    return f"{name} is {scale}: `{reading.span}({name}) > log({threshold:.12g})` is {least} {unit}or more"
 
 
 def _followed(term: Term, definitions: Mapping[str, Term]) -> Term:

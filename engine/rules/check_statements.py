@@ -4,7 +4,7 @@ from functools import partial
 
 from engine.rules.catalogue import LONG_TEXTS, Type
 from engine.rules.check import Checker
-from engine.rules.check_help import no_key, refuse_percent
+from engine.rules.check_help import log_scale_help, no_key, refuse_percent
 from engine.rules.checked import (
     CheckedAction,
     CheckedRule,
@@ -65,6 +65,7 @@ def check_rule(checker: Checker, statement: RuleStatement, name: str) -> Checked
         reason=statement.reason,
         priority=statement.priority or 0,
         place=statement.place,
+        if_nothing=log_scale_help(condition, checker.catalogue, checker.definitions),
     )
 
 

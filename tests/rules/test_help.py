@@ -285,3 +285,32 @@ def test_thresholds_between_two_counts_select_what_the_page_says() -> None:
     for wanted in range(1, 200):
         scores = np.log1p(np.arange(400)).astype(np.float32).astype(np.float64)
         assert int((scores > np.log(wanted + 0.5)).sum()) == 400 - wanted
+
+
+@pytest.mark.parametrize(
+    ("lines", "help_line"),
+    [
+        ("drop where chosen(@bold) > 3", "@bold is ln(1 + n): `chosen(@bold) > log(4.5)` is 4 or more"),
+        ("drop where rejected(@bold) >= 3", "@bold is ln(1 + n): `rejected(@bold) > log(3.5)` is 3 or more"),
+        (
+            "drop where chosen(@length) > 400",
+            "@length is ln(tokens): `chosen(@length) > log(400.5)` is 401 tokens or more",
+        ),
+        (
+            "drop where delta(@bold) > 3",
+            "@bold is ln(1 + n): `delta(@bold) > log(2)` is more than twice as much",
+        ),
+        (
+            "concept b = @bold\nlet few = 3\nlet big = chosen(@b) > few\ndrop where copy > 1 and big",
+            "@b is ln(1 + n): `chosen(@b) > log(4.5)` is 4 or more",
+        ),
+        ("drop where chosen(@bold) > 0.5", None),
+        ("drop where chosen(@bold) > log(4.5)", None),
+        ("drop where chosen(@sorry) > 3", None),
+        ("drop where chosen.tokens > 300", None),
+        ("drop", None),
+    ],
+)
+def test_a_threshold_in_pieces_has_help_in_case_it_matches_nothing(lines: str, help_line: str | None) -> None:
+    (rule,) = check(f"{HEAD}{lines}\n", INDEX).rules
+    assert rule.if_nothing == help_line
