@@ -15,6 +15,7 @@ from engine.rules.check_help import (
     refuse_bare_text,
     refuse_bare_word,
     refuse_wrong_scale,
+    unknown_text,
     written,
 )
 from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, suggest
@@ -229,8 +230,8 @@ class Checker:
             message = f"a {left.type} and a {right.type} cannot be compared"
             raise self.fail("R304", message, node.place)
         self._refuse_two_texts(node, left, right)
-        self._warn_of_unknown(left, (right, node.right.place))
-        self._warn_of_unknown(right, (left, node.left.place))
+        self._warn_of_unknown(left, right, node.right.place)
+        self._warn_of_unknown(right, left, node.left.place)
         equal = Apply("==", self._scaled((left, right), (node.left, node.right)), Type.TRUTH)
         return negate(equal) if node.sign == "!=" else equal
 
@@ -259,25 +260,10 @@ class Checker:
         if long and len(plain) < 2:
             raise self.fail("R305", "compare a whole text with a literal or another column", node.place)
 
-    def _warn_of_unknown(self, column: Term, literal: tuple[Term, Place]) -> None:
-        """Warn of a text that a column with few different ones does not have."""
-        text, place = literal
-        if not (isinstance(column, Column) and isinstance(text, Constant) and isinstance(text.value, str)):
-            return
-        known = self.catalogue.values.get(column.name)
-        if known is None or text.value in known:
-            return
-        first = sorted(known)
-        otherwise = "values: " + ", ".join(first[:6]) + (", …" if len(first) > 6 else "") if first else None
-        self.names.warnings.append(
-            Diagnostic(
-                "R515",
-                f"no pair has `{text.value}` in `{column.name}`",
-                place,
-                did_you_mean(text.value, first, otherwise),
-                Severity.WARNING,
-            )
-        )
+    def _warn_of_unknown(self, column: Term, text: Term, place: Place) -> None:
+        found = unknown_text(column, text, place, self.catalogue)
+        if found is not None:
+            self.names.warnings.append(found)
 
     def _matches(self, node: Binary) -> Term:
         text = self.typed(node.left, Type.TEXT)
@@ -302,7 +288,7 @@ class Checker:
             if not isinstance(term, Constant):
                 raise self.fail("R304", "a list holds literals", item.place)
             refuse_wrong_scale((value, term), (node.left, item), self.definitions)
-            self._warn_of_unknown(value, (term, item.place))
+            self._warn_of_unknown(value, term, item.place)
             items.append(term)
         return Apply("in", (value, *items), Type.TRUTH)
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.rules.catalogue import COLUMNS, Catalogue, Type
-from engine.rules.diagnostics import did_you_mean
+from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean
 from engine.rules.hints import MISSING_WORDS, in_quotes, missing_help, regex_literal
 from engine.rules.lexer import concept_literal, quote
 from engine.rules.naming import Unresolved
 from engine.rules.outcomes import is_count
 from engine.rules.syntax import Binary, ConceptName, Expression, Group, Items, Name, Number, Text
-from engine.rules.terms import Apply, Constant, Reading, Reference, Statistic, Term, walk
+from engine.rules.terms import Apply, Column, Constant, Reading, Reference, Statistic, Term, walk
 
 _SPANS = ("prompt", "chosen", "rejected")
 
@@ -115,6 +115,20 @@ def _sides(node: Expression, sign: str) -> list[Expression]:
         found.insert(0, node.right)
         node = node.left
     return [node, *found]
+
+
+def unknown_text(column: Term, text: Term, place: Place, catalogue: Catalogue) -> Diagnostic | None:
+    """A warning of a text that a column with few different ones does not have."""
+    if not (isinstance(column, Column) and isinstance(text, Constant) and isinstance(text.value, str)):
+        return None
+    known = catalogue.values.get(column.name)
+    if known is None or text.value in known:
+        return None
+    first = sorted(known)
+    otherwise = "values: " + ", ".join(first[:6]) + (", …" if len(first) > 6 else "") if first else None
+    message = f"no pair has `{text.value}` in `{column.name}`"
+    help_line = did_you_mean(text.value, first, otherwise)
+    return Diagnostic("R515", message, place, help_line, Severity.WARNING)
 
 
 def no_list(node: Binary) -> Unresolved:
