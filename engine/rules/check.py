@@ -5,8 +5,21 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from engine.rules.catalogue import AGGREGATES, COLUMNS, LONG_TEXTS, Catalogue, Type
+from engine.rules.check_help import (
+    column_name,
+    concept_meant,
+    items_of,
+    mistaken_type,
+    no_column,
+    no_list,
+    refuse_bare_text,
+    refuse_bare_word,
+    refuse_wrong_scale,
+    unknown_text,
+    written,
+)
 from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, suggest
-from engine.rules.lexer import concept_literal
+from engine.rules.lexer import concept_literal, quote
 from engine.rules.naming import Names, Unresolved, all_of, compile_pattern
 from engine.rules.outcomes import NAMES, is_count, outcome_call, outcome_name
 from engine.rules.syntax import (
@@ -76,7 +89,7 @@ class Checker:
         term = self.term(node)
         if term.type is not wanted:
             raise self.fail(
-                "R304", f"expected a {wanted}, found a {term.type}", node.place, _unquoted(wanted, term)
+                "R304", f"expected a {wanted}, found a {term.type}", node.place, mistaken_type(wanted, term)
             )
         return term
 
@@ -147,12 +160,15 @@ class Checker:
             return self._meta(node)
         if dotted in COLUMNS:
             return Column(dotted, COLUMNS[dotted])
-        known = [*self.defined, *COLUMNS, "meta"]
-        if node.parts[0] in ("cluster", "context"):
-            help_line: str | None = 'write `context("label or id")`'
-        else:
-            help_line = did_you_mean(dotted, known, "columns: " + ", ".join(COLUMNS))
-        raise self.fail("R202", f"there is no column `{dotted}`", node.place, help_line)
+        raise no_column(node, self.defined, self.catalogue)
+
+    def _kind_of(self, node: Name) -> Type | None:
+        """Type of a name, None where there is no such name."""
+        if len(node.parts) == 1:
+            return self.defined.get(node.dotted) or self.look_up(node.dotted) or COLUMNS.get(node.dotted)
+        if node.parts[0] == "meta" and node.parts[1:] in self.catalogue.meta:
+            return self.catalogue.meta[node.parts[1:]] or Type.TEXT
+        return COLUMNS.get(node.dotted)
 
     def _unknown_outcome(self, dotted: str, place: Place) -> Unresolved:
         if dotted in COLUMNS or dotted in self.defined or dotted.startswith("meta."):
@@ -164,13 +180,12 @@ class Checker:
     def _meta(self, node: Name) -> Term:
         path = node.parts[1:]
         if path not in self.catalogue.meta:
-            known = [".".join(("meta", *p)) for p in self.catalogue.meta]
-            otherwise = (
-                "this data set has " + ", ".join(known[:8]) if known else "this data set has no metadata"
-            )
+            known = {".".join(p): column_name(("meta", *p)) for p in self.catalogue.meta}
+            shown = ", ".join(list(known.values())[:8])
+            otherwise = f"this data set has {shown}" if known else "this data set has no metadata"
             # compared without `meta.`, which would make every key look alike
-            close = suggest(".".join(path), [k.removeprefix("meta.") for k in known])
-            help_line = f"did you mean `meta.{close[0]}`?" if close else otherwise
+            close = suggest(".".join(path), known)
+            help_line = f"did you mean `{known[close[0]]}`?" if close else otherwise
             raise self.fail("R202", f"there is no column `{node.dotted}`", node.place, help_line)
         kind = self.catalogue.meta[path]
         if kind is None:
@@ -190,6 +205,7 @@ class Checker:
     def _binary(self, node: Binary) -> Term:
         sign = node.sign
         if sign in ("and", "or"):
+            refuse_bare_text(node)
             return Apply(sign, self._both(node.left, node.right, Type.TRUTH), Type.TRUTH)
         if sign in "+-*/":
             return Apply(sign, self._both(node.left, node.right, Type.NUMBER), Type.NUMBER)
@@ -198,19 +214,26 @@ class Checker:
         if sign == "in":
             return self._in(node)
         if sign in ("==", "!="):
-            left, right = all_of(partial(self.term, node.left), partial(self.term, node.right))
-            if left.type is not right.type:
-                message = f"a {left.type} and a {right.type} cannot be compared"
-                raise self.fail("R304", message, node.place)
-            self._refuse_two_texts(node, left, right)
-            self._warn_of_unknown(left, (right, node.right.place))
-            self._warn_of_unknown(right, (left, node.left.place))
-            equal = Apply("==", (left, right), Type.TRUTH)
-            return negate(equal) if sign == "!=" else equal
+            return self._equal(node)
         ordered = self._numbers(node.left, node.right)
         if sign in (">", ">="):
             ordered = (ordered[1], ordered[0])
         return Apply({"<": "<", "<=": "<=", ">": "<", ">=": "<="}[sign], ordered, Type.TRUTH)
+
+    def _equal(self, node: Binary) -> Term:
+        """``==`` and ``!=``: values of one type; a percentage beside a count is a share here, too."""
+        if self.mode == "pair":
+            for word, beside in ((node.right, node.left), (node.left, node.right)):
+                refuse_bare_word(word, beside, self.catalogue, self._kind_of, node.sign)
+        left, right = all_of(partial(self.term, node.left), partial(self.term, node.right))
+        if left.type is not right.type:
+            message = f"a {left.type} and a {right.type} cannot be compared"
+            raise self.fail("R304", message, node.place)
+        self._refuse_two_texts(node, left, right)
+        self._warn_of_unknown(left, right, node.right.place)
+        self._warn_of_unknown(right, left, node.left.place)
+        equal = Apply("==", self._scaled((left, right), (node.left, node.right)), Type.TRUTH)
+        return negate(equal) if node.sign == "!=" else equal
 
     def _both(self, left: Expression, right: Expression, wanted: Type) -> tuple[Term, Term]:
         """Both sides of an operator; mistakes of both are reported."""
@@ -218,10 +241,14 @@ class Checker:
         return one, two
 
     def _numbers(self, left: Expression, right: Expression) -> tuple[Term, Term]:
-        """Two numbers to compare; a percentage beside a count of pairs is a share of the input."""
-        terms = self._both(left, right, Type.NUMBER)
+        """Two numbers to compare."""
+        return self._scaled(self._both(left, right, Type.NUMBER), (left, right))
+
+    def _scaled(self, terms: tuple[Term, Term], nodes: tuple[Expression, Expression]) -> tuple[Term, Term]:
+        """Both sides of a comparison; a percentage beside a count of pairs is a share of the input."""
+        refuse_wrong_scale(terms, nodes, self.definitions)
         for side, other in ((0, 1), (1, 0)):
-            node = (left, right)[side]
+            node = nodes[side]
             if isinstance(node, Number) and node.is_percent and is_count(terms[other]):
                 scaled = Apply("*", (terms[side], Outcome("input", None, None, Type.NUMBER)), Type.NUMBER)
                 return (scaled, terms[1]) if side == 0 else (terms[0], scaled)
@@ -233,25 +260,10 @@ class Checker:
         if long and len(plain) < 2:
             raise self.fail("R305", "compare a whole text with a literal or another column", node.place)
 
-    def _warn_of_unknown(self, column: Term, literal: tuple[Term, Place]) -> None:
-        """Warn of a text that a column with few different ones does not have."""
-        text, place = literal
-        if not (isinstance(column, Column) and isinstance(text, Constant) and isinstance(text.value, str)):
-            return
-        known = self.catalogue.values.get(column.name)
-        if known is None or text.value in known:
-            return
-        first = sorted(known)
-        otherwise = "values: " + ", ".join(first[:6]) + (", …" if len(first) > 6 else "") if first else None
-        self.names.warnings.append(
-            Diagnostic(
-                "R515",
-                f"no pair has `{text.value}` in `{column.name}`",
-                place,
-                did_you_mean(text.value, first, otherwise),
-                Severity.WARNING,
-            )
-        )
+    def _warn_of_unknown(self, column: Term, text: Term, place: Place) -> None:
+        found = unknown_text(column, text, place, self.catalogue)
+        if found is not None:
+            self.names.warnings.append(found)
 
     def _matches(self, node: Binary) -> Term:
         text = self.typed(node.left, Type.TEXT)
@@ -263,19 +275,20 @@ class Checker:
 
     def _in(self, node: Binary) -> Term:
         value = self.term(node.left)
-        listed = node.right
-        while isinstance(listed, Group):
-            listed = listed.inner
-        if not isinstance(listed, Items):
-            raise self.fail("R304", "expected a list such as `[1, 2]`", node.right.place)
+        listed = items_of(node.right)
+        if listed is None:
+            raise no_list(node)
         if value.type is Type.TRUTH:
             raise self.fail("R304", "a truth value is not looked up in a list", node.place)
         items: list[Term] = []
         for item in listed.items:
+            if self.mode == "pair":
+                refuse_bare_word(item, node.left, self.catalogue, self._kind_of, "==")
             term = self.typed(item, value.type)
             if not isinstance(term, Constant):
                 raise self.fail("R304", "a list holds literals", item.place)
-            self._warn_of_unknown(value, (term, item.place))
+            refuse_wrong_scale((value, term), (node.left, item), self.definitions)
+            self._warn_of_unknown(value, term, item.place)
             items.append(term)
         return Apply("in", (value, *items), Type.TRUTH)
 
@@ -321,7 +334,11 @@ class Checker:
         self._arity(node, 1, 1, 'context("label or id")')
         argument = node.arguments[0]
         if not isinstance(argument, Text):
-            raise self.fail("R308", "a context is named by a quoted text", argument.place)
+            name = written(argument)
+            help_line = f"write `context({quote(name)})`" if name else 'write `context("label or id")`'
+            if isinstance(argument, Name) and self._kind_of(argument) is Type.TRUTH:
+                help_line = f"`{name}` is true inside already: write it alone"
+            raise self.fail("R308", "a context is named by a quoted text", argument.place, help_line)
         entry = self.names.context(argument.value, argument.place)
         if entry.number == 0:
             return Constant(True, Type.TRUTH)
@@ -332,7 +349,8 @@ class Checker:
         argument = node.arguments[0]
         if not isinstance(argument, ConceptName):
             message = f"`{node.function}` measures a concept"
-            raise self.fail("R308", message, argument.place, f"write `{node.function}(@concept)`")
+            help_line = f"write `{node.function}({concept_meant(argument)})`"
+            raise self.fail("R308", message, argument.place, help_line)
         concept = self._concept(argument)
         aggregate = "max"
         if len(node.arguments) == 2:
@@ -383,14 +401,3 @@ class Checker:
                 if definition is not None:
                     pending.extend(walk(definition))
         return False
-
-
-def _unquoted(wanted: Type, term: Term) -> str | None:
-    """A help line for a number in quotes."""
-    if wanted is not Type.NUMBER or not isinstance(term, Constant) or not isinstance(term.value, str):
-        return None
-    try:
-        float(term.value)
-    except ValueError:
-        return None
-    return f"write {term.value} without quotes"

@@ -4,6 +4,7 @@ from functools import partial
 
 from engine.rules.catalogue import LONG_TEXTS, Type
 from engine.rules.check import Checker
+from engine.rules.check_help import log_scale_help, no_key, refuse_percent
 from engine.rules.checked import (
     CheckedAction,
     CheckedRule,
@@ -55,6 +56,7 @@ def check_rule(checker: Checker, statement: RuleStatement, name: str) -> Checked
     )
     if statement.priority is not None and all(a.verb != "weight =" for a in actions):
         _warn(checker, "R514", "`priority` has no effect without `weight =`", statement.place)
+    _warn_beside_drop(checker, statement)
     return CheckedRule(
         name=name,
         is_named=statement.name is not None,
@@ -63,7 +65,24 @@ def check_rule(checker: Checker, statement: RuleStatement, name: str) -> Checked
         reason=statement.reason,
         priority=statement.priority or 0,
         place=statement.place,
+        if_nothing=log_scale_help(condition, checker.catalogue, checker.definitions),
     )
+
+
+def _warn_beside_drop(checker: Checker, statement: RuleStatement) -> None:
+    """What else a rule does to pairs that it drops is seen in the ledger at most."""
+    verbs = [a.verb for a in statement.actions]
+    others = [a for a in statement.actions if a.verb != "drop"]
+    if "drop" not in verbs or not others:
+        return
+    idle = dict.fromkeys(f"`{a.verb}`" for a in others if a.verb != "tag")
+    place = others[0].place.to(others[-1].place)
+    if idle:
+        message = f"{' and '.join(idle)} beside `drop` acts only on pairs that another rule protects"
+        _warn(checker, "R517", message, place, "keep one of them, or write two rules")
+    else:
+        message = "a `tag` beside `drop` is seen in the ledger only"
+        _warn(checker, "R517", message, place, 'the reason belongs behind the rule: `because "…"`')
 
 
 def _action(checker: Checker, action: Action) -> CheckedAction:
@@ -73,6 +92,8 @@ def _action(checker: Checker, action: Action) -> CheckedAction:
         return CheckedAction(action.verb, None, action.value.value)
     if action.value is None:
         return CheckedAction(action.verb, None)
+    if action.verb == "offset +=":
+        refuse_percent(action.value)
     value = checker.typed(action.value, Type.NUMBER)
     if isinstance(value, Constant) and isinstance(value.value, float):
         if action.verb.startswith("weight") and value.value < 0:
@@ -110,14 +131,32 @@ def check_set(
             )  # fmt: skip
         case SampleStatement():
             key_or_none = None if statement.key is None else _key(checker, statement.key)
+            _warn_of_whole_sample(checker, statement)
             return CheckedSet(
                 name, "sample", place, key_or_none, amount=statement.amount, is_share=statement.is_share,
                 seed=statement.seed,
             )  # fmt: skip
 
 
+def _warn_of_whole_sample(checker: Checker, statement: SampleStatement) -> None:
+    """A sample that no drop can make smaller than what there is."""
+    n_pairs = next((c.n_pairs for c in checker.catalogue.contexts if c.number == 0), None)
+    if statement.is_share:
+        if statement.amount < 100:
+            return
+        message = "a sample of 100% keeps every pair"
+    elif n_pairs is None or statement.amount <= n_pairs:
+        return
+    else:
+        message = f"a sample of {statement.amount:.0f} keeps every pair: the index has {n_pairs}"
+    _warn(checker, "R518", message, statement.place, "ask for fewer, or take the line out")
+
+
 def _key(checker: Checker, node: Expression) -> Term:
     """What pairs are grouped by: any value but a whole text."""
+    wrong = no_key(node)
+    if wrong is not None:
+        raise wrong
     term = checker.term(node)
     if isinstance(term, Column) and term.name in LONG_TEXTS:
         raise Unresolved("R305", "pairs cannot be grouped by a whole text", node.place, "group by a column")

@@ -29,6 +29,8 @@ class CheckedRule:
     reason: str | None
     priority: int
     place: Place
+    if_nothing: str | None = None
+    """Help line for the case that no pair matches."""
 
     def action(self, verb: str) -> CheckedAction | None:
         """Its action with this verb."""

@@ -1,16 +1,19 @@
 """What could stand at the cursor of a rule text. For editors and filter prompts; never raises."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from engine.rules.catalogue import COLUMNS, Catalogue
-from engine.rules.check import FUNCTIONS
-from engine.rules.lexer import Kind, Token, concept_literal, lex
+from engine.rules.catalogue import COLUMNS, LONG_TEXTS, Catalogue
+from engine.rules.lexer import Kind, Token, concept_literal, lex, quote
 from engine.rules.naming import BUILT_IN
 from engine.rules.statements import ACTIONS, VERBS, parse
-from engine.rules.syntax import ConceptStatement, ContextStatement, LetStatement
+from engine.rules.syntax import ConceptStatement, ContextStatement, LetStatement, Statement
+from engine.rules.wanted import Wanted, wanted
 
 MAX_OFFERED = 50
+_UNNAMED = frozenset({"use", "concept", "context", "let", "expect"})
+"""Verbs of statements that take no `name:`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Completion:
     start: int
     text: str
     kind: str
-    """verb, concept, context, column, function or name"""
+    """verb, action, word, concept, context, column, key, value, hash, rule, function or name"""
 
 
 def complete(
@@ -34,57 +37,130 @@ def complete(
         catalogue: what exists.
         is_condition: the text is a filter prompt: no statements.
     """
-    before = lex(text[:cursor])
-    tokens = [t for t in before.tokens if t.kind is not Kind.EOF]
-    last = tokens[-1] if tokens and tokens[-1].place.end == cursor else None
-    earlier = tokens[:-1] if last is not None else tokens
-    if text[:cursor].endswith("@") or (last is not None and last.kind is Kind.CONCEPT):
-        return _concepts(text, cursor, last, catalogue)
-    if _inside_string(earlier if last is not None and last.kind is Kind.STRING else tokens, text, cursor):
+    before = text[:cursor]
+    lexed = lex(before)
+    tokens = [t for t in lexed.tokens if t.kind is not Kind.EOF]
+    if lexed.comments and lexed.comments[-1].place.start >= before.rfind("\n") + 1:
         return ()
+    names = _Names(text, catalogue)
+    unclosed = [d.place for d in lexed.diagnostics if d.code == "R105" and d.place.end == cursor]
+    if unclosed:
+        place = wanted(_statement(tokens, is_condition), is_condition=is_condition)
+        return _quoted(before, unclosed[0].start, place, names)
+    last = tokens[-1] if tokens and tokens[-1].place.end == cursor else None
+    if before.endswith("@") or (last is not None and last.kind is Kind.CONCEPT):
+        start = cursor - 1 if last is None or last.kind is not Kind.CONCEPT else last.place.start
+        return _ranked(names.of("concept"), start, before[start:], "concept")
     dotted = _dotted(tokens, cursor)
     if dotted is not None:
-        return _offers(_columns(catalogue), dotted[0], dotted[1], "column")
-    if not is_condition and _at_statement(earlier, last, text, cursor):
-        start = last.place.start if last is not None else cursor
-        return _offers(VERBS, start, last.text if last is not None else "", "verb")
-    start, typed = (
-        (last.place.start, last.text) if last is not None and last.kind is Kind.WORD else (cursor, "")
-    )
-    if earlier and earlier[-1].text in (",", ":") and _in_actions(earlier):
-        return _offers(ACTIONS, start, typed, "verb")
-    found = [
-        *_offers(_names(text), start, typed, "name"),
-        *_offers((f"{f}(" for f in FUNCTIONS), start, typed, "function"),
-        *_offers((*COLUMNS, *_columns(catalogue)), start, typed, "column"),
-        *_offers(
-            (f'context("{c.name}")' for c in catalogue.contexts if '"' not in c.name), start, typed, "context"
-        ),
-    ]
-    return tuple(dict.fromkeys(found))[:MAX_OFFERED]
+        return _ranked(names.of("column"), dotted[0], dotted[1], "column")
+    if last is not None and last.kind in (Kind.STRING, Kind.REGEX, Kind.NUMBER, Kind.LATENT):
+        return ()
+    typed = last.text if last is not None and last.kind is Kind.WORD else ""
+    earlier = tokens[:-1] if typed else tokens
+    start = cursor - len(typed)
+    if not is_condition and (start == 0 or text[start - 1] == "\n" or not earlier):
+        return _ranked(VERBS, start, typed, "verb")
+    statement = _statement(earlier, is_condition)
+    if not is_condition and not statement:
+        return _ranked((v for v in VERBS if v not in _UNNAMED), start, typed, "verb")
+    found = wanted(statement, is_condition=is_condition)
+    return _all_of(found, start, typed, names)
 
 
-def _offers(words: Iterable[str], start: int, typed: str, kind: str) -> tuple[Completion, ...]:
-    low = typed.lower()
-    found = [w for w in dict.fromkeys(words) if w.lower().startswith(low) and w != typed]
-    return tuple(Completion(start, w, kind) for w in found[:MAX_OFFERED])
+def _all_of(found: Wanted, start: int, typed: str, names: "_Names") -> tuple[Completion, ...]:
+    offers = list(_ranked([w for w in found.words if not w.endswith("(")], start, typed, "word"))
+    for kind in found.kinds:
+        if kind == "function":
+            offers += _ranked([w for w in found.words if w.endswith("(")], start, typed, kind)
+        elif kind == "concept":
+            offers += _ranked(names.of(kind), start, "@" + typed, kind)
+        else:
+            offers += _ranked(names.of(kind, found.column), start, typed, kind)
+    if "function" not in found.kinds:
+        offers += _ranked([w for w in found.words if w.endswith("(")], start, typed, "function")
+    return tuple(dict.fromkeys(offers))[:MAX_OFFERED]
 
 
-def _concepts(text: str, cursor: int, last: Token | None, catalogue: Catalogue) -> tuple[Completion, ...]:
-    start = last.place.start if last is not None and last.kind is Kind.CONCEPT else cursor - 1
-    typed = text[start + 1 : cursor].strip('"').lower()
-    own = [s.name for s in parse(text).file.statements if isinstance(s, ConceptStatement)]
-    known = [e.name or e.label.removeprefix("@").replace('"', "") for e in catalogue.concepts]
-    words = dict.fromkeys([*own, *known, *BUILT_IN])
-    ahead = [w for w in words if w.lower().startswith(typed)]
-    inside = [w for w in words if typed in w.lower() and w not in ahead]
-    return tuple(Completion(start, concept_literal(w), "concept") for w in (*ahead, *inside)[:MAX_OFFERED])
+def _quoted(before: str, start: int, place: Wanted, names: "_Names") -> tuple[Completion, ...]:
+    """Offers inside a text that is not closed yet; nothing inside a regular expression."""
+    typed = before[start:]
+    if typed.startswith("@"):
+        found = [w for w in names.of("concept") if w.startswith('@"')]
+        return _ranked(found, start, typed, "concept")
+    if not typed.startswith('"'):
+        return ()
+    kind = next((k for k in place.kinds if k in ("context text", "value", "hash")), None)
+    return () if kind is None else _ranked(names.of(kind, place.column), start, typed, kind)
 
 
-def _inside_string(earlier: list[Token], text: str, cursor: int) -> bool:
-    """Inside an open string: nothing is offered there."""
-    line = text[text.rfind("\n", 0, cursor) + 1 : cursor]
-    return bool(earlier) and line.replace('\\"', "").count('"') % 2 == 1
+def _ranked(words: Iterable[str], start: int, typed: str, kind: str) -> tuple[Completion, ...]:
+    """The words that fit what is typed: same case first, plain before quoted, beginnings before the rest."""
+    bare = typed.lstrip('@"').lower()
+    found = []
+    for word in dict.fromkeys(words):
+        plain = word.lstrip('@"')
+        if word == typed or bare not in plain.lower():
+            continue
+        is_ahead = plain.lower().startswith(bare)
+        if not is_ahead and kind not in ("concept", "context text"):
+            continue
+        is_same = plain.startswith(typed.lstrip('@"'))
+        found.append(((not is_ahead, not is_same, '"' in word), word))
+    found.sort(key=lambda item: item[0])
+    return tuple(Completion(start, word, kind.removesuffix(" text")) for _, word in found[:MAX_OFFERED])
+
+
+class _Names:
+    """The names that a file and its index have, as they are written."""
+
+    def __init__(self, text: str, catalogue: Catalogue) -> None:
+        self._text = text
+        self._catalogue = catalogue
+
+    def of(self, kind: str, column: str = "") -> list[str]:
+        """All of one kind."""
+        catalogue = self._catalogue
+        if kind == "concept":
+            own = [s.name for s in self._statements if isinstance(s, ConceptStatement)]
+            known = [e.name or e.label.removeprefix("@").replace('"', "") for e in catalogue.concepts]
+            return [concept_literal(w) for w in dict.fromkeys([*own, *known, *BUILT_IN])]
+        if kind == "name":
+            return [s.name for s in self._statements if isinstance(s, LetStatement | ContextStatement)]
+        if kind == "rule":
+            own_names = [getattr(s, "name", None) for s in self._statements if not _defines(s)]
+            return [n for n in own_names if isinstance(n, str)]
+        if kind == "column":
+            plain = [p for p in catalogue.meta if all(part.isidentifier() for part in p)]
+            return [*COLUMNS, *("meta." + ".".join(p) for p in plain)]
+        if kind == "key":
+            return [c for c in self.of("column") if c not in LONG_TEXTS]
+        if kind == "context":
+            return [f"context({quote(c.name)})" for c in catalogue.contexts]
+        if kind == "context text":
+            return [quote(c.name) for c in catalogue.contexts]
+        if kind == "value":
+            return [quote(v) for v in sorted(catalogue.values.get(column, ()))]
+        if kind == "hash":
+            return [quote(h[:12]) for what, h in catalogue.hashes.items() if what == column]
+        return list(ACTIONS) if kind == "action" else []
+
+    @cached_property
+    def _statements(self) -> tuple[Statement, ...]:
+        return parse(self._text).file.statements
+
+
+def _defines(statement: Statement) -> bool:
+    return isinstance(statement, ConceptStatement | LetStatement | ContextStatement)
+
+
+def _statement(tokens: Sequence[Token], is_condition: bool) -> Sequence[Token]:
+    """The tokens of the last statement, without its name."""
+    if is_condition:
+        return tokens
+    start = max((i for i, t in enumerate(tokens) if t.starts_statement), default=0)
+    own = tokens[start:]
+    return own[2:] if len(own) > 1 and own[1].text == ":" else own
 
 
 def _dotted(tokens: list[Token], cursor: int) -> tuple[int, str] | None:
@@ -99,29 +175,3 @@ def _dotted(tokens: list[Token], cursor: int) -> tuple[int, str] | None:
     if not any(p.text == "." for p in parts) or parts[0].text == ".":
         return None
     return parts[0].place.start, "".join(p.text for p in parts)
-
-
-def _columns(catalogue: Catalogue) -> list[str]:
-    plain = [p for p in catalogue.meta if all(part.isidentifier() for part in p)]
-    return [*(c for c in COLUMNS if "." in c), *("meta." + ".".join(p) for p in plain)]
-
-
-def _at_statement(earlier: list[Token], last: Token | None, text: str, cursor: int) -> bool:
-    if last is not None:
-        return last.starts_statement and last.kind is Kind.WORD
-    return cursor == 0 or text[cursor - 1] == "\n" or (not earlier and not text[:cursor].strip())
-
-
-def _in_actions(earlier: list[Token]) -> bool:
-    """Between the name of a rule and its `where`."""
-    for token in reversed(earlier):
-        if token.text in ("where", "(", "["):
-            return False
-        if token.starts_statement:
-            return True
-    return False
-
-
-def _names(text: str) -> list[str]:
-    statements = parse(text).file.statements
-    return [s.name for s in statements if isinstance(s, LetStatement | ContextStatement)]

@@ -73,8 +73,11 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 def render(diagnostic: Diagnostic, text: str, file_name: str) -> str:
     """The diagnostic with its line, a caret under the place and the help line."""
     head = f"{diagnostic.severity}[{diagnostic.code}]: {one_line(diagnostic.message)}"
-    if diagnostic.place == NOWHERE and not text.strip():
-        return head if diagnostic.help is None else f"{head}\n  = help: {one_line(diagnostic.help)}"
+    if diagnostic.place == NOWHERE:  # about the plan as a whole: no line is to blame
+        lines = [head, f" --> {one_line(file_name)}"]
+        if diagnostic.help is not None:
+            lines.append(f"  = help: {one_line(diagnostic.help)}")
+        return "\n".join(lines)
     start = min(diagnostic.place.start, len(text))
     line, column = line_and_column(text, start)
     line_start = start - column + 1
@@ -96,13 +99,23 @@ def render(diagnostic: Diagnostic, text: str, file_name: str) -> str:
     return "\n".join(lines)
 
 
-def suggest(word: str, known: Iterable[str], n: int = 1) -> list[str]:
-    """Names close to a mistyped word, best first; long lists are cut before the slow comparison."""
+def suggest(word: str, known: Iterable[str], n: int = 1, *, least: float = 0.6) -> list[str]:
+    """Names close to a mistyped word, best first; long lists are cut before the slow comparison.
+
+    Args:
+        word: what was typed.
+        known: what there is.
+        n: names to return at most.
+        least: how alike they must be: twice the common letters over all letters.
+    """
     candidates = list(dict.fromkeys(known))
+    same = [c for c in candidates if c.lower() == word.lower()]
+    if same:
+        return same[:n]  # capital letters are no difference worth a search
     if len(candidates) > 4000:
         lead = word[:1].lower()
         candidates = [c for c in candidates if c[:1].lower() == lead][:4000]
-    return difflib.get_close_matches(word[:80], candidates, n, 0.6)
+    return difflib.get_close_matches(word[:80], candidates, n, least)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

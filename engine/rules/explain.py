@@ -206,7 +206,13 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "Suppressing aims at zero; amplifying has no natural target.",
         "amplify @x by matching  →  amplify @x by matching to 0.2",
     ),
-    ("R404", "a value is out of range", "Weights are ≥ 0, shares lie between 0% and 100%.", "weight *= -1"),
+    (
+        "R404",
+        "a value is out of range",
+        "Weights are ≥ 0, shares lie between 0% and 100%, `pct` runs from 0 to 100. A percent sign stands"
+        " only where a share means something: not behind offsets, targets, `max`, caps and steering.",
+        "suppress @x by offset 50%  →  suppress @x by offset 0.5",
+    ),
     (
         "R405",
         "no such method",
@@ -245,7 +251,13 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "suppress and amplify know the sign; a raw offset leaves it to you.",
         "amplify @x by offset 0.5",
     ),
-    ("R506", "a rule matches nothing", "It has no effect on this data.", "check its condition"),
+    (
+        "R506",
+        "a rule matches nothing",
+        "It has no effect on this data. Counts such as @bold are ln(1 + n), and @length is ln(tokens): a"
+        " threshold in pieces or tokens is rarely reached.",
+        "drop where chosen(@bold) > 3  →  drop where chosen(@bold) > log(4.5)",
+    ),
     (
         "R507",
         "flipped pairs with a raw offset",
@@ -297,6 +309,19 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "Matching brings a concept to its target from either side: one that rejected responses carry rises."
         " Other statements may move it, too.",
         "suppress @bold by offset 0.5",
+    ),
+    (
+        "R517",
+        "an action beside `drop`",
+        "A dropped pair is in no training data, so its tag is seen in the ledger only, and its weight,"
+        " offset, instruction or flip act only where another rule protects the pair.",
+        'drop, tag "spam" where x  →  drop where x because "spam"',
+    ),
+    (
+        "R518",
+        "a sample of everything",
+        "The index has no more pairs than the sample asks for, so nothing is left out.",
+        "sample 99999 seed 1  →  sample 900 seed 1",
     ),
     (
         "R601",

@@ -68,6 +68,10 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 """Lone surrogates and NUL, which no stored text can hold."""
 _OTHER_LANGUAGES = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
 """Signs that people bring along, and the words that they mean."""
+_CHARACTER_HELP = {
+    "@": 'a concept is written @name or @"label"',
+    ";": "leave it out: a statement ends where the next one starts in the first column",
+}
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
 
@@ -141,8 +145,12 @@ class _Lexer:
                 )
                 self.tokens.append(Token(Kind.WORD, meant, Place(position, end)))  # one mistake, one report
                 return end
-        help_line = 'a concept is written @name or @"label"' if character == "@" else None
-        self._report("R104", f"unexpected character `{character}`", Place(position, position + 1), help_line)
+        self._report(
+            "R104",
+            f"unexpected character `{character}`",
+            Place(position, position + 1),
+            _CHARACTER_HELP.get(character),
+        )
         return position + 1
 
     def _unclosed(self, position: int, what: str, sign: str) -> int:

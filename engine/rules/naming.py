@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import re2
 
 from engine.rules.catalogue import Catalogue, ConceptEntry, ContextEntry
-from engine.rules.diagnostics import Diagnostic, Place, Severity, did_you_mean, suggest
+from engine.rules.diagnostics import Diagnostic, Place, Severity, suggest
 from engine.rules.lexer import concept_literal
 from engine.rules.syntax import ConceptStatement, Member
 from engine.rules.terms import Concept
@@ -125,11 +125,13 @@ class Names:
             raise Unresolved("R203", message, place, f"define one, `concept NAME = id …`: {ids}")
         if name in BUILT_IN:
             return Concept(name, "built-in")
-        known = [*self.defined, *self._by_name, *BUILT_IN]
-        close = suggest(name, known) or [n for n in (_with_words(name, known),) if n]
-        help_line = f"did you mean `{concept_literal(close[0])}`?" if close else None
-        if not close and self.defined:
+        close = _nearest(name, [*self.defined, *self._by_name, *BUILT_IN])
+        if close is not None:
+            help_line = f"did you mean `{concept_literal(close)}`?"
+        elif self.defined:
             help_line = "this file has " + ", ".join(concept_literal(n) for n in list(self.defined)[:6])
+        else:
+            help_line = "`prosect concepts` lists them"
         raise Unresolved("R201", f"there is no concept `@{name}`", place, help_line)
 
     def define(self, statement: ConceptStatement) -> Concept:
@@ -221,18 +223,33 @@ class Names:
             ids = ", ".join(f'context("{c.context_id[:8]}")' for c in found[:4])
             raise Unresolved("R203", f"{len(found)} contexts are called `{text}`", place, f"say which: {ids}")
         names = [c.name for c in contexts]
-        near = _with_words(text, names)
+        near = _nearest(text, names)
         otherwise = "known: " + ", ".join(names[:6]) if names else None
-        help_line = f"did you mean `{near}`?" if near else did_you_mean(text, names, otherwise)
+        help_line = f"did you mean `{near}`?" if near else otherwise
         raise Unresolved("R206", f"there is no context `{text}`", place, help_line)
 
 
-def _with_words(text: str, names: Iterable[str]) -> str | None:
-    """The name that has most of the words of a text; None where none has any. Topics are named by words."""
+_ALIKE = 0.8
+"""Spelling that is this close is a slip of the finger, whatever words it shares with other names."""
+
+
+def _nearest(text: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, None where nothing is near.
+
+    A slip in the spelling comes first, then the name with most of the words: topics and working labels are
+    named by words. One word in common with a text of several says nothing.
+    """
+    known = list(names)
     words = set(re.findall(r"\w+", text.lower()))
-    found = [(len(words & set(re.findall(r"\w+", name.lower()))), name) for name in names]
+    close = suggest(text, known, least=_ALIKE)
+    if close:
+        return close[0]
+    found = [(len(words & set(re.findall(r"\w+", name.lower()))), name) for name in known]
     best = max((n for n, _ in found), default=0)
-    return next(name for n, name in found if n == best) if best else None
+    if best > len(words) / 2:
+        return next(name for n, name in found if n == best)
+    close = suggest(text, known) if len(words) < 2 else []
+    return close[0] if close else None
 
 
 def _of_entry(name: str, entry: ConceptEntry) -> Concept:

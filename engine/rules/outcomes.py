@@ -6,7 +6,7 @@ from engine.rules.catalogue import Type
 from engine.rules.diagnostics import did_you_mean
 from engine.rules.lexer import concept_literal
 from engine.rules.naming import Unresolved
-from engine.rules.syntax import Call, ConceptName, Name, Text
+from engine.rules.syntax import Call, ConceptName, Expression, Name, Text
 from engine.rules.terms import Concept, Outcome, Term
 
 COUNTS = ("input", "kept", "dropped", "flipped", "offset", "held_out", "unlabelled", "refused")
@@ -67,6 +67,16 @@ def outcome_call(
     if name not in FUNCTIONS:
         help_line = did_you_mean(name, FUNCTIONS, "known: " + ", ".join(FUNCTIONS))
         raise Unresolved("R307", f"`expect` has no function `{name}`", node.place, help_line)
-    raise Unresolved(
-        "R308", f"`{name}` takes other arguments", node.place, 'matched(rule), effect(@x), pair("id")'
-    )
+    raise Unresolved("R308", f"`{name}` takes other arguments", node.place, _arguments_help(name, argument))
+
+
+def _arguments_help(function: str, argument: Expression | None) -> str:
+    """How a function is called, with what was written where that can be told."""
+    word = argument.dotted if isinstance(argument, Name) else None
+    text = argument.value if isinstance(argument, Text) else None
+    if function == "pair":
+        return f'write `pair("{word or "id"}").kept`'
+    if function in ABOUT_RULES:
+        return f"write `{function}({text if text and text.isidentifier() else 'rule'})` with a rule's name"
+    meant = text if word is None else word
+    return f"write `{function}({'@concept' if meant is None else concept_literal(meant)})`"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from engine.rules.diagnostics import Diagnostic, Place, did_you_mean
+from engine.rules.hints import foreign_help, in_quotes, regex_literal
 from engine.rules.lexer import Kind, Lexed, Token, unquote
 from engine.rules.syntax import (
     Between,
@@ -138,7 +139,9 @@ class Cursor:
         if found.kind in (Kind.END, Kind.EOF) and self.index:
             end = self.previous_end
             place = Place(max(end - 1, 0), end)
-        self.fail("R108", f"expected {what}, found {shown}", place, help_line)
+        follower = self.tokens[min(self.index + 1, len(self.tokens) - 1)]
+        foreign = foreign_help(self.tokens[self.start : self.index], found, follower)
+        self.fail("R108", f"expected {what}, found {shown}", place, foreign or help_line)
 
     def since(self, start: Token) -> Place:
         """From a token to the last one taken."""
@@ -152,6 +155,13 @@ def parse_number(cursor: Cursor, token: Token) -> Number:
     if not math.isfinite(value):
         cursor.fail("R107", "this number is too large", token.place)
     return Number(value, is_percent, token.place)
+
+
+def take_text(cursor: Cursor, what: str) -> str:
+    """The value of a string token, or fail: quotes are what is forgotten most."""
+    found = cursor.token
+    help_line = in_quotes(found.text) if found.kind in (Kind.WORD, Kind.NUMBER) else None
+    return parse_string(cursor, cursor.expect_kind(Kind.STRING, what, help_line))
 
 
 def parse_string(cursor: Cursor, token: Token) -> str:
@@ -232,7 +242,9 @@ def _infix(cursor: Cursor, left: Expression, sign: Token, binding: int) -> Expre
         high = _expression(cursor, 40)
         return Between(left, low, high, left.place.to(high.place))
     if sign.text in ("~", "!~") and cursor.token.kind is not Kind.REGEX:
-        cursor.fail_expected("a regular expression such as `/sorry/i`")
+        quoted = unquote(cursor.token.text)[0] if cursor.token.kind is Kind.STRING else None
+        help_line = None if quoted is None else f"write `{sign.text} {regex_literal(quoted)}`"
+        cursor.fail_expected("a regular expression such as `/sorry/i`", help_line)
     if sign.text == "in" and cursor.at("("):
         bracket = cursor.token
         cursor.fail("R108", "a list stands in square brackets", bracket.place, 'write `in ["a", "b"]`')
@@ -306,6 +318,7 @@ def _arguments(cursor: Cursor, bracket: Token, closing: str) -> tuple[Expression
 def _name_or_call(cursor: Cursor) -> Expression:
     first = cursor.next()
     if cursor.at("("):
+        _refuse_generated_name(cursor, first)
         arguments = _arguments(cursor, cursor.next(), ")")
         part = None
         if cursor.take("."):
@@ -318,6 +331,33 @@ def _name_or_call(cursor: Cursor) -> Expression:
         else:
             parts.append(cursor.expect_kind(Kind.WORD, "a column name").text)
     return Name(tuple(parts), cursor.since(first))
+
+
+def hyphenated(cursor: Cursor, index: int) -> tuple[Place, int] | None:
+    """Place of `a-b-1`, which reads as a subtraction, and the index behind it; None for other words."""
+    first = cursor.tokens[index]
+    end = first.place.end
+    behind = index + 1
+    while behind < len(cursor.tokens):
+        token = cursor.tokens[behind]
+        is_piece = token.text == "-" or token.kind in (Kind.WORD, Kind.NUMBER)
+        if token.place.start != end or not is_piece:
+            break
+        end = token.place.end
+        behind += 1
+    has_hyphen = any(t.text == "-" for t in cursor.tokens[index + 1 : behind])
+    return (Place(first.place.start, end), behind) if first.kind is Kind.WORD and has_hyphen else None
+
+
+def _refuse_generated_name(cursor: Cursor, function: Token) -> None:
+    """`matched(drop-1a2b3c)`: a name that was made up changes with the words of its rule."""
+    if function.text not in ("matched", "unique"):
+        return
+    found = hyphenated(cursor, min(cursor.index + 1, len(cursor.tokens) - 1))
+    if found is not None:
+        message = "only a rule with a name of its own can be asked about"
+        help_line = f"name it: `links: drop where …`, then `{function.text}(links)`"
+        cursor.fail("R210", message, found[0], help_line)
 
 
 def unknown_word(cursor: Cursor, code: str, message: str, token: Token, known: Iterable[str]) -> NoReturn:

@@ -1,8 +1,16 @@
 """Statements that shape what is learnt: suppress, amplify, soften, steer, ablate, mask."""
 
 from engine.rules.diagnostics import did_you_mean
-from engine.rules.lexer import Kind, Token
-from engine.rules.parser import Cursor, parse_concept_name, parse_expression, parse_number, unknown_word
+from engine.rules.lexer import Kind, Token, concept_literal
+from engine.rules.parser import (
+    RESERVED,
+    Cursor,
+    parse_concept_name,
+    parse_expression,
+    parse_number,
+    parse_string,
+    unknown_word,
+)
 from engine.rules.syntax import (
     AblateStatement,
     ConceptName,
@@ -28,6 +36,15 @@ def take_number(cursor: Cursor, what: str) -> Number:
     return Number(-number.value if minus else number.value, number.is_percent, cursor.since(minus or token))
 
 
+def take_plain(cursor: Cursor, what: str) -> Number:
+    """A number where a share means nothing: a percent sign there is a slip."""
+    number = take_number(cursor, what)
+    if number.is_percent:
+        message = f"a percent sign means nothing here: this is {what}"
+        cursor.fail("R404", message, number.place, f"write `{number.value / 100:.12g}`")
+    return number
+
+
 def take_whole(cursor: Cursor, what: str) -> int:
     """A whole number ≥ 0 without a percent sign."""
     token = cursor.expect_kind(Kind.NUMBER, what)
@@ -40,7 +57,22 @@ def take_whole(cursor: Cursor, what: str) -> int:
 
 def take_concept(cursor: Cursor) -> ConceptName:
     """A concept name."""
-    return parse_concept_name(cursor, cursor.expect_kind(Kind.CONCEPT, "a concept such as `@style`"))
+    found = cursor.token
+    help_line = None
+    if found.kind is Kind.STRING:
+        help_line = f"write `{concept_literal(parse_string(cursor, found))}`"
+    elif found.kind is Kind.WORD and found.text not in (*RESERVED, "by", "at"):
+        help_line = f"write `@{found.text}`"
+    return parse_concept_name(
+        cursor, cursor.expect_kind(Kind.CONCEPT, "a concept such as `@style`", help_line)
+    )
+
+
+def _take_by(cursor: Cursor, help_line: str) -> None:
+    """The `by` behind a concept; a second concept is a second statement."""
+    if cursor.at(",", "and", "or"):
+        help_line = "one statement shapes one concept: write a line for each"
+    cursor.expect("by", help_line)
 
 
 def _where(cursor: Cursor) -> Expression | None:
@@ -51,12 +83,12 @@ def parse_shape(cursor: Cursor, name: str | None, first: Token) -> Statement:
     """``suppress`` and ``amplify`` by one of three methods."""
     verb = cursor.next().text
     concept = take_concept(cursor)
-    cursor.expect("by", "write `by matching`, `by offset 0.5` or `by dropping 5%`")
+    _take_by(cursor, "write `by matching`, `by offset 0.5` or `by dropping 5%`")
     method = cursor.expect_kind(Kind.WORD, "matching, offset or dropping")
     if method.text == "matching":
         return _matching(cursor, name, first, verb, concept)
     if method.text == "offset":
-        amount = take_number(cursor, "the strength λ, such as 0.5")
+        amount = take_plain(cursor, "the strength λ, such as 0.5")
         constant = cursor.take("constant") is not None
         if amount.value < 0:
             cursor.fail("R404", "the verb carries the sign; λ is ≥ 0", amount.place, "use the other verb")
@@ -85,9 +117,9 @@ def _matching(cursor: Cursor, name: str | None, first: Token, verb: str, concept
     within: Expression | None = None
     while option := cursor.take("to", "max", "unique", "total", "at", "on", "within"):
         if option.text == "to":
-            target = take_number(cursor, "a target in standard deviations").value
+            target = take_plain(cursor, "a target in standard deviations").value
         elif option.text == "max":
-            number = take_number(cursor, "the largest weight")
+            number = take_plain(cursor, "the largest weight")
             maximum = number.value
             if maximum < 1:
                 cursor.fail("R404", "the largest weight is at least 1", number.place, "write `max 4`")
@@ -128,7 +160,7 @@ def parse_soften(cursor: Cursor, name: str | None, first: Token) -> Statement:
     cursor.next()
     context = parse_expression(cursor)
     cursor.expect("by", "write `soften tea by 0.5`")
-    amount = take_number(cursor, "the offset").value
+    amount = take_plain(cursor, "the offset").value
     return SoftenStatement(name, context, amount, cursor.since(first))
 
 
@@ -142,8 +174,8 @@ def parse_steer(cursor: Cursor, name: str | None, first: Token) -> Statement:
     """``steer @x by N at layer L where …``"""
     cursor.next()
     concept = take_concept(cursor)
-    cursor.expect("by", "write `steer @x by 0.3 at layer 12`")
-    amount = take_number(cursor, "α in units of the median norm").value
+    _take_by(cursor, "write `steer @x by 0.3 at layer 12`")
+    amount = take_plain(cursor, "α in units of the median norm").value
     layer = _layer(cursor)
     condition = _where(cursor)
     return SteerStatement(name, concept, amount, layer, condition, cursor.since(first))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from engine.rules.diagnostics import Diagnostic, Place, did_you_mean
 from engine.rules.lexer import Kind, Token, lex
@@ -10,37 +11,34 @@ from engine.rules.parser import (
     RESERVED,
     Cursor,
     Stop,
+    hyphenated,
     parse_concept_name,
     parse_expression,
     parse_pattern,
-    parse_string,
+    take_text,
     unknown_word,
 )
+from engine.rules.set_statements import parse_cap, parse_limit, parse_quota, parse_sample
 from engine.rules.shaping_statements import (
     parse_ablate,
     parse_mask,
     parse_shape,
     parse_soften,
     parse_steer,
-    take_number,
     take_whole,
 )
 from engine.rules.syntax import (
     LANGUAGE_VERSION,
     Action,
-    CapStatement,
     ConceptStatement,
     ContextStatement,
     ExpectStatement,
     Expression,
     Header,
     LetStatement,
-    LimitStatement,
     Member,
-    QuotaStatement,
     RuleFile,
     RuleStatement,
-    SampleStatement,
     Statement,
     Text,
     Use,
@@ -117,19 +115,28 @@ def _recovering(cursor: Cursor, read: Callable[[Cursor], Statement]) -> Statemen
         return None
 
 
-def _fail_tail(cursor: Cursor) -> None:
+def _fail_tail(cursor: Cursor, what: str = "the end of the statement") -> NoReturn:
     found = cursor.token
     if found.text in VERBS and found.kind is Kind.WORD:
         cursor.fail(
             "R111",
             f"`{found.text}` continues the statement above",
             found.place,
-            "a statement starts in the first column: remove the spaces before it",
+            "a statement starts in the first column of a line of its own: remove the spaces before it",
         )
-    help_line = did_you_mean(found.text, _CLAUSES) if found.kind is Kind.WORD else None
+    cursor.fail_expected(what, _tail_help(cursor))
+
+
+def _tail_help(cursor: Cursor) -> str | None:
+    found = cursor.token
+    if found.kind is not Kind.WORD:
+        return None
+    words = {t.text for t in cursor.tokens[cursor.start : cursor.index][:3]}
+    if found.text == "where" and words & {"quota", "limit", "sample", "cap"}:
+        return "it takes no `where`: it acts on every pair that the row rules left"
     if found.text in ("where", "because", "priority"):
-        help_line = "each part stands once, in this order: where, because, priority"
-    cursor.fail_expected("the end of the statement", help_line)
+        return "each part stands once, in this order: where, because, priority"
+    return did_you_mean(found.text, _CLAUSES)
 
 
 _CLAUSES = ("where", "because", "priority", "within", "seed", "and", "or")
@@ -148,7 +155,7 @@ def _header(cursor: Cursor) -> Header | None:
         cursor.expect("rules", "write `prosect rules 1`")
         version = take_whole(cursor, "a version number")
         if cursor.token.kind not in (Kind.END, Kind.EOF):
-            cursor.fail_expected("the end of the version line")
+            _fail_tail(cursor, "the end of the version line")
         header = Header(version, cursor.since(first))
         if version != LANGUAGE_VERSION:
             message = f"this file is written in version {version} of the language"
@@ -161,8 +168,21 @@ def _header(cursor: Cursor) -> Header | None:
         return None
 
 
+_NO_HYPHEN = "a name has letters, digits and `_`; `-` takes away"
+
+
+def _refuse_hyphen(cursor: Cursor) -> None:
+    """`rule-1: drop`: looks like the generated names, but cannot be written."""
+    found = hyphenated(cursor, cursor.index)
+    if found is not None and cursor.tokens[found[1]].text == ":":
+        written = "".join(t.text for t in cursor.tokens[cursor.index : found[1]])
+        help_line = f"{_NO_HYPHEN}: write `{written.replace('-', '_')}: …`"
+        cursor.fail("R108", f"`{written}` cannot be a name", found[0], help_line)
+
+
 def _statement(cursor: Cursor) -> Statement:
     first = cursor.token
+    _refuse_hyphen(cursor)
     name = _statement_name(cursor)
     word = cursor.token
     if word.kind is Kind.WORD:
@@ -206,19 +226,27 @@ def _new_name(cursor: Cursor, what: str) -> Token:
     return token
 
 
+def _take_equals(cursor: Cursor, head: str) -> None:
+    """The `=` of a definition."""
+    if cursor.at("=="):
+        cursor.fail("R102", "`==` compares; defining needs `=`", cursor.token.place, f"write `{head} = …`")
+    is_hyphen = cursor.at("-") and cursor.token.place.start == cursor.previous_end
+    cursor.expect("=", _NO_HYPHEN if is_hyphen else f"write `{head} = …`")
+
+
 def _use(cursor: Cursor) -> Statement:
     first = cursor.next()
     what = cursor.expect_kind(Kind.WORD, "data, reader or index")
     if what.text not in ("data", "reader", "index"):
         unknown_word(cursor, "R108", f"`use {what.text}` is unknown", what, ("data", "reader", "index"))
-    value = parse_string(cursor, cursor.expect_kind(Kind.STRING, "a quoted hash"))
+    value = take_text(cursor, "a quoted hash")
     return Use(what.text, value, cursor.since(first))
 
 
 def _concept(cursor: Cursor) -> Statement:
     first = cursor.next()
     name = _new_name(cursor, "a concept name")
-    cursor.expect("=")
+    _take_equals(cursor, f"concept {name.text}")
     members = [_member(cursor, "or")]
     while joiner := cursor.take("or", "except"):
         members.append(_member(cursor, joiner.text))
@@ -234,7 +262,7 @@ def _member(cursor: Cursor, joined_by: str) -> Member:
         name = parse_concept_name(cursor, cursor.next())
         return Member(joined_by, "concept", name.name, place=token.place)
     if cursor.take("id"):
-        text = parse_string(cursor, cursor.expect_kind(Kind.STRING, "a quoted id prefix"))
+        text = take_text(cursor, "a quoted id prefix")
         if not re.fullmatch(r"[0-9a-f]{4,32}", text):
             cursor.fail(
                 "R108", "an id is 4 to 32 hex digits", cursor.since(token), "copy it from the workstation"
@@ -250,14 +278,14 @@ def _member(cursor: Cursor, joined_by: str) -> Member:
 def _context(cursor: Cursor) -> Statement:
     first = cursor.next()
     name = _new_name(cursor, "a context name")
-    cursor.expect("=")
+    _take_equals(cursor, f"context {name.text}")
     return ContextStatement(name.text, parse_expression(cursor), cursor.since(first), name.place)
 
 
 def _let(cursor: Cursor) -> Statement:
     first = cursor.next()
     name = _new_name(cursor, "a name")
-    cursor.expect("=")
+    _take_equals(cursor, f"let {name.text}")
     return LetStatement(name.text, parse_expression(cursor), cursor.since(first), name.place)
 
 
@@ -274,7 +302,7 @@ def _rule(cursor: Cursor, name: str | None, first: Token) -> Statement:
     if cursor.take("where"):
         condition = parse_expression(cursor)
     if cursor.take("because"):
-        reason = parse_string(cursor, cursor.expect_kind(Kind.STRING, "a quoted reason"))
+        reason = take_text(cursor, "a quoted reason")
     if cursor.take("priority"):
         priority = take_whole(cursor, "a whole number")
     _check_actions(cursor, actions)
@@ -308,68 +336,15 @@ def _action(cursor: Cursor) -> Action:
     if first.text in ("drop", "protect", "flip"):
         return Action(first.text, None, first.place)
     if first.text == "weight":
-        sign = cursor.take("*=", "=") or cursor.fail_expected("`*=` or `=`")
+        sign = cursor.take("*=", "=") or cursor.fail_expected(
+            "`*=` or `=`", "`weight *= 0.5` multiplies, `weight = 2` sets"
+        )
         return Action(f"weight {sign.text}", parse_expression(cursor), cursor.since(first))
     if first.text == "offset":
-        cursor.expect("+=")
+        cursor.expect("+=", "offsets add up: write `offset += 0.5`, to take away `offset += -0.5`")
         return Action("offset +=", parse_expression(cursor), cursor.since(first))
-    token = cursor.expect_kind(Kind.STRING, "a quoted text")
-    return Action(first.text, Text(parse_string(cursor, token), token.place), cursor.since(first))
-
-
-def _cap(cursor: Cursor, name: str | None, first: Token) -> Statement:
-    cursor.next()
-    cursor.expect("weight")
-    low = take_number(cursor, "a number").value
-    cursor.expect("..", "write `cap weight 0.1 .. 4`")
-    high = take_number(cursor, "a number").value
-    if not 0 <= low <= high or high == 0:
-        cursor.fail(
-            "R404", "the lower cap must not exceed the upper", cursor.since(first), "cap weight 0.1 .. 4"
-        )
-    return CapStatement(name, low, high, cursor.since(first))
-
-
-def _seed(cursor: Cursor, first: Token, verb: str) -> int:
-    if not cursor.at("seed") and cursor.token.kind in (Kind.END, Kind.EOF):
-        place = cursor.since(first)
-        cursor.fail(
-            "R401", f"`{verb}` needs a seed so that the result can be reproduced", place, "add `seed 7`"
-        )
-    cursor.expect("seed", "add `seed 7`")
-    return take_whole(cursor, "a whole number")
-
-
-def _quota(cursor: Cursor, name: str | None, first: Token) -> Statement:
-    cursor.next()
-    cursor.expect("by")
-    key = parse_expression(cursor)
-    cursor.expect("max", "write `quota by source max 2000 seed 7`")
-    maximum = take_whole(cursor, "how many pairs at most")
-    return QuotaStatement(name, key, maximum, _seed(cursor, first, "quota"), cursor.since(first))
-
-
-def _limit(cursor: Cursor, name: str | None, first: Token) -> Statement:
-    cursor.next()
-    maximum = take_whole(cursor, "how many pairs at most")
-    cursor.expect("per", "write `limit 3 per group seed 7`")
-    key = parse_expression(cursor)
-    order = parse_expression(cursor) if cursor.take("order") else None
-    descending = order is not None and cursor.take("desc") is not None
-    seed = _seed(cursor, first, "limit")
-    return LimitStatement(name, maximum, key, order, descending, seed, cursor.since(first))
-
-
-def _sample(cursor: Cursor, name: str | None, first: Token) -> Statement:
-    cursor.next()
-    amount = take_number(cursor, "how many pairs to keep")
-    if amount.value < 0 or (amount.is_percent and amount.value > 100):
-        cursor.fail("R404", "a share lies between 0% and 100%", amount.place, "sample 10% seed 7")
-    if not amount.is_percent and amount.value != int(amount.value):
-        cursor.fail("R404", "a number of pairs is whole", amount.place, "sample 5000 seed 7")
-    key = parse_expression(cursor) if cursor.take("by") else None
-    seed = _seed(cursor, first, "sample")
-    return SampleStatement(name, amount.value, amount.is_percent, key, seed, cursor.since(first))
+    at = cursor.token.place
+    return Action(first.text, Text(take_text(cursor, "a quoted text"), at), cursor.since(first))
 
 
 _UNNAMED: dict[str, Callable[[Cursor], Statement]] = {
@@ -380,10 +355,10 @@ _UNNAMED: dict[str, Callable[[Cursor], Statement]] = {
     "expect": _expect,
 }
 _NAMED: dict[str, Callable[[Cursor, str | None, Token], Statement]] = {
-    "cap": _cap,
-    "quota": _quota,
-    "limit": _limit,
-    "sample": _sample,
+    "cap": parse_cap,
+    "quota": parse_quota,
+    "limit": parse_limit,
+    "sample": parse_sample,
     "suppress": parse_shape,
     "amplify": parse_shape,
     "soften": parse_soften,
