@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from engine.compiler.card import card_text
 from engine.compiler.ledger import fates_digest, ledger_table, name_lists
 from engine.compiler.lock import drift_of
-from engine.compiler.plan import PlanFileError
 from engine.compiler.population import Population, population
-from engine.compiler.records import Plan
+from engine.compiler.records import Plan, PlanFileError
 from engine.errors import CompileError, StoreError
 from engine.manifest import (
     Manifest,

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from engine.compiler.population import BASE_FATES, Population
-from engine.compiler.records import Expectation, Plan
+from engine.compiler.records import Expectation, Plan, PlanFileError
 from engine.errors import CompileError
 from engine.rules.checked import CheckedExpect
-from engine.rules.diagnostics import line_and_column
+from engine.rules.diagnostics import Diagnostic, line_and_column
 from engine.rules.evaluate import Interpreter, PairFacts, Value
 from engine.rules.terms import Outcome, Term, walk
 
@@ -24,7 +24,11 @@ def check_expectations(plan: Plan, everyone: Population) -> tuple[Expectation, .
 
 def _check(expect: CheckedExpect, plan: Plan, everyone: Population) -> Expectation:
     outcomes = [t for t in walk(expect.condition) if isinstance(t, Outcome)]
-    values: dict[Term, Value] = {o: _value(o, plan, everyone) for o in outcomes}
+    try:
+        values: dict[Term, Value] = {o: _value(o, plan, everyone) for o in outcomes}
+    except CompileError as error:
+        found = Diagnostic("R606", error.message, expect.place, error.hint)
+        raise PlanFileError([found], plan.checked.text, plan.checked.file_name) from error
     holds = _Known(values).truth(expect.condition, PairFacts({}), {})
     shown = ", ".join(f"{_show(o)} = {_number(values[o])}" for o in dict.fromkeys(outcomes))
     line, _ = line_and_column(plan.checked.text, expect.place.start)

@@ -64,7 +64,8 @@ def _rules(plan: Plan, evaluation: Evaluation, effects: RowEffects) -> Iterator[
     for rule in plan.checked.rules:
         matched = effects.matched[rule.name]
         if not matched.any():
-            yield _warn("R506", f"`{rule.name}` matches no pair", rule.place, rules=(rule.name,))
+            message = f"`{rule.name}` matches no pair"
+            yield _warn("R506", message, rule.place, rule.if_nothing, rules=(rule.name,))
         if rule.action("offset +="):
             raw_offset |= matched
         for kind, count in (("missing", effects.n_without_value), ("negative", effects.n_negative)):

@@ -23,7 +23,7 @@ from engine.compiler.held import held_everywhere, held_inside, held_rows
 from engine.compiler.lock import make_lock
 from engine.compiler.match_targets import Controls, Solved, UnmetTarget, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
-from engine.compiler.records import Fates, Matched, Plan, VerdictNote
+from engine.compiler.records import Fates, Matched, Plan, PlanFileError, VerdictNote
 from engine.compiler.residual import length_controls
 from engine.compiler.row_effects import RowEffects, rounded, row_effects
 from engine.compiler.sets import apply_sets
@@ -34,7 +34,7 @@ from engine.records import FateKind
 from engine.rules.catalogue import Catalogue
 from engine.rules.check_file import check
 from engine.rules.checked import CheckedFile
-from engine.rules.diagnostics import Diagnostic, RuleFileError
+from engine.rules.diagnostics import Diagnostic
 from engine.settings import RulesSettings
 from engine.store.connection import Store
 
@@ -113,10 +113,6 @@ def make_plan(
         limits,
         control_seed if control else None,
     )
-
-
-class PlanFileError(RuleFileError, CompileError):
-    """A file without mistakes that cannot be carried out on these pairs, drawn like a mistake."""
 
 
 def _at_statement(checked: CheckedFile, error: UnmetTarget) -> tuple[Diagnostic, ...]:

@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiler.population import Floats
+from engine.errors import CompileError
 from engine.records import Verdict
 from engine.rules.checked import CheckedFile
-from engine.rules.diagnostics import Diagnostic, Severity
+from engine.rules.diagnostics import Diagnostic, RuleFileError, Severity
+
+
+class PlanFileError(RuleFileError, CompileError):
+    """A file without mistakes that cannot be carried out on these pairs, drawn like a mistake."""
 
 
 @dataclass(frozen=True, slots=True)

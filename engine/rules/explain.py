@@ -343,6 +343,12 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "prosect compile --update-lock",
     ),
     ("R605", "nothing is left", "No pair would be trained on.", "check the rules that drop"),
+    (
+        "R606",
+        "no such pair",
+        '`pair("…")` takes the beginning of one id.',
+        "`y y` in the workstation copies it",
+    ),
 )
 
 EXPLANATIONS: dict[str, Explanation] = {row[0]: Explanation(*row) for row in _TABLE}

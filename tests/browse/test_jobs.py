@@ -145,10 +145,12 @@ def test_a_detached_job_is_the_shell_command_and_its_failure_is_seen(
     while work.jobs()[0].state.is_alive:
         assert time.monotonic() < end
         time.sleep(0.05)
+    while not work.job(ident).log:  # why it failed is printed after it is marked as failed
+        assert time.monotonic() < end
+        time.sleep(0.05)
     row, detail = work.jobs()[0], work.job(ident)
     assert (row.ident, row.state) == (ident, JobState.FAILED)
     assert detail.command.startswith("prosect compile ")
-    assert detail.log
     with pytest.raises(TrainError):
         work.start_training("nothing")
 

@@ -187,7 +187,8 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
         f"length: {evidence.badge or fmt.UNDEFINED}",
         f"halves {fmt.share(evidence.half_a)} / {fmt.share(evidence.half_b)}"
         + ("" if evidence.is_stable is None else " stable" if evidence.is_stable else " UNSTABLE"),
-        f"{fmt.count(evidence.n_discordant)} discordant pairs in {fmt.count(evidence.n_discordant_groups)} groups",
+        f"{fmt.count(evidence.n_discordant)} discordant pairs in"
+        f" {fmt.count(evidence.n_discordant_groups)} groups",
         f"carried by {fmt.share(evidence.prevalence)}% of {fmt.count(evidence.n_pairs)}",
     ]
     if evidence.min_effect is not None:
