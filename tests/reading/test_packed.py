@@ -82,6 +82,10 @@ def test_padded_batches_share_prompts_and_read_what_one_sequence_at_a_time_reads
         for name, value in a.items():
             if name.endswith(("_max", "_sum", "_last")):
                 np.testing.assert_allclose(b[name], value, rtol=2e-3, atol=1e-3, err_msg=name)
+            elif name.endswith("_n"):  # an activation at the threshold may round to either side of it
+                off = np.abs(np.subtract(b[name], value))
+                assert off.max(initial=0) <= 1, name
+                assert off.sum() <= 0.01 * max(len(off), 100), name
             else:
                 assert b[name] == value, name
 
