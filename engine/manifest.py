@@ -139,6 +139,16 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / "manifest.json", asdict(manifest))
 
 
+def changed_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Files of an artefact that are not as they were written, or gone; of those that its manifest hashes."""
+    known: dict[str, str] = manifest.facts.get("files", {})
+    return tuple(
+        name
+        for name, digest in known.items()
+        if not (folder / name).is_file() or hash_file(folder / name) != digest
+    )
+
+
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a finished artefact, None for unfinished work.
 

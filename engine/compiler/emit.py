@@ -34,6 +34,7 @@ from engine.compiler.records import Plan, PlanFileError
 from engine.errors import CompileError, StoreError
 from engine.manifest import (
     Manifest,
+    changed_files,
     hash_file,
     hash_json,
     package_versions,
@@ -96,7 +97,8 @@ def compile_plan(
     content_hash = hash_json([STAGE_VERSION, plan.lock, digest])
     folder = out_root / content_hash
     manifest = read_manifest(folder) if folder.exists() else None
-    if manifest is not None and manifest.fingerprint == content_hash:
+    is_whole = manifest is not None and not changed_files(folder, manifest)
+    if manifest is not None and manifest.fingerprint == content_hash and is_whole:
         return CompiledDataset(folder, content_hash, plan.counts, was_there=True)
     temporary = out_root / f".{content_hash}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -104,7 +106,7 @@ def compile_plan(
         temporary.mkdir(parents=True)
         _write(temporary, plan, everyone, pairs_path, content_hash, progress or NullProgress())
         write_json(temporary / "build.json", _build_facts(plan, started))
-        shutil.rmtree(folder, ignore_errors=True)  # an unfinished one: it has no manifest
+        shutil.rmtree(folder, ignore_errors=True)  # unfinished, or no longer what was compiled
         temporary.rename(folder)
         sync_folder(out_root)
     except (OSError, StoreError) as error:

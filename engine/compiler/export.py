@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from engine.compiler.buckets import Bucket, buckets
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
-from engine.manifest import hash_file, read_manifest, write_atomic, write_json
+from engine.manifest import changed_files, hash_file, read_manifest, write_atomic, write_json
 from engine.rules.diagnostics import did_you_mean
 
 TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
@@ -86,6 +86,16 @@ def export(request: ExportRequest) -> ExportReport:
     train = request.shaped / "train.parquet"
     if manifest is None or not train.exists():
         raise CompileError(f"{request.shaped} is no finished dataset", hint="run `prosect compile` first")
+    if request.out_dir.resolve() == request.shaped.resolve():
+        raise CompileError(
+            "an export into the shaped dataset itself would replace it", hint="name another folder"
+        )
+    changed = changed_files(request.shaped, manifest)
+    if changed:
+        raise CompileError(
+            f"{request.shaped} is not as it was compiled: {', '.join(changed)}",
+            hint="compile the rules again, which writes it anew",
+        )
     table = pq.read_table(train)
     lock = json.loads((request.shaped / "lock.json").read_text(encoding="utf-8"))
     _refuse_loss(request, table, lock)
@@ -96,8 +106,8 @@ def export(request: ExportRequest) -> ExportReport:
         copies = [_copies(row, request) for row in rows]
         written = [row for row, n in zip(rows, copies, strict=True) for _ in range(n)]
         files, n_rows, n_absent = _write(request, written), len(written), sum(n == 0 for n in copies)
-    changed = changes_of(request.target, rows)
-    report = ExportReport(request.target, len(rows), n_rows, n_absent, tuple(sorted(files)), changed)
+    altered = changes_of(request.target, rows)
+    report = ExportReport(request.target, len(rows), n_rows, n_absent, tuple(sorted(files)), altered)
     facts = asdict(report) | {
         "source": manifest.fingerprint,
         "replicate": request.replicate,
@@ -191,6 +201,8 @@ def _write_buckets(request: ExportRequest, parts: Sequence[Bucket]) -> list[str]
     """One file per bucket, and the argument that mixes them; their names."""
     made = [_made(request.target, part.rows) for part in parts]
     request.out_dir.mkdir(parents=True, exist_ok=True)
+    for old in request.out_dir.glob("train-[0-9][0-9][0-9].jsonl"):
+        old.unlink()  # of an export before, which may have had more buckets
     mixer, names = [], []
     for number, (rows, part) in enumerate(zip(made, parts, strict=True)):
         name = f"train-{number:03d}.jsonl"

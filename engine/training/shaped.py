@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.errors import TrainError
-from engine.manifest import hash_file
+from engine.manifest import hash_file, read_manifest
 from engine.records import HELD_OUT_FOLD, Label
 
 COLUMNS = ("pair_id", "prompt", "chosen", "rejected", "weight", "offset", "fold")
@@ -72,12 +72,17 @@ def read_shaped(folder: Path, seed: int) -> ShapedPairs:
             f"{path} has no column {', '.join(missing)}", hint="compile it again with this version"
         )
     _check(table, path)
+    content_hash = hash_file(path)
+    manifest = read_manifest(folder)
+    compiled = manifest.facts.get("files", {}).get("train.parquet") if manifest is not None else None
+    if compiled not in (None, content_hash):
+        raise TrainError(f"{path} is not as it was compiled", hint="compile the rules again")
     table = table.select([*COLUMNS, *(name for name in OPTIONAL if name in table.column_names)])
     ids: list[str] = table.column("pair_id").to_pylist()
     keys = [hashlib.md5(f"{seed}:{i}".encode()).digest() for i in ids]  # noqa: S324 - an order, no secret
     order = sorted(range(len(ids)), key=keys.__getitem__)
     ordered = table.take(pa.array(order))
-    return ShapedPairs(ordered, hash_file(path))
+    return ShapedPairs(ordered, content_hash)
 
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:

@@ -17,8 +17,9 @@ from engine.compiler.emit import compile_plan
 from engine.compiler.export import TARGETS, ExportRequest, export
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.compiler.plan import make_plan
-from engine.errors import CompileError
+from engine.errors import CompileError, TrainError
 from engine.store.connection import Store
+from engine.training.shaped import read_shaped
 from tests.worlds import World
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -199,3 +200,24 @@ def test_open_instruct_gets_one_file_per_weight(world: World, store: Store, tmp_
     assert abs(int(shares["train-001.jsonl"] * counts[1]) - counts[1] / 2) <= 0.5
     with pytest.raises(CompileError, match="mix files"):
         export(ExportRequest(shaped, tmp_path / "no", "axolotl", bucket=True))
+
+
+def test_a_dataset_that_was_changed_is_not_exported_and_is_compiled_anew(
+    world: World, store: Store, tmp_path: Path
+) -> None:
+    rules = 'drop where source == "alpha"\n'
+    shaped = compiled(world, store, tmp_path, rules)
+    with pytest.raises(CompileError, match="into the shaped dataset"):
+        export(ExportRequest(shaped, tmp_path / "." / "shaped" / shaped.name, "trl"))
+    train = shaped / "train.parquet"
+    whole = train.read_bytes()
+    pq.write_table(pq.read_table(train).slice(0, 5), train)
+    with pytest.raises(CompileError, match=r"not as it was compiled: train\.parquet"):
+        export(ExportRequest(shaped, tmp_path / "out", "trl"))
+    with pytest.raises(TrainError, match="not as it was compiled"):
+        read_shaped(shaped, 0)
+    plan = make_plan(store, "prosect rules 1\n" + rules)
+    again = compile_plan(store, plan, world.paths.pairs, tmp_path / "shaped")
+    assert not again.was_there
+    assert train.read_bytes() == whole
+    assert export(ExportRequest(shaped, tmp_path / "out", "trl")).n_pairs == read_shaped(shaped, 0).n_pairs
