@@ -244,7 +244,7 @@ class Desk(Screen[None]):
         control = self.table
         is_same = (control.wish.filter_text, control.wish.context_id) == (place.ident, place.about)
         if control.cursor is None or not is_same:
-            control.open(Wish(place.ident, control.wish.sort, place.about))
+            control.open(Wish(place.ident, control.wish.sort, place.about), stay_on=control.grid.current)
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for another size."""

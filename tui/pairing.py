@@ -48,6 +48,8 @@ class Pairing:
 
     desk: "Desk"
     strip: Stripped | None = None
+    _round: tuple[int, tuple[str, ...]] = (-1, ())
+    """A pair, and its concepts in the order in which ``t`` goes round them."""
     strip_failure: str | None = None
     """Why the reader cannot be asked; not asked again until somebody looks for changes."""
 
@@ -129,10 +131,15 @@ class Pairing:
         self.desk.draw_page(keep_place=True)
         self.desk.draw_where()
 
-    def do_concepts(self) -> None:
-        """Next concept of the pair."""
+    def do_concepts(self, count: int | None = None) -> None:
+        """Next concept of the pair, round all of them."""
         detail = self.desk.detail
-        if isinstance(detail, PairDetail) and detail.concepts:
-            idents = [c.concept_id for c in detail.concepts]
-            at = idents.index(detail.concept_id) + 1 if detail.concept_id in idents else 0
-            self.desk.show(replace(self.desk.place, about=idents[at % len(idents)]))
+        if not isinstance(detail, PairDetail) or not detail.concepts:
+            return
+        idents = tuple(c.concept_id for c in detail.concepts)
+        # the one that is shown comes first in the list: the round goes by the order that it began with
+        if self._round[0] != detail.pair or set(self._round[1]) != set(idents):
+            self._round = (detail.pair, idents)
+        idents = self._round[1]
+        at = idents.index(detail.concept_id) + (count or 1) if detail.concept_id in idents else 0
+        self.desk.show(replace(self.desk.place, about=idents[at % len(idents)]))

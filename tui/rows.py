@@ -1,5 +1,6 @@
 """The first rows of a table, asked for without the framework: they come while it is still being read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,13 +33,21 @@ class Wish:
 
 
 def open_rows(
-    project: ProjectLike, name: str, wish: Wish, *, stay_on: GridRow | None = None, is_first: bool = False
+    project: ProjectLike, name: str, wish: Wish, *, stay_on: Sequence[GridRow] = (), is_first: bool = False
 ) -> Opened:
-    """Open a table and fetch the page that its cursor is on; a review goes on where it ended."""
+    """Open a table and fetch the page that its cursor is on; a review goes on where it ended.
+
+    Args:
+        project: whose table.
+        name: which.
+        wish: filter, sort, context.
+        stay_on: records to stand on, the first of them that is there.
+        is_first: nothing was open before: stand on the first record without a verdict.
+    """
     cursor = project.open_table(name, wish.filter_text, wish.sort, context_id=wish.context_id)
-    if stay_on is not None:
-        row = cursor.position(stay_on.ident, stay_on.key) or 0
-    else:
+    places = (cursor.position(record.ident, record.key) for record in stay_on)
+    row = next((place for place in places if place is not None), None)
+    if row is None:
         row = (cursor.next_undecided(-1) or 0) if is_first else 0
     page = row // PAGE_ROWS
     pages = {page: cursor.rows(page * PAGE_ROWS, PAGE_ROWS)}

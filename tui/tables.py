@@ -20,11 +20,20 @@ class TableControl:
         self.remark: str | None = None
         """Why the filter leaves no row, where that is known."""
         self._wanted = self.wish
+        self._left: dict[Wish, GridRow] = {}
+        """Where the cursor was when rows were left."""
         self._edge = 0
 
     def open(self, wish: Wish, *, stay_on: GridRow | None = None) -> None:
-        """Show rows under another filter or sort; the cursor stays on a record if it is there."""
+        """Show rows under another filter or sort.
+
+        The cursor stays on a record if it is there, else goes to where it was when these rows were left.
+        """
         self.is_opening = True
+        here = self.grid.current
+        if here is not None and self.cursor is not None:
+            self._left[self.wish] = here
+        known = tuple(row for row in (stay_on, self._left.get(wish)) if row is not None)
         is_first = self.cursor is None
         project, name, warm = self._session.project, self.name, self._session.warm
 
@@ -32,7 +41,7 @@ class TableControl:
             if warm is not None and is_first and name == "hypotheses" and wish == Wish():
                 opened: Opened = warm.result()
                 return opened
-            return open_rows(project, name, wish, stay_on=stay_on, is_first=is_first)
+            return open_rows(project, name, wish, stay_on=known, is_first=is_first)
 
         self._wanted = wish
         self._session.forget(f"pages {name}")

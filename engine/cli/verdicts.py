@@ -284,6 +284,9 @@ def _show(report: "MergeReport", *, plain: bool) -> None:
         ]
         header = ("concept", "in context", "ours", "by", "theirs", "by", "their reason")
         write_table(header, rows, plain=plain, flexible=(0, 1))
+    if report.names:
+        named = [(n.concept_id, n.ours, n.our_author, n.theirs, n.their_author) for n in report.names]
+        write_table(("concept", "our name", "by", "their name", "by"), named, plain=plain, flexible=(1, 3))
     counts = [("new", report.n_new), ("known", report.n_known), ("unreadable lines", report.n_damaged)]
     write_table(("entries", "n"), counts, plain=plain)
     if not report.is_written:

@@ -1,15 +1,20 @@
 """Starting the workstation: the first rows come while the framework is still being read."""
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from engine.errors import ReviewError
 
 if TYPE_CHECKING:
     from engine.api import Project
     from engine.browse import Browser
     from tui.rows import Opened
 
+UNABLE = ("dumb", "unknown")
+"""Terminals that the workstation does not start on: it would wait for answers that never come."""
 SWITCH_S = 0.001
 """How long a thread may keep another waiting: the event loop and the readers take turns all the time."""
 
@@ -26,6 +31,13 @@ def open_workstation(
     from concurrent.futures import ThreadPoolExecutor
 
     from engine.api import Project
+
+    terminal = os.environ.get("TERM", "")
+    if terminal in UNABLE:
+        raise ReviewError(
+            f"a terminal of the kind `{terminal}` cannot place a cursor",
+            hint="set TERM, such as TERM=xterm-256color; `prosect show` and `prosect hypotheses` need none",
+        )
 
     gc.disable()  # what is made while starting stays; the app collects again from its first rows on
     sys.setswitchinterval(SWITCH_S)

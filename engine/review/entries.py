@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from engine.records import Verdict
 from engine.views import Target
 
+LAST_YEAR = 9000
 FORMAT = 1
 """Raised when a line's meaning changes; lines of a newer format are counted as unreadable."""
 
@@ -125,7 +127,7 @@ def _decode(line: bytes, evidence: Packed | None = None) -> Entry | None:
             batch=_text(raw["batch"]),
             kind=EntryKind(raw["kind"]),
             author=_text(raw["author"]),
-            time=_text(raw["time"]),
+            time=_time(raw["time"]),
             target=_target(target) if target else None,
             verdict=Verdict(raw["verdict"]) if "verdict" in raw else None,
             reason=raw.get("reason"),
@@ -133,13 +135,21 @@ def _decode(line: bytes, evidence: Packed | None = None) -> Entry | None:
             evidence=raw.get("evidence") if evidence is None else evidence,
             of=raw.get("of"),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return entry if _is_whole(entry) else None
 
 
 def _target(raw: dict[str, Any]) -> Target:
     return Target(_text(raw["kind"]), _text(raw["id"]), _text(raw["concept"]), raw.get("context"))
+
+
+def _time(value: Any) -> str:
+    """A time in UTC, in the one form whose order as text is order in time; none from the end of all times."""
+    read = datetime.fromisoformat(_text(value))
+    if read.utcoffset() is None or read.astimezone(UTC).year > LAST_YEAR:
+        raise ValueError(f"{value} is no time of an entry")
+    return read.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _text(value: Any) -> str:

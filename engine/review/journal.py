@@ -21,6 +21,8 @@ from engine.review.replay import State, redo_batch, replay, undo_batch
 from engine.views import JournalChange, Target
 
 Clock = Callable[[], datetime]
+_TAIL = 512
+"""Bytes before the end of what was read that are compared before more is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Journal:
         self._offset = 0
         self._torn = b""
         self._inode: int | None = None
+        self._seen = (0, b"")
+        """Time of the last change, and the last bytes that were read: both differ where lines were edited."""
         self.state = State()
         self.refresh()
 
@@ -89,15 +93,18 @@ class Journal:
 
     def _forget(self) -> None:
         self._entries, self._ids, self._n_damaged, self._offset = [], set(), 0, 0
-        self._torn, self._inode, self.state = b"", None, State()
+        self._torn, self._inode, self._seen, self.state = b"", None, (0, b""), State()
 
     def _read_from(self, handle: int) -> bool:
         status = os.fstat(handle)
-        is_other_file = self._inode is not None and status.st_ino != self._inode
+        is_other_file = self._inode is not None and (
+            status.st_ino != self._inode or self._was_edited(handle, status)
+        )
         if is_other_file or status.st_size < self._offset:
             self._forget()
         self._inode = status.st_ino
         if status.st_size == self._offset:
+            self._seen = (status.st_mtime_ns, self._seen[1])
             return is_other_file
         os.lseek(handle, self._offset - len(self._torn), os.SEEK_SET)
         chunks = []
@@ -105,6 +112,8 @@ class Journal:
             chunks.append(chunk)
         data = b"".join(chunks)
         self._offset += len(data) - len(self._torn)
+        before = self._seen[1].removesuffix(self._torn)
+        self._seen = (status.st_mtime_ns, (before + data)[-_TAIL:])
         *lines, self._torn = data.split(b"\n")
         known = len(self._entries)
         for line in lines:
@@ -116,6 +125,14 @@ class Journal:
         else:
             self.state = replay(self._entries)
         return True
+
+    def _was_edited(self, handle: int, status: os.stat_result) -> bool:
+        """What was read before stands there no more: somebody changed lines in place."""
+        changed, tail = self._seen
+        if status.st_size == self._offset:
+            return status.st_mtime_ns != changed
+        os.lseek(handle, max(self._offset - len(tail), 0), os.SEEK_SET)
+        return os.read(handle, len(tail)) != tail
 
     def _take(self, line: bytes) -> None:
         if not line.strip():

@@ -50,6 +50,19 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class NameConflict:
+    """A concept that two journals call differently; an empty name is one that was taken back."""
+
+    concept_id: str
+    ours: str
+    our_author: str
+    our_time: str
+    theirs: str
+    their_author: str
+    their_time: str
+
+
+@dataclass(frozen=True, slots=True)
 class MergeReport:
     """What a merge did, or would have done."""
 
@@ -60,6 +73,8 @@ class MergeReport:
     """Lines of the other file that could not be read."""
     conflicts: tuple[Conflict, ...]
     is_written: bool
+    names: tuple[NameConflict, ...] = ()
+    """Conflicts about what concepts are called."""
 
 
 def export_journal(journal: Journal, path: Path) -> int:
@@ -103,26 +118,61 @@ def merge_journal(journal: Journal, path: Path, prefer: Prefer = Prefer.ASK) -> 
     theirs, n_damaged = read_entries(path)
     known = {e.ident for e in journal.entries}
     new = [e for e in {e.ident: e for e in theirs}.values() if e.ident not in known]
-    disputes = _disputes(journal.entries, theirs)
+    disputes, misnamed = _disputes(journal.entries, theirs), _misnamed(journal.entries, theirs)
     conflicts = tuple(_conflict(held, other) for held, other in disputes)
-    report = MergeReport(len(new), len(theirs) - len(new), n_damaged, conflicts, is_written=True)
-    if conflicts and prefer is Prefer.ASK:
-        return MergeReport(report.n_new, report.n_known, n_damaged, conflicts, is_written=False)
-    journal.append_foreign(new)
-    if prefer in (Prefer.OURS, Prefer.THEIRS):
-        for pair in disputes:
-            _settle(journal, pair[0] if prefer is Prefer.OURS else pair[1], f"merged: {prefer.value}")
-    return report
+    names = tuple(_name_conflict(held, other) for held, other in misnamed)
+    is_open = bool(conflicts or names) and prefer is Prefer.ASK
+    if not is_open:
+        journal.append_foreign(new)
+        if prefer in (Prefer.OURS, Prefer.THEIRS):
+            side = 0 if prefer is Prefer.OURS else 1
+            for pair in disputes:
+                _settle(journal, pair[side], f"merged: {prefer.value}")
+            for pair in misnamed:
+                _settle_name(journal, pair[side])
+    return MergeReport(
+        len(new), len(theirs) - len(new), n_damaged, conflicts, is_written=not is_open, names=names
+    )
 
 
-def _settle(journal: Journal, wanted: Entry, reason: str) -> None:
+def _settle(journal: Journal, wanted: Entry, how: str) -> None:
     """Decide again as ``wanted`` did, on the evidence that it saw: a later audit is matched by that."""
     if wanted.target is None:
         return
     held = journal.state.verdicts.get(wanted.target.key)
     if held is None or held.verdict is not wanted.verdict:
         decision = Decision(wanted.target, wanted.name, dict(wanted.evidence or {}))
+        reason = f"{wanted.reason} ({how})" if wanted.reason else how
         journal.set_verdicts([decision], wanted.verdict, reason)
+
+
+def _settle_name(journal: Journal, wanted: Entry) -> None:
+    if wanted.target is None:
+        return
+    held = journal.state.names.get(wanted.target.concept_id)
+    if held is None or held.name != wanted.name:
+        journal.set_name(wanted.target.concept_id, wanted.name, dict(wanted.evidence or {}))
+
+
+def _misnamed(ours: Sequence[Entry], theirs: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """Our and their name of every concept that they call differently, neither knowing the other's."""
+    our_names, their_names = replay(ours).names, replay(theirs).names
+    our_ids, their_ids = {e.ident for e in ours}, {e.ident for e in theirs}
+    return [
+        (held, other)
+        for concept_id, held in our_names.items()
+        if (other := their_names.get(concept_id)) is not None
+        and other.name != held.name
+        and held.ident not in their_ids
+        and other.ident not in our_ids
+    ]
+
+
+def _name_conflict(ours: Entry, theirs: Entry) -> NameConflict:
+    concept_id = ours.target.concept_id if ours.target is not None else ""
+    return NameConflict(
+        concept_id, ours.name, ours.author, ours.time, theirs.name, theirs.author, theirs.time
+    )
 
 
 def _disputes(ours: Sequence[Entry], theirs: Sequence[Entry]) -> list[tuple[Entry, Entry]]:

@@ -20,6 +20,8 @@ from engine.review.entries import decode, encode
 from engine.review.journal import Decision, Journal
 from engine.views import Target
 
+TIME = "2026-01-01T00:00:00.000000+00:00"
+
 
 def target(n: int) -> Target:
     return Target("concept", f"c{n}", f"c{n}")
@@ -231,7 +233,7 @@ texts = st.text(st.characters(), max_size=40)
 def test_any_text_comes_back_as_it_was_and_stays_on_one_line(reason: str, name: str, author: str) -> None:
     from engine.review.entries import Entry, EntryKind
 
-    entry = Entry("id", "b", EntryKind.VERDICT, author, "t", target(1), Verdict.KEEP, reason, name)
+    entry = Entry("id", "b", EntryKind.VERDICT, author, TIME, target(1), Verdict.KEEP, reason, name)
     line = encode(entry)
     assert line.count(b"\n") == 1
     assert decode(line) == entry
@@ -281,3 +283,66 @@ def test_lines_are_plain_json_that_other_tools_read(tmp_path: Path) -> None:
     assert line["kind"] == "verdict"
     assert line["target"] == {"kind": "concept", "id": "c1", "concept": "c1"}
     assert line["reason"] == "because"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["yesterday", "9999-12-31T23:59:59.999999+00:00", "2026-01-01T10:00:00+99:99", "2026-01-01T10:00:00"],
+)
+def test_a_line_without_a_time_that_others_can_follow_is_damaged_and_stops_nothing(
+    tmp_path: Path, bad: str
+) -> None:
+    path = tmp_path / "j"
+    Journal(path, "ana").set_verdicts([decision(1)], Verdict.KEEP)
+    line = json.loads(path.read_text().splitlines()[0])
+    path.write_text(path.read_text() + json.dumps(line | {"id": "0" * 16, "time": bad}) + "\n")
+    journal = Journal(path, "ana")
+    assert journal.n_damaged == 1
+    journal.set_verdicts([decision(2)], Verdict.SUPPRESS)
+    assert held(journal) == {"concept:c1": "keep", "concept:c2": "suppress"}
+
+
+def test_times_of_other_zones_are_put_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    Journal(path, "ana").set_verdicts([decision(1)], Verdict.KEEP)
+    line = json.loads(path.read_text())
+    first = line | {
+        "id": "1" * 16,
+        "batch": "1" * 12,
+        "time": "2026-01-01T10:00:00+02:00",
+        "verdict": "amplify",
+    }
+    second = line | {
+        "id": "2" * 16,
+        "batch": "2" * 12,
+        "time": "2026-01-01T09:00:00+00:00",
+        "verdict": "ignore",
+    }
+    path.write_text("".join(json.dumps(x) + "\n" for x in (second, first)))
+    assert held(Journal(path, "ana")) == {"concept:c1": "ignore"}  # 8 o'clock and 9 o'clock
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_lines_that_somebody_edits_in_place_are_read_again(tmp_path: Path, wait: bool) -> None:
+    """As an editor that keeps the file does; whether or not something was appended meanwhile."""
+    path = tmp_path / "j"
+    journal = Journal(path, "ana")
+    for n in range(5):
+        journal.set_verdicts([decision(n)], Verdict.KEEP)
+    whole = path.read_text()
+    edited = whole.replace('"keep"', '"suppress"', 1)
+    with path.open("r+") as f:
+        f.write(edited)
+        f.truncate()
+    if wait:
+        Journal(path, "bo").set_verdicts([decision(9)], Verdict.IGNORE)
+    assert journal.refresh()
+    assert journal.n_damaged == 0
+    assert held(journal)["concept:c0"] == "suppress"
+    with path.open("r+") as f:  # an older state of the same length and more
+        f.write(whole)
+        f.truncate()
+    os.utime(path, ns=(1, 1))
+    assert journal.refresh()
+    assert held(journal) == {f"concept:c{n}": "keep" for n in range(5)}
+    assert not journal.refresh()

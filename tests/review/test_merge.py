@@ -124,3 +124,27 @@ def test_a_file_that_is_no_journal_is_refused_and_damaged_lines_are_counted(
     with theirs.path.open("ab") as f:
         f.write(b'{"torn')
     assert merge_journal(ours, theirs.path).n_damaged == 1
+
+
+@pytest.mark.parametrize(("prefer", "expected"), [(Prefer.OURS, "mine"), (Prefer.THEIRS, "yours")])
+def test_names_that_differ_are_conflicts_like_verdicts(
+    ours: Journal, theirs: Journal, prefer: Prefer, expected: str
+) -> None:
+    ours.set_name("c7", "mine")
+    theirs.set_name("c7", "yours")
+    theirs.set_name("c8", "new")
+    asked = merge_journal(ours, theirs.path)
+    assert not asked.is_written
+    assert [(n.concept_id, n.ours, n.theirs) for n in asked.names] == [("c7", "mine", "yours")]
+    merge_journal(ours, theirs.path, prefer)
+    assert {k: e.name for k, e in ours.state.names.items()} == {"c7": expected, "c8": "new"}
+    assert merge_journal(ours, theirs.path).names == ()  # settled, and seen
+
+
+def test_a_verdict_that_is_written_again_keeps_its_reason(ours: Journal, theirs: Journal) -> None:
+    target = Target("concept", "c9", "c9")
+    ours.set_verdicts([Decision(target, "n")], Verdict.KEEP, "it is style")
+    theirs.set_verdicts([Decision(target, "n")], Verdict.SUPPRESS, "too much")
+    merge_journal(ours, theirs.path, Prefer.OURS)
+    held = ours.state.verdicts["concept:c9"]
+    assert (held.verdict, held.reason) == (Verdict.KEEP, "it is style (merged: ours)")

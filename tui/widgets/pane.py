@@ -49,20 +49,20 @@ class TextPane(Widget):
 
     def set_lines(self, lines: Sequence[PaneLine], *, keep_place: bool = False) -> None:
         """Show other lines; lines that stay as they were are not drawn again when the place is kept."""
-        old = self.lines
+        old, before = self.lines, self._look(self.lines)
         self.lines = list(lines)
         if keep_place:
             self.top = min(self.top, max(len(self.lines) - self.size.height, 0))
             self._follow(old[self.cursor].item if 0 <= self.cursor < len(old) else None)
             if not (0 <= self.cursor < len(self.lines) and self.lines[self.cursor].item is not None):
                 self.cursor = self._stop(-1, 1)
-            self._refresh_changed(old)
+            self._refresh_changed(before)
             return
         self.top, self.matched = 0, -1
         self.cursor = self._stop(-1, 1)
         if self.cursor >= (self.size.height or self.app.size.height):  # before it is laid out: the screen's
             self.cursor = -1
-        self._refresh_changed(old)
+        self._refresh_changed(before)
 
     def _follow(self, item: object | None) -> None:
         """Keep the cursor on what it was on when lines came or went above it."""
@@ -72,12 +72,16 @@ class TextPane(Widget):
         if at is not None:
             self.cursor = at
 
-    def _refresh_changed(self, old: Sequence[PaneLine]) -> None:
-        for y in range(self.size.height):
-            at = self.top + y
-            before = old[at] if at < len(old) else None
-            after = self.lines[at] if at < len(self.lines) else None
-            if before != after or at == self.cursor:
+    def _look(self, lines: Sequence[PaneLine]) -> list[tuple[PaneLine | None, bool, bool]]:
+        """What stands on each row of the screen, and how it is marked."""
+        return [
+            (lines[at] if at < len(lines) else None, at == self.cursor, at == self.matched)
+            for at in range(self.top, self.top + self.size.height)
+        ]
+
+    def _refresh_changed(self, before: Sequence[tuple[PaneLine | None, bool, bool]]) -> None:
+        for y, (was, now) in enumerate(zip(before, self._look(self.lines), strict=True)):
+            if was != now:
                 self.refresh(Region(0, y, self.size.width, 1))
 
     @property
