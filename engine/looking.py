@@ -22,6 +22,7 @@ from engine.store.lookup import (
     find_context,
     find_hypothesis,
     find_pair,
+    hypothesis_named,
     pair_of_number,
 )
 from engine.store.pages import QuerySlot, Selection, TableCursor
@@ -196,12 +197,19 @@ class Looking(Undertakings):
             StoreError: nothing, or more than one thing, is called so; a pair, which is in no context.
         """
         slot = self._slots["known"]
+        named = self.hypothesis_named(what)
+        if named is not None and context is None:
+            return self.concept(*named)
         found = find(slot, what)
         if isinstance(found, str):
             return self.concept(found, None if context is None else find_context(slot, context))
         if context is not None:
             raise StoreError(f"{what!r} is a pair", hint="only a concept is shown inside a context")
         return self.pair(found)
+
+    def hypothesis_named(self, what: str) -> tuple[str, str | None] | None:
+        """Concept and context of the hypothesis with this id, as lists copy it; None: there is none."""
+        return hypothesis_named(self._slots["known"], what)
 
     def pair_of_number(self, what: str) -> int | None:
         """The pair whose number this text is; None where it is no number, or of no pair."""

@@ -92,6 +92,17 @@ class Badge(StrEnum):
     UNTESTED = "untested"
 
 
+BADGE_WORDS: Mapping[Badge, tuple[str, str]] = {
+    Badge.BOTH: ("both", "both"),
+    Badge.ONLY_WITH_LENGTH: ("len only", "len"),
+    Badge.MASKED_BY_LENGTH: ("masked", "mask"),
+    Badge.LENGTH_UNCLEAR: ("unclear", "uncl"),
+    Badge.NEITHER: ("neither", "none"),
+    Badge.UNTESTED: ("untested", "unt"),
+}
+"""What screens say in eight and in four cells; filters understand it."""
+
+
 class FateKind(StrEnum):
     """What happens to one pair under a rule set; exactly one per pair, details beside it."""
 

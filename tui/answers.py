@@ -97,6 +97,8 @@ def _opened(desk: "Desk", value: Any, name: str) -> None:
 
 def _page(desk: "Desk", value: Any, _name: str) -> None:
     desk.detail = value
+    if desk.place.view == "context":
+        desk.context_names[value.context_id] = value.name
     desk.draw_page()
     if desk.frame.has_preview:
         desk.side_detail = None

@@ -85,6 +85,8 @@ class Desk(Screen[None]):
         self.marks: dict[str, tuple[Place, GridRow | None]] = {}
         """Places by letter; of a list also the row that was marked in it."""
         self.histories: dict[str, list[str]] = {}
+        self.context_names: dict[str, str] = {}
+        """Of contexts whose pages were shown: lists of their pairs say it."""
         self.summary: ProjectSummary | None = None
         self.coverage: Coverage | None = None
         self.detail: ConceptDetail | ContextDetail | PairDetail | None = None

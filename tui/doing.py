@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
-_TERM = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_TERM = re.compile(r'(?:[^\s"]|"(?:[^"\\]|\\.)*"?)+')
 
 
 def terms(filter_text: str) -> list[str]:

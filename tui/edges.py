@@ -92,7 +92,8 @@ def where_line(desk: "Desk") -> Line:
     if control.wish.filter_text:
         spans.append((f"  / {one_line(control.wish.filter_text, 80)}", "key"))
     if control.wish.context_id is not None:
-        spans.append(("  of one context", "key"))
+        name = desk.context_names.get(control.wish.context_id, "one context")
+        spans.append((f"  in {one_line(name, 50)}", "key"))
     if control.cursor is not None:
         at = f"{grid.cursor + 1:,}/" if grid.n_rows else ""
         total = f" of {control.cursor.n_total:,}" if control.cursor.n_rows != control.cursor.n_total else ""

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from engine.records import BADGE_WORDS, Badge
 from engine.safe_text import one_line
 from engine.views import Interval
 
@@ -107,17 +108,11 @@ def flag(value: bool | None, glyphs: Glyphs) -> str:
     return UNDEFINED if value is None else glyphs.yes if value else glyphs.no
 
 
-_BADGES = {
-    "both": ("both", "both"), "only with length": ("len only", "len"), "masked by length": ("masked", "mask"),
-    "length unclear": ("unclear", "uncl"), "neither": ("neither", "none"), "untested": ("untested", "unt"),
-}  # fmt: skip
-
-
 def badge(value: str | None, width: int = 8) -> str:
     """Short form of a badge; a still shorter one below eight cells."""
     if value is None:
         return UNDEFINED
-    long, short = _BADGES.get(value, (value, value))
+    long, short = BADGE_WORDS[Badge(value)] if value in set(Badge) else (value, value)
     return long if width >= 8 else short
 
 

@@ -299,7 +299,8 @@ class Moving:
 
     def _go_table(self, name: str) -> None:
         wish = self.desk.tables[name].wish
-        self.desk.go(Place(name, wish.filter_text, wish.context_id))
+        # from the pairs of one context the key leads to all of them; `q` and `[` lead back
+        self.desk.go(Place(name, wish.filter_text if wish.context_id is None else ""))
 
     def do_tour(self) -> None:
         """Tour."""

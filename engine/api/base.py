@@ -65,6 +65,9 @@ class Base:
         """A concept by name, id or start of an id, as something to decide on: everywhere, or in a context."""
         from engine.detail_views import ConceptDetail
 
+        named = self.browser.hypothesis_named(what)
+        if named is not None and context is None and named[1] is not None:
+            return self.browser.hypothesis(named[0], named[1])
         found = self.browser.find(what)
         if not isinstance(found, ConceptDetail):
             raise StoreError(f"`{what}` is a pair, not a concept", hint="see `prosect concepts`")

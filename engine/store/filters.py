@@ -1,24 +1,28 @@
-"""Filter text of a grid to SQL: ``verdict:none win>.6 !source:web "free words"``.
+r"""Filter text of a grid to SQL: ``verdict:none win>.6 !source:web "free words"``.
 
-Terms are joined by *and*. ``!`` inverts a term. ``col:value`` looks for text without case, or a flag,
-``col:a,b`` is either, ``col:none`` is undefined; ``col>n`` compares numbers, where ``.6``, ``60%`` and
-``2k`` are understood. A word alone is looked for in the text columns. Values only travel as parameters.
-What can only be a slip (a share above 1, an operator without a column, a quote that is never closed, a badge
-that does not exist) is said instead of matching nothing.
+Terms are joined by *and*. ``!`` inverts a term, as ``col!:value`` and ``col!=value`` do. ``col:value``
+looks for text without case, or a flag, ``col:a,b`` is either, ``col:none`` is undefined; ``col>n``
+compares numbers, where ``.6``, ``60%``, ``2k``, ``1,500`` and ``1e-6`` are understood. A word alone is
+looked for in the text columns. In quotes ``\"`` is a quote. Values only travel as parameters. What can
+only be a slip (a share above 1, an operator without a column, a quote that is never closed, a badge that
+does not exist) is said instead of matching nothing.
 """
 
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from engine.errors import StoreError
 from engine.records import Verdict
 from engine.views import ColumnKind
 
-_TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(:|>=|<=|>|<|=))?("(?:[^"]*)"?|\S*)')
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(%|k|m)?\Z", re.IGNORECASE)
+_TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(!=|!:|:|>=|<=|>|<|=))?("(?:[^"\\]|\\.)*"?|\S*)')
+_NUMBER = re.compile(
+    r"([+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(%|k|m)?\Z", re.IGNORECASE
+)
+_ESCAPED = re.compile(r'\\(["\\])')
 _PATTERN = re.compile(r"[%_\\]")
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 _NUMERIC = {
@@ -46,6 +50,8 @@ class FilterColumn:
     """Free words look here."""
     values: tuple[str, ...] = ()
     """Every value that it can have, where these are few and known; nothing else is looked for."""
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    """Shorter words that screens show, lower case, to the values that they stand for."""
 
 
 class Asked(NamedTuple):
@@ -87,6 +93,7 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
                 raise StoreError("`!` inverts the term after it", hint="for example !verdict:none")
             continue
         if name is None:
+            _refuse_slips(raw, columns)
             if raw.startswith(_OPERATORS):
                 raise StoreError(
                     f"`{raw}` has no column before it",
@@ -97,6 +104,10 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
         else:
             name = name if name in columns else name.lower()
             column = _column(name, columns)
+            if operator.startswith("!"):
+                inverted, operator = not inverted, operator[1:]
+            if operator in {":", "="}:
+                value = column.spoken.get(value.lower(), value)
             used.add(name)
             is_whole = raw.startswith('"')
             clause, values = _compare(name, column, operator, value, is_whole=is_whole)
@@ -109,9 +120,19 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
 
 
 def _unquoted(raw: str) -> str:
-    if raw.startswith('"') and (len(raw) == 1 or not raw.endswith('"')):
+    if not raw.startswith('"'):
+        return raw.strip('"')
+    if not re.fullmatch(r'"(?:[^"\\]|\\.)*"', raw):
         raise StoreError(f"the quote in `{raw}` is not closed", hint='quotes come in pairs: "two words"')
-    return raw.strip('"')
+    return _ESCAPED.sub(r"\1", raw[1:-1])
+
+
+def _refuse_slips(raw: str, columns: Mapping[str, FilterColumn]) -> None:
+    """A second ``!``, and ``-`` before a column, which other tools take for *not*."""
+    slip = re.match(r"(?:!|-(?=([A-Za-z_%]+)[:=<>]))", raw)
+    if slip is not None and (slip.group(1) is None or slip.group(1).lower() in columns):
+        said = "`!` stands once" if raw.startswith("!") else "`!` inverts a term, not `-`"
+        raise StoreError(f"{said}: `{raw}`", hint=f"write !{raw.lstrip('!-')}")
 
 
 def _column(name: str, columns: Mapping[str, FilterColumn]) -> FilterColumn:
@@ -155,14 +176,15 @@ def is_numeric(kind: ColumnKind) -> bool:
 def text_term(name: str, value: str | None) -> str:
     """The term that keeps rows with this text, flag or number in a column, ignoring case; None: without any.
 
-    Empty where no term says it: for an empty text, and for quotes in a text that itself needs them.
+    Empty where no term says it: for an empty text.
     """
     if value is None:
         return f"{name}:none"
-    needs_quotes = re.search(r"[\s,]", value) is not None or value.lower() in _UNDEFINED
-    if not value or value.strip('"') != value or (needs_quotes and '"' in value):
+    if not value:
         return ""
-    return f'{name}="{value}"' if needs_quotes else f"{name}={value}"
+    needs_quotes = re.search(r'[\s,"]', value) is not None or value.lower() in _UNDEFINED
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name}="{escaped}"' if needs_quotes else f"{name}={value}"
 
 
 def number_of(text: str) -> float:
@@ -183,19 +205,24 @@ def _compare(
         return f"{column.sql} = ?", [_FLAGS[value.lower()]]
     if column.kind in _NUMERIC:
         number = _number(name, value)
+        if column.kind is ColumnKind.COUNT and value.endswith("%"):
+            raise StoreError(f"`{name}` is a count, not a share: {value}", hint=f"{name}{operator}60")
         if column.kind in SHARES and abs(number) > 1:
             raise StoreError(
-                f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}{value}%"
+                f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}60%"
             )
         return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
-    options = _options(value, is_whole=is_whole)
+    asked = _options(value, is_whole=is_whole)
+    options = [o for o in asked if is_whole or o not in _UNDEFINED]
     if column.kind is ColumnKind.VERDICT:
         _check_verdicts(options)
     if operator == "=" or column.kind is ColumnKind.VERDICT:
-        return f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
-    return _any([_contains(column.sql, option) for option in options])
+        clause, values = f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
+    else:
+        clause, values = _any([_contains(column.sql, option) for option in options])
+    return (f"{clause} OR {column.sql} IS NULL" if len(options) < len(asked) else clause), values
 
 
 def _check_verdicts(options: list[str]) -> None:
@@ -208,7 +235,8 @@ def _check_verdicts(options: list[str]) -> None:
 def _asked(name: str, column: FilterColumn, operator: str, value: str, *, is_whole: bool) -> list[Asked]:
     if column.kind is not ColumnKind.TEXT or (value.lower() in _UNDEFINED and not is_whole):
         return []
-    return [Asked(name, operator, option) for option in _options(value, is_whole=is_whole)]
+    options = _options(value, is_whole=is_whole)
+    return [Asked(name, operator, option) for option in options if is_whole or option not in _UNDEFINED]
 
 
 def _options(value: str, *, is_whole: bool) -> list[str]:
@@ -242,4 +270,4 @@ def _number(name: str, value: str) -> float:
     found = _NUMBER.match(value)
     if not found:
         raise StoreError(f"`{name}` is a number, not {value!r}", hint=f"{name}>.6 or {name}>60%")
-    return float(found.group(1)) * _SCALE.get((found.group(2) or "").lower(), 1.0)
+    return float(found.group(1).replace(",", "")) * _SCALE.get((found.group(2) or "").lower(), 1.0)

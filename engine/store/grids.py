@@ -5,9 +5,10 @@ are in-memory tables that mirror the journal (``memory.main``); the index itself
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from engine.records import Badge, Label
+from engine.records import BADGE_WORDS, Badge, Label
 from engine.store.filters import FilterColumn
 from engine.views import ColumnKind as K
 from engine.views import ColumnSpec, SortKey, TableSpec
@@ -25,6 +26,8 @@ class GridColumn:
     """The whole value where ``sql``, which screens show, is only a part: for filters and machines."""
     values: tuple[str, ...] = ()
     """Every value, where these are few and the same in every index."""
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    """Words that screens show instead of values where there is little room."""
     has_few: bool = False
     """Few values, which the index knows: one that it does not have is worth a remark."""
 
@@ -53,7 +56,7 @@ class Grid:
         """What filters may name."""
         return {
             c.spec.name: FilterColumn(
-                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched, c.values
+                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched, c.values, c.spoken
             )
             for c in self.columns
         }
@@ -81,13 +84,14 @@ class Grid:
 def _c(
     name: str, title: str, kind: K, width: int, rank: int, sql: str | tuple[str, ...], text: str,
     *, joins: str = "", searched: bool = False, whole: str | None = None, values: Iterable[str] = (),
-    few: bool = False,
+    few: bool = False, spoken: Mapping[str, str] = MappingProxyType({}),
 ) -> GridColumn:  # fmt: skip
     expressions = (sql,) if isinstance(sql, str) else sql
     spec = ColumnSpec(name, title, kind, width, rank, text, searched)
-    return GridColumn(spec, expressions, tuple(joins.split()), whole, tuple(values), few)
+    return GridColumn(spec, expressions, tuple(joins.split()), whole, tuple(values), spoken, few)
 
 
+SHORT_BADGES = {word: str(value) for value, words in BADGE_WORDS.items() for word in words}
 _CONTEXT_KINDS = ("everywhere", "topic", "prompt_concept", "predicate", "source", "silent")
 _TARGET = "CASE WHEN t.context = 0 THEN 'concept:' || c.concept_id ELSE 'hypothesis:' || t.hypothesis_id END"
 
@@ -109,7 +113,7 @@ HYPOTHESES = Grid(
         _c("concept", "concept", K.TEXT, 0, 1, "coalesce(n.name, c.name)", "name of the concept",
            joins="c n", searched=True),
         _c("context", "in context", K.TEXT, 12, 3, "x.name", "everywhere, or the context it is about",
-           joins="x", searched=True, few=True),
+           joins="x", searched=True, few=True, spoken={"all": "everywhere"}),
         _c("taught", "taught 0─────½─────1", K.INTERVAL, 19, 2, ("t.win_low", "t.win_rate", "t.win_high"),
            "share of discordant pairs whose chosen side carries more, with 95% interval"),
         _c("win", "win%", K.SHARE, 5, 4, "t.win_rate", "the same share as a number"),
@@ -117,7 +121,7 @@ HYPOTHESES = Grid(
            "win rate at equal length"),
         _c("equal_win", "eq%", K.SHARE, 5, 4, "t.equal_win_rate", "win rate at equal length as a number"),
         _c("badge", "length", K.TEXT, 8, 2, "t.badge",
-           f"which effect was called: {', '.join(Badge)}", values=Badge),
+           f"which effect was called: {', '.join(Badge)}", values=Badge, spoken=SHORT_BADGES),
         _c("discordant", "discord", K.COUNT, 7, 5, "t.n_discordant",
            "labelled pairs with non-zero disparity"),
         _c("carry", "carry%", K.SHARE, 6, 8, "t.prevalence",

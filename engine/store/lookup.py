@@ -1,5 +1,6 @@
 """Finding a concept, a pair or a context by what a person types."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from engine.errors import StoreError
@@ -148,6 +149,20 @@ def find_context(slot: QuerySlot, what: str) -> str:
     if found is not None:
         return found
     raise StoreError(f"no context is called {what!r}", hint="`prosect contexts` lists them by name")
+
+
+def hypothesis_named(slot: QuerySlot, what: str) -> tuple[str, str | None] | None:
+    """Concept and context (None: everywhere) of the hypothesis whose id this is, or begins so."""
+    word = what.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{6,32}", word):
+        return None
+    rows = slot.run(
+        "SELECT c.concept_id, CASE WHEN h.context > 0 THEN x.context_id END FROM hypotheses h"
+        " JOIN concepts c ON c.concept = h.concept JOIN contexts x ON x.context = h.context"
+        " WHERE starts_with(h.hypothesis_id, ?) LIMIT 2",
+        [word],
+    )
+    return (str(rows[0][0]), rows[0][1]) if len(rows) == 1 else None
 
 
 def find_hypothesis(slot: QuerySlot, concept_id: str, context_id: str) -> str:

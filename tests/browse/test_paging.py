@@ -98,7 +98,8 @@ def test_the_next_undecided_row_is_found_across_any_number_of_windows(
 def test_words_are_looked_for_as_they_are_whatever_they_mean_in_a_pattern(
     browser: Browser, word: str
 ) -> None:
-    found = browser.open_table("pairs", f'prompt:"{word}"')
+    quoted = word.replace("\\", "\\\\")
+    found = browser.open_table("pairs", f'prompt:"{quoted}"')
     everything = browser.open_table("pairs")
     at = everything.spec.index("prompt")
     texts = [str(row.values[at]) for row in everything.rows(0, 5000)]

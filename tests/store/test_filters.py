@@ -1,9 +1,11 @@
 """What a filter means, and that a slip is said instead of matching nothing."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import StoreError
-from engine.store.filters import parse_filter
+from engine.store.filters import parse_filter, text_term
 from engine.store.grids import HYPOTHESES, PAIRS
 
 COLUMNS = HYPOTHESES.filter_columns()
@@ -22,6 +24,10 @@ COLUMNS = HYPOTHESES.filter_columns()
         ("!badge=zzz", "`badge` is never `zzz`", "values: both, only with length, masked by length"),
         ("kind:latent,clutser", "`kind` is never `clutser`", "did you mean `cluster`?"),
         ("wim>.6", "there is no column `wim`", "did you mean `win`?"),
+        ("carry>=200%", "`carry` is a share from 0 to 1: it is never 200%", "carry>=60%"),
+        ("discordant>60%", "`discordant` is a count, not a share: 60%", "discordant>60"),
+        ("!!badge:both", "`!` stands once: `!badge:both`", "write !badge:both"),
+        ("-badge:both", "`!` inverts a term, not `-`: `-badge:both`", "write !badge:both"),
     ],
 )
 def test_a_slip_is_said(text: str, message: str, hint: str) -> None:
@@ -38,6 +44,14 @@ def test_a_slip_is_said(text: str, message: str, hint: str) -> None:
         ("win>60%", "win>.6"),
         ('concept:"sorry"', "concept:sorry"),
         ("Carry<1%", "carry<.01"),
+        ("q<1e-3", "q<.001"),
+        ("discordant>1,500", "discordant>1500"),
+        ("badge!=both", "!badge=both"),
+        ("badge!:both", "!badge:both"),
+        ("!badge!:both", "badge:both"),
+        ("badge:none", "badge:neither"),
+        ("badge:len", 'badge:"only with length"'),
+        ("context:all", "context:everywhere"),
     ],
 )
 def test_two_ways_to_write_one_filter(text: str, same: str) -> None:
@@ -56,3 +70,16 @@ def test_words_are_looked_for_in_the_columns_that_say_so() -> None:
         searched = {c.spec.name for c in grid.columns if c.spec.is_searched}
         assert searched
         assert parse_filter("sorry", grid.filter_columns()).columns == searched
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20))
+def test_a_value_is_found_by_its_own_term_whatever_it_holds(value: str) -> None:
+    term = text_term("concept", value)
+    (asked,) = parse_filter(term, COLUMNS).asked
+    assert (asked.column, asked.operator, asked.value) == ("concept", "=", value.lower())
+
+
+def test_none_among_several_values_is_undefined() -> None:
+    condition = parse_filter("verdict:keep,none", COLUMNS)
+    assert "IS NULL" in condition.sql
+    assert condition.parameters == ("keep",)

@@ -3,6 +3,7 @@
 from textual import events
 
 from engine.browse import Browser
+from engine.detail_views import ConceptDetail, PairDetail
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
@@ -219,5 +220,119 @@ def test_lines_that_are_pasted_are_lines_of_the_file_and_one_step_of_undo(world:
         await d.shows("fails:")  # at its line
         await d.keys("u")
         await d.until(lambda: path.read_text() == "prosect rules 1\n")
+
+    drive(world, scenario)
+
+
+def test_a_page_draws_what_it_shows_whatever_was_scrolled_before(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("enter")
+        await d.shows("undecided")
+        for move in (("ctrl+d",), ("G",), ("ctrl+e", "ctrl+e", "ctrl+e")):
+            await d.keys(*move, "J")
+            await d.until(lambda: d.desk.is_idle)
+            await d.pilot.pause(0.05)
+            drawn = d.screen()
+            d.desk.page.refresh()
+            await d.pilot.pause(0.05)
+            assert drawn == d.screen()
+
+    drive(world, scenario, size=(100, 14))
+
+
+def test_t_goes_round_all_concepts_of_a_pair(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "p")
+        await d.shows("Pairs")
+        await d.keys("enter")
+        await d.until(lambda: isinstance(d.desk.detail, PairDetail) and d.desk.is_idle)
+        detail = d.desk.detail
+        assert isinstance(detail, PairDetail)
+        n = len(detail.concepts)
+        assert n > 2
+        seen = []
+        for _ in range(n):
+            await d.keys("t")
+            await d.until(lambda: d.desk.is_idle and d.desk.detail is not None)
+            seen.append(d.desk.place.about)
+        assert len(set(seen)) == n
+
+    drive(world, scenario)
+
+
+def test_leaving_a_filter_keeps_the_row_or_goes_back_to_where_one_was(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+
+        async def settled() -> None:
+            await d.until(lambda: d.desk.is_idle and grid.current is not None)
+
+        await d.keys("7", "j", "/")
+        await d.type("context:tea")
+        await d.keys("enter")
+        await settled()
+        await d.keys("3", "j")
+        row = grid.current
+        assert row is not None
+        await d.keys("q")
+        await settled()
+        assert grid.current is not None
+        assert grid.current.ident == row.ident
+        await d.keys("1", "0", "g", "g", "/")
+        tenth = grid.current.ident
+        await d.type("context:nosuchthing")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle and grid.n_rows == 0)
+        await d.keys("q")
+        await settled()
+        assert grid.current.ident == tenth
+
+    drive(world, scenario)
+
+
+def test_the_key_for_pairs_leads_out_of_the_pairs_of_one_context(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "x")
+        await d.shows("Contexts")
+        await d.keys("/")
+        await d.type("tea")
+        await d.keys("enter", "enter")
+        await d.shows("its pairs as a list")
+        await d.until(lambda: d.desk.is_idle)
+        await d.keys("enter")
+        await d.shows("Pairs  in tea")
+        await d.keys("g", "p")
+        await d.until(lambda: d.desk.is_idle and d.desk.table.wish.context_id is None)
+        assert "in tea" not in d.screen().splitlines()[1]
+
+    drive(world, scenario)
+
+
+def test_a_concept_with_quotes_in_its_name_can_be_filtered_to(world: World) -> None:
+    browser = Browser(world.paths, ReviewSettings(author="ana"))
+    concept = browser.open_table("hypotheses", "family:concepts").rows(0, 1)[0]
+    spec = next(t for t in browser.tables() if t.name == "hypotheses")
+    browser.set_name(str(concept.values[spec.index("concept_id")]), '"sense" · "formula", or so')
+    browser.close()
+
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        await d.keys("/")
+        await d.type("sense")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle and 0 < grid.n_rows < 24)
+        n = grid.n_rows
+        await d.keys("/", "ctrl+u", "enter")
+        await d.until(lambda: d.desk.is_idle and grid.n_rows == 24)
+        while grid.chosen_column.name != "concept":
+            await d.keys(">")
+        await d.keys(",")
+        await d.until(lambda: d.desk.is_idle and grid.n_rows == n)
+        ident = str(grid.current.ident) if grid.current else ""
+        looking = Browser(world.paths, ReviewSettings(author="bo"))
+        found = looking.find(ident[:12])  # what `y y` copies
+        looking.close()
+        assert isinstance(found, ConceptDetail)
+        assert found.name.startswith('"sense"')
 
     drive(world, scenario)
