@@ -158,6 +158,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     return Manifest(**raw)
 
 
+def changed_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Files of an artefact that are gone or not what its manifest says (``facts["files"]``: name to hash)."""
+    hashes: dict[str, str] = manifest.facts.get("files", {})
+    return [n for n, h in hashes.items() if not (folder / n).is_file() or hash_file(folder / n) != h]
+
+
 def is_current(folder: Path, expected_fingerprint: str) -> bool:
     """True when the folder holds a finished artefact with exactly this fingerprint."""
     manifest = read_manifest(folder)

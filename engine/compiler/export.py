@@ -23,9 +23,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from engine.compiler.buckets import Bucket, buckets
+from engine.compiler.emit import changed_data
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
-from engine.manifest import hash_file, read_manifest, write_atomic, write_json
+from engine.manifest import Manifest, hash_file, read_manifest, write_atomic, write_json
 from engine.rules.diagnostics import did_you_mean
 
 TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
@@ -70,7 +71,8 @@ def export(request: ExportRequest) -> ExportReport:
     """Write a shaped dataset for another trainer.
 
     Raises:
-        CompileError: an unknown target, an unfinished dataset, or what the target cannot hold (weights
+        CompileError: an unknown target, an unfinished or changed dataset, a folder that holds another
+            artefact, or what the target cannot hold (weights
             without ``replicate``, offsets, what only our trainer does, tools, several messages a response).
     """
     if request.target not in TARGETS:
@@ -86,10 +88,13 @@ def export(request: ExportRequest) -> ExportReport:
     train = request.shaped / "train.parquet"
     if manifest is None or not train.exists():
         raise CompileError(f"{request.shaped} is no finished dataset", hint="run `prosect compile` first")
+    _refuse_place(request)
+    _refuse_changed(request.shaped, manifest)
     table = pq.read_table(train)
     lock = json.loads((request.shaped / "lock.json").read_text(encoding="utf-8"))
     _refuse_loss(request, table, lock)
     rows = _rows(table)
+    leftovers = _earlier_files(request.out_dir)
     if request.bucket:
         files, n_rows, n_absent = _write_buckets(request, buckets(rows, request.seed)), len(rows), 0
     else:
@@ -105,8 +110,41 @@ def export(request: ExportRequest) -> ExportReport:
         "seed": request.seed,
         "hashes": {name: hash_file(request.out_dir / name) for name in files},
     }
+    for name, path in leftovers.items():
+        if name not in files:  # of other buckets: a folder's rows are those of its last export
+            path.unlink()
     write_json(request.out_dir / "export.json", facts)
     return report
+
+
+def _refuse_place(request: ExportRequest) -> None:
+    """Refuse to write over what something else depends on: a shaped dataset, or any finished stage."""
+    if read_manifest(request.out_dir) is not None:
+        raise CompileError(
+            f"{request.out_dir} holds what prosect has made; an export would overwrite it",
+            hint=f"give the export a folder of its own, for example -o {request.out_dir}-{request.target}",
+        )
+
+
+def _refuse_changed(shaped: Path, manifest: Manifest) -> None:
+    changed = changed_data(shaped, manifest)
+    if changed:
+        raise CompileError(
+            f"{shaped} is not as it was compiled: {', '.join(changed)} changed or missing",
+            hint="run `prosect compile` again: it writes the dataset anew",
+        )
+
+
+def _earlier_files(out_dir: Path) -> dict[str, Path]:
+    """Files that an earlier export left in a folder as it wrote them, by name."""
+    try:
+        hashes = json.loads((out_dir / "export.json").read_text(encoding="utf-8"))["hashes"]
+        found = {str(name): (out_dir / Path(name).name, digest) for name, digest in hashes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {
+        name: path for name, (path, digest) in found.items() if path.is_file() and hash_file(path) == digest
+    }
 
 
 def _refuse_loss(request: ExportRequest, table: Any, lock: Mapping[str, Any]) -> None:
