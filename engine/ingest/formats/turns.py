@@ -215,10 +215,12 @@ def _last_answer(conversation: Turns) -> int:
 
 def without_prompt(prompt: Turns, side: Turns, notes: Notes) -> Turns:
     """A side whose messages repeat the prompt, without it; other sides as they are."""
-    for shown in (prompt, tuple(t for t in prompt if t[0] != "system")):
-        n = len(shown)
-        if n and len(side) > n and _are_same(shown, side[:n], notes):
-            return side[n:]
+    n = len(prompt)
+    if n and len(side) > n and _are_same(prompt, side[:n], notes):
+        return side[n:]
+    shown = tuple([t for t in prompt if t[0] != "system"])
+    if 0 < len(shown) < n and len(side) > len(shown) and _are_same(shown, side[: len(shown)], notes):
+        return side[len(shown) :]
     return side
 
 
