@@ -139,16 +139,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / "manifest.json", asdict(manifest))
 
 
-def changed_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:
-    """Files of an artefact that are not as they were written, or gone; of those that its manifest hashes."""
-    known: dict[str, str] = manifest.facts.get("files", {})
-    return tuple(
-        name
-        for name, digest in known.items()
-        if not (folder / name).is_file() or hash_file(folder / name) != digest
-    )
-
-
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a finished artefact, None for unfinished work.
 
@@ -166,6 +156,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     if version > MANIFEST_VERSION:
         raise StoreError(f"{path} was written by a newer prosect (manifest {version})", hint="update prosect")
     return Manifest(**raw)
+
+
+def changed_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Files of an artefact that are gone or not what its manifest says (``facts["files"]``: name to hash)."""
+    hashes: dict[str, str] = manifest.facts.get("files", {})
+    return [n for n, h in hashes.items() if not (folder / n).is_file() or hash_file(folder / n) != h]
 
 
 def is_current(folder: Path, expected_fingerprint: str) -> bool:

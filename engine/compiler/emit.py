@@ -97,8 +97,7 @@ def compile_plan(
     content_hash = hash_json([STAGE_VERSION, plan.lock, digest])
     folder = out_root / content_hash
     manifest = read_manifest(folder) if folder.exists() else None
-    is_whole = manifest is not None and not changed_files(folder, manifest)
-    if manifest is not None and manifest.fingerprint == content_hash and is_whole:
+    if manifest is not None and manifest.fingerprint == content_hash and not changed_data(folder, manifest):
         return CompiledDataset(folder, content_hash, plan.counts, was_there=True)
     temporary = out_root / f".{content_hash}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -106,7 +105,7 @@ def compile_plan(
         temporary.mkdir(parents=True)
         _write(temporary, plan, everyone, pairs_path, content_hash, progress or NullProgress())
         write_json(temporary / "build.json", _build_facts(plan, started))
-        shutil.rmtree(folder, ignore_errors=True)  # unfinished, or no longer what was compiled
+        shutil.rmtree(folder, ignore_errors=True)  # an unfinished or changed one
         temporary.rename(folder)
         sync_folder(out_root)
     except (OSError, StoreError) as error:
@@ -119,6 +118,11 @@ def compile_plan(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return CompiledDataset(folder, content_hash, plan.counts, was_there=False)
+
+
+def changed_data(folder: Path, manifest: Manifest) -> list[str]:
+    """Files of a shaped dataset that are not as they were compiled; its card may be edited."""
+    return [name for name in changed_files(folder, manifest) if name != "README.md"]
 
 
 def _refuse(plan: Plan, locked: Mapping[str, Any] | None, *, allow_failing: bool) -> None:

@@ -23,9 +23,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from engine.compiler.buckets import Bucket, buckets
+from engine.compiler.emit import changed_data
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
-from engine.manifest import changed_files, hash_file, read_manifest, write_atomic, write_json
+from engine.manifest import Manifest, hash_file, read_manifest, write_atomic, write_json
 from engine.rules.diagnostics import did_you_mean
 
 TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
@@ -70,7 +71,8 @@ def export(request: ExportRequest) -> ExportReport:
     """Write a shaped dataset for another trainer.
 
     Raises:
-        CompileError: an unknown target, an unfinished dataset, or what the target cannot hold (weights
+        CompileError: an unknown target, an unfinished or changed dataset, a folder that holds another
+            artefact, or what the target cannot hold (weights
             without ``replicate``, offsets, what only our trainer does, tools, several messages a response).
     """
     if request.target not in TARGETS:
@@ -86,28 +88,21 @@ def export(request: ExportRequest) -> ExportReport:
     train = request.shaped / "train.parquet"
     if manifest is None or not train.exists():
         raise CompileError(f"{request.shaped} is no finished dataset", hint="run `prosect compile` first")
-    if request.out_dir.resolve() == request.shaped.resolve():
-        raise CompileError(
-            "an export into the shaped dataset itself would replace it", hint="name another folder"
-        )
-    changed = changed_files(request.shaped, manifest)
-    if changed:
-        raise CompileError(
-            f"{request.shaped} is not as it was compiled: {', '.join(changed)}",
-            hint="compile the rules again, which writes it anew",
-        )
+    _refuse_place(request)
+    _refuse_changed(request.shaped, manifest)
     table = pq.read_table(train)
     lock = json.loads((request.shaped / "lock.json").read_text(encoding="utf-8"))
     _refuse_loss(request, table, lock)
     rows = _rows(table)
+    leftovers = _earlier_files(request.out_dir)
     if request.bucket:
         files, n_rows, n_absent = _write_buckets(request, buckets(rows, request.seed)), len(rows), 0
     else:
         copies = [_copies(row, request) for row in rows]
         written = [row for row, n in zip(rows, copies, strict=True) for _ in range(n)]
         files, n_rows, n_absent = _write(request, written), len(written), sum(n == 0 for n in copies)
-    altered = changes_of(request.target, rows)
-    report = ExportReport(request.target, len(rows), n_rows, n_absent, tuple(sorted(files)), altered)
+    changed = changes_of(request.target, rows)
+    report = ExportReport(request.target, len(rows), n_rows, n_absent, tuple(sorted(files)), changed)
     facts = asdict(report) | {
         "source": manifest.fingerprint,
         "replicate": request.replicate,
@@ -115,8 +110,41 @@ def export(request: ExportRequest) -> ExportReport:
         "seed": request.seed,
         "hashes": {name: hash_file(request.out_dir / name) for name in files},
     }
+    for name, path in leftovers.items():
+        if name not in files:  # of other buckets: a folder's rows are those of its last export
+            path.unlink()
     write_json(request.out_dir / "export.json", facts)
     return report
+
+
+def _refuse_place(request: ExportRequest) -> None:
+    """Refuse to write over what something else depends on: a shaped dataset, or any finished stage."""
+    if read_manifest(request.out_dir) is not None:
+        raise CompileError(
+            f"{request.out_dir} holds what prosect has made; an export would overwrite it",
+            hint=f"give the export a folder of its own, for example -o {request.out_dir}-{request.target}",
+        )
+
+
+def _refuse_changed(shaped: Path, manifest: Manifest) -> None:
+    changed = changed_data(shaped, manifest)
+    if changed:
+        raise CompileError(
+            f"{shaped} is not as it was compiled: {', '.join(changed)} changed or missing",
+            hint="run `prosect compile` again: it writes the dataset anew",
+        )
+
+
+def _earlier_files(out_dir: Path) -> dict[str, Path]:
+    """Files that an earlier export left in a folder as it wrote them, by name."""
+    try:
+        hashes = json.loads((out_dir / "export.json").read_text(encoding="utf-8"))["hashes"]
+        found = {str(name): (out_dir / Path(name).name, digest) for name, digest in hashes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {
+        name: path for name, (path, digest) in found.items() if path.is_file() and hash_file(path) == digest
+    }
 
 
 def _refuse_loss(request: ExportRequest, table: Any, lock: Mapping[str, Any]) -> None:
@@ -201,8 +229,6 @@ def _write_buckets(request: ExportRequest, parts: Sequence[Bucket]) -> list[str]
     """One file per bucket, and the argument that mixes them; their names."""
     made = [_made(request.target, part.rows) for part in parts]
     request.out_dir.mkdir(parents=True, exist_ok=True)
-    for old in request.out_dir.glob("train-[0-9][0-9][0-9].jsonl"):
-        old.unlink()  # of an export before, which may have had more buckets
     mixer, names = [], []
     for number, (rows, part) in enumerate(zip(made, parts, strict=True)):
         name = f"train-{number:03d}.jsonl"

@@ -9,6 +9,7 @@ from engine.ingest import keys as k
 from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Origin, Reason, Row
 from engine.ingest.files import DataFile
 from engine.ingest.formats.base import Format, finish
+from engine.ingest.formats.turns import unread_of
 from engine.ingest.json_values import Failure, Mended, Part
 from engine.ingest.pairing import RatedAnswers
 from engine.ingest.report import Entries, Tally
@@ -47,37 +48,44 @@ def convert(form: Format, row: Row, notes: Notes) -> list[Draft | Answer]:
     """All drafts of a row, with shared columns filled in. Raises ``Dropped``."""
     drafts = form.convert(row, notes)
     for draft in drafts:
-        if isinstance(draft, Draft):
-            finish(draft, row, form.used, notes)
+        finish(draft, row, form, notes)
     return list(drafts)
 
 
-def check_sides(draft: Draft, notes: Notes) -> None:
-    """Raise ``Dropped`` for sides that cannot be compared."""
+def check_sides(draft: Draft) -> None:
+    """Raise ``Dropped`` for a side that is no answer."""
     for name, side in (("chosen", draft.chosen), ("rejected", draft.rejected)):
         if not side or side[-1][0] not in ("assistant", "tool"):
             raise Dropped(Reason.NO_ANSWER, f"{name} does not end with an answer")
         if not side[-1][1] or side[-1][1].isspace():
             raise Dropped(Reason.EMPTY_SIDE, name)
-    if draft.chosen == draft.rejected:
-        if draft.label is Label.CHOSEN:
-            raise Dropped(Reason.IDENTICAL_SIDES)
+
+
+def check_same(draft: Draft, notes: Notes) -> None:
+    """Raise ``Dropped`` for a preference between sides of the same text; note it for other labels.
+
+    Sides that differ in fields of messages that are not read are not called the same.
+    """
+    chosen, rejected = unread_of(draft.chosen), unread_of(draft.rejected)
+    differing = {
+        name for _, name, _ in (f for f in chosen + rejected if f not in chosen or f not in rejected)
+    }
+    if draft.label is Label.CHOSEN:
+        if differing:
+            raise Dropped(Reason.DIFFER_UNREAD, ", ".join(sorted(differing))[:200])
+        raise Dropped(Reason.IDENTICAL_SIDES)
+    if not differing:
         notes.append(Note(Kind.NOTED, Reason.IDENTICAL_SIDES, ""))
-
-
-def check_weight(draft: Draft) -> None:
-    """Raise ``Dropped`` for a weight of the row that is no positive number."""
-    if draft.weight is not None and not 0 < draft.weight < float("inf"):
-        raise Dropped(Reason.BAD_WEIGHT, f"{draft.weight:g}")
 
 
 def checked(draft: Draft, source: str, notes: Notes, limit: int) -> tuple[k.Sealed, k.Keys]:
     """A draft cleaned and hashed. Raises ``Dropped`` where it is no usable pair."""
-    check_sides(draft, notes)
-    check_weight(draft)
+    check_sides(draft)
     prompt = k.hashed(draft.prompt, notes, limit)
     chosen = k.hashed(draft.chosen, notes, limit)
     rejected = k.hashed(draft.rejected, notes, limit)
+    if chosen.digest == rejected.digest:  # of repaired texts: what is stored must differ
+        check_same(draft, notes)
     k.clean_words(draft, notes)
     meta = k.meta_text(draft.meta, notes)
     keys = k.Keys(
@@ -118,14 +126,15 @@ class Collector:
         """Read all files; counts by file."""
         for piece in self._pieces:
             self._read(piece)
-        for origin, made in self._answers.pairs():
+        for origin, made, notes in self._answers.pairs():
             tally = self._tallies[origin.file]
             if made is None:
                 tally.merged += 1
+                self._note(self._opened.spec.name or origin.source, origin, notes)
             elif isinstance(made, Dropped):
                 self._drop(origin, tally, made)
             else:
-                self._take(made, origin, [], tally)
+                self._take(made, origin, notes, tally)
         return self._tallies
 
     def _read(self, piece: Piece) -> None:
@@ -159,10 +168,10 @@ class Collector:
         tally.expanded += len(drafts) - 1
         for draft in drafts:
             if isinstance(draft, Answer):
-                self._answers.add(origin, draft)
+                self._answers.add(origin._replace(source=draft.source or origin.source), draft, notes)
             else:
                 self._take(draft, origin, notes, tally)
-                notes = []
+            notes = []
 
     def _take(self, draft: Draft, origin: Origin, notes: Notes, tally: Tally) -> None:
         into = self._into
@@ -195,8 +204,11 @@ class Collector:
         tally.pairs += 1
         if draft.label in _NOTED_LABELS:
             notes.append(Note(Kind.NOTED, _NOTED_LABELS[draft.label], ""))
+        self._note(source, origin, notes)
+
+    def _note(self, source: str, origin: Origin, notes: Notes) -> None:
         for note in notes:
-            into.entries.add(source, origin.file, origin.row, *note)
+            self._into.entries.add(source, origin.file, origin.row, *note)
 
     def _drop(self, origin: Origin, tally: Tally, dropped: Dropped) -> None:
         tally.dropped += 1

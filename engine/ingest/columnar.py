@@ -1,5 +1,6 @@
 """Parquet and Arrow files → rows, a few at a time."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def parquet_rows(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbered rows of a parquet file; batches hold about 8 MB going by the file's own average."""
     with pq.ParquetFile(path) as file:
-        _check_width(path, file.schema_arrow, max_columns)
+        _check_columns(path, file.schema_arrow, max_columns)
         metadata = file.metadata
         size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
         per_row = max(size // max(metadata.num_rows, 1), 1)
@@ -51,18 +52,32 @@ def arrow_rows(path: Path, max_columns: int) -> Iterator[dict[str, Any]]:
         except pa.ArrowInvalid:
             source.seek(0)
             stream = pa.ipc.open_stream(source)
-            _check_width(path, stream.schema, max_columns)
+            _check_columns(path, stream.schema, max_columns)
             for batch in stream:
                 yield from _sliced(batch)
             return
-        _check_width(path, file.schema, max_columns)
+        _check_columns(path, file.schema, max_columns)
         for i in range(file.num_record_batches):
             yield from _sliced(file.get_batch(i))
 
 
-def _check_width(path: Path, schema: pa.Schema, max_columns: int) -> None:
+def _check_columns(path: Path, schema: pa.Schema, max_columns: int) -> None:
     if len(schema) > max_columns:
         raise IngestError(f"{path} has {len(schema):,} columns; {max_columns:,} are the most that is read")
+    double = _doubles(schema.names) or [d for f in schema for d in _inner_doubles(f.type, f.name)]
+    if double:
+        raise IngestError(f"{path}: columns occur twice: {', '.join(double[:5])}", hint="rename them")
+
+
+def _doubles(names: list[str]) -> list[str]:
+    return sorted(name for name, n in Counter(names).items() if n > 1)
+
+
+def _inner_doubles(kind: pa.DataType, where: str) -> list[str]:
+    """Fields that the structures of a column have twice, as column.field."""
+    fields = [kind.field(i) for i in range(kind.num_fields)]
+    found = [f"{where}.{name}" for name in _doubles([f.name for f in fields])]
+    return found + [d for f in fields for d in _inner_doubles(f.type, where)]
 
 
 def _sliced(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

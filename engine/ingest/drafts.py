@@ -45,6 +45,7 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     EMPTY_SIDE = "empty_side"
     IDENTICAL_SIDES = "identical_sides"
+    DIFFER_UNREAD = "differ_unread"
     UNKNOWN_ROLE = "unknown_role"
     UNKNOWN_LABEL = "unknown_label"
     TEXT_TOO_LONG = "text_too_long"
@@ -64,6 +65,8 @@ class Reason(StrEnum):
     PROMPT_GUESSED = "prompt_guessed"
     NO_PROMPT = "no_prompt"
     TOOL_CALLS_AS_TEXT = "tool_calls_as_text"
+    UNREAD_FIELDS = "unread_fields"
+    SPACING = "spacing"
     SCORES_DISAGREE = "scores_disagree"
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
@@ -86,6 +89,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_ANSWER: "a side does not end with an assistant turn",
     Reason.EMPTY_SIDE: "a side's last answer is empty",
     Reason.IDENTICAL_SIDES: "both sides are the same text",
+    Reason.DIFFER_UNREAD: "the sides differ only in message fields that are not read",
     Reason.UNKNOWN_ROLE: "a message has a role that is not known",
     Reason.UNKNOWN_LABEL: "the label has a value that is not known",
     Reason.TEXT_TOO_LONG: "a text is longer than max_text_bytes",
@@ -103,6 +107,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.PROMPT_GUESSED: "the file has no prompt and no markers: split where the sides part, at a word",
     Reason.NO_PROMPT: "the sides share no beginning: the prompt is empty",
     Reason.TOOL_CALLS_AS_TEXT: "tool calls became JSON text of the message",
+    Reason.UNREAD_FIELDS: "fields of a message that hold text and are not read were left out",
+    Reason.SPACING: "a turn that the row repeats has other white space at its ends: taken as one turn",
     Reason.SCORES_DISAGREE: "the rejected side has the higher score",
     Reason.EXACT_DUPLICATE: "same prompt, sides and label as an earlier pair of this source",
     Reason.NEAR_DUPLICATE: "nearly the same words as another pair",
@@ -143,8 +149,23 @@ class Dropped(Exception):
         self.detail = detail
 
 
+@dataclass(slots=True, kw_only=True)
+class Told:
+    """What a row says beside its texts, whatever its format."""
+
+    annotator: str | None = None
+    language: str | None = None
+    conversation_id: str | None = None
+    tools: str | None = None
+    weight: float | None = None
+    """The row's own weight, > 0; None: it names none."""
+    source: str | None = None
+    """The row's own source, used when the user names none."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
-class Draft:
+class Draft(Told):
     """One pair as its row tells it. ``chosen`` and ``rejected`` are the turns after the prompt."""
 
     prompt: Turns
@@ -158,19 +179,10 @@ class Draft:
     score_rejected: float | None = None
     model_chosen: str | None = None
     model_rejected: str | None = None
-    annotator: str | None = None
-    language: str | None = None
-    conversation_id: str | None = None
-    tools: str | None = None
-    weight: float | None = None
-    """The row's own weight, > 0; None: it names none."""
-    source: str | None = None
-    """The row's own source, used when the user names none."""
-    meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Answer:
+class Answer(Told):
     """One rated answer, to be paired with another answer to the same prompt (KTO, rating files)."""
 
     prompt: Turns
@@ -179,7 +191,6 @@ class Answer:
     """Higher is better; True and False labels are 1 and 0."""
     is_binary: bool
     """The score is a yes or no: then good answers are paired with bad ones only."""
-    meta: dict[str, Any] = field(default_factory=dict)
 
 
 def oriented(prompt: Turns, a: Turns, b: Turns, preference: float | None, *, both_bad: bool = False) -> Draft:

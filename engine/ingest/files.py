@@ -49,6 +49,19 @@ class Located:
     """Splits that were left out, the revision of a download: shown and kept in the report."""
 
 
+def place(text: str) -> str:
+    """A path as one of its spellings, with its split; any other text as it is.
+
+    Links to folders are followed, links to files are not: equal files of a download are links to one.
+    """
+    base, mark, split = text.partition("#") if not Path(text).exists() else (text, "", "")
+    path = Path(base).expanduser()
+    if not path.exists():
+        return text
+    whole = path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+    return f"{whole}{mark}{split}"
+
+
 def stem(path: Path) -> str:
     """File name without data suffix and shard number."""
     name = path.name
@@ -199,7 +212,7 @@ _IS_SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval|raw|filtered)
 def _pick_splits(
     by_split: dict[str, list[Path]], shown: str, split: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Splits to read: the named one, else the training split, else everything.
+    """Splits to read: the named one, else the training split and what is no split, else everything.
 
     Folders of a dataset often hold the same rows again as test, sft or generation splits; what is left out
     is said.
@@ -212,7 +225,9 @@ def _pick_splits(
             raise IngestError(f"{shown}#{split}: there is no such split", hint="splits: " + ", ".join(names))
         return [split], ()
     for wanted in ("train_prefs", "train", "filtered"):
-        if wanted in names and len(names) > 1 and all(_IS_SPLIT.match(n) for n in names):
-            left = ", ".join(n for n in names if n != wanted)
-            return [wanted], (f"{shown}: read split {wanted}, left out {left} (use {shown}#all for all)",)
+        left = [n for n in names if n != wanted and _IS_SPLIT.match(n)]
+        if wanted in names and left:
+            taken = [n for n in names if n not in left]
+            remark = f"read split {', '.join(taken)}, left out {', '.join(left)} (use {shown}#all for all)"
+            return taken, (f"{shown}: {remark}",)
     return names, ()

@@ -8,6 +8,7 @@ from typing import IO, Any, NamedTuple
 
 from engine.errors import IngestError
 from engine.ingest.drafts import Reason
+from engine.ingest.formats.registry import is_recognised
 
 MAX_COLUMNS = 10_000
 WRAPPER_BYTES = 64 << 20
@@ -215,7 +216,7 @@ def _unwrapped(value: dict[str, Any], decoder: Decoder) -> Iterator[dict[str, An
     if _are_numbered(columns):
         return ({name: column[key] for name, column in value.items()} for key in columns[0])
     lists = [c for c in columns if isinstance(c, list) and c and isinstance(c[0], dict) and not _is_chat(c)]
-    if len(lists) == 1:
+    if len(lists) == 1 and not is_recognised(value):
         about = value.get("metadata")
         shared = (
             {"default_annotator": about["default_annotator"]}

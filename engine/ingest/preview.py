@@ -89,7 +89,7 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
         form.shape,
         form.is_evaluation,
         form.from_description,
-        _columns(opened),
+        _columns(opened, has_slots=any(p.chosen_was is not None for p in seen)),
         tuple(seen[:n]),
         len(rows),
         dict(Counter(p.dropped for p in seen if p.dropped is not None).most_common()),
@@ -97,15 +97,17 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
     )
 
 
-def _columns(opened: OpenSource) -> tuple[ColumnUse, ...]:
+def _columns(opened: OpenSource, *, has_slots: bool) -> tuple[ColumnUse, ...]:
     mapping, form = opened.spec.mapping, opened.format
-    given = {column: role for role, column in mapping.items() if role not in VALUE_ROLES}
     before = {WEIGHT if role == "weight" else role: column for role, column in opened.renames.items()}
-    shared = shared_uses(tuple(opened.shape.kinds), form.used)
+    given: dict[str, str] = {}
+    if not opened.renames:  # else a column is known by its role, and the format may have no use for it
+        given = {column: role for role, column in mapping.items() if role not in VALUE_ROLES}
+    shared = shared_uses(tuple(opened.shape.kinds), form, has_slots=has_slots)
     found = []
     for name, kinds in opened.shape.kinds.items():
         column = before.get(name, name)
-        use = given.get(column) or shared.get(name)
+        use = given.get(name) or shared.get(name)
         if use is None and name in form.used:
             use = name if name in (*TEXT_ROLES, *EXTRA_ROLES) else _READ
         found.append(ColumnUse(column, " or ".join(sorted(kinds)) or "null", use))
@@ -131,16 +133,17 @@ def _judged(
         try:
             if isinstance(row, Failure):
                 raise Dropped(row.reason, row.detail)
-            drafts = convert(opened.format, row, [])
+            notes: Notes = []
+            drafts = convert(opened.format, row, notes)
         except (Dropped, RecursionError) as error:
             yield _shown(opened, origin, None, error)
             continue
         for draft in drafts:
             if isinstance(draft, Answer):
-                answers.add(origin, draft)
+                answers.add(origin, draft, notes)
             else:
                 yield _checked(opened, origin, draft, limit)
-    for origin, made in answers.pairs():
+    for origin, made, _ in answers.pairs():
         if isinstance(made, Draft):
             yield _checked(opened, origin, made, limit)
 

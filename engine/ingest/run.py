@@ -15,6 +15,7 @@ from engine.errors import IngestError
 from engine.ingest.assemble import Around, assemble
 from engine.ingest.collect import Collected, Collector, refuse_nothing
 from engine.ingest.evaluation import counts_of
+from engine.ingest.files import place
 from engine.ingest.labels import unexplained_labels
 from engine.ingest.parallel import collect_in_parallel, n_workers
 from engine.ingest.preview import PreviewPair, SourcePreview, preview
@@ -27,7 +28,7 @@ from engine.progress import Progress
 from engine.settings import IngestSettings
 
 STAGE = "ingest"
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 __all__ = ["IngestReport", "Mix", "PreviewPair", "SourcePreview", "SourceSpec", "ingest", "preview"]
 
@@ -179,9 +180,14 @@ def _weights(
 
 
 def _refuse_repeats(opened: Sequence[OpenSource], kept: Sequence[SourceCounts]) -> None:
-    seen = Counter(f.shown for source in opened for f in source.files)
-    seen.update(f.file for counts in kept for f in counts.files)
-    twice = [name for name, n in seen.items() if n > 1]
+    spellings: dict[str, list[str]] = {}
+    for source in opened:
+        for file in source.files:
+            spellings.setdefault(place(str(file.path)), []).append(file.shown)
+    for counts in kept:
+        for known in counts.files:
+            spellings.setdefault(place(known.file), []).append(known.file)
+    twice = [" and ".join(dict.fromkeys(names)) for names in spellings.values() if len(names) > 1]
     if twice:
         raise IngestError(f"{', '.join(twice[:5])}: given more than once", hint="name every file once")
 

@@ -1,7 +1,7 @@
 """One input as the user gives it, opened: its files, its format, the hash of its content."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from engine.ingest.drafts import Row
 from engine.ingest.files import DataFile, locate
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.generic import check_mapping, is_complete, mapped_format, renamed
-from engine.ingest.formats.registry import choose
+from engine.ingest.formats.registry import TEXT_COLUMNS, choose
 from engine.ingest.formats.shape import Shape
 from engine.ingest.json_values import Failure, Mended, NumberedRow, Part
 from engine.ingest.readers import read_rows
@@ -105,9 +105,24 @@ def open_source(spec: SourceSpec, max_text_bytes: int) -> OpenSource:
         renames = spec.mapping
         sample = tuple((n, renamed(row, renames)) for n, row in sample)
         shape = Shape.of((row for _, row in sample), is_csv=is_csv)
-        chosen = choose(shape, spec.path, spec.format)
+        try:
+            chosen = replace(choose(shape, spec.path, spec.format), mapped=frozenset(renames))
+        except IngestError:
+            _refuse_printed(spec.path, shape.printed & TEXT_COLUMNS)
+            raise
+    _refuse_printed(spec.path, shape.printed & chosen.used)
     warnings = tuple(f"{spec.path}: {w}" for name, w in _CONTAMINATED.items() if name in spec.path.lower())
     return OpenSource(spec, located.files, chosen, renames, located.remarks + warnings, sample, shape)
+
+
+def _refuse_printed(path: str, columns: frozenset[str]) -> None:
+    """Raise ``IngestError`` for texts that are messages as Python prints them, which would pass for prose."""
+    if columns:
+        names = ", ".join(sorted(columns))
+        raise IngestError(
+            f"{path}: {names} hold messages as Python prints them ([{{'role': ...), not JSON",
+            hint="save the table as parquet, or write the column as JSON: `column.map(list).map(json.dumps)`",
+        )
 
 
 class Identity(NamedTuple):

@@ -7,7 +7,7 @@ it has read so far, one number per batch. Exit status 3 with ``error.json`` is a
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ def work(job: dict[str, Any]) -> None:
         Piece(DataFile(Path(path), shown, source), None if part is None else Part(*part))
         for path, shown, source, part in job["pieces"]
     ]
-    form = mapped_format(job["mapping"]) if job["format"] == "map" else named(job["format"])
+    form = mapped_format(job["mapping"])
+    if job["format"] != "map":
+        form = replace(named(job["format"]), mapped=frozenset(job["renames"]))
     files = tuple(dict.fromkeys(p.file for p in pieces))
     spec = SourceSpec(job["path"], job["name"], job["format"], job["mapping"])
     opened = OpenSource(spec, files, form, job["renames"], (), (), Shape({}, {}))

@@ -108,11 +108,13 @@ def mix_after(paths: ProjectPaths, change: MixChange) -> "Mix":
         IngestError: a source to remove that is not there or cannot be told apart, nothing left, a weight that
             is no positive number, or, where nothing is added, a weight of no source.
     """
+    from engine.ingest.files import place
     from engine.ingest.run import Mix, check_names, check_weights
 
     report = _report(paths)
     gone, forgotten = _removed(report, change.remove)
-    kept = {s.path for s in report.sources} - gone - {spec.path for spec in change.add}
+    added = {place(spec.path) for spec in change.add}
+    kept = {s.path for s in report.sources if s.path not in gone and place(s.path) not in added}
     if not kept and not change.add:
         raise IngestError("nothing would be left in the mix", hint="add a source first, or remove the folder")
     check_weights(change.weights)

@@ -202,22 +202,42 @@ def test_open_instruct_gets_one_file_per_weight(world: World, store: Store, tmp_
         export(ExportRequest(shaped, tmp_path / "no", "axolotl", bucket=True))
 
 
+def test_an_export_never_overwrites_what_prosect_made(world: World, store: Store, tmp_path: Path) -> None:
+    shaped = compiled(world, store, tmp_path, 'drop where source == "alpha"\n')
+    before = {p.name: p.read_bytes() for p in shaped.iterdir()}
+    for out in (shaped, shaped.parent / ".." / "shaped" / shaped.name):
+        with pytest.raises(CompileError, match="holds what prosect has made") as caught:
+            export(ExportRequest(shaped, out, "prosect"))
+        assert "a folder of its own" in str(caught.value.hint)
+    assert {p.name: p.read_bytes() for p in shaped.iterdir()} == before
+
+
 def test_a_dataset_that_was_changed_is_not_exported_and_is_compiled_anew(
     world: World, store: Store, tmp_path: Path
 ) -> None:
     rules = 'drop where source == "alpha"\n'
     shaped = compiled(world, store, tmp_path, rules)
-    with pytest.raises(CompileError, match="into the shaped dataset"):
-        export(ExportRequest(shaped, tmp_path / "." / "shaped" / shaped.name, "trl"))
-    train = shaped / "train.parquet"
-    whole = train.read_bytes()
-    pq.write_table(pq.read_table(train).slice(0, 5), train)
-    with pytest.raises(CompileError, match=r"not as it was compiled: train\.parquet"):
+    whole = (shaped / "train.parquet").read_bytes()
+    (shaped / "README.md").write_text("a card of our own", encoding="utf-8")
+    export(ExportRequest(shaped, tmp_path / "out", "trl"))
+    pq.write_table(pq.read_table(shaped / "train.parquet").slice(0, 5), shaped / "train.parquet")
+    with pytest.raises(CompileError, match=r"not as it was compiled: train\.parquet") as caught:
         export(ExportRequest(shaped, tmp_path / "out", "trl"))
+    assert "prosect compile" in str(caught.value.hint)
     with pytest.raises(TrainError, match="not as it was compiled"):
         read_shaped(shaped, 0)
-    plan = make_plan(store, "prosect rules 1\n" + rules)
-    again = compile_plan(store, plan, world.paths.pairs, tmp_path / "shaped")
-    assert not again.was_there
-    assert train.read_bytes() == whole
-    assert export(ExportRequest(shaped, tmp_path / "out", "trl")).n_pairs == read_shaped(shaped, 0).n_pairs
+    assert compiled(world, store, tmp_path, rules) == shaped
+    assert (shaped / "train.parquet").read_bytes() == whole
+
+
+def test_files_of_an_earlier_export_do_not_stay_beside_the_new_ones(
+    world: World, store: Store, tmp_path: Path
+) -> None:
+    two = compiled(world, store, tmp_path, 'weight *= 0.5 where source == "alpha"\n')
+    one = compiled(world, store, tmp_path, 'drop where source == "alpha"\n')
+    out = tmp_path / "out"
+    first = export(ExportRequest(two, out, "open-instruct", bucket=True))
+    (out / "notes.txt").write_text("ours", encoding="utf-8")
+    second = export(ExportRequest(one, out, "open-instruct", bucket=True))
+    assert set(second.files) < set(first.files)
+    assert {p.name for p in out.iterdir()} == {*second.files, "export.json", "notes.txt"}

@@ -112,6 +112,19 @@ def test_a_folder_reads_its_data_files_and_one_split(tmp_path: Path) -> None:
         run(SourceSpec(f"{tmp_path}/set#dev"), out=tmp_path / "out4")
 
 
+def test_held_out_splits_stay_out_whatever_else_the_folder_holds(tmp_path: Path) -> None:
+    """As Anthropic/hh-rlhf is laid out: a folder per kind, and one file that is no split."""
+    for i, name in enumerate(
+        ("harmless/train", "harmless/test", "helpful/train", "helpful/test", "red/team")
+    ):
+        write_jsonl(tmp_path / "set" / f"{name}.jsonl", ROWS[i : i + 1])
+    report = run(tmp_path / "set", out=tmp_path / "out")
+    assert [Path(f.file).stem for f in report.sources[0].files] == ["train", "train", "team"]
+    assert report.sources[0].remarks == (
+        f"{tmp_path}/set: read split team, train, left out test (use {tmp_path}/set#all for all)",
+    )
+
+
 def test_a_folder_of_files_that_are_no_splits_is_read_whole(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "set" / "train.jsonl", ROWS[:3])
     write_jsonl(tmp_path / "set" / "more.jsonl", ROWS[3:5])

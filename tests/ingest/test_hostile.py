@@ -4,11 +4,13 @@ import os
 import threading
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import IngestError
 from engine.ingest import run as stage
-from engine.ingest.run import Mix
+from engine.ingest.run import Mix, SourceSpec
 from tests.ingest.tables import entries_of, pairs_of, plain_row, run, write_jsonl
 
 GOOD = '{"prompt": "p", "chosen": "a", "rejected": "b"}'
@@ -32,8 +34,6 @@ def test_a_key_that_occurs_twice_costs_the_row_and_is_counted(row: str, tmp_path
 
 @pytest.mark.parametrize("mapping", [{}, {"score_chosen": "rating"}])
 def test_nan_and_infinity_become_null_and_are_counted(mapping: dict[str, str], tmp_path: Path) -> None:
-    from engine.ingest.run import SourceSpec
-
     rows = [
         GOOD[:-1] + ', "rating": NaN, "x": [-Infinity, 1]}',
         GOOD.replace('"a"', '"c"')[:-1] + ', "rating": 2}',
@@ -135,3 +135,62 @@ def test_hostile_names_reach_the_report_as_one_printable_line(tmp_path: Path) ->
     (name,) = report.pairs_by_source
     again = run(tmp_path / "x.jsonl", out=tmp_path / "out", mix=Mix(weights={name: 0.5}))
     assert again.weights == {name: 0.5}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "stream.arrow"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_column_that_occurs_twice_is_refused(kind: str, inside: bool, tmp_path: Path) -> None:
+    """As in csv: nobody can know which of the two is meant."""
+    texts = [pa.array([t]) for t in ("p", "a", "b", "other")]
+    names = ["prompt", "chosen", "rejected", "chosen"]
+    if inside:
+        message = pa.StructArray.from_arrays([texts[1]] * 3, names=["role", "content", "content"])
+        texts, names = [texts[0], message, texts[2]], names[:3]
+    table = pa.table(texts, names=names)
+    path = tmp_path / f"x.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        opened = pa.ipc.new_stream if kind.startswith("stream") else pa.ipc.new_file
+        with opened(str(path), table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(IngestError, match="columns occur twice: chosen" + (".content" if inside else "\n")):
+        run(path, out=tmp_path / "out")
+
+
+PRINTED = "[{'role': 'user', 'content': 'q'}\n {'role': 'assistant', 'content': 'NAME'}]"
+
+
+@pytest.mark.parametrize("mapping", [{}, {"chosen": "chosen", "rejected": "rejected"}])
+def test_messages_that_python_printed_are_not_taken_for_prose(
+    mapping: dict[str, str], tmp_path: Path
+) -> None:
+    """How pandas writes a column of messages to csv: it cannot be read back, and looks like text."""
+    rows = [{"chosen": PRINTED.replace("NAME", c), "rejected": PRINTED} for c in "ab"]
+    file = write_jsonl(tmp_path / "x.jsonl", rows)
+    with pytest.raises(IngestError, match="chosen, rejected hold messages as Python prints them") as caught:
+        run(SourceSpec(str(file), mapping=mapping), out=tmp_path / "out")
+    assert "json.dumps" in str(caught.value.hint)
+
+
+def test_printed_messages_beside_the_texts_are_metadata(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1, messages=PRINTED)])
+    run(file, out=tmp_path / "out")
+    assert "assistant" in pairs_of(tmp_path / "out")[0]["meta"]
+
+
+def test_a_file_under_two_spellings_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_jsonl(tmp_path / "m" / "x.jsonl", [plain_row(1)])
+    (tmp_path / "link").symlink_to("m")
+    monkeypatch.chdir(tmp_path)
+    for other in ("m/../m/x.jsonl", "m/x.jsonl", "link/x.jsonl"):
+        with pytest.raises(IngestError, match="given more than once"):
+            run(file, Path(other) if ".." not in other else SourceSpec(other), out=tmp_path / "out")
+
+
+def test_equal_files_of_two_names_are_two_files(tmp_path: Path) -> None:
+    """Downloads are links to their content: two of one content are still two."""
+    file = write_jsonl(tmp_path / "blob.jsonl", [plain_row(1)])
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).symlink_to(file)
+    assert run(tmp_path / "a.jsonl", tmp_path / "b.jsonl", out=tmp_path / "out").pairs == 2

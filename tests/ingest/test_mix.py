@@ -117,6 +117,17 @@ def test_added_and_removed_sources_leave_the_others_as_they_are_without_their_fi
         change(tmp_path, remove=("a",))
 
 
+def test_adding_a_file_under_another_spelling_reads_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_sources(tmp_path)
+    write_jsonl(tmp_path / "b.jsonl", [plain_row(i) for i in range(20, 25)])
+    monkeypatch.chdir(tmp_path)
+    report = change(tmp_path, add=(SourceSpec("b.jsonl"),))
+    assert report.pairs_by_source == {"a": 6, "b": 5}
+    assert [Path(s.path).name for s in report.sources] == ["a.jsonl", "b.jsonl"]
+
+
 def test_naming_other_files_says_what_leaves_the_mix(tmp_path: Path) -> None:
     a, b = two_sources(tmp_path)
     notes: list[str] = []

@@ -3,19 +3,19 @@
 from engine.ingest.drafts import Answer, Dropped, Notes, Reason, Row
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
-from engine.ingest.formats.turns import number, prompt_turns, side_turns, without_prompt
+from engine.ingest.formats.turns import prompt_turns, side_turns, with_system, without_prompt
+from engine.ingest.formats.values import number, yes_or_no
 
 _K = ValueKind
 
 
 def _convert_kto(row: Row, notes: Notes) -> list[Answer]:
-    prompt = prompt_turns(row.get("prompt"), notes, "prompt")
-    answer = without_prompt(prompt, side_turns(row.get("completion"), notes, "completion"))
-    said = str(row.get("label")).strip().lower()
-    if said not in ("true", "false", "1", "0", "1.0", "0.0"):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"label {said[:40]!r} is not true or false")
-    meta = {k: v for k, v in row.items() if k not in KTO_COLUMNS and v is not None}
-    return [Answer(prompt, answer, float(said in ("true", "1", "1.0")), is_binary=True, meta=meta)]
+    prompt = with_system(row, prompt_turns(row.get("prompt"), notes, "prompt"))
+    answer = without_prompt(prompt, side_turns(row.get("completion"), notes, "completion"), notes)
+    said = yes_or_no(row, "label", "true or false")
+    if said is None:
+        raise Dropped(Reason.MISSING_COLUMN, "label is null or absent")
+    return [Answer(prompt, answer, said, is_binary=True)]
 
 
 KTO_COLUMNS = frozenset({"prompt", "completion", "label"})
@@ -31,7 +31,7 @@ KTO = Format(
     "prompt, completion, label: true or false",
     _detect_kto,
     _convert_kto,
-    KTO_COLUMNS,
+    KTO_COLUMNS | {"system"},
     rank=2,
     is_per_answer=True,
 )
@@ -44,8 +44,7 @@ def _convert_helpsteer(row: Row, notes: Notes) -> list[Answer]:
     score = number(row.get("helpfulness"))
     if score is None:
         raise Dropped(Reason.MISSING_COLUMN, "helpfulness is null or no number")
-    meta = {k: v for k, v in row.items() if k not in ("prompt", "response") and v is not None}
-    return [Answer(prompt, answer, score, is_binary=False, meta=meta)]
+    return [Answer(prompt, answer, score, is_binary=False)]
 
 
 HELPSTEER_RATINGS = Format(

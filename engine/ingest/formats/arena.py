@@ -7,7 +7,8 @@ from engine.ingest.formats.base import Format
 from engine.ingest.formats.battles import with_models
 from engine.ingest.formats.generic import preference_word
 from engine.ingest.formats.shape import Shape, ValueKind
-from engine.ingest.formats.turns import number, split_common, turns, unpacked, word
+from engine.ingest.formats.turns import split_common, turns, unpacked
+from engine.ingest.formats.values import stated, word, yes_or_no
 
 _K = ValueKind
 _SIDES = ("conversation_a", "conversation_b")
@@ -21,7 +22,7 @@ def _convert_arena(row: Row, notes: Notes) -> list[Draft]:
         turns(row.get("conversation_b"), notes, "conversation_b"),
         notes,
     )
-    winner = row.get("winner")
+    winner = stated(row.get("winner"))
     verdict = (None, False) if winner is None else preference_word(winner)
     if verdict is None:
         raise Dropped(Reason.UNKNOWN_LABEL, f"winner {str(winner)[:40]!r}")
@@ -65,7 +66,7 @@ def _zipped(asked: list[str], answered: list[str], column: str) -> Turns:
 def _convert_one_hot(row: Row, notes: Notes) -> list[Draft]:
     asked = _texts(row.get("prompt"), "prompt")
     sides = [_zipped(asked, _texts(row.get(c), c), c) for c in _ANSWERS]
-    won = [number(row.get(c)) == 1 or row.get(c) is True for c in _ONE_HOT]
+    won = [yes_or_no(row, c) == 1 for c in _ONE_HOT]
     if sum(won) > 1:
         raise Dropped(Reason.UNKNOWN_LABEL, "more than one winner")
     preference = 1.0 if won[0] else -1.0 if won[1] else 0.0 if won[2] else None
@@ -88,9 +89,9 @@ ARENA_55K = Format(
 def _convert_comparia(row: Row, notes: Notes) -> list[Draft]:
     sides = [turns(row.get(c), notes, c) for c in _SIDES]
     prompt, a, b = split_common(sides[0], sides[1], notes)
-    chosen = row.get("chosen_model_name")
+    chosen = stated(row.get("chosen_model_name"))
     names = (row.get("model_a_name"), row.get("model_b_name"))
-    if row.get("both_equal") in (True, 1, "true", "True"):
+    if yes_or_no(row, "both_equal") == 1:
         preference: float | None = 0.0
     elif chosen is None:
         preference = None

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, Turns, oriented
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
-from engine.ingest.formats.turns import number, prompt_turns, side_turns, word
+from engine.ingest.formats.turns import prompt_turns, side_turns
+from engine.ingest.formats.values import number, verdict, word, yes_or_no
 
 _K = ValueKind
 
@@ -44,9 +45,7 @@ def _convert_alpaca(row: Row, notes: Notes) -> list[Draft]:
         prompt = (("user", f"{prompt[0][1]}\n{more}"),)  # AlpacaFarm keeps the task's material apart
     a = side_turns(row.get(first(row, _ALPACA_A)), notes, "response_a")
     b = side_turns(row.get(first(row, _ALPACA_B)), notes, "response_b")
-    said = number(row.get("preference"))
-    if said is not None and not (said == 0 or 1 <= said <= 2):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"preference {said:g} is not between 1 and 2")
+    said = verdict(row, "preference", lambda v: v == 0 or 1 <= v <= 2, "0 or between 1 and 2")
     # 1.0: a surely better … 2.0: b surely better; 0 and 1.5 are ties in AlpacaEval's own code.
     preference = None if said is None else 0.0 if said == 0 else 1.5 - said
     draft = oriented(prompt, a, b, preference)
@@ -85,10 +84,8 @@ ALPACA_EVAL = Format(
 def _convert_wimhf(row: Row, notes: Notes) -> list[Draft]:
     prompt = prompt_turns(row.get("prompt"), notes, "prompt")
     a, b = side_turns(row.get("response_A"), notes, "response_A"), _b_side(row, notes)
-    value = row.get("label")
-    said = float(value) if isinstance(value, bool) else number(value)
-    if value is not None and said not in (0.0, 0.5, 1.0):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"label {str(value)[:40]!r} is not 0, 0.5 or 1")
+    is_tie = number(row.get("label")) == 0.5
+    said = 0.5 if is_tie else yes_or_no(row, "label", "0, 0.5 or 1")
     draft = oriented(prompt, a, b, None if said is None else said - 0.5)
     return [with_models(draft, row.get("model_A"), row.get("model_B"))]
 

@@ -4,7 +4,8 @@ from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
 from engine.ingest.formats.trl import explicit_draft
-from engine.ingest.formats.turns import prompt_turns, side_turns, unpacked, word
+from engine.ingest.formats.turns import prompt_turns, side_turns, unpacked
+from engine.ingest.formats.values import word
 
 _K = ValueKind
 

@@ -7,7 +7,15 @@ from engine.ingest.formats.base import Format, as_json
 from engine.ingest.formats.battles import with_models
 from engine.ingest.formats.shape import Shape, ValueKind
 from engine.ingest.formats.trl import explicit_draft
-from engine.ingest.formats.turns import prompt_turns, side_turns, split_common, turns, unpacked, word
+from engine.ingest.formats.turns import (
+    prompt_turns,
+    side_turns,
+    split_common,
+    turns,
+    unpacked,
+    with_system,
+)
+from engine.ingest.formats.values import stated, word
 
 _K = ValueKind
 
@@ -38,10 +46,7 @@ OPENAI = Format(
 
 
 def _convert_sharegpt(row: Row, notes: Notes) -> list[Draft]:
-    prompt = turns(row.get("conversations"), notes, "conversations")
-    system = row.get("system")
-    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
-        prompt = (("system", system), *prompt)
+    prompt = with_system(row, turns(row.get("conversations"), notes, "conversations"))
     chosen = side_turns(row.get("chosen"), notes, "chosen")
     rejected = side_turns(row.get("rejected"), notes, "rejected")
     return [explicit_draft(prompt, chosen, rejected, notes)]
@@ -79,7 +84,7 @@ TORCHTUNE = Format(
 def _convert_icai(row: Row, notes: Notes) -> list[Draft]:
     prompt = () if row.get("input") is None else prompt_turns(row["input"], notes, "input")
     a, b = side_turns(row.get("text_a"), notes, "text_a"), side_turns(row.get("text_b"), notes, "text_b")
-    said = row.get("preferred_text")
+    said = stated(row.get("preferred_text"))
     known = {"text_a": 1.0, "a": 1.0, "text_b": -1.0, "b": -1.0, "tie": 0.0}
     if said is not None and str(said).strip().lower() not in known:
         raise Dropped(Reason.UNKNOWN_LABEL, f"preferred_text {str(said)[:40]!r}")
@@ -107,6 +112,12 @@ def _response(value: Any, column: str) -> tuple[str, str | None]:
     raise Dropped(Reason.WRONG_TYPE, f"{column} has no text")
 
 
+_VOTES = {"a": 1.0, "text_a": 1.0, "b": -1.0, "text_b": -1.0, "both": 0.0, "tie": 0.0} | dict.fromkeys(
+    ("none", "neither", "not_applicable", "invalid")
+)
+"""Annotators may also say that both or neither show a trait: that is no preference."""
+
+
 def _convert_annotated(row: Row, notes: Notes) -> list[Draft]:
     text_a, model_a = _response(row.get("response_a"), "response_a")
     text_b, model_b = _response(row.get("response_b"), "response_b")
@@ -119,8 +130,10 @@ def _convert_annotated(row: Row, notes: Notes) -> list[Draft]:
         annotator = next(iter(annotations))
     said = annotations.get(annotator) or {}
     vote = said.get("pref") if isinstance(said, dict) else None
-    # Annotators may also say that both or neither show a trait: that is no preference.
-    preference = {"a": 1.0, "b": -1.0, "both": 0.0, "tie": 0.0}.get(str(vote).lower())
+    spoken = str(stated(vote)).strip().lower()
+    if spoken not in _VOTES:
+        raise Dropped(Reason.UNKNOWN_LABEL, f"pref {str(vote)[:40]!r}")
+    preference = _VOTES[spoken]
     draft = oriented(prompt, (("assistant", text_a),), (("assistant", text_b),), preference)
     draft.annotator = word(annotator)
     others = {k: v for k, v in annotations.items() if k != annotator}

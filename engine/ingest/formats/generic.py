@@ -6,11 +6,12 @@ from typing import Any
 
 from engine.errors import IngestError
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, oriented
-from engine.ingest.formats.base import WEIGHT, Format, weight_of
+from engine.ingest.formats.base import WEIGHT, Format, as_json
 from engine.ingest.formats.shape import Shape
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
 from engine.ingest.formats.trl import explicit_draft
-from engine.ingest.formats.turns import number, prompt_turns, side_turns, word
+from engine.ingest.formats.turns import prompt_turns, side_turns, with_system
+from engine.ingest.formats.values import number, stated, weight_of, word
 
 TEXT_ROLES = ("prompt", "chosen", "rejected", "a", "b", "system", "label")
 EXTRA_ROLES = (
@@ -88,10 +89,21 @@ def check_mapping(mapping: Mapping[str, str], shape: Shape) -> None:
 
 
 def renamed(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
-    """The row with mapped columns under their role's name (for detection after a partial mapping)."""
+    """The row with mapped columns under their role's name (for detection after a partial mapping).
+
+    A column that goes by the name of a role which another column was mapped to stays as ``NAME_column``.
+    """
     names = {"weight": WEIGHT}  # a column called weight may mean anything until the user says so
-    back = {column: names.get(role, role) for role, column in mapping.items() if role not in VALUE_ROLES}
-    return {back.get(name, name): value for name, value in row.items() if name in back or name not in mapping}
+    back: dict[str, list[str]] = {}
+    for role, column in mapping.items():
+        if role not in VALUE_ROLES:
+            back.setdefault(column, []).append(names.get(role, role))
+    taken = {name for given in back.values() for name in given}
+    made = {}
+    for column, value in row.items():
+        for name in back.get(column, [f"{column}_column" if column in taken else column]):
+            made[name] = value
+    return made
 
 
 def mapped_format(mapping: Mapping[str, str]) -> Format:
@@ -101,11 +113,17 @@ def mapped_format(mapping: Mapping[str, str]) -> Format:
     def convert(row: Row, notes: Notes) -> list[Draft]:
         seen = {role: row.get(column) for role, column in mapping.items() if role not in VALUE_ROLES}
         draft = _draft(seen, mapping, notes)
-        _extras(draft, seen)
+        draft.prompt = with_system(seen, draft.prompt)  # sides may carry the whole conversation but that
+        read = _read_texts(seen) | _extras(draft, seen)
+        for role, value in seen.items():
+            if role not in read and stated(value) is not None:
+                draft.meta[mapping[role]] = value
         return [draft]
 
     shape = ", ".join(f"{role}={column}" for role, column in mapping.items())
-    return Format("map", "mapped by hand", shape, lambda _: True, convert, columns)
+    return Format(
+        "map", "mapped by hand", shape, lambda _: True, convert, columns, takes_system=False
+    )  # which text is part of the prompt is said by the mapping alone
 
 
 def _draft(seen: Mapping[str, Any], mapping: Mapping[str, str], notes: Notes) -> Draft:
@@ -114,8 +132,7 @@ def _draft(seen: Mapping[str, Any], mapping: Mapping[str, str], notes: Notes) ->
         prompt = open_transcript_turns(value)
     else:
         prompt = prompt_turns(value, notes, "prompt") if "prompt" in seen else ()
-    if isinstance(seen.get("system"), str) and seen["system"]:
-        prompt = (("system", seen["system"]), *prompt)
+    prompt = with_system(seen, prompt)
     if "chosen" in seen:
         chosen = side_turns(seen["chosen"], notes, mapping["chosen"])
         rejected = side_turns(seen["rejected"], notes, mapping["rejected"])
@@ -126,15 +143,21 @@ def _draft(seen: Mapping[str, Any], mapping: Mapping[str, str], notes: Notes) ->
     return oriented(whole.prompt, whole.chosen, whole.rejected, preference, both_bad=both_bad)
 
 
+def _read_texts(seen: Mapping[str, Any]) -> set[str]:
+    """Roles whose column became a text of the pair or its label."""
+    read = {"prompt", "chosen", "rejected"} if "chosen" in seen else {"prompt", "a", "b", "label"}
+    return read | {"system"} if isinstance(seen.get("system"), str) else read
+
+
 def _preference(value: Any, mapping: Mapping[str, str]) -> tuple[float | None, bool]:
-    if value is None:
-        return None, False
     said = str(value)
     for role, answer in (("a_wins", (1.0, False)), ("b_wins", (-1.0, False)), ("tie", (0.0, False))):
         if role in mapping and _same(said, mapping[role]):
             return answer
     if "both_bad" in mapping and _same(said, mapping["both_bad"]):
         return None, True
+    if stated(value) is None:
+        return None, False
     known = preference_word(value)
     if known is None:
         raise Dropped(Reason.UNKNOWN_LABEL, f"{said[:40]!r}{UNEXPLAINED}")
@@ -146,17 +169,27 @@ def _same(said: str, meant: str) -> bool:
     return said == meant or (left is not None and left == right) or said.lower() == meant.lower()
 
 
-def _extras(draft: Draft, seen: Mapping[str, Any]) -> None:
+def _extras(draft: Draft, seen: Mapping[str, Any]) -> set[str]:
+    """Fill everything beside texts and label; the roles whose value was taken."""
+    found: dict[str, Any] = {role: word(seen.get(role)) for role in _PLAIN}
     strength = number(seen.get("strength"))
-    draft.strength = None if strength is None else abs(strength)
-    if seen.get("weight") is not None:
-        draft.weight = weight_of(seen["weight"])
+    found["strength"] = None if strength is None else abs(strength)
+    if (weight := stated(seen.get("weight"))) is not None:
+        found["weight"] = weight_of(weight)
+    if seen.get("tools"):
+        found["tools"] = as_json(seen["tools"])
+    for role, value in found.items():
+        setattr(draft, role, value)
+    read = {role for role, value in found.items() if value is not None}
     slot = draft.chosen_was
     sides = {"chosen": "b" if slot == "b" else "a", "rejected": "a" if slot == "b" else "b"}
     for side, letter in sides.items():
-        score = seen.get(f"score_{side}", seen.get(f"score_{letter}"))
-        model = seen.get(f"model_{side}", seen.get(f"model_{letter}"))
-        setattr(draft, f"score_{side}", number(score))
-        setattr(draft, f"model_{side}", word(model))
-    for role in ("annotator", "language", "conversation_id", "source"):
-        setattr(draft, role, word(seen.get(role)))
+        for what, plain in (("score", number), ("model", word)):
+            role = f"{what}_{side}" if f"{what}_{side}" in seen else f"{what}_{letter}"
+            if (value := plain(seen.get(role))) is not None:
+                setattr(draft, f"{what}_{side}", value)
+                read.add(role)
+    return read
+
+
+_PLAIN = ("annotator", "language", "conversation_id", "source")

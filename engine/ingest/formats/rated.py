@@ -7,25 +7,18 @@ from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, Turns, orie
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.battles import with_models, with_scores
 from engine.ingest.formats.shape import Shape, ValueKind
-from engine.ingest.formats.turns import number, prompt_turns, side_turns, text, word
+from engine.ingest.formats.turns import prompt_turns, side_turns
+from engine.ingest.formats.values import number, text, verdict, word, yes_or_no
 from engine.manifest import hash_json
 
 _K = ValueKind
-
-
-def _signed(row: Row, column: str, largest: float) -> float | None:
-    value = row.get(column)
-    said = number(value)
-    if value is not None and (said is None or abs(said) > largest):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"{column} {str(value)[:40]!r} is not −{largest:g} … {largest:g}")
-    return said
 
 
 def _helpsteer(row: Row, notes: Notes, columns: tuple[str, str, str, str]) -> list[Draft]:
     asked, first, second, strength = columns
     prompt = prompt_turns(row.get(asked), notes, asked)
     a, b = side_turns(row.get(first), notes, first), side_turns(row.get(second), notes, second)
-    said = _signed(row, strength, 3)
+    said = verdict(row, strength, lambda v: abs(v) <= 3, "−3 … 3")
     draft = oriented(prompt, a, b, None if said is None else -said)  # negative: the first is better
     draft.strength = None if said is None else abs(said)
     return [draft]
@@ -57,9 +50,7 @@ HELPSTEER3 = Format(
 def _pku(row: Row, notes: Notes, column: str) -> list[Draft]:
     prompt = prompt_turns(row.get("prompt"), notes, "prompt")
     sides = [side_turns(row.get(c), notes, c) for c in ("response_0", "response_1")]
-    said = number(row.get(column))
-    if said not in (0, 1, None):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"{column} {said:g} is not 0 or 1")
+    said = yes_or_no(row, column)
     return [oriented(prompt, sides[0], sides[1], None if said is None else 0.5 - said)]
 
 
@@ -85,9 +76,7 @@ def _convert_shp(row: Row, notes: Notes) -> list[Draft]:
     prompt = prompt_turns(text(row, "history"), notes, "history")
     a = side_turns(row.get("human_ref_A"), notes, "human_ref_A")
     b = side_turns(row.get("human_ref_B"), notes, "human_ref_B")
-    said = number(row.get("labels"))
-    if said not in (0, 1, None):
-        raise Dropped(Reason.UNKNOWN_LABEL, f"labels {said:g} is not 0 or 1")
+    said = yes_or_no(row, "labels")
     draft = oriented(prompt, a, b, None if said is None else said - 0.5)
     ratio = number(row.get("score_ratio"))
     draft.strength = abs(ratio) if ratio is not None else None
@@ -113,9 +102,7 @@ def _convert_prefscope(row: Row, notes: Notes) -> list[Draft]:
     prompt = prompt_turns(row.get("prompt"), notes, "prompt")
     a = side_turns(row.get("completion_a"), notes, "completion_a")
     b = side_turns(row.get("completion_b"), notes, "completion_b")
-    said = number(row.get("human_pref"))
-    if said is not None and not 0 <= said <= 1:
-        raise Dropped(Reason.UNKNOWN_LABEL, f"human_pref {said:g} is no probability")
+    said = verdict(row, "human_pref", lambda v: 0 <= v <= 1, "a probability")
     draft = oriented(prompt, a, b, None if said is None else said - 0.5)
     draft.strength = None if said is None else abs(2 * said - 1)
     return [with_models(draft, row.get("model_a"), row.get("model_b"))]

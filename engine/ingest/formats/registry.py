@@ -3,6 +3,7 @@
 import difflib
 
 from engine.errors import IngestError
+from engine.ingest.drafts import Row
 from engine.ingest.formats import (
     answers,
     arena,
@@ -61,6 +62,10 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
+TEXT_COLUMNS = frozenset(column for form in FORMATS for column in form.used)
+"""Columns that some format reads."""
+
+
 def choose(shape: Shape, where: str, name: str | None = None) -> Format:
     """The named format, or the one that the columns show.
 
@@ -83,6 +88,12 @@ def choose(shape: Shape, where: str, name: str | None = None) -> Format:
             f"{where}: the columns fit more than one format:\n{shape.describe()}", hint=f"say which: {names}"
         )
     return best[0]
+
+
+def is_recognised(row: Row) -> bool:
+    """Some format takes this for a row of its own."""
+    shape = Shape.of([row])
+    return any(f.detect(shape) for f in FORMATS)
 
 
 def named(name: str) -> Format:

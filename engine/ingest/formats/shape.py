@@ -1,12 +1,14 @@
 """What kinds of values each column of a sample of rows holds: all that detection looks at."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from engine.ingest.drafts import Row
-from engine.ingest.formats.turns import is_messages, number, unpacked
+from engine.ingest.formats.turns import is_messages, unpacked
+from engine.ingest.formats.values import number
 
 
 class ValueKind(StrEnum):
@@ -29,6 +31,8 @@ class ValueKind(StrEnum):
 
 
 K = ValueKind
+_PRINTED = re.compile(r"""\[?\{'(role|content|from|value)': """)
+"""How Python prints a message or a list of them; pandas and `datasets` write this to csv."""
 
 
 def kind_of(value: Any) -> ValueKind:
@@ -75,14 +79,19 @@ class Shape:
     kinds: Mapping[str, frozenset[ValueKind]]
     values: Mapping[str, frozenset[str]]
     """Up to 50 distinct short texts or numbers per column, as text: what a label column can say."""
+    printed: frozenset[str] = frozenset()
+    """Columns whose texts are messages as Python prints them: nothing can read those back for sure."""
 
     @staticmethod
     def of(rows: Iterable[Row], *, is_csv: bool = False) -> "Shape":
         """The shape of some rows; a column counts when any row has it. In csv, numbers arrive as text."""
         kinds: dict[str, set[ValueKind]] = {}
         values: dict[str, set[str]] = {}
+        printed: dict[str, bool] = {}
         for row in rows:
             for column, value in row.items():
+                if isinstance(value, str) and value:
+                    printed[column] = printed.get(column, True) and _PRINTED.match(value) is not None
                 kinds.setdefault(column, set()).add(_cell_kind(value) if is_csv else kind_of(value))
                 seen = values.setdefault(column, set())
                 if isinstance(value, str | int | float) and len(seen) < 50 and len(str(value)) <= 40:
@@ -90,6 +99,7 @@ class Shape:
         return Shape(
             {c: frozenset(k - {K.NULL}) for c, k in kinds.items()},
             {c: frozenset(v) for c, v in values.items()},
+            frozenset(c for c, is_printed in printed.items() if is_printed),
         )
 
     def has(self, *columns: str) -> bool:

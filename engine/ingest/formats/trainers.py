@@ -3,22 +3,15 @@
 from typing import Any
 
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, Turns, oriented
-from engine.ingest.formats.base import Format, weight_of
+from engine.ingest.formats.base import Format
 from engine.ingest.formats.rated import Ranked, ranked_drafts
 from engine.ingest.formats.shape import Shape, ValueKind
 from engine.ingest.formats.trl import convert_conversational, explicit_draft
-from engine.ingest.formats.turns import number, prompt_turns, side_turns, text, turns, unpacked, word
+from engine.ingest.formats.turns import prompt_turns, side_turns, turns, unpacked, with_system
+from engine.ingest.formats.values import number, stated, text, weight_of, word
 
 _K = ValueKind
 _SIDES = frozenset({"chosen", "rejected"})
-
-
-def with_system(row: Row, prompt: Turns) -> Turns:
-    """The prompt behind the row's system text, where it has one and the prompt does not begin with it."""
-    system = row.get("system")
-    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
-        return (("system", system), *prompt)
-    return prompt
 
 
 def _items(value: object) -> list[Any]:
@@ -42,8 +35,8 @@ def asked(row: Row) -> Turns:
 
 def _convert_shaped(row: Row, notes: Notes) -> list[Draft]:
     (draft,) = convert_conversational(row, notes)
-    if row.get("weight") is not None:
-        draft.weight = weight_of(row["weight"])
+    if (weight := stated(row.get("weight"))) is not None:
+        draft.weight = weight_of(weight)
     return [draft]
 
 
@@ -133,7 +126,7 @@ def _convert_swift(row: Row, notes: Notes) -> list[Draft]:
     conversation = with_system(row, turns(row.get("messages"), notes, "messages"))
     if not conversation or conversation[-1][0] != "assistant":
         raise Dropped(Reason.NO_ANSWER, "messages does not end with an answer")
-    if row.get("rejected_messages") is not None:
+    if stated(row.get("rejected_messages")) is not None:
         rejected = with_system(row, turns(row["rejected_messages"], notes, "rejected_messages"))
         return [explicit_draft((), conversation, rejected, notes)]
     rejected = side_turns(row.get("rejected_response"), notes, "rejected_response")
@@ -182,6 +175,9 @@ DISTILABEL = Format(
 )
 
 
+_STUDIO_TEXTS = ("prompt", "answer1", "answer2")
+
+
 def _convert_label_studio(row: Row, notes: Notes) -> list[Draft]:
     """One annotation each of the whole export, or the flat rows of JSON-MIN and csv."""
     data = row.get("data")
@@ -202,14 +198,24 @@ def _convert_label_studio(row: Row, notes: Notes) -> list[Draft]:
         by = annotation.get("completed_by")
         draft.annotator = word(by.get("email") if isinstance(by, dict) else by)
         drafts.append(draft)
-    if not drafts:
-        drafts.append(_studio_draft(data, None, notes))
+    drafts = drafts or [_studio_draft(data, None, notes)]
+    for draft in drafts:
+        draft.meta = {k: v for k, v in data.items() if k not in _STUDIO_TEXTS}
     return drafts
 
 
 def _flat_choice(row: Row) -> object:
-    """The control's name is the project's choice: its column is the one that says left or right."""
-    return next((v for v in row.values() if v in ("left", "right")), None)
+    """What the pairwise control says: the name of its column is the project's own choice.
+
+    Raises ``Dropped`` where another column of the row says the opposite: nobody knows which is the control.
+    """
+    said = {c: v for c, v in row.items() if c not in _STUDIO_TEXTS and v in ("left", "right")}
+    if "label" in said:  # what --map label=COLUMN makes of the column that it names
+        return said["label"]
+    if len(set(said.values())) > 1:
+        columns = ", ".join(f"{c} {v}" for c, v in said.items())
+        raise Dropped(Reason.UNKNOWN_LABEL, f"which is the verdict, {columns}? say --map label=COLUMN")
+    return next(iter(said.values()), None)
 
 
 def _studio_draft(data: Row, said: object, notes: Notes) -> Draft:
@@ -218,11 +224,10 @@ def _studio_draft(data: Row, said: object, notes: Notes) -> Draft:
         side_turns(data.get("answer1"), notes, "answer1"),
         side_turns(data.get("answer2"), notes, "answer2"),
     )
+    said = stated(said)
     if said not in ("left", "right", None):
         raise Dropped(Reason.UNKNOWN_LABEL, f"selected {str(said)[:40]!r}")
-    draft = oriented(prompt, a, b, None if said is None else 1.0 if said == "left" else -1.0)
-    draft.meta = {k: v for k, v in data.items() if k not in ("prompt", "answer1", "answer2")}
-    return draft
+    return oriented(prompt, a, b, None if said is None else 1.0 if said == "left" else -1.0)
 
 
 def _detect_label_studio(shape: Shape) -> bool:

@@ -10,7 +10,8 @@ import re
 from engine.ingest.drafts import Draft, Dropped, Kind, Note, Notes, Reason, Row, Turns
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
-from engine.ingest.formats.turns import split_common, text
+from engine.ingest.formats.turns import split_common
+from engine.ingest.formats.values import text
 
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
 _ASSISTANT_MARKERS = (

@@ -1,16 +1,19 @@
 """Files with ``chosen`` and ``rejected`` columns: TRL's shapes and the datasets that follow them."""
 
-from engine.ingest.drafts import Draft, Notes, Row, Turns
+from engine.ingest.drafts import Draft, Kind, Note, Notes, Reason, Row, Turns
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.shape import Shape, ValueKind
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
 from engine.ingest.formats.turns import (
     is_messages,
+    is_same_turn,
+    note_spacing,
     prompt_turns,
     side_turns,
     split_common,
     turns,
     unpacked,
+    with_system,
     without_prompt,
 )
 
@@ -20,12 +23,29 @@ _K = ValueKind
 
 def explicit_draft(prompt: Turns, chosen: Turns, rejected: Turns, notes: Notes) -> Draft:
     """A draft from a prompt and two sides that may repeat the prompt or go on together for some turns."""
-    chosen, rejected = without_prompt(prompt, chosen), without_prompt(prompt, rejected)
-    if len(chosen) > 1 and len(rejected) > 1 and chosen[0] == rejected[0]:
+    chosen, rejected = without_prompt(prompt, chosen, notes), without_prompt(prompt, rejected, notes)
+    if len(chosen) > 1 and len(rejected) > 1 and is_same_turn(chosen[0], rejected[0]):
         shared, chosen, rejected = split_common(chosen, rejected, notes)
         # The prompt column may be one turn of a longer conversation that the sides carry whole.
-        prompt = shared if prompt and prompt[-1] in shared else prompt + shared
+        if prompt and any(is_same_turn(prompt[-1], t) for t in shared):
+            if prompt[-1] not in shared:
+                note_spacing(notes)
+            prompt = shared
+        else:
+            prompt = prompt + shared
+    _note_own_turns(chosen, rejected, notes)
     return Draft(prompt, chosen, rejected)
+
+
+def _note_own_turns(chosen: Turns, rejected: Turns, notes: Notes) -> None:
+    """Note sides that begin with a turn which is no answer: theirs alone, or the prompt in other words."""
+    own = [
+        f"{name} has a {side[0][0]} turn before its answer"
+        for name, side in (("chosen", chosen), ("rejected", rejected))
+        if len(side) > 1 and side[0][0] in ("user", "system")
+    ]
+    if own and all(n.reason is not Reason.DIFFER_EARLIER for n in notes):
+        notes.append(Note(Kind.NOTED, Reason.DIFFER_EARLIER, "; ".join(own)))
 
 
 def _convert_explicit(row: Row, notes: Notes) -> list[Draft]:
@@ -34,9 +54,7 @@ def _convert_explicit(row: Row, notes: Notes) -> list[Draft]:
         prompt = open_transcript_turns(value)
     else:
         prompt = prompt_turns(value, notes, "prompt")
-    system = row.get("system")
-    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
-        prompt = (("system", system), *prompt)
+    prompt = with_system(row, prompt)
     chosen = side_turns(row.get("chosen"), notes, "chosen")
     rejected = side_turns(row.get("rejected"), notes, "rejected")
     return [explicit_draft(prompt, chosen, rejected, notes)]
@@ -56,10 +74,7 @@ def _convert_implicit(row: Row, notes: Notes) -> list[Draft]:
     chosen = turns(row.get("chosen"), notes, "chosen")
     rejected = turns(row.get("rejected"), notes, "rejected")
     prompt, chosen, rejected = split_common(chosen, rejected, notes)
-    system = row.get("system")
-    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
-        prompt = (("system", system), *prompt)
-    return [Draft(prompt, chosen, rejected)]
+    return [Draft(with_system(row, prompt), chosen, rejected)]
 
 
 def _convert_question(row: Row, notes: Notes) -> list[Draft]:

@@ -26,6 +26,20 @@ ROLES = {
     "tool_calls": "assistant",
 }
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_CALLS = ("tool_calls", "function_call")
+
+
+class PartialTurn(tuple[str, str]):
+    """A turn whose message holds text that is not read; equal to the turn of one that does not."""
+
+    unread: dict[str, Any]
+    """The fields that were left out."""
+
+
+def unread_of(turns: Turns) -> list[tuple[int, str, Any]]:
+    """What was left out of the messages of some turns: (turn, field, value)."""
+    partial = ((i, t) for i, t in enumerate(turns) if isinstance(t, PartialTurn))
+    return [(i, name, value) for i, t in partial for name, value in t.unread.items()]
 
 
 def is_messages(value: Any) -> bool:
@@ -41,17 +55,15 @@ def turn(message: Any, notes: Notes) -> Turn:
     """One message as a turn. Raises ``Dropped`` for an unknown role or content that is no text."""
     if not isinstance(message, dict):
         raise Dropped(Reason.WRONG_TYPE, f"a message is {type(message).__name__}, not an object")
-    spoken = message.get("role")
-    if spoken is None:
-        spoken = message.get("from")
+    by = "role" if message.get("role") is not None else "from"
+    spoken = message.get(by)
     role = ROLES.get(spoken) if isinstance(spoken, str) else None
     if role is None:
         role = ROLES.get(str(spoken).strip().lower())
         if role is None:
             raise Dropped(Reason.UNKNOWN_ROLE, repr(spoken)[:80])
-    content = message.get("content")
-    if content is None:
-        content = message.get("value")
+    holds = "content" if message.get("content") is not None else "value"
+    content = message.get(holds)
     if not isinstance(content, str):
         content = _content(content, notes)
     calls = message.get("tool_calls") or message.get("function_call")
@@ -59,7 +71,34 @@ def turn(message: Any, notes: Notes) -> Turn:
         notes.append(Note(Kind.NOTED, Reason.TOOL_CALLS_AS_TEXT, ""))
         text = json.dumps({"tool_calls": calls}, ensure_ascii=False, sort_keys=True, default=str)
         content = f"{content}\n{text}" if content else text
+    if len(message) > 2 and (left := _unread(message, by, holds)):
+        _note_unread(notes, left)
+        made = PartialTurn((role, content))
+        made.unread = left
+        return made
     return role, content
+
+
+def _unread(message: dict[str, Any], *read: str) -> dict[str, Any]:
+    return {k: v for k, v in message.items() if k not in read and k not in _CALLS and _holds_text(v)}
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value) and not value.isspace()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list) and any(map(_holds_text, value))
+
+
+def _note_unread(notes: Notes, left: dict[str, Any]) -> None:
+    """One note a row, with all names."""
+    names = {str(name)[:40] for name in left}
+    for i, note in enumerate(notes):
+        if note.reason is Reason.UNREAD_FIELDS:
+            notes[i] = note._replace(detail=", ".join(sorted(names | set(note.detail.split(", ")))))
+            return
+    notes.append(Note(Kind.NOTED, Reason.UNREAD_FIELDS, ", ".join(sorted(names))))
 
 
 def _content(content: Any, notes: Notes) -> str:
@@ -97,9 +136,10 @@ def unpacked(value: Any) -> Any:
     """Messages that arrived as JSON text or as one list per field, as a list; anything else as it is."""
     if isinstance(value, dict):
         for fields in (("role", "content"), ("from", "value")):
-            columns = [value.get(f) for f in fields]
-            if all(isinstance(c, list) for c in columns) and len({len(c or []) for c in columns}) == 1:
-                return [dict(zip(fields, cells, strict=True)) for cells in zip(*columns, strict=True)]
+            first, *others = (value.get(f) for f in fields)
+            if isinstance(first, list) and all(isinstance(o, list) and len(o) == len(first) for o in others):
+                held = {k: v for k, v in value.items() if isinstance(v, list) and len(v) == len(first)}
+                return [dict(zip(held, cells, strict=True)) for cells in zip(*held.values(), strict=True)]
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -128,46 +168,39 @@ def side_turns(value: Any, notes: Notes, column: str) -> Turns:
     return turns(value, notes, column)
 
 
-def text(row: Row, column: str) -> str:
-    """A text column. Raises ``Dropped`` where it is absent or no text."""
-    value = row.get(column)
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise Dropped(Reason.MISSING_COLUMN, f"{column} is null or absent")
-    raise Dropped(Reason.WRONG_TYPE, f"{column} is {type(value).__name__}, not text")
+def is_same_turn(a: Turn, b: Turn) -> bool:
+    """One role and one text, white space at its ends aside."""
+    return a == b or (a[0] == b[0] and a[1].strip() == b[1].strip())
 
 
-def number(value: Any) -> float | None:
-    """A finite number, also from its text; None for anything else."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        result = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return result if result - result == 0 else None
+def _are_same(a: Turns, b: Turns, notes: Notes) -> bool:
+    """Turn by turn the same; a difference in white space at their ends is noted."""
+    if a == b:
+        return True
+    if len(a) != len(b) or not all(map(is_same_turn, a, b)):
+        return False
+    note_spacing(notes)
+    return True
 
 
-def word(value: Any) -> str | None:
-    """A short text or a number as text; None for null, empty and structured values."""
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return None
+def note_spacing(notes: Notes) -> None:
+    """Note, once a row, that a repeated turn has other white space at its ends."""
+    note = Note(Kind.NOTED, Reason.SPACING, "")
+    if note not in notes:
+        notes.append(note)
 
 
 def split_common(chosen: Turns, rejected: Turns, notes: Notes) -> tuple[Turns, Turns, Turns]:
     """Prompt and two sides from two whole conversations: the longest common beginning of whole turns.
 
     Each side keeps at least one turn with an assistant turn in it. Sides that part before their last
-    answer are noted.
+    answer are noted. Where white space at the ends of a common turn differs, the chosen side's text stays.
     """
     limit = min(_last_answer(chosen), _last_answer(rejected))
     same = 0
-    while same < limit and chosen[same] == rejected[same]:
+    while same < limit and is_same_turn(chosen[same], rejected[same]):
         same += 1
+    _are_same(chosen[:same], rejected[:same], notes)
     if same < max(len(chosen), len(rejected)) - 1:
         notes.append(Note(Kind.NOTED, Reason.DIFFER_EARLIER, f"the sides part at turn {same + 1}"))
     return chosen[:same], chosen[same:], rejected[same:]
@@ -180,12 +213,20 @@ def _last_answer(conversation: Turns) -> int:
     raise Dropped(Reason.NO_ANSWER, "a side has no assistant turn")
 
 
-def without_prompt(prompt: Turns, side: Turns) -> Turns:
+def without_prompt(prompt: Turns, side: Turns, notes: Notes) -> Turns:
     """A side whose messages repeat the prompt, without it; other sides as they are."""
     n = len(prompt)
-    if len(side) > n and side[:n] == prompt:
+    if n and len(side) > n and _are_same(prompt, side[:n], notes):
         return side[n:]
-    shown = tuple(t for t in prompt if t[0] != "system")
-    if len(shown) < n and len(side) > len(shown) and side[: len(shown)] == shown:
+    shown = tuple([t for t in prompt if t[0] != "system"])
+    if 0 < len(shown) < n and len(side) > len(shown) and _are_same(shown, side[: len(shown)], notes):
         return side[len(shown) :]
     return side
+
+
+def with_system(row: Row, prompt: Turns) -> Turns:
+    """The prompt behind the row's system text, where it has one and the prompt does not begin with it."""
+    system = row.get("system")
+    if isinstance(system, str) and system and not (prompt and prompt[0][0] == "system"):
+        return (("system", system), *prompt)
+    return prompt
