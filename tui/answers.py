@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ProsectError
 from tui.keyboard import FROM_FILES
 from tui.lines import PaneLine, wrap
+from tui.prompts import LOOKING
 from tui.review import Written
 from tui.session import Answer
 
@@ -166,6 +167,8 @@ def _coverage(desk: "Desk", value: Any, _name: str) -> None:
 def _watched(desk: "Desk", value: tuple[bool, bool, str | None], _name: str) -> None:
     has_new_index, has_new_entries, stale = value
     desk.has_watch_failed = False
+    if desk.message == LOOKING:
+        desk.say("others have decided something" if has_new_entries else "nothing new")
     if has_new_index:
         desk.doing.reload_tables()
         desk.say("a newer index is here; places are kept")

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 from engine.errors import ProsectError
-from engine.views import FacetCount
+from engine.views import FacetCount, SortKey
 from tui import drawing
 from tui.amending import Amending
 from tui.commanding import Commanding
@@ -114,11 +114,17 @@ class Doing(Deciding, Commanding, Paging, Tools, Pairing, Amending, Running, Job
     def do_sort(self, argument: str | None = None) -> None:
         """Sort."""
         spec = self.desk.table.grid.spec
-        name = argument or self.desk.table.grid.chosen_column.name
-        if name not in {c.name for c in spec.columns}:
-            self.desk.say(f"no column {name}; there are {', '.join(c.name for c in spec.columns)}", "warn")
-            return
-        self.desk.table.sort_by(name)
+        asked = [part.strip() for part in (argument or "").split(",") if part.strip()]
+        unknown = [a for a in asked if a.lstrip("-") not in {c.name for c in spec.columns}]
+        if unknown:
+            known = ", ".join(c.name for c in spec.columns)
+            self.desk.say(f"no column {unknown[0].lstrip('-')}; there are {known}", "warn")
+        elif len(asked) > 1 or any(
+            a.startswith("-") for a in asked
+        ):  # as --sort of the shell command has them
+            self.desk.table.sort_as(tuple(SortKey(a.lstrip("-"), a.startswith("-")) for a in asked))
+        else:
+            self.desk.table.sort_by(asked[0] if asked else self.desk.table.grid.chosen_column.name)
 
     def do_sort_add(self) -> None:
         """Add a sort key."""

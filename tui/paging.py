@@ -104,7 +104,11 @@ class Paging(Moving):
             else:
                 self.desk.say("no further one on the page that this came from")
             return
-        self.grid.move_to(self.grid.cursor + by)
+        before = self.grid.cursor
+        self.grid.move_to(before + by)
+        if self.grid.cursor == before and self.grid.n_rows:
+            self.desk.say(f"this is the {'last' if by > 0 else 'first'} record of the list")
+            return
         place = self.row_place()
         if place is not None and place != self.desk.place:
             self.desk.show(place)

@@ -3,7 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tui.lines import Line
 from tui.widgets.bars import Typing
+
+LOOKING: Line = (("looking for changes", "text"),)
+"""The message after ``R``, until the answer is there."""
 
 
 @dataclass(slots=True)

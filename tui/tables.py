@@ -95,6 +95,10 @@ class TableControl:
             keys = [key]
         self.open(Wish(self.wish.filter_text, tuple(keys), self.wish.context_id))
 
+    def sort_as(self, keys: tuple[SortKey, ...]) -> None:
+        """Sort by columns as they are given."""
+        self.open(Wish(self.wish.filter_text, keys, self.wish.context_id))
+
     def filter_by(self, text: str) -> None:
         """Show the rows that a filter text matches."""
         self.open(Wish(text, self.wish.sort, self.wish.context_id), stay_on=self.grid.current)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RuleError
 from engine.safe_text import one_line
+from tui.prompts import LOOKING
 from tui.yank import yank
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Tools:
         self.desk.session.ask("watch", self.desk.look_for_changes)
         if self.desk.place.is_table:
             self.desk.table.filter_by(self.desk.table.wish.filter_text)
-        self.desk.say("looking for changes")
+        self.desk.say(LOOKING[0][0], LOOKING[0][1])
 
     def do_redraw(self) -> None:
         """Draw everything again."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from engine.records import EVERYWHERE
 if TYPE_CHECKING:
     from engine.api import Project
     from engine.review.entries import Entry
+    from engine.review.journal import Journal
     from engine.review.merge import MergeReport
     from engine.views import NameView, Target, VerdictView
 
@@ -44,6 +46,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         names = opened.browser.name_views()
         places = {key: entry.context for key, entry in opened.browser.journal.state.verdicts.items()}
         today = opened.browser.shown_names({v.target.concept_id for v in held.values()})
+        _remarks(opened.browser.journal)
     if as_json:
         contexts = {v.target.key: places[v.carried_from or v.target.key] for v in held.values()}
         inside = {key: name for key, name in contexts.items() if name is not None}
@@ -71,6 +74,18 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
             f"\n{coverage.n_decided:,} of {coverage.n_concepts:,} concepts decided, "
             f"{coverage.n_called_decided:,} of {coverage.n_called:,} that were called"
         )
+
+
+def _remarks(journal: "Journal") -> None:
+    """What to know of the file, beside the results."""
+    if journal.n_damaged:
+        n = journal.n_damaged
+        said = f"{n} line{'s' if n > 1 else ''} of {journal.path} cannot be read and count for nothing"
+        click.echo(f"warning: {said}", err=True)
+    latest = journal.state.last_time
+    if latest > (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="microseconds"):
+        said = f"the journal's latest entry is dated {latest[:19]}: what is decided now is dated after it"
+        click.echo(f"warning: {said} (a clock was wrong)", err=True)
 
 
 def _states(held: "VerdictView", name: str) -> str:
@@ -103,6 +118,7 @@ def log_command(project: Path, plain: bool, as_json: bool) -> None:
 
     with Project(project) as opened:
         entries = in_time(opened.browser.journal.entries)
+        _remarks(opened.browser.journal)
     undone = undone_batches(entries)
     if as_json:
         write_json([asdict(e) | {"is_undone": e.batch in undone} for e in entries])

@@ -229,3 +229,17 @@ def test_clearing_what_has_no_verdict_writes_nothing(project: Path) -> None:
     assert held(project) == {}
     assert run("verdicts", "undo", project, "--author", "ann").exit_code == 0
     assert held(project) == {"concept 1": "keep"}
+
+
+def test_damaged_lines_and_a_journal_from_the_future_are_said(project: Path) -> None:
+    run("verdicts", "set", project, "keep", "concept 0")
+    journal = next(project.rglob("journal.jsonl"))
+    line = json.loads(journal.read_text().splitlines()[0])
+    late = json.dumps(line | {"id": "f" * 16, "batch": "e" * 12, "time": "2099-01-01T00:00:00.000000+00:00"})
+    journal.write_text(journal.read_text() + "no line of ours\n" + late + "\n")
+    for command in ("list", "log"):
+        found = run("verdicts", command, project)
+        assert found.exit_code == 0
+        assert "1 line of" in found.stderr
+        assert "dated 2099-01-01" in found.stderr
+        assert "warning" not in found.stdout

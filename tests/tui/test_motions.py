@@ -336,3 +336,21 @@ def test_a_concept_with_quotes_in_its_name_can_be_filtered_to(world: World) -> N
         assert found.name.startswith('"sense"')
 
     drive(world, scenario)
+
+
+def test_the_ends_of_a_list_and_an_empty_look_are_said(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "g", "enter")
+        await d.shows("undecided")
+        await d.keys("K")
+        await d.shows("this is the first record of the list")
+        await d.keys("q", "R")
+        await d.shows("nothing new")
+        await d.keys(":")
+        await d.type("sort -discordant,win")
+        await d.keys("enter")
+        await d.until(lambda: [(k.column, k.descending) for k in d.desk.table.grid.sort] == [
+            ("discordant", True), ("win", False),
+        ])  # fmt: skip
+
+    drive(world, scenario)

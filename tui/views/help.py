@@ -51,7 +51,8 @@ def coverage_lines(
     lines.append(PaneLine(()))
     for verdict, n in coverage.by_verdict:
         lines.append(PaneLine(((f"{verdict.value:<20}", verdict.value), (f"{n:>8,}", "text"))))
-    lines += [PaneLine(()), PaneLine(((f"{coverage.undo_depth:,} steps can be taken back", "dim"),))]
+    n = coverage.undo_depth
+    lines += [PaneLine(()), PaneLine(((f"{n:,} step{'s' if n != 1 else ''} can be taken back", "dim"),))]
     if coverage.n_carried:
         text = f"{coverage.n_carried:,} verdicts came over from an older index (~): decide again to confirm"
         lines.append(PaneLine(((text, "warn"),)))
