@@ -202,4 +202,4 @@ class PairDetail:
     concept_id: str | None = None
     """The concept asked about."""
     concept_tokens: tuple[str, ...] = ()
-    """Its telling tokens."""
+    """Its telling words."""

@@ -38,6 +38,8 @@ class Doing(Deciding, Commanding, Paging, Tools, Pairing, Amending, Running, Job
         self.desk = desk
         self.is_listing = False
         self._subjects = {}
+        self._columns_offered: tuple[str, ...] = ()
+        """The filter with each column that ``tab`` goes round."""
 
     def run(self, action: str, *, count: int | None = None, argument: str | None = None) -> None:
         """Run an action by its id."""
@@ -92,13 +94,19 @@ class Doing(Deciding, Commanding, Paging, Tools, Pairing, Amending, Running, Job
         )  # fmt: skip
 
     def _complete_column(self, text: str) -> str | None:
-        head, _, word = text.rpartition(" ")
-        bare = word.lstrip("!")
-        names = [c.name for c in self.desk.table.grid.spec.columns if c.name.startswith(bare)]
-        if not names:
-            return None
-        mark = word[: len(word) - len(bare)]
-        return f"{head} {mark}{names[0]}:".lstrip() if head else f"{mark}{names[0]}:"
+        """The filter with the first column that the last word begins; again: with the next one."""
+        if text not in self._columns_offered:
+            head, _, word = text.rpartition(" ")
+            bare = word.lstrip("!")
+            before = f"{head} " if head else ""
+            mark = word[: len(word) - len(bare)]
+            names = [c.name for c in self.desk.table.grid.spec.columns if c.name.startswith(bare)]
+            if not names:
+                return None
+            self._columns_offered = tuple(f"{before}{mark}{name}:" for name in names)
+            return self._columns_offered[0]
+        at = self._columns_offered.index(text) + 1
+        return self._columns_offered[at % len(self._columns_offered)]
 
     def _hint_column(self, text: str) -> str:
         word = text.rpartition(" ")[2].lstrip("!")

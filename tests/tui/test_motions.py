@@ -354,3 +354,19 @@ def test_the_ends_of_a_list_and_an_empty_look_are_said(world: World) -> None:
         ])  # fmt: skip
 
     drive(world, scenario)
+
+
+def test_tab_goes_round_the_columns_that_begin_so(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("/")
+        await d.type("!eq")
+        seen = []
+        for _ in range(4):
+            await d.keys("tab")
+            prompt = d.desk.keyboard.prompt
+            assert prompt is not None
+            seen.append(prompt.typing.text)
+        assert seen == ["!equal:", "!equal_win:", "!equal_q:", "!equal:"]
+        await d.keys("escape")
+
+    drive(world, scenario)

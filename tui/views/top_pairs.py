@@ -23,7 +23,7 @@ def top_pairs_lines(detail: ConceptDetail, width: int, glyphs: Glyphs, *, limit:
         return []
     said = "cut near the peak"
     if width >= 80:
-        said = f"chosen − rejected; {said}, telling tokens marked"
+        said = f"chosen − rejected; {said}, telling words marked"
     lines = [PaneLine(()), heading(f"Top pairs{within(detail)}", said)]
     words = frozenset(word.casefold() for token in detail.tokens for word in token.split())
     for top in detail.top_pairs[:limit]:
@@ -69,7 +69,7 @@ def _pair_lines(
 
 
 def snippet(piece: Snippet, width: int, words: frozenset[str], glyphs: Glyphs) -> Line:
-    """One line of exactly ``width`` cells around the place of the peak, telling tokens marked."""
+    """One line of exactly ``width`` cells around the place of the peak, telling words marked."""
     if piece.peak_token is None or not piece.n_tokens:
         centre = 0
     else:
