@@ -92,7 +92,10 @@ def _back_to(desk: "Desk", keys: tuple[str, ...]) -> None:
 
 
 def _opened(desk: "Desk", value: Any, name: str) -> None:
+    n = len(desk.tables[name].grid.selection())
     desk.tables[name].opened(value)
+    if n and not desk.message:
+        desk.say(f"{n:,} row{'s are' if n > 1 else ' is'} no longer selected: these are other rows")
     desk.draw_where()
 
 

@@ -136,5 +136,9 @@ class Paging(Moving):
     def _search(self, step: int) -> None:
         if not self._last_search:
             self.desk.say("/ searches first", "warn")
-        elif not self.desk.page.search(self._last_search, step):
+            return
+        at, n = self.desk.page.search(self._last_search, step)
+        if not n:
             self.desk.say(f"{self._last_search!r} is not on this page", "warn")
+        else:
+            self.desk.say(f"match {at:,} of {n:,}", "dim")

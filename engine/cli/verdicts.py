@@ -12,6 +12,7 @@ from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
+from engine.errors import ReviewError
 from engine.records import EVERYWHERE
 
 if TYPE_CHECKING:
@@ -235,13 +236,23 @@ def redo_command(project: Path, author: str | None) -> None:
 
 @verdicts_group.command("export")
 @index_argument
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def export_command(project: Path, file: Path) -> None:
-    """Write the journal to a file that `import` and `merge` read."""
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--overwrite", is_flag=True, help="Also over a file that is there.")
+def export_command(project: Path, file: Path, overwrite: bool) -> None:
+    """Write the journal to a file that `import` and `merge` read; FILE - is the standard output."""
     from engine.api import Project
-    from engine.review.merge import export_journal
+    from engine.review.merge import export_journal, exported
 
     with Project(project) as opened:
+        if str(file) == "-":
+            click.echo(exported(opened.browser.journal), nl=False)
+            return
+        if file.exists() and not overwrite:
+            raise ReviewError(f"{file} is there already", hint="another name, or --overwrite")
+        if not file.absolute().parent.is_dir():
+            raise ReviewError(
+                f"there is no folder {file.absolute().parent}", hint="make it, or check the path"
+            )
         n = export_journal(opened.browser.journal, file)
     click.echo(f"{n:,} entries written to {file}")
 

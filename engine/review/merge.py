@@ -83,8 +83,13 @@ def export_journal(journal: Journal, path: Path) -> int:
     Raises:
         StoreError: the file cannot be written.
     """
-    write_atomic(path, b"".join(encode(entry) for entry in journal.entries))
+    write_atomic(path, exported(journal))
     return len(journal.entries)
+
+
+def exported(journal: Journal) -> bytes:
+    """Every readable entry, a line each."""
+    return b"".join(encode(entry) for entry in journal.entries)
 
 
 def read_entries(path: Path) -> tuple[list[Entry], int]:

@@ -243,3 +243,21 @@ def test_damaged_lines_and_a_journal_from_the_future_are_said(project: Path) -> 
         assert "1 line of" in found.stderr
         assert "dated 2099-01-01" in found.stderr
         assert "warning" not in found.stdout
+
+
+def test_an_export_goes_to_standard_output_and_over_nothing_that_is_there(
+    project: Path, tmp_path: Path
+) -> None:
+    run("verdicts", "set", project, "keep", "concept 0")
+    shown = run("verdicts", "export", project, "-")
+    assert [json.loads(line)["verdict"] for line in shown.stdout.splitlines()] == ["keep"]
+    there = tmp_path / "there.jsonl"
+    there.write_text("mine")
+    refused = run("verdicts", "export", project, there)
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert there.read_text() == "mine"
+    assert run("verdicts", "export", project, there, "--overwrite").exit_code == 0
+    missing = run("verdicts", "export", project, tmp_path / "no" / "file")
+    assert missing.exit_code == 1
+    assert not (tmp_path / "no").exists()

@@ -182,27 +182,32 @@ class TextPane(Widget):
         self.post_message(self.Moved())
         self.refresh()
 
-    def search(self, text: str, direction: int) -> bool:
+    def search(self, text: str, direction: int) -> tuple[int, int]:
         """Go to the next line that holds the text, ignoring case, with the cursor where it can be opened.
 
         Returns:
-            False when there is none.
+            which of the matching lines that is, from 1, and how many there are; 0 and 0 without any.
         """
         needle = text.casefold()
-        n = len(self.lines)
+        found = [
+            at
+            for at, line in enumerate(self.lines)
+            if needle in "".join(shown(t) for t, _ in line.spans).casefold()
+        ]
+        if not found:
+            return 0, 0
         start = self.matched if self.matched >= 0 else self.top - 1
-        for offset in range(1, n + 1):
-            at = (start + direction * offset) % n
-            if needle in "".join(shown(t) for t, _ in self.lines[at].spans).casefold():
-                self.matched = at
-                if self.lines[at].item is not None:
-                    self.cursor = at
-                    self.post_message(self.Moved())
-                if not self.top <= at < self.top + self.size.height:
-                    self.top = min(max(at - self.size.height // 3, 0), max(n - self.size.height, 0))
-                self.refresh()
-                return True
-        return False
+        following = [at for at in found if (at > start if direction > 0 else at < start)]
+        at = (following or found)[0 if direction > 0 else -1]
+        self.matched = at
+        if self.lines[at].item is not None:
+            self.cursor = at
+            self.post_message(self.Moved())
+        if not self.top <= at < self.top + self.size.height:
+            last = max(len(self.lines) - self.size.height, 0)
+            self.top = min(max(at - self.size.height // 3, 0), last)
+        self.refresh()
+        return found.index(at) + 1, len(found)
 
     def plain_text(self) -> str:
         """The whole page without styles."""
