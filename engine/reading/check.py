@@ -6,6 +6,7 @@ or many fewer latents than its authors report, or most of its latents never fire
 """
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -113,7 +114,7 @@ def check_sae(
         The check; None where the settings switch it off.
 
     Raises:
-        ModelError: the SAE is poor here and ``accept_poor_sae`` is off.
+        ModelError: the SAE is poor here and ``accept_poor_sae`` is off, or the model gives no numbers.
     """
     if settings.check_tokens <= 0:
         return None
@@ -123,6 +124,11 @@ def check_sae(
     if check is None:
         at_most = max(len(pairs) // 10, _PAIRS_MIN)  # a small project is not read twice for its check
         measured = measure(pairs, reader, settings.check_tokens, progress, max_pairs=at_most)
+        if not math.isfinite(measured.mean_norm or 0.0):
+            raise ModelError(
+                f"the residual stream of {reader.spec.model} holds values that are no finite numbers",
+                hint="the checkpoint is damaged, or this precision too small: --set reading.dtype=float32",
+            )
         check = replace(measured, fingerprint=print_)
         write_json(file, asdict(check))
     for problem in (*check.problems, *check.notes):

@@ -1,6 +1,7 @@
 """What a reader is made of, as a person writes it down: a checkpoint, a layer, an SAE."""
 
 import json
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -78,6 +79,15 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
     return spec
 
 
+_NUMBERS: tuple[tuple[str, Any, float], ...] = (
+    ("layer", int, 0),
+    ("max_tokens", int, 1),
+    ("norm_scaling_factor", float | int, 0),
+    ("expected_l0", float | int, 0),
+)
+"""Keys with numbers: of which kind, and the least that makes sense."""
+
+
 def _from_toml(folder: Path) -> ReaderSpec:
     file = folder / READER_FILE
     try:
@@ -90,9 +100,14 @@ def _from_toml(folder: Path) -> ReaderSpec:
         raise ModelError(f"{file} has unknown keys: {', '.join(unknown)}", hint="known: " + ", ".join(known))
     if not isinstance(raw.get("model"), str):
         raise ModelError(f"{file} names no model", hint='add a line such as model = "."')
-    for key, kinds in (("layer", int), ("max_tokens", int), ("norm_scaling_factor", float | int)):
-        if key in raw and (not isinstance(raw[key], kinds) or isinstance(raw[key], bool)):
-            raise ModelError(f"{file}: {key} must be a number, not {raw[key]!r}")
+    for key, kinds, least in _NUMBERS:
+        value = raw.get(key, least)
+        if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value < math.inf:
+            kind = "whole number" if kinds is int else "number"
+            raise ModelError(f"{file}: {key} must be a {kind} from {least:g} on, not {value!r}")
+    for key in ("sae", "revision"):
+        if key in raw and not isinstance(raw[key], str):
+            raise ModelError(f"{file}: {key} must be a text, not {raw[key]!r}", hint="put it in quotes")
     for key in ("model", "sae"):
         if isinstance(raw.get(key), str) and (folder / raw[key]).exists():
             raw[key] = str(folder / raw[key])

@@ -141,7 +141,7 @@ def test_a_reader_folder_names_its_parts_relative_to_itself(folder: Path, tmp_pa
     with pytest.raises(ModelError, match="unknown keys: layers"):
         load_reader_spec(str(tmp_path))
     (tmp_path / "reader.toml").write_text('model = "m"\nlayer = "two"\n')
-    with pytest.raises(ModelError, match="layer must be a number"):
+    with pytest.raises(ModelError, match="layer must be a whole number from 0 on"):
         load_reader_spec(str(tmp_path))
 
 
@@ -208,3 +208,31 @@ def test_a_batch_that_does_not_fit_is_halved_and_resumed(
     monkeypatch.setattr(reader.encoder, "pool", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(ModelError, match="does not fit into memory"):
         reader.read(jobs[:1])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sae = 3", "sae must be a text, not 3"),
+        ('expected_l0 = "x"', "expected_l0 must be a number from 0 on"),
+        ("max_tokens = -5", "max_tokens must be a whole number from 1 on"),
+        ("max_tokens = 0", "max_tokens must be a whole number from 1 on"),
+        ("layer = 1.5", "layer must be a whole number from 0 on"),
+        ("norm_scaling_factor = inf", "norm_scaling_factor must be a number from 0 on"),
+        ("layer = true", "layer must be a whole number from 0 on"),
+    ],
+)
+def test_a_slip_in_a_reader_folder_is_said_before_anything_is_loaded(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    (tmp_path / "reader.toml").write_text(f'model = "m"\n{line}\n')
+    with pytest.raises(ModelError, match=said):
+        load_reader_spec(str(tmp_path), sae="s")
+
+
+def test_a_model_that_gives_no_numbers_is_said_and_not_read(folder: Path, tmp_path: Path) -> None:
+    pairs, reader = PairFile(folder / "pairs.parquet"), open_with(folder, "perfect")
+    for parameter in reader.stream.loaded.model.parameters():
+        parameter.data.view(-1)[0] = float("nan")
+    with pytest.raises(ModelError, match="no finite numbers"):
+        check_sae(pairs, reader, tmp_path, replace(CHECKED, accept_poor_sae=True), NullProgress())
