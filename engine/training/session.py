@@ -28,9 +28,10 @@ from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
 from engine.training.request import STATUS, read_status
 from engine.training.shaped import ShapedPairs
+from engine.training.steps import in_whole_steps
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 _OUTCOME_PREFIX = "rollout"
 """Settings that begin so change what is measured afterwards, not the run."""
 
@@ -105,7 +106,11 @@ class Session:
         used = self.pairs.first(self._n_reached())
         encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
         self._say_what_is_unusual(encoded)
-        callback, trainer = self._trainer(self._with_changes(used, encoded))
+        changed = self._with_changes(used, encoded)
+        micro = self.settings.micro_batch_pairs or self.settings.batch_pairs
+        callback, trainer = self._trainer(
+            in_whole_steps(changed, micro, self.settings.batch_pairs // micro, _n_processes())
+        )
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
         report = RunReport(
@@ -201,7 +206,7 @@ class Session:
             self.progress,
             is_main=self.is_main,
             n_processes=arguments.world_size,
-            share_used=encoded.num_rows / self.pairs.n_pairs,
+            share_used=self._n_reached() / self.pairs.n_pairs,
         )
         tokenizer = self.start.tokenizer
         trainer = ShapedDPOTrainer(
