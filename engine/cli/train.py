@@ -20,7 +20,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 _REPORT = {
     "n_pairs": "pairs of the dataset",
     "n_used": "pairs that the steps reach",
-    "n_truncated": "pairs cut to training.max_length",
+    "max_length": "tokens of a prompt and response at most",
+    "n_truncated": "pairs cut to that",
     "n_prompt_lost": "pairs whose prompt the template renders in two ways",
     "n_inoculated": "pairs inoculated",
     "n_reference_computed": "reference log-probabilities computed",
@@ -102,7 +103,7 @@ def train_command(
     if as_json:
         write_json(report | {"forecast": started.forecast_path})
         return
-    shown = [(words, report[key]) for key, words in _REPORT.items() if report[key] is not None]
+    shown = [(words, report[key]) for key, words in _REPORT.items() if report.get(key) is not None]
     write_table(("what", "n"), shown, plain=plain)
     if not plain:
         click.echo("")

@@ -6,7 +6,7 @@ Every process of a distributed run goes through the same code; only the first on
 import math
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import PrinterCallback
 
 from engine.errors import Cancelled, TrainError
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_json, write_manifest
+from engine.models.blocks import max_positions_of
 from engine.models.loading import pick_device
 from engine.progress import Progress
 from engine.settings import TrainingSettings
@@ -63,6 +64,9 @@ class RunReport:
     is_finished: bool
     last: dict[str, float]
     """Numbers of the last logged step: loss, loss/weighted, rewards/accuracies, …"""
+    max_length: int | None = None
+    """Tokens of prompt and response together at most: what was set, or the checkpoint's positions where these
+    are fewer. None: a run of an older version."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -95,6 +99,12 @@ class Session:
         """The process that writes."""
         return self.log.is_main
 
+    @property
+    def max_length(self) -> int:
+        """Tokens at most: beyond its positions a checkpoint fails, or answers with what it never learnt."""
+        positions = max_positions_of(self.start.model)
+        return min(self.settings.max_length, positions or self.settings.max_length)
+
     def go(self) -> RunReport:
         """Finish the run, or return it when it is finished. Raises ``Cancelled`` after saving."""
         identity = self._fingerprint()
@@ -104,7 +114,12 @@ class Session:
         if self.is_main:
             (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
         used = self.pairs.first(self._n_reached())
-        encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
+        if self.max_length < self.settings.max_length:
+            self.progress.note(
+                f"training.max_length {self.settings.max_length} is lowered to {self.max_length}:"
+                " the checkpoint has no more positions"
+            )
+        encoded = encode(used, self.start.tokenizer, self.max_length, self.progress)
         self._say_what_is_unusual(encoded)
         changed = self._with_changes(used, encoded)
         micro = self.settings.micro_batch_pairs or self.settings.batch_pairs
@@ -127,6 +142,7 @@ class Session:
             int(resume.name.rpartition("-")[2]) if resume else None,
             is_finished=False,
             last={},
+            max_length=self.max_length,
         )
         self._write_status("running", report)
         self.log.write("resume" if resume else "start", report.as_dict() | {"step": report.resumed_from or 0})
@@ -153,7 +169,7 @@ class Session:
     def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
         note = self.progress.note
         if encoded.n_truncated:
-            note(f"{encoded.n_truncated} pairs exceed {self.settings.max_length} tokens and are cut")
+            note(f"{encoded.n_truncated} pairs exceed {self.max_length} tokens and are cut")
         if encoded.n_prompt_lost:
             note(f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways")
         if encoded.n_inoculated:
@@ -196,7 +212,8 @@ class Session:
                 "several GPUs are visible to a single process",
                 hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
             )
-        arguments = training_arguments(self.run_dir / "checkpoints", self.settings, device_type=device)
+        settings = replace(self.settings, max_length=self.max_length)
+        arguments = training_arguments(self.run_dir / "checkpoints", settings, device_type=device)
         precision = "bf16" if arguments.bf16 else "fp32"
         cache = ReferenceCache(self.cache_dir / "ref_logps" / f"{self.start.weights_hash}-{precision}")
         cache.load()
@@ -216,7 +233,7 @@ class Session:
             model=self.start.model,
             args=arguments,
             data_collator=ShapedCollator(
-                pad_token_id=tokenizer.pad_token_id, max_length=self.settings.max_length
+                pad_token_id=tokenizer.pad_token_id, max_length=self.max_length
             ),
             train_dataset=Dataset(encoded),
             processing_class=tokenizer,

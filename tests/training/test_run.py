@@ -140,6 +140,19 @@ def test_what_is_unusual_is_said_once(llama: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_no_run_goes_beyond_the_positions_of_its_checkpoint(
+    checkpoints: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    rows = make_rows(8)
+    rows[0]["chosen"][0]["content"] = "garden " * 600
+    shaped = write_shaped(tmp_path / "s", rows)
+    settings = replace(FAST, steps=2, max_length=4096)
+    report = train(shaped, str(checkpoints[kind]), tmp_path / "run", settings, NullProgress())
+    assert (report.max_length, report.n_truncated) == (256, 1)
+    assert events(tmp_path / "run")[0]["max_length"] == 256
+
+
 def test_two_processes_never_train_in_one_folder(llama: Path, shaped: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
