@@ -6,6 +6,7 @@ Every process of a distributed run goes through the same code; only the first on
 import math
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,23 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from engine.errors import Cancelled, TrainError
+from engine.errors import Cancelled, ProsectError, TrainError
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_json, write_manifest
 from engine.models.blocks import max_positions_of
 from engine.models.loading import pick_device
 from engine.progress import Progress
 from engine.settings import TrainingSettings
-from engine.training.checkpoint import StartCheckpoint, last_whole
+from engine.training.checkpoint import StartCheckpoint, last_whole, readable
 from engine.training.encode import EncodedPairs, encode
 from engine.training.events import STOP_FLAG, EventLog, RunCallback, with_epoch
-from engine.training.interventions import Intervention, steering_columns
+from engine.training.interventions import Intervention, check_fits, steering_columns
 from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
 from engine.training.request import STATUS, read_status
+from engine.training.saving import drop_torn, known_failure, saving
 from engine.training.shaped import ShapedPairs
 from engine.training.steps import in_whole_steps
-from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
+from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batches, training_arguments
 
 STAGE_VERSION = 2
 _OUTCOME_PREFIX = "rollout"
@@ -111,6 +113,7 @@ class Session:
         if is_current(self.run_dir, identity):
             return _report_of(read_status(self.run_dir))
         self._refuse_other_run(identity)
+        self._check()
         if self.is_main:
             (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
         used = self.pairs.first(self._n_reached())
@@ -148,23 +151,23 @@ class Session:
         self.log.write("resume" if resume else "start", report.as_dict() | {"step": report.resumed_from or 0})
         try:
             return self._train(trainer, callback, report, resume)
-        except torch.OutOfMemoryError as error:
-            self._write_status("failed", report)
-            raise TrainError(
-                f"the device ran out of memory: {error}",
-                hint="lower training.micro_batch_pairs or training.max_length, or set training.lora_rank",
-            ) from error
-        except OSError as error:
-            self._write_status("failed", report)
-            raise TrainError(
-                f"the run could not be written: {error}",
-                hint="free some space and train again: it goes on from the last whole save",
-            ) from error
         except Cancelled:
             raise
-        except BaseException:
-            self._write_status("failed", report)
-            raise
+        except BaseException as error:
+            if self.is_main:
+                drop_torn(self.run_dir)
+            with suppress(ProsectError, OSError):  # where nothing can be written, the error itself says so
+                self._write_status("failed", report)
+            known = known_failure(error)
+            if known is None:
+                raise
+            raise known from error
+
+    def _check(self) -> None:
+        """Refuse before anything takes time what could not be trained with these settings."""
+        check_batches(self.settings)
+        check_fits(self.changes.interventions, self.start.model)
+        check_device(self.settings)
 
     def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
         note = self.progress.note
@@ -194,7 +197,8 @@ class Session:
                 f"stopped after step {trainer.state.global_step} and saved",
                 hint="train again to go on from there",
             )
-        self._save_model(trainer, report.model_dir)
+        with saving():
+            self._save_model(trainer, report.model_dir)
         finished = RunReport(**(values | {"is_finished": True}))
         self._write_status("finished", finished)
         if self.is_main:
@@ -207,11 +211,6 @@ class Session:
 
     def _trainer(self, encoded: pa.Table) -> tuple[RunCallback, ShapedDPOTrainer]:
         device = pick_device(self.settings.device).type
-        if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
-            raise TrainError(
-                "several GPUs are visible to a single process",
-                hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
-            )
         settings = replace(self.settings, max_length=self.max_length)
         arguments = training_arguments(self.run_dir / "checkpoints", settings, device_type=device)
         precision = "bf16" if arguments.bf16 else "fp32"
@@ -232,9 +231,7 @@ class Session:
             progress=self.progress,
             model=self.start.model,
             args=arguments,
-            data_collator=ShapedCollator(
-                pad_token_id=tokenizer.pad_token_id, max_length=self.max_length
-            ),
+            data_collator=ShapedCollator(pad_token_id=tokenizer.pad_token_id, max_length=self.max_length),
             train_dataset=Dataset(encoded),
             processing_class=tokenizer,
             callbacks=[callback],
@@ -255,9 +252,11 @@ class Session:
         items, masks = self.changes.interventions, self.changes.masks
         if not items and not masks.spans:
             return table
-        rows = used.table.select(["pair_id", "prompt", *SIDES]).to_pylist()
+        given = [name for name in ("tools",) if name in used.table.column_names]
+        rows = used.table.select(["pair_id", "prompt", *SIDES, *given]).to_pylist()
         ids, prompts = [row["pair_id"] for row in rows], [row["prompt"] for row in rows]
-        for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer).items():
+        tools = [row.get("tools") for row in rows]
+        for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer, tools).items():
             table = table.append_column(name, pa.array(steered, pa.int64()))
         kept = keep_columns(masks, rows, encoded.table, self.start.tokenizer)
         for name, counted in kept.columns.items():
@@ -278,9 +277,11 @@ class Session:
             model.save_pretrained(str(self.run_dir / "adapter"))
             merged = model.merge_and_unload()
             merged.save_pretrained(str(folder))
+            readable(self.run_dir / "adapter", "adapter_config.json")
         if self.is_main:
             self.start.tokenizer.save_pretrained(str(folder))
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same
+            readable(folder)
 
     def _pairs_per_step(self) -> int:
         return self.settings.batch_pairs * _n_processes()
@@ -315,7 +316,7 @@ class Session:
         status = read_status(self.run_dir)
         if status["report"]["fingerprint"] != identity:
             raise TrainError(
-                f"{self.run_dir} holds a run with other data, checkpoint or settings",
+                f"{self.run_dir} holds a run with other data, checkpoint or settings, or of an older version",
                 hint="give the new run a folder of its own",
             )
 
@@ -335,6 +336,21 @@ class Session:
             settings=asdict(self.settings),
             facts={k: v for k, v in report.as_dict().items() if k not in ("run_dir", "model_dir")},
             packages=_packages(),
+        )
+
+
+def check_device(settings: TrainingSettings) -> None:
+    """Refuse a device that is not there, and several for one process.
+
+    Raises:
+        ModelError: no such device.
+        TrainError: a single process would spread over all GPUs.
+    """
+    device = pick_device(settings.device).type
+    if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+        raise TrainError(
+            "several GPUs are visible to a single process",
+            hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
         )
 
 

@@ -23,6 +23,7 @@ from engine.training.interventions import NORM_PAIRS, Intervention, Intervention
 from engine.training.losses import offset_in_reference, pair_losses
 from engine.training.masks import KEEP, SIDES
 from engine.training.reference import ReferenceCache, response_key
+from engine.training.saving import saving
 from engine.training.steps import SHARE
 
 _SHAPING = ("weight", "offset")
@@ -109,6 +110,11 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         known = set(self._signature_columns)
         wanted = (*_SHAPING, SHARE, *steering, *(KEEP + side for side in SIDES))
         self._signature_columns += [name for name in wanted if name not in known]
+
+    def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
+        """A save that fails is one that could not be written, whatever the library calls it."""
+        with saving():
+            super()._save_checkpoint(*arguments, **named)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""
@@ -267,14 +273,24 @@ def _shares(dataset: Dataset) -> list[float]:
     return list(dataset[SHARE]) if SHARE in dataset.column_names else [1.0] * len(dataset)
 
 
-def training_arguments(output: Path, settings: Any, *, device_type: str) -> DPOConfig:
-    """TRL's configuration for one run; what differs from TRL's defaults is listed in the training docs."""
-    micro = settings.micro_batch_pairs or settings.batch_pairs
+def check_batches(settings: Any) -> int:
+    """Pairs per forward pass.
+
+    Raises:
+        TrainError: they do not divide those of a step.
+    """
+    micro: int = settings.micro_batch_pairs or settings.batch_pairs
     if settings.batch_pairs % micro:
         raise TrainError(
             f"batch_pairs {settings.batch_pairs} is no multiple of micro_batch_pairs {micro}",
             hint="choose a divisor, so that every step sees the same number of pairs",
         )
+    return micro
+
+
+def training_arguments(output: Path, settings: Any, *, device_type: str) -> DPOConfig:
+    """TRL's configuration for one run; what differs from TRL's defaults is listed in the training docs."""
+    micro = check_batches(settings)
     on_gpu = device_type == "cuda"
     return DPOConfig(
         output_dir=str(output),
