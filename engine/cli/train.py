@@ -8,7 +8,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, set_option, tell_if_stale
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import job_progress
+from engine.cli.progress import job_progress, saved_on_termination
 from engine.job_views import outcome_title
 from engine.safe_text import one_line
 
@@ -76,7 +76,7 @@ def train_command(
 ) -> None:
     """Weighted DPO on a shaped dataset (DIR/shaped/HASH), forecast first.
 
-    The same command again resumes the same run; ctrl+c saves and stops.
+    The same command again resumes the same run; ctrl+c and SIGTERM save and stop.
     """
     from engine.api import Project, project_of
 
@@ -96,6 +96,7 @@ def train_command(
     with (
         Project(root, overrides=overrides) as opened,
         job_progress(root, "train", title, plain=plain, as_json=as_json) as progress,
+        saved_on_termination(progress),
     ):
         started = opened.train(shaped, run_dir=output, progress=progress)
         progress.result("run", Path(str(started.report.as_dict()["run_dir"])).name)

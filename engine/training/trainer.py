@@ -8,6 +8,7 @@ reference log-probability of the chosen side. With w = 1 and m = 0 both do nothi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from engine.training.losses import offset_in_reference, pair_losses
 from engine.training.masks import KEEP, SIDES
 from engine.training.reference import ReferenceCache, response_key
 from engine.training.saving import saving
-from engine.training.steps import SHARE
+from engine.training.steps import SHARE, rate_share
 
 _SHAPING = ("weight", "offset")
 _STEERING = "steer_"
@@ -115,6 +116,16 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         """A save that fails is one that could not be written, whatever the library calls it."""
         with saving():
             super()._save_checkpoint(*arguments, **named)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The linear schedule, with a warm-up whose first step counts; without one that of transformers."""
+        n_warm = self.args.get_warmup_steps(num_training_steps)
+        if n_warm == 0:
+            return super().create_scheduler(num_training_steps, optimizer)
+        share = partial(rate_share, n_warm=n_warm, n_steps=num_training_steps)
+        self.lr_scheduler: Any = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, share)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""

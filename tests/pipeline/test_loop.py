@@ -3,6 +3,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -225,11 +229,45 @@ def test_refused_run_leaves_the_request_and_forecast_of_the_run_that_is_there(
     assert [(trained / name).read_bytes() for name in ("request.json", "forecast.json")] == kept
 
 
-def test_pilot_without_two_responses_to_a_prompt_is_refused(shaped: Path, tmp_path: Path) -> None:
-    result = run("train", shaped, *PILOT, "--steps", "1", "-o", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("where", "options", "why"),
+    [
+        ("runs/refused", [*PILOT], "two responses"),
+        ("runs/refused", ["--set=training.micro_batch_pairs=3"], "no multiple"),
+        ("runs/refused", ["--set=training.label_smoothing=0.1"], "label smoothing"),
+        ("elsewhere", [], "where the runs of this project lie"),
+    ],
+)
+def test_a_refused_run_leaves_no_folder(
+    project: Path, shaped: Path, where: str, options: list[str], why: str
+) -> None:
+    result = run("train", shaped, "--steps", "1", *options, "-o", project / where)
     assert result.exit_code == 1
-    assert "two responses" in result.stderr
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert why in result.stderr
+    assert not (project / where).exists()
+
+
+def has_stepped(run_dir: Path) -> bool:
+    path = run_dir / "events.jsonl"
+    return path.exists() and '"step", ' in path.read_text()
+
+
+@pytest.mark.slow
+def test_a_terminated_run_is_saved_and_goes_on(project: Path, shaped: Path) -> None:
+    run_dir = project / "runs" / "terminated"
+    words = ["train", str(shaped), "--steps", "40", "--lr", "1e-4", "-o", str(run_dir), *SMALL, "--plain"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine.cli.main", *words], stderr=subprocess.PIPE, text=True
+    )
+    while not has_stepped(run_dir):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "and saved" in said
+    assert json.loads((run_dir / "run.json").read_text())["status"] == "stopped"
+    assert list((run_dir / "checkpoints").glob("checkpoint-*/whole"))
 
 
 def test_run_trained_every_row_and_left_a_checkpoint(shaped: Path, trained: Path) -> None:
