@@ -61,14 +61,14 @@ def check_statements(shaped_dir: Path) -> None:
 
 
 def check_interventions(
-    shaped_dir: Path, model: str, reader: str = "", reader_layer: int | None = None
+    shaped_dir: Path, model: str, width: int | None = None, reader_layer: int | None = None
 ) -> None:
     """Whether a checkpoint has the layers and the width of the lock's steer and ablate statements.
 
     Args:
         shaped_dir: the dataset.
         model: checkpoint to train.
-        reader: checkpoint whose residual stream the directions belong to; empty: not known.
+        width: of the reader's residual stream, which the directions belong to; None: not known.
         reader_layer: where statements without a layer act; None: not known.
 
     Raises:
@@ -88,18 +88,23 @@ def check_interventions(
                 f"{entry['name']}: there is no layer {layer}, {model} has {shape.n_layers} blocks",
                 hint=f"layers are counted from 0 to {shape.n_layers - 1}; compile again with one of them",
             )
-    if reader and Path(reader).is_dir() and (width := shape_of(reader).width) != shape.width:
+    if width is not None and width != shape.width:
         raise TrainError(
-            f"{entries[0]['name']}: directions of the reader {reader} are of width {width}, {model} of"
-            f" {shape.width}",
+            f"{entries[0]['name']}: the reader's directions are of width {width}, {model} of {shape.width}",
             hint="directions belong to the checkpoint that they were read from: train that one",
         )
 
 
 def _entries(shaped_dir: Path) -> list[dict[str, Any]]:
     """Steer and ablate statements of the lock."""
-    lock = json.loads((shaped_dir / "lock.json").read_text(encoding="utf-8"))
-    return [e for e in lock.get("training", []) if e["kind"] in _KINDS]
+    path = shaped_dir / "lock.json"
+    if not path.exists():
+        return []
+    try:
+        lock = json.loads(path.read_text(encoding="utf-8"))
+        return [e for e in lock.get("training", []) if e["kind"] in _KINDS]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainError(f"{path} is damaged", hint="compile the dataset again") from error
 
 
 def _directions(paths: ProjectPaths, reader_hash: str) -> "NDArray[np.float32]":

@@ -131,7 +131,7 @@ def check_training(paths: ProjectPaths, shaped_dir: Path, model: str) -> None:
     check_statements(shaped_dir)
     if model and Path(model).expanduser().is_dir():
         reader = _reader_of(paths, shaped_facts(shaped_dir)["index"])
-        check_interventions(shaped_dir, model, str(reader["model"]), reader["layer"])
+        check_interventions(shaped_dir, model, reader.get("width"), reader.get("layer"))
 
 
 def _reader_of(paths: ProjectPaths, index_hash: str) -> dict[str, Any]:

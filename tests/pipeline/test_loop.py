@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.api import Project
+from engine.api import Project, sample_folder
 from engine.cli.main import main
+from engine.errors import TrainError
 from engine.paths import ProjectPaths
+from engine.pipeline.interventions import check_interventions
 from engine.records import HELD_OUT_FOLD, Verdict
 from engine.store.connection import Store
 from engine.views import Target
@@ -245,6 +247,37 @@ def test_a_refused_run_leaves_no_folder(
     assert result.exit_code == 1
     assert why in result.stderr
     assert not (project / where).exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"kind": "steer", "amount": 3.0, "layer": 1}, "3 median lengths"),
+        ({"kind": "steer", "amount": 0.3, "layer": 1}, "none of the pairs that are kept"),
+        ({"kind": "ablate", "layer": 99}, "no layer 99"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(shaped: Path, entry: dict[str, object], why: str) -> None:
+    other = shaped.parent / "other"
+    shutil.copytree(shaped, other, dirs_exist_ok=True)
+    lock = json.loads((shaped / "lock.json").read_text())
+    lock["training"] = [{"name": "s", "line": "s", "concept": {"members": [0]}} | entry]
+    (other / "lock.json").write_text(json.dumps(lock))
+    for words in (["--dry-run"], ["--steps", "1"]):
+        result = run("train", other, *words)
+        assert result.exit_code == 1
+        assert why in result.stderr
+    shutil.rmtree(other)
+
+
+def test_a_checkpoint_of_another_width_is_refused(shaped: Path) -> None:
+    reader = json.loads((sample_folder() / "reader" / "config.json").read_text())
+    lock = {"training": [{"name": "s", "kind": "ablate", "layer": 0, "concept": {"members": [0]}}]}
+    (shaped.parent / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(TrainError, match="another|of width"):
+        check_interventions(shaped.parent, str(sample_folder() / "reader"), reader["hidden_size"] + 1)
+    check_interventions(shaped.parent, str(sample_folder() / "reader"), reader["hidden_size"])
+    (shaped.parent / "lock.json").unlink()
 
 
 def has_stepped(run_dir: Path) -> bool:
