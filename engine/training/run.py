@@ -32,6 +32,7 @@ from engine.training.losses import check_loss
 from engine.training.masks import read_masks
 from engine.training.offline import offline
 from engine.training.request import forget_unbegun, read_request, sole_process
+from engine.training.saving import known_failure
 from engine.training.session import Changes, RunReport, Session, check_device
 from engine.training.shaped import read_shaped
 from engine.training.trainer import check_batches
@@ -86,11 +87,14 @@ def _last_words(log: EventLog) -> Iterator[None]:
         log.write("cancelled", {"message": error.message})
         raise
     except BaseException as error:
+        known = error if isinstance(error, ProsectError) else known_failure(error, has_begun=log.has_begun)
         if log.has_begun:
-            said = error.message if isinstance(error, ProsectError) else f"{type(error).__name__}: {error}"
+            said = known.message if known is not None else f"{type(error).__name__}: {error}"
             with suppress(OSError):  # a full disk takes no words
                 log.write("error", {"message": said})
-        raise
+        if known is None or known is error:
+            raise
+        raise known from error
 
 
 def check_settings(settings: TrainingSettings) -> None:

@@ -1,5 +1,6 @@
 """What goes wrong while a run writes, said alike whoever wrote, and what a failed save leaves behind."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,18 @@ from engine.errors import TrainError
 from engine.training.checkpoint import last_whole
 
 
-def known_failure(error: BaseException) -> TrainError | None:
-    """The error in words, for what a person can do something about; None for the rest."""
+def known_failure(error: BaseException, *, has_begun: bool) -> TrainError | None:
+    """The error in words, for what a person can do something about; None for the rest.
+
+    Once a run has begun it reads no more files, so that what the system refuses is to write.
+    """
     if isinstance(error, torch.OutOfMemoryError):
         return TrainError(
             f"the device ran out of memory: {error}",
             hint="lower training.micro_batch_pairs or training.max_length, or set training.lora_rank",
         )
-    if isinstance(error, OSError | SafetensorError):
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or (has_begun and isinstance(error, OSError | SafetensorError)):
         return _unwritten(error)
     return None
 

@@ -29,7 +29,7 @@ from engine.training.interventions import Intervention, check_fits, steering_col
 from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
 from engine.training.request import STATUS, read_status
-from engine.training.saving import drop_torn, known_failure, saving
+from engine.training.saving import drop_torn, saving
 from engine.training.shaped import ShapedPairs
 from engine.training.steps import in_whole_steps
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batches, training_arguments
@@ -153,15 +153,12 @@ class Session:
             return self._train(trainer, callback, report, resume)
         except Cancelled:
             raise
-        except BaseException as error:
+        except BaseException:
             if self.is_main:
                 drop_torn(self.run_dir)
             with suppress(ProsectError, OSError):  # where nothing can be written, the error itself says so
                 self._write_status("failed", report)
-            known = known_failure(error)
-            if known is None:
-                raise
-            raise known from error
+            raise
 
     def _check(self) -> None:
         """Refuse before anything takes time what could not be trained with these settings."""

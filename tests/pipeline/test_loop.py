@@ -271,13 +271,31 @@ def test_a_dry_run_refuses_what_a_run_would(shaped: Path, entry: dict[str, objec
 
 
 def test_a_checkpoint_of_another_width_is_refused(shaped: Path) -> None:
-    reader = json.loads((sample_folder() / "reader" / "config.json").read_text())
+    model = sample_folder() / "reader" / "model"
+    width = json.loads((model / "config.json").read_text())["hidden_size"]
     lock = {"training": [{"name": "s", "kind": "ablate", "layer": 0, "concept": {"members": [0]}}]}
     (shaped.parent / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(TrainError, match="another|of width"):
-        check_interventions(shaped.parent, str(sample_folder() / "reader"), reader["hidden_size"] + 1)
-    check_interventions(shaped.parent, str(sample_folder() / "reader"), reader["hidden_size"])
+    with pytest.raises(TrainError, match="of width"):
+        check_interventions(shaped.parent, str(model), width + 1)
+    check_interventions(shaped.parent, str(model), width)
     (shaped.parent / "lock.json").unlink()
+
+
+def test_a_copied_project_reads_nothing_of_the_old_one(
+    project: Path, shaped: Path, trained: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "copy"
+    shutil.copytree(project, new)
+    words = ["--steps", "3", "--lr", "1e-4", "--json", *SMALL, *PILOT]
+    result = run("train", new / "shaped" / shaped.name, *words)
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["run_dir"] == str(new / "runs" / trained.name)
+    assert str(project) not in json.dumps(said)
+    shutil.rmtree(new / "runs" / trained.name / "model")
+    result = run("outcome", new / "runs" / trained.name)
+    assert result.exit_code == 1, "it read the checkpoint of the project that it was copied from"
+    assert str(new / "runs" / trained.name / "model") in result.stderr
 
 
 def has_stepped(run_dir: Path) -> bool:
