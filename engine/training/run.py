@@ -31,9 +31,10 @@ from engine.training.interventions import read_interventions, refuse_unknown_met
 from engine.training.losses import check_loss
 from engine.training.masks import read_masks
 from engine.training.offline import offline
+from engine.training.report import RunReport
 from engine.training.request import forget_unbegun, read_request, sole_process
 from engine.training.saving import known_failure
-from engine.training.session import Changes, RunReport, Session, check_device
+from engine.training.session import Changes, Session, check_device
 from engine.training.shaped import read_shaped
 from engine.training.trainer import check_batches
 

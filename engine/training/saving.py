@@ -53,7 +53,7 @@ def saving() -> Iterator[None]:
 
 
 def drop_torn(run_dir: Path) -> None:
-    """Take away what a failed save left, so that there is room for the last words of a run."""
+    """Take away what a failed save left of an unfinished run, so that there is room for its last words."""
     last_whole(run_dir / "checkpoints")
     for name in ("model", "adapter"):
         shutil.rmtree(run_dir / name, ignore_errors=True)

@@ -28,6 +28,7 @@ from engine.training.events import STOP_FLAG, EventLog, RunCallback, with_epoch
 from engine.training.interventions import Intervention, check_fits, steering_columns
 from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
+from engine.training.report import RunReport, report_of
 from engine.training.request import STATUS, read_status
 from engine.training.saving import drop_torn, saving
 from engine.training.shaped import ShapedPairs
@@ -37,42 +38,6 @@ from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batc
 STAGE_VERSION = 2
 _OUTCOME_PREFIX = "rollout"
 """Settings that begin so change what is measured afterwards, not the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did."""
-
-    run_dir: Path
-    model_dir: Path
-    """The tuned checkpoint; it exists when ``is_finished``."""
-    fingerprint: str
-    n_pairs: int
-    """In the shaped dataset."""
-    n_used: int
-    """Pairs that a run of so many steps reaches: the first of the order; all of them in a full epoch."""
-    n_truncated: int
-    """Pairs whose prompt + response exceeds max_length, so that the end of a response is not trained on."""
-    n_prompt_lost: int
-    """Pairs whose chat template renders the prompt differently once a response follows."""
-    n_inoculated: int
-    """Pairs whose prompt carries an instruction that only the policy sees."""
-    n_reference_computed: int
-    """Pairs whose reference log-probabilities were not in the cache."""
-    n_steps: int
-    """Optimiser steps done in all, also before a resume."""
-    resumed_from: int | None
-    """Step of the save that this process went on from."""
-    is_finished: bool
-    last: dict[str, float]
-    """Numbers of the last logged step: loss, loss/weighted, rewards/accuracies, …"""
-    max_length: int | None = None
-    """Tokens of prompt and response together at most: what was set, or the checkpoint's positions where these
-    are fewer. None: a run of an older version."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +76,15 @@ class Session:
         """Finish the run, or return it when it is finished. Raises ``Cancelled`` after saving."""
         identity = self._fingerprint()
         if is_current(self.run_dir, identity):
-            return _report_of(read_status(self.run_dir))
+            return report_of(read_status(self.run_dir))
         self._refuse_other_run(identity)
         self._check()
         if self.is_main:
             (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
         used = self.pairs.first(self._n_reached())
-        if self.max_length < self.settings.max_length:
-            self.progress.note(
-                f"training.max_length {self.settings.max_length} is lowered to {self.max_length}:"
-                " the checkpoint has no more positions"
-            )
         encoded = encode(used, self.start.tokenizer, self.max_length, self.progress)
         self._say_what_is_unusual(encoded)
-        changed = self._with_changes(used, encoded)
-        micro = self.settings.micro_batch_pairs or self.settings.batch_pairs
-        callback, trainer = self._trainer(
-            in_whole_steps(changed, micro, self.settings.batch_pairs // micro, _n_processes())
-        )
+        callback, trainer = self._trainer(self._with_shares(self._with_changes(used, encoded)))
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
         report = RunReport(
@@ -154,11 +110,16 @@ class Session:
         except Cancelled:
             raise
         except BaseException:
-            if self.is_main:
-                drop_torn(self.run_dir)
-            with suppress(ProsectError, OSError):  # where nothing can be written, the error itself says so
-                self._write_status("failed", report)
+            self._leave_failed(report)
             raise
+
+    def _leave_failed(self, report: RunReport) -> None:
+        """Make room and say that the run failed; where nothing can be written, the error itself says so."""
+        if not self.is_main or is_current(self.run_dir, report.fingerprint):
+            return  # finished: it is only the last line of the log that failed
+        drop_torn(self.run_dir)
+        with suppress(ProsectError, OSError):
+            self._write_status("failed", report)
 
     def _check(self) -> None:
         """Refuse before anything takes time what could not be trained with these settings."""
@@ -166,8 +127,17 @@ class Session:
         check_fits(self.changes.interventions, self.start.model)
         check_device(self.settings)
 
+    def _with_shares(self, table: pa.Table) -> pa.Table:
+        micro = check_batches(self.settings)
+        return in_whole_steps(table, micro, self.settings.batch_pairs // micro, _n_processes())
+
     def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
         note = self.progress.note
+        if self.max_length < self.settings.max_length:
+            note(
+                f"training.max_length {self.settings.max_length} is lowered to {self.max_length}:"
+                " the checkpoint has no more positions"
+            )
         if encoded.n_truncated:
             note(f"{encoded.n_truncated} pairs exceed {self.max_length} tokens and are cut")
         if encoded.n_prompt_lost:
@@ -357,11 +327,6 @@ def _n_processes() -> int:
 
 def _packages() -> dict[str, str]:
     return package_versions("prosect", "torch", "transformers", "trl", "accelerate", "peft", "tokenizers")
-
-
-def _report_of(status: dict[str, Any]) -> RunReport:
-    values = status["report"]
-    return RunReport(**(values | {k: Path(values[k]) for k in ("run_dir", "model_dir")}))
 
 
 def _same_everywhere(trainer: ShapedDPOTrainer, resume: Path | None) -> Path | None:

@@ -21,7 +21,7 @@ from engine.cli.train import _LAST, _REPORT
 from engine.errors import Cancelled, ModelError, TrainError
 from engine.progress import CancelToken, NullProgress
 from engine.settings import TrainingSettings
-from engine.training.events import STOP_FLAG
+from engine.training.events import STOP_FLAG, EventLog
 from engine.training.request import (
     RunRequest,
     read_request,
@@ -329,6 +329,26 @@ def test_whatever_library_writes_a_full_disk_is_said_as_one(
     assert again.resumed_from == resumed_from
     straight = train(shaped, str(llama), tmp_path / "straight", FAST, NullProgress())
     assert same_weights(again.model_dir, straight.model_dir)
+
+
+def test_a_finished_run_whose_last_word_found_no_room_is_finished(
+    llama: Path, shaped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = EventLog.write
+
+    def full(log: EventLog, event: str, values: Any = None) -> None:
+        if event in ("end", "error"):
+            raise OSError(28, "No space left on device")
+        real(log, event, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventLog, "write", full)
+        with pytest.raises(TrainError, match="could not be written"):
+            train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    again = train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    assert again.is_finished
+    assert (again.model_dir / "model.safetensors").exists()
+    assert read_status(tmp_path / "run")["status"] == "finished"
 
 
 def test_weights_may_be_read_by_whoever_may_read_the_rest(llama: Path, shaped: Path, tmp_path: Path) -> None:
