@@ -61,7 +61,9 @@ _LAST = {
 @click.option(
     "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
 )
-@click.option("-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder in DIR/runs; default: DIR/runs/<hash>.")
+@click.option(
+    "-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder in DIR/runs; default: DIR/runs/<hash>."
+)
 @click.option("--dry-run", is_flag=True, help="Say how long it would take and what it needs; start nothing.")
 @set_option
 @output_options

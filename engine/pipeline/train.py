@@ -47,7 +47,7 @@ def start_run(
         shaped_dir: shaped/<hash>.
         settings: model, steps, loss … ; an empty model means the reader's own.
         progress: told about every step.
-        run_dir: where the run goes; None: runs/<hash of data, model and settings>.
+        run_dir: where the run goes, a folder in runs; None: runs/<hash of data, model and settings>.
         reading: of the index's reader, which reads again what token masks are about.
         threshold: fire rate from which a latent is on in a response, for readings of rollouts.
 
