@@ -64,6 +64,7 @@ class Tracked:
         self._folder = paths.jobs_dir / (given if _is_ident(given) else new_ident(kind))
         self._lock: IO[str] | None = None
         self._was_lost = False
+        self._is_to_stop = False
         self._beaten = 0.0
         self._stage_began = 0.0
         self._facts: dict[str, Any] = {
@@ -89,6 +90,8 @@ class Tracked:
         if time.monotonic() - self._beaten >= BEAT_S:
             self.beat()
             self._check()
+        elif self._is_to_stop:
+            self._check()
 
     def note(self, text: str) -> None:
         """Pass a remark on and keep the last ones."""
@@ -104,6 +107,15 @@ class Tracked:
     def result(self, name: str, value: object) -> None:
         """Say what the job made."""
         self._facts["results"][name] = str(value)
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """This process, or anybody through the flag, asked for it."""
+        return self._is_to_stop or (self._folder / CANCEL_FLAG).exists()
+
+    def ask_to_stop(self) -> None:
+        """Raise ``Cancelled`` at the next report. May be called from a signal handler."""
+        self._is_to_stop = True
 
     def _end_stage(self) -> None:
         if self._stage_began:
@@ -127,7 +139,7 @@ class Tracked:
                 self._inner.note(f"other processes cannot see this job: {error.strerror or error}")
 
     def _check(self) -> None:
-        if self._lock is not None and (self._folder / CANCEL_FLAG).exists():
+        if self._is_to_stop or (self._lock is not None and (self._folder / CANCEL_FLAG).exists()):
             raise Cancelled("stopped on request", hint="run the same command again to go on from here")
 
     def _take_folder(self) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MAX_STRENGTH = 1.0
+"""Largest |α| of steering, in usual lengths of h: beyond it the first-order reading is far off."""
 HELD_OUT_FOLD = 19
 """Never exported to training: forecast and outcome are scored there."""
 N_FOLDS = 20

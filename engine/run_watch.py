@@ -25,6 +25,7 @@ from engine.run_views import (
     RunState,
 )
 from engine.settings import load_settings
+from engine.training.request import here_now
 
 LOCK, STOP_FLAG, STATUS = ".lock", "stop", "run.json"
 """Files of a run's folder, as the trainer names them."""
@@ -61,7 +62,7 @@ def read_run(paths: ProjectPaths, ident: str) -> RunDetail:
     lines, concepts = _outcome(folder / "outcome.json")
     request, row = _json(folder / "request.json"), _row(folder, events)
     settings = request.get("settings") or _json(folder / STATUS).get("settings") or {}
-    shaped = Path(str(request.get("shaped_dir") or ""))
+    shaped = Path(_here_now(folder, request, "shaped_dir"))
     leading, forecast = ("", ()) if lines else _forecast(paths, folder)
     return RunDetail(
         row=row,
@@ -101,8 +102,10 @@ def resume_words(paths: ProjectPaths, ident: str) -> list[str]:
         raise TrainError(
             f"run {ident} does not say how it was started", hint="the same `prosect train` goes on with it"
         )
-    words = ["train", str(request["shaped_dir"]), "-o", str(folder.resolve())]
+    words = ["train", _here_now(folder, request, "shaped_dir"), "-o", str(folder.resolve())]
     usual = asdict(load_settings(paths.settings, None).training)
+    if asked.get("model"):
+        asked = asked | {"model": _here_now(folder, {**request, "model": asked["model"]}, "model")}
     for key, value in sorted(asked.items()):
         if value == usual.get(key):
             continue
@@ -113,6 +116,11 @@ def resume_words(paths: ProjectPaths, ident: str) -> list[str]:
             )
         words += ["--set", f"training.{key}={json.dumps(value)}"]
     return words
+
+
+def _here_now(folder: Path, request: dict[str, Any], key: str) -> str:
+    """A path of a request, in the project that the run lies in now."""
+    return here_now(str(request.get(key) or ""), str(request.get("run_dir") or ""), folder)
 
 
 def _command(paths: ProjectPaths, ident: str) -> str:
@@ -284,8 +292,6 @@ def _forecast(paths: ProjectPaths, folder: Path) -> tuple[str, tuple[ConceptFore
     """Name and largest values of the forecast that was written before training."""
     pointer = _json(folder / "forecast.json")
     path = paths.forecasts_dir / f"{pointer.get('hash')}.json"
-    if not path.exists():
-        path = Path(str(pointer.get("path") or path))
     try:
         return _read_forecast(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError):

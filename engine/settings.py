@@ -196,7 +196,8 @@ class TrainingSettings:
     micro_batch_pairs: Count | None = None
     """Pairs per forward pass, a divisor of batch_pairs; None: all of them."""
     max_length: Count = 4096
-    """Prompt and response together lose what comes after this many tokens; cuts are counted first."""
+    """Prompt and response together lose what comes after this many tokens, or after as many as the checkpoint
+    has positions; cuts are counted first."""
     device: str = "auto"
     """auto, cpu, cuda"""
     seed: Seed = 0

@@ -174,6 +174,27 @@ def job_progress(
 
 
 @contextmanager
+def saved_on_termination(job: Tracked) -> Iterator[None]:
+    """SIGTERM asks the job to stop at its next safe place, as ctrl+c does; a second one ends it at once.
+
+    So does the first where the job was asked to stop before: whoever sends it then has waited.
+    """
+
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        if job.is_asked_to_stop:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        job.ask_to_stop()
+        sys.stderr.write("\nterminated: stopping at the next safe place\n")
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def progress_for(*, plain: bool, as_json: bool) -> Iterator[Progress]:
     """The fitting display; the first ctrl+c asks the work to stop cleanly, the second ends it at once."""
     cancel = CancelToken()

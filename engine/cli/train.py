@@ -8,7 +8,7 @@ import click
 
 from engine.cli.options import output_options, parse_assignments, set_option, tell_if_stale
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import job_progress
+from engine.cli.progress import job_progress, saved_on_termination
 from engine.job_views import outcome_title
 from engine.safe_text import one_line
 
@@ -20,7 +20,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 _REPORT = {
     "n_pairs": "pairs of the dataset",
     "n_used": "pairs that the steps reach",
-    "n_truncated": "pairs cut to training.max_length",
+    "max_length": "tokens of a prompt and response at most",
+    "n_truncated": "pairs cut to that",
     "n_prompt_lost": "pairs whose prompt the template renders in two ways",
     "n_inoculated": "pairs inoculated",
     "n_reference_computed": "reference log-probabilities computed",
@@ -60,7 +61,9 @@ _LAST = {
 @click.option(
     "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
 )
-@click.option("-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder; default: DIR/runs/<hash>.")
+@click.option(
+    "-o", "--output", type=_FOLDER, metavar="RUN", help="Run folder in DIR/runs; default: DIR/runs/<hash>."
+)
 @click.option("--dry-run", is_flag=True, help="Say how long it would take and what it needs; start nothing.")
 @set_option
 @output_options
@@ -75,7 +78,7 @@ def train_command(
 ) -> None:
     """Weighted DPO on a shaped dataset (DIR/shaped/HASH), forecast first.
 
-    The same command again resumes the same run; ctrl+c saves and stops.
+    The same command again resumes the same run; ctrl+c and SIGTERM save and stop.
     """
     from engine.api import Project, project_of
 
@@ -95,6 +98,7 @@ def train_command(
     with (
         Project(root, overrides=overrides) as opened,
         job_progress(root, "train", title, plain=plain, as_json=as_json) as progress,
+        saved_on_termination(progress),
     ):
         started = opened.train(shaped, run_dir=output, progress=progress)
         progress.result("run", Path(str(started.report.as_dict()["run_dir"])).name)
@@ -102,7 +106,7 @@ def train_command(
     if as_json:
         write_json(report | {"forecast": started.forecast_path})
         return
-    shown = [(words, report[key]) for key, words in _REPORT.items() if report[key] is not None]
+    shown = [(words, report[key]) for key, words in _REPORT.items() if report.get(key) is not None]
     write_table(("what", "n"), shown, plain=plain)
     if not plain:
         click.echo("")

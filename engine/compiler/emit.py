@@ -31,6 +31,7 @@ from engine.compiler.ledger import fates_digest, ledger_table, name_lists
 from engine.compiler.lock import drift_of
 from engine.compiler.population import Population, population
 from engine.compiler.records import Plan, PlanFileError
+from engine.compiler.training_lock import refuse_impossible
 from engine.errors import CompileError, StoreError
 from engine.manifest import (
     Manifest,
@@ -73,6 +74,7 @@ def compile_plan(
     *,
     locked: Mapping[str, Any] | None = None,
     allow_failing: bool = False,
+    n_blocks: int | None = None,
     progress: Progress | None = None,
 ) -> CompiledDataset:
     """Write a plan.
@@ -84,13 +86,16 @@ def compile_plan(
         out_root: the project's shaped folder.
         locked: an earlier lock; any difference is an error and nothing is written.
         allow_failing: write although an ``expect`` line fails.
+        n_blocks: of the reader's checkpoint, where it is known.
         progress: told per batch of pairs.
 
     Raises:
-        CompileError: conflicting weights, nothing left, a failing expectation, a lock that has drifted, or
+        CompileError: conflicting weights, nothing left, a failing expectation, steering or ablation that no
+            run could do, a lock that has drifted, or
             pairs that are not those of the index.
     """
     _refuse(plan, locked, allow_failing=allow_failing)
+    refuse_impossible(plan.checked, plan.fates.touched, plan.fates.weight > 0, n_blocks)
     started = time.time()
     everyone = population(store)
     digest = fates_digest(plan, everyone.pair_ids)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import CompileError
+from engine.records import MAX_STRENGTH
 from engine.rules.checked import CheckedFile
 from engine.rules.terms import Apply, Concept, Constant, Reading, Term
 
@@ -39,6 +41,43 @@ def training_entries(checked: CheckedFile) -> list[dict[str, Any]]:
             line = " ".join(checked.text[rule.place.start : rule.place.end].split())
             out.append({"name": rule.name, "kind": "inoculate", "line": line, "text": action.text})
     return sorted(out, key=lambda e: e["name"])
+
+
+def refuse_impossible(
+    checked: CheckedFile,
+    touched: Mapping[str, NDArray[np.bool_]],
+    kept: NDArray[np.bool_],
+    n_blocks: int | None,
+) -> None:
+    """Refuse training statements that no run could carry out.
+
+    Args:
+        checked: the rule file.
+        touched: statement to the pairs that it is about, (P,).
+        kept: pairs that are trained on, (P,).
+        n_blocks: of the reader's checkpoint, whose directions they use; None: not known.
+
+    Raises:
+        CompileError: steering by nothing or too far, steering of no pair, or a layer that is not there.
+    """
+    for item in checked.training:
+        line = " ".join(checked.text[item.place.start : item.place.end].split())
+        if item.kind == "steer" and not 0 < abs(item.amount) <= MAX_STRENGTH:
+            raise CompileError(
+                f"`{line}` steers by {item.amount:g} median lengths",
+                hint=f"choose a strength other than 0 within ±{MAX_STRENGTH:g}",
+            )
+        if item.kind == "steer" and item.name in touched and not np.any(touched[item.name] & kept):
+            raise CompileError(
+                f"`{line}` steers none of the pairs that are kept",
+                hint="take it out, or give it a condition that kept pairs meet",
+            )
+        layer = item.layer if item.kind in ("steer", "ablate") else None
+        if n_blocks is not None and layer is not None and not 0 <= layer < n_blocks:
+            raise CompileError(
+                f"`{line}`: there is no layer {layer}, the reader has {n_blocks} blocks",
+                hint=f"layers are counted from 0 to {n_blocks - 1}",
+            )
 
 
 def concept_entry(concept: Concept) -> dict[str, Any]:

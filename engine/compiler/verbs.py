@@ -99,6 +99,8 @@ class CompileRequest:
     control: bool = False
     control_seed: int = 0
     allow_failing: bool = False
+    n_blocks: int | None = None
+    """Of the reader's checkpoint, where it is known: layers that rules may name."""
     stamp: str = ""
     """Hash that the rule file must have; empty: any."""
 
@@ -141,6 +143,7 @@ def compile_file(store: Store, request: CompileRequest, progress: Progress | Non
         request.out_root,
         locked=old if request.locked else None,
         allow_failing=request.allow_failing,
+        n_blocks=request.n_blocks,
         progress=progress,
     )
     # a control is no later state of what the lock holds

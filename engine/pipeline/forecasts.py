@@ -76,7 +76,7 @@ def write_forecasts(
     from engine.training.request import STATUS
 
     if (run_dir / STATUS).exists():
-        return _written_before(run_dir, settings, progress)
+        return _written_before(paths, run_dir, settings, progress)
     path, forecast = write_mean_delta(paths, shaped_dir)
     pointer = {"path": str(path.resolve()), "hash": path.stem, "leading": MEAN_DELTA}
     if settings.rollouts_per_prompt > 1 or settings.pilot_share:
@@ -110,7 +110,9 @@ def _write_from_start(
     return {name: str(path.resolve()) for name, path in found.items()}
 
 
-def _written_before(run_dir: Path, settings: TrainingSettings, progress: Progress) -> Written:
+def _written_before(
+    paths: ProjectPaths, run_dir: Path, settings: TrainingSettings, progress: Progress
+) -> Written:
     """What was forecast for a run that has begun: one that is written now would be no forecast."""
     known = read_pointer(run_dir)
     if settings.pilot_share and "pilot" not in known:
@@ -120,8 +122,11 @@ def _written_before(run_dir: Path, settings: TrainingSettings, progress: Progres
         )
     if settings.rollouts_per_prompt > 1 and "covariance" not in known:
         progress.note(f"{run_dir} began without forecasts through the policy: it gets none now")
-    path = Path(known["path"])
-    return Written(path, len(json.loads(path.read_text(encoding="utf-8"))["concepts"]))
+    path = paths.forecasts_dir / Path(known["path"]).name  # by name: the project may have been moved since
+    try:
+        return Written(path, len(json.loads(path.read_text(encoding="utf-8"))["concepts"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unusable(run_dir) from error
 
 
 def write_mean_delta(paths: ProjectPaths, shaped_dir: Path) -> tuple[Path, dict[str, Any]]:

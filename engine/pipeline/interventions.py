@@ -9,6 +9,7 @@ import numpy as np
 from engine.errors import TrainError
 from engine.paths import ProjectPaths
 from engine.pipeline.readers import read_spec
+from engine.records import MAX_STRENGTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,7 @@ def prepare_interventions(paths: ProjectPaths, shaped_dir: Path, reader_hash: st
     Raises:
         TrainError: a concept without latents, or an SAE without a decoder.
     """
-    lock = json.loads((shaped_dir / "lock.json").read_text(encoding="utf-8"))
-    entries = [e for e in lock.get("training", []) if e["kind"] in _KINDS]
+    entries = _entries(shaped_dir)
     if not entries:
         return 0
     from engine.training.interventions import write_interventions
@@ -39,26 +39,72 @@ def prepare_interventions(paths: ProjectPaths, shaped_dir: Path, reader_hash: st
     return len(entries)
 
 
-def check_interventions(shaped_dir: Path, model: str) -> None:
-    """Whether a checkpoint has the layers that the lock's steer and ablate statements name, and their width.
+def check_statements(shaped_dir: Path) -> None:
+    """Whether the lock's steer statements can be carried out on the pairs, whatever the checkpoint.
 
     Raises:
-        TrainError: it lacks one of them.
+        TrainError: a strength out of range, or a statement that steers no pair of those that are kept.
+    """
+    entries = [e for e in _entries(shaped_dir) if e["kind"] == "steer"]
+    touched = _pairs_by_rule(shaped_dir) if entries else {}
+    for entry in entries:
+        if not 0 < abs(float(entry["amount"])) <= MAX_STRENGTH:
+            raise TrainError(
+                f"{entry['name']} steers by {float(entry['amount']):g} median lengths",
+                hint=f"compile again with a strength other than 0 within ±{MAX_STRENGTH:g}",
+            )
+        if not touched.get(entry["name"]):
+            raise TrainError(
+                f"{entry['name']} steers none of the pairs that are kept",
+                hint="compile again without it, or with a condition that kept pairs meet",
+            )
+
+
+def check_interventions(
+    shaped_dir: Path, model: str, width: int | None = None, reader_layer: int | None = None
+) -> None:
+    """Whether a checkpoint has the layers and the width of the lock's steer and ablate statements.
+
+    Args:
+        shaped_dir: the dataset.
+        model: checkpoint to train.
+        width: of the reader's residual stream, which the directions belong to; None: not known.
+        reader_layer: where statements without a layer act; None: not known.
+
+    Raises:
+        TrainError: it lacks one of the layers, or is of another width than the reader.
         ModelError: no such checkpoint.
     """
     from engine.reading.doctor import shape_of
 
-    lock = json.loads((shaped_dir / "lock.json").read_text(encoding="utf-8"))
-    entries = [e for e in lock.get("training", []) if e["kind"] in _KINDS and e.get("layer") is not None]
+    entries = _entries(shaped_dir)
     if not entries:
         return
-    n_layers = shape_of(model).n_layers
+    shape = shape_of(model)
     for entry in entries:
-        if not 0 <= int(entry["layer"]) < n_layers:
+        layer = reader_layer if entry.get("layer") is None else int(entry["layer"])
+        if layer is not None and not 0 <= layer < shape.n_layers:
             raise TrainError(
-                f"{entry['name']}: there is no layer {entry['layer']}, {model} has {n_layers} blocks",
-                hint=f"layers are counted from 0 to {n_layers - 1}; compile again with one of them",
+                f"{entry['name']}: there is no layer {layer}, {model} has {shape.n_layers} blocks",
+                hint=f"layers are counted from 0 to {shape.n_layers - 1}; compile again with one of them",
             )
+    if width is not None and width != shape.width:
+        raise TrainError(
+            f"{entries[0]['name']}: the reader's directions are of width {width}, {model} of {shape.width}",
+            hint="directions belong to the checkpoint that they were read from: train that one",
+        )
+
+
+def _entries(shaped_dir: Path) -> list[dict[str, Any]]:
+    """Steer and ablate statements of the lock."""
+    path = shaped_dir / "lock.json"
+    if not path.exists():
+        return []
+    try:
+        lock = json.loads(path.read_text(encoding="utf-8"))
+        return [e for e in lock.get("training", []) if e["kind"] in _KINDS]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainError(f"{path} is damaged", hint="compile the dataset again") from error
 
 
 def _directions(paths: ProjectPaths, reader_hash: str) -> "NDArray[np.float32]":

@@ -37,7 +37,8 @@ def read_spec(paths: ProjectPaths, reader_hash: str) -> "ReaderSpec":
     path = paths.reader_dir(reader_hash) / _SPEC
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return ReaderSpec(**{f.name: raw[f.name] for f in fields(ReaderSpec)})
+        spec = ReaderSpec(**{f.name: raw[f.name] for f in fields(ReaderSpec)})
+        return replace(spec, sae=_own_sae(paths, spec.sae))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} is missing or damaged", hint="run the same `prosect audit` again"
@@ -104,6 +105,13 @@ def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> 
             hint="restore the files, or audit again with the new ones",
         )
     return reader
+
+
+def _own_sae(paths: ProjectPaths, recorded: str | None) -> str | None:
+    """An SAE that was trained in the project, where the project is now: it may have been moved or copied."""
+    path = Path(recorded or "")
+    own = (paths.sae_dir / path.name).resolve()
+    return str(own) if recorded and path.parent.name == paths.sae_dir.name and own.is_dir() else recorded
 
 
 def _absolute(path: str) -> str:

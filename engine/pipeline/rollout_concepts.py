@@ -85,7 +85,7 @@ class Gauge:
         from engine.reading.run import read_responses
 
         items = rollouts.items()
-        readings = read_responses(self.reader, items, progress)
+        readings = read_responses(self.reader, items, progress, rollouts.tools())
         sizes = [len(r.pooled.latent) for r in readings]
         tokens = np.array([r.n_tokens for r in readings], np.int64)
         flat = ResponseReadings(

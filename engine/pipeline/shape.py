@@ -1,5 +1,6 @@
 """From a rule file to a plan and to a shaped dataset."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.drafts import notes_of
+from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import RulesSettings
@@ -139,17 +141,29 @@ def compile_rules(
     """Write the shaped dataset of a rule file into the project's shaped folder, and its lock beside it."""
     from engine.compiler.verbs import CompileRequest, compile_file
 
-    request = CompileRequest(
-        rules=rules,
-        pairs=paths.pairs,
-        out_root=paths.shaped_dir,
-        verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
-        settings=settings,
-        names=decisions.names,
-        **asdict(options),
-    )
     with open_index(paths) as store:
+        request = CompileRequest(
+            rules=rules,
+            pairs=paths.pairs,
+            out_root=paths.shaped_dir,
+            verdicts=tuple(notes_of(decisions.verdicts, decisions.entries)),
+            settings=settings,
+            names=decisions.names,
+            n_blocks=_n_blocks(store),
+            **asdict(options),
+        )
         return compile_file(store, request, progress)
+
+
+def _n_blocks(store: Store) -> int | None:
+    """Blocks of the checkpoint that read the pairs; None where its configuration is not here."""
+    try:
+        reader = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))
+        raw = json.loads((Path(reader["model"]).expanduser() / "config.json").read_text(encoding="utf-8"))
+        config = raw | raw.get("text_config", {})
+        return int(config.get("num_hidden_layers") or config["n_layer"])
+    except (StoreError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def draft_rules(paths: ProjectPaths, decisions: Decisions, *, method: str, strength: float) -> str:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import TrainError
+from engine.errors import Cancelled, ProsectError, TrainError
 from engine.manifest import hash_json
 from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import write_forecasts
-from engine.pipeline.interventions import check_interventions, prepare_interventions
+from engine.pipeline.interventions import check_interventions, check_statements, prepare_interventions
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.masks import prepare_masks
 from engine.progress import Progress
@@ -47,33 +47,51 @@ def start_run(
         shaped_dir: shaped/<hash>.
         settings: model, steps, loss … ; an empty model means the reader's own.
         progress: told about every step.
-        run_dir: where the run goes; None: runs/<hash of data, model and settings>.
+        run_dir: where the run goes, a folder in runs; None: runs/<hash of data, model and settings>.
         reading: of the index's reader, which reads again what token masks are about.
         threshold: fire rate from which a latent is on in a response, for readings of rollouts.
 
     Raises:
         TrainError: no shaped dataset, a reader that cannot be trained, or what ``train`` refuses.
     """
-    from engine.training.request import STATUS, RunRequest, write_request
-    from engine.training.run import train
+    from engine.training.request import STATUS, RunRequest, forget_unbegun, write_request
+    from engine.training.run import check_settings, train
 
     shaped = shaped_facts(shaped_dir)
     reader = _reader_of(paths, shaped["index"])
     settings = replace(settings, model=model_of(paths, shaped["index"], settings))
-    check_interventions(shaped_dir, settings.model)
+    named = {k: v for k, v in asdict(settings).items() if k != "pilot_share" or v}
+    run_dir = _run_dir(paths, run_dir or paths.runs_dir / hash_json([shaped["hash"], named])[:12])
+    if not (run_dir / STATUS).exists():
+        check_settings(settings)
+    check_training(paths, shaped_dir, settings.model)
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
     prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress)
-    named = {k: v for k, v in asdict(settings).items() if k != "pilot_share" or v}
-    run_dir = run_dir or paths.runs_dir / hash_json([shaped["hash"], named])[:12]
+    was_there = run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     request = RunRequest(shaped_dir, settings.model, run_dir, paths.cache_dir, settings)
-    if not (run_dir / STATUS).exists():
-        write_request(request)
-    written = write_forecasts(paths, shaped_dir, run_dir, settings, reading, threshold, progress)
-    report = train(shaped_dir, settings.model, run_dir, settings, progress, cache_dir=paths.cache_dir)
+    try:
+        if not (run_dir / STATUS).exists():
+            write_request(request)
+        written = write_forecasts(paths, shaped_dir, run_dir, settings, reading, threshold, progress)
+        report = train(shaped_dir, settings.model, run_dir, settings, progress, cache_dir=paths.cache_dir)
+    except ProsectError as error:
+        if not was_there and not isinstance(error, Cancelled):
+            forget_unbegun(run_dir)
+        raise
     write_request(request)  # only now where a run was there: the request of another one stays as it was
     return Started(report, written.path, written.n_concepts)
+
+
+def _run_dir(paths: ProjectPaths, run_dir: Path) -> Path:
+    """Refuse a folder where neither ``prosect outcome`` nor the list of runs would find the run."""
+    if run_dir.resolve().parent != paths.runs_dir.resolve():
+        raise TrainError(
+            f"{run_dir} is no folder in {paths.runs_dir}, where the runs of this project lie",
+            hint=f"-o {paths.runs_dir / run_dir.name}",
+        )
+    return run_dir
 
 
 def project_of(folder: Path) -> ProjectPaths:
@@ -96,6 +114,24 @@ def model_of(paths: ProjectPaths, index_hash: str, settings: TrainingSettings) -
         TrainError: none is named, and the reader cannot be trained.
     """
     return settings.model or _trainable(_reader_of(paths, index_hash))
+
+
+def check_training(paths: ProjectPaths, shaped_dir: Path, model: str) -> None:
+    """Refuse what no run on this dataset could do, or none from this checkpoint; nothing is loaded.
+
+    Args:
+        paths: the project.
+        shaped_dir: the dataset.
+        model: checkpoint to train; empty, or one that is not here: looked at when it is.
+
+    Raises:
+        TrainError: a statement that steers nothing or too far, or that the checkpoint has no place for.
+        ModelError: a checkpoint without sizes.
+    """
+    check_statements(shaped_dir)
+    if model and Path(model).expanduser().is_dir():
+        reader = _reader_of(paths, shaped_facts(shaped_dir)["index"])
+        check_interventions(shaped_dir, model, reader.get("width"), reader.get("layer"))
 
 
 def _reader_of(paths: ProjectPaths, index_hash: str) -> dict[str, Any]:

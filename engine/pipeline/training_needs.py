@@ -7,10 +7,9 @@ from typing import Any
 from engine.errors import ProsectError, TrainError
 from engine.manifest import read_manifest
 from engine.paths import ProjectPaths, is_path
-from engine.pipeline.interventions import check_interventions
 from engine.pipeline.ledger import shaped_facts
 from engine.pipeline.prepare import mean_lengths
-from engine.pipeline.train import model_of
+from engine.pipeline.train import check_training, model_of
 from engine.settings import Settings
 
 
@@ -42,7 +41,8 @@ def training_needs(paths: ProjectPaths, shaped_dir: Path, settings: Settings) ->
     """What training on a shaped dataset would take; nothing is loaded, fetched or written.
 
     Raises:
-        TrainError: there is no such dataset, or no folder where the model is said to be.
+        TrainError: there is no such dataset, no folder where the model is said to be, or the rules ask for
+            what the checkpoint cannot do.
     """
     facts, manifest = shaped_facts(shaped_dir), read_manifest(shaped_dir)
     chosen = settings.training
@@ -53,14 +53,18 @@ def training_needs(paths: ProjectPaths, shaped_dir: Path, settings: Settings) ->
     known = TrainingNeeds("", n_pairs, n_steps, chosen.batch_pairs, chosen.device, None, None, None, "")
     try:
         known = replace(known, model=model_of(paths, facts["index"], chosen))
-        return _estimated(known, paths, shaped_dir, settings)
+    except ProsectError as error:
+        known = replace(known, note=error.message)
+    check_training(paths, shaped_dir, known.model)
+    if not known.model:
+        return known
+    try:
+        return _estimated(known, paths, settings)
     except ProsectError as error:
         return replace(known, note=error.message)
 
 
-def _estimated(
-    known: TrainingNeeds, paths: ProjectPaths, shaped_dir: Path, settings: Settings
-) -> TrainingNeeds:
+def _estimated(known: TrainingNeeds, paths: ProjectPaths, settings: Settings) -> TrainingNeeds:
     from engine.reading.costs import Workload, training_cost
     from engine.reading.doctor import inspect_machine, shape_of
 
@@ -69,7 +73,6 @@ def _estimated(
         return replace(
             known, note=f"{known.model} is no folder here: its size is not known before it is fetched"
         )
-    check_interventions(shaped_dir, known.model)
     shape = shape_of(known.model)
     machine = inspect_machine(paths.root, replace(settings.reading, device=chosen.device))
     _, prompt, response = mean_lengths(paths, Path(known.model).expanduser()) or (0, 250.0, 300.0)

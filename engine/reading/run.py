@@ -209,6 +209,7 @@ def read_responses(
     reader: Reader,
     items: Sequence[tuple[Sequence[Message], Sequence[Message]]],
     progress: Progress,
+    tools: Sequence[str | None] | None = None,
 ) -> list[SpanReading]:
     """Readings of responses to prompts, one per item (rollouts; any sampler's texts).
 
@@ -216,10 +217,19 @@ def read_responses(
         reader: an open reader.
         items: prompt and response each.
         progress: told about texts.
+        tools: per item JSON of the tools that its prompt offers, or None; None: none does.
     """
-    frozen: list[tuple[Messages, Messages]] = [(tuple(prompt), tuple(response)) for prompt, response in items]
+    given = tools if tools is not None else [None] * len(items)
+    frozen: list[tuple[Messages, Messages, str | None]] = [
+        (tuple(prompt), tuple(response), offered)
+        for (prompt, response), offered in zip(items, given, strict=True)
+    ]
     unique = list(dict.fromkeys(frozen))
-    encoded = reader.layout.encode_many(unique, max_tokens=reader.max_tokens)
+    encoded = reader.layout.encode_many(
+        [(prompt, response) for prompt, response, _ in unique],
+        tools=[offered for *_, offered in unique],
+        max_tokens=reader.max_tokens,
+    )
     jobs = [response_job(key, text, reader.layout) for key, text in zip(unique, encoded, strict=True)]
     progress.start("read responses", len(jobs), "texts")
     readings = reader.read(jobs, progress.advance)

@@ -81,3 +81,9 @@ def last_whole(folder: Path) -> Path | None:
             continue
         found.append((int(path.name.rpartition("-")[2]), path))
     return max(found)[1] if found else None
+
+
+def readable(folder: Path, like: str = "config.json") -> None:
+    """Give weight files the mode of their neighbours: safetensors lets nobody but the owner read its own."""
+    for path in folder.glob("*.safetensors"):
+        path.chmod((folder / like).stat().st_mode & 0o777)

@@ -68,6 +68,12 @@ def check_tokenizer(tokenizer: Any, path: str) -> None:
         raise TrainError(f"the tokenizer of {path} has no end-of-sequence token", hint="set eos_token in it")
 
 
+def read_tools(tools: str | None) -> list[Any] | None:
+    """Tool definitions as the chat template takes them, from the JSON of a pair; None where it has none."""
+    found: list[Any] | None = json.loads(tools) if tools else None
+    return found
+
+
 def prompt_ids(
     tokenizer: Any, prompt: Sequence[Mapping[str, str]], tools: Sequence[Any] | None = None
 ) -> list[int]:
@@ -158,7 +164,7 @@ def _arrow(encoded: Sequence[EncodedPair], batch: pa.RecordBatch) -> pa.RecordBa
 def _encode_row(tokenizer: Any, row: Mapping[str, Any]) -> EncodedPair:
     from jinja2 import TemplateError
 
-    tools = json.loads(row["tools"]) if row.get("tools") else None
+    tools = read_tools(row.get("tools"))
     prompt, sides = row["prompt"], (row["chosen"], row["rejected"])
     try:
         pair = encode_pair(tokenizer, prompt, *sides, tools)

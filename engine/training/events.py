@@ -29,9 +29,12 @@ class EventLog:
     def __init__(self, path: Path, *, is_main: bool) -> None:
         self._path = path
         self.is_main = is_main
+        self.has_begun = False
+        """The run has started or gone on in this process."""
 
     def write(self, event: str, values: Mapping[str, Any] | None = None) -> None:
         """Append one event; numbers that are not finite are written as null."""
+        self.has_begun |= event in ("start", "resume")
         if not self.is_main:
             return
         clean = {key: _finite(value) for key, value in (values or {}).items()}

@@ -28,12 +28,12 @@ from torch import Tensor
 from engine.errors import TrainError
 from engine.manifest import hash_bytes, hash_json, write_json
 from engine.models.blocks import capture, check_layer, find_blocks, width_of
-from engine.training.encode import common_prefix, prompt_ids
+from engine.records import MAX_STRENGTH
+from engine.training.checkpoint import readable
+from engine.training.encode import common_prefix, prompt_ids, read_tools
 
 FILE = "interventions.json"
 VECTORS = "interventions.safetensors"
-MAX_STRENGTH = 1.0
-"""Largest |α|: beyond the usual length of h the first-order reading of steering is far off."""
 NORM_PAIRS = 32
 """Pairs, the first of the order, that the median ‖h‖ is measured on."""
 STEER_FROM = "steer_from"
@@ -77,6 +77,7 @@ def write_interventions(shaped_dir: Path, interventions: Sequence[Intervention])
         for item in interventions
     ]
     write_json(shaped_dir / FILE, rows)
+    readable(shaped_dir, FILE)
 
 
 def read_interventions(shaped_dir: Path) -> tuple[Intervention, ...]:
@@ -185,15 +186,9 @@ class Interventions:
             TrainError: directions of another width.
             ModelError: no such block.
         """
-        _, blocks = find_blocks(model)
+        check_fits(items, model)
         placed = []
         for item in items:
-            check_layer(item.layer, len(blocks))
-            if item.vectors.shape[1] != width_of(model):
-                raise TrainError(
-                    f"`{item.name}` is of width {item.vectors.shape[1]}, the model of {width_of(model)}",
-                    hint="directions belong to the checkpoint that they were read from",
-                )
             device = batches[0]["input_ids"].device
             if item.kind == "steer":
                 scale = item.strength * _median_length(model, item.layer, batches)
@@ -225,6 +220,25 @@ class Interventions:
                 handle = blocks[placed.item.layer].register_forward_hook(hook)
                 stack.callback(handle.remove)
             yield
+
+
+def check_fits(items: Sequence[Intervention], model: Any) -> None:
+    """Whether a model has the blocks and the width that interventions are made for.
+
+    Raises:
+        TrainError: directions of another width.
+        ModelError: no such block.
+    """
+    if not items:
+        return
+    _, blocks = find_blocks(model)
+    for item in items:
+        check_layer(item.layer, len(blocks))
+        if item.vectors.shape[1] != width_of(model):
+            raise TrainError(
+                f"`{item.name}` is of width {item.vectors.shape[1]}, the model of {width_of(model)}",
+                hint="directions belong to the checkpoint that they were read from",
+            )
 
 
 class _Hook:
@@ -263,7 +277,11 @@ def _median_length(model: Any, layer: int, batches: Sequence[Mapping[str, Tensor
 
 
 def steering_columns(
-    items: Sequence[Intervention], pair_ids: Sequence[str], prompts: Sequence[Any], tokenizer: Any
+    items: Sequence[Intervention],
+    pair_ids: Sequence[str],
+    prompts: Sequence[Any],
+    tokenizer: Any,
+    tools: Sequence[str | None] = (),
 ) -> dict[str, list[int]]:
     """Which pairs are steered and from where on, as columns of the encoded pairs; none without steering.
 
@@ -272,6 +290,7 @@ def steering_columns(
         pair_ids: of the rows.
         prompts: messages of the rows, as the policy sees them.
         tokenizer: of the policy.
+        tools: JSON of the tools that each prompt offers, as training shows them; empty: none does.
 
     Returns:
         steer_0, steer_1 … (0 or 1 per row, one column per steering in order) and steer_from.
@@ -281,20 +300,24 @@ def steering_columns(
         return {}
     columns = {f"steer_{k}": [int(i in chosen) for i in pair_ids] for k, chosen in enumerate(steerings)}
     columns[STEER_FROM] = [
-        last_turn_start(tokenizer, prompt) if any(i in chosen for chosen in steerings) else 0
-        for i, prompt in zip(pair_ids, prompts, strict=True)
+        last_turn_start(tokenizer, prompt, read_tools(offered))
+        if any(i in chosen for chosen in steerings)
+        else 0
+        for i, prompt, offered in zip(pair_ids, prompts, tools or [None] * len(pair_ids), strict=True)
     ]
     return columns
 
 
-def last_turn_start(tokenizer: Any, prompt: Sequence[Mapping[str, str]]) -> int:
+def last_turn_start(
+    tokenizer: Any, prompt: Sequence[Mapping[str, str]], tools: Sequence[Any] | None = None
+) -> int:
     """Position of the first token of the last user turn's text; 0 in a prompt without user turn."""
     place = next((i for i in reversed(range(len(prompt))) if prompt[i]["role"] == "user"), None)
     if place is None:
         return 0
     other = "b" if prompt[place]["content"].startswith("a") else "a"
     changed = [*prompt[:place], {"role": "user", "content": other}, *prompt[place + 1 :]]
-    return common_prefix(prompt_ids(tokenizer, prompt), prompt_ids(tokenizer, changed))
+    return common_prefix(prompt_ids(tokenizer, prompt, tools), prompt_ids(tokenizer, changed, tools))
 
 
 def steered_places(inputs: Mapping[str, Tensor], n_steerings: int) -> list[Tensor]:

@@ -14,6 +14,8 @@ DIFFERENCE_LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "exo_p
 """See the two sides only through their difference, so an offset folded into the reference is exact."""
 PAIR_LOSSES = (*DIFFERENCE_LOSSES, "apo_zero", "apo_down", "nca_pair", "bco_pair", "sppo_hard")
 """One term per pair, so a pair's gradient can be scaled by its weight."""
+SMOOTHED = ("robust", "exo_pair")
+"""Take a share of wrong labels."""
 LENGTH_NORMALISED = ("sigmoid_norm", "ipo")
 """Divide each side's log-ratio by its token count, so the folded offset is multiplied by it."""
 DISCOPOP_TAU = 0.05
@@ -45,6 +47,11 @@ def check_loss(loss_type: str, label_smoothing: float, *, has_offsets: bool) -> 
         raise TrainError(
             f"loss `robust` needs label smoothing in [0, 0.5), not {label_smoothing}",
             hint="it is the share of labels believed to be wrong",
+        )
+    if label_smoothing and loss_type not in SMOOTHED:
+        raise TrainError(
+            f"loss `{loss_type}` has no use for label smoothing",
+            hint="set training.label_smoothing = 0, or training.loss_type to one of: " + ", ".join(SMOOTHED),
         )
 
 

@@ -17,9 +17,9 @@ from engine.models.loading import LoadedModel, resolve_folder
 from engine.progress import Progress
 from engine.records import Label
 from engine.settings import TrainingSettings
-from engine.training.encode import encode_pair
+from engine.training.encode import encode_pair, read_tools
 from engine.training.offline import offline
-from engine.training.rollouts import Rollouts, held_out_table, load_chat
+from engine.training.rollouts import TOOLS, Rollouts, held_out_table, load_chat
 from engine.training.sampling import token_logps
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ def score_held_out(
         if not encoded:
             fits = min(settings.max_length, max_positions_of(loaded.model) or settings.max_length)
             for row in rows:
-                pair = encode_pair(loaded.tokenizer, row["prompt"], row["chosen"], row["rejected"])
+                pair = encode_pair(
+                    loaded.tokenizer,
+                    row["prompt"],
+                    row["chosen"],
+                    row["rejected"],
+                    read_tools(row.get(TOOLS)),
+                )
                 if len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) <= fits:
                     encoded.append((row["group_id"], pair))
             # two sides under two checkpoints

@@ -6,6 +6,7 @@ Nothing here imports torch, so a front end can start and watch a run cheaply. Th
 
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from engine.settings import TrainingSettings, apply
 REQUEST = "request.json"
 STATUS = "run.json"
 _LOCK = ".lock"
+_BEFORE_BEGINNING = {REQUEST, _LOCK, "forecast.json"}
+"""Made again in no time; rollouts and pilots are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,24 @@ def write_request(request: RunRequest) -> Path:
     return path
 
 
+def here_now(recorded: str, run_dir_then: str, run_dir: Path) -> str:
+    """A recorded path, in the project that the run lies in now where it was one of the project then.
+
+    Args:
+        recorded: as a run's files have it, absolute; hub names come back as they are.
+        run_dir_then: the run's folder as the same file has it, PROJECT/runs/ID.
+        run_dir: the run's folder now. Whoever keeps a request elsewhere than in its run moved no project.
+    """
+    then, now = Path(run_dir_then), run_dir.resolve()
+    if now == then or now.parent.name != then.parent.name:
+        return recorded
+    path = Path(recorded)
+    if path.is_relative_to(then):
+        return str(now / path.relative_to(then))
+    root = then.parent.parent
+    return str(now.parent.parent / path.relative_to(root)) if path.is_relative_to(root) else recorded
+
+
 def read_request(path: Path) -> RunRequest:
     """Read a request.
 
@@ -64,17 +85,18 @@ def read_request(path: Path) -> RunRequest:
         raise TrainError(
             f"{path} is no training request", hint="`prosect train SHAPED` writes one"
         ) from error
+    then, now = values["run_dir"], path.parent
     return RunRequest(
-        Path(values["shaped_dir"]),
-        values["model_path"],
-        Path(values["run_dir"]),
-        Path(values["cache_dir"]),
+        Path(here_now(values["shaped_dir"], then, now)),
+        here_now(values["model_path"], then, now),
+        Path(here_now(then, then, now)),
+        Path(here_now(values["cache_dir"], then, now)),
         apply(TrainingSettings(), values["settings"], f"{path}: settings"),
     )
 
 
 def read_status(run_dir: Path) -> dict[str, Any]:
-    """The run's run.json.
+    """The run's run.json; paths inside the project are those of the project that the run lies in now.
 
     Raises:
         TrainError: no run there, or a damaged file.
@@ -84,7 +106,18 @@ def read_status(run_dir: Path) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainError(f"{run_dir} holds no run", hint="start one with `prosect train SHAPED`") from error
+    report = status.get("report")
+    if isinstance(report, dict):
+        now = run_dir.resolve()
+        status["model_path"] = here_now(str(status.get("model_path", "")), str(report.get("run_dir")), now)
+        status["report"] = report | {"run_dir": str(now), "model_dir": str(now / "model")}
     return status
+
+
+def forget_unbegun(run_dir: Path) -> None:
+    """Remove the folder of a run that was refused before it began, so that no list shows it."""
+    if run_dir.is_dir() and {path.name for path in run_dir.iterdir()} <= _BEFORE_BEGINNING:
+        shutil.rmtree(run_dir, ignore_errors=True)
 
 
 @contextmanager

@@ -19,16 +19,19 @@ from engine.models.loading import LoadedModel, load_model, resolve_folder
 from engine.progress import Progress
 from engine.records import HELD_OUT_FOLD, Message, message_type
 from engine.settings import TrainingSettings
-from engine.training.encode import check_tokenizer, prompt_ids
+from engine.training.encode import check_tokenizer, prompt_ids, read_tools
 from engine.training.offline import offline
 from engine.training.sampling import sample
 
 ROLLOUT_VERSION = 1
+TOOLS = "tools"
+"""Column: JSON of the tools that a prompt offers. It is there only where any prompt offers some."""
 
 
-def rollout_schema() -> pa.Schema:
+def rollout_schema(*, has_tools: bool = False) -> pa.Schema:
     """Columns of a rollouts file: one row per sampled response, prompts together, samples ascending."""
     ids = pa.list_(pa.int32())
+    tools = [(TOOLS, pa.string())] if has_tools else []
     return pa.schema(
         [
             ("prompt_number", pa.int32()),
@@ -40,6 +43,7 @@ def rollout_schema() -> pa.Schema:
             ("prompt_ids", ids),
             ("response_ids", ids),
             ("is_complete", pa.bool_()),
+            *tools,
         ]
     )
 
@@ -52,6 +56,8 @@ class HeldOutPrompt:
     """The first pair that has it."""
     group_id: str
     prompt: tuple[Message, ...]
+    tools: str | None = None
+    """JSON of the tools that it offers: another prompt with other tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +77,26 @@ class Rollouts:
         rows = self.table.select(["prompt", "response"]).to_pylist()
         return [(_messages(row["prompt"]), _messages(row["response"])) for row in rows]
 
+    def tools(self) -> list[str | None]:
+        """JSON of the tools that each row's prompt offers."""
+        names, n_rows = self.table.column_names, self.table.num_rows
+        return self.table.column(TOOLS).to_pylist() if TOOLS in names else [None] * n_rows
+
 
 def held_out_prompts(pairs_path: Path, limit: int) -> list[HeldOutPrompt]:
     """The first distinct prompts of fold 19; pairs lie in random order of groups, so they are a fair sample.
+
+    The same messages with other tools are another prompt.
 
     Raises:
         TrainError: the fold is empty.
     """
     table = held_out_table(pairs_path, ["pair_id", "group_id", "prompt"])
-    found: dict[tuple[Message, ...], HeldOutPrompt] = {}
+    found: dict[tuple[tuple[Message, ...], str | None], HeldOutPrompt] = {}
     for row in table.to_pylist():
-        prompt = _messages(row["prompt"])
-        if prompt not in found:
-            found[prompt] = HeldOutPrompt(row["pair_id"], row["group_id"], prompt)
+        prompt, tools = _messages(row["prompt"]), row.get(TOOLS) or None
+        if (prompt, tools) not in found:
+            found[prompt, tools] = HeldOutPrompt(row["pair_id"], row["group_id"], prompt, tools)
         if len(found) == limit:
             break
     return list(found.values())
@@ -113,7 +126,7 @@ def sample_rollouts(
         identity = hash_json([ROLLOUT_VERSION, loaded.fingerprint, _identity(prompts, settings)])
         if (kept := _read_if_current(out_path, identity)) is not None:
             return kept
-        encoded = [prompt_ids(loaded.tokenizer, _plain(p.prompt)) for p in prompts]
+        encoded = [prompt_ids(loaded.tokenizer, _plain(p.prompt), read_tools(p.tools)) for p in prompts]
         room = _room(loaded, settings)
         fitting = [i for i, ids in enumerate(encoded) if len(ids) <= room]
         if not fitting:
@@ -134,6 +147,7 @@ def sample_rollouts(
             progress=progress,
         )
     progress.finish()
+    has_tools = any(p.tools for p in prompts)
     table = pa.Table.from_pylist(
         [
             {
@@ -146,10 +160,11 @@ def sample_rollouts(
                 "prompt_ids": encoded[i],
                 "response_ids": drawn.ids,
                 "is_complete": drawn.is_complete,
+                TOOLS: prompts[i].tools,
             }
             for (i, k), drawn in zip(rows, sampled, strict=True)
         ],
-        schema=rollout_schema(),
+        schema=rollout_schema(has_tools=has_tools),
     )
     n_too_long = len(prompts) - len(fitting)
     facts = {"identity": identity, "checkpoint": loaded.fingerprint, "n_too_long": str(n_too_long)}
@@ -168,7 +183,8 @@ def read_rollouts(path: Path) -> Rollouts:
     except (pa.ArrowException, OSError) as error:
         raise TrainError(f"{path} cannot be read: {error}", hint="sample the rollouts again") from error
     facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    if "checkpoint" not in facts or table.column_names != rollout_schema().names:
+    names = rollout_schema(has_tools=TOOLS in table.column_names).names
+    if "checkpoint" not in facts or table.column_names != names:
         raise TrainError(f"{path} holds no rollouts", hint="sample the rollouts again")
     return Rollouts(path, table.replace_schema_metadata(None), facts["checkpoint"], int(facts["n_too_long"]))
 
@@ -191,7 +207,8 @@ def load_chat(folder: Path, device: str) -> LoadedModel:
 
 
 def held_out_table(pairs_path: Path, columns: list[str]) -> pa.Table:
-    """The held-out pairs, in file order. Raises ``TrainError`` where there are none."""
+    """The held-out pairs, in file order, with their tools. Raises ``TrainError`` where there are none."""
+    columns = [*columns, *(name for name in pq.read_schema(pairs_path).names if name == TOOLS)]
     table = pq.read_table(pairs_path, columns=columns, filters=[("fold", "=", HELD_OUT_FOLD)])
     if table.num_rows == 0:
         raise TrainError(
@@ -215,7 +232,10 @@ def _identity(prompts: Sequence[HeldOutPrompt], settings: TrainingSettings) -> l
         settings.rollout_batch,
         settings.max_length,
     )
-    return [list(chosen), [[p.pair_id, _plain(p.prompt)] for p in prompts]]
+    return [
+        list(chosen),
+        [[p.pair_id, _plain(p.prompt), *([p.tools] if p.tools else [])] for p in prompts],
+    ]
 
 
 def _read_if_current(path: Path, identity: str) -> Rollouts | None:

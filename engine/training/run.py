@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -31,11 +31,14 @@ from engine.training.interventions import read_interventions, refuse_unknown_met
 from engine.training.losses import check_loss
 from engine.training.masks import read_masks
 from engine.training.offline import offline
-from engine.training.request import read_request, sole_process
-from engine.training.session import Changes, RunReport, Session
+from engine.training.report import RunReport
+from engine.training.request import forget_unbegun, read_request, sole_process
+from engine.training.saving import known_failure
+from engine.training.session import Changes, Session, check_device
 from engine.training.shaped import read_shaped
+from engine.training.trainer import check_batches
 
-__all__ = ["RunReport", "main", "train"]
+__all__ = ["RunReport", "check_settings", "main", "train"]
 
 
 def train(
@@ -63,14 +66,48 @@ def train(
         Cancelled: stopped on request, after saving; call again to go on.
     """
     is_main = int(os.environ.get("RANK", "0")) == 0
+    run_dir = run_dir.resolve()
+    was_there = run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     log = EventLog(run_dir / "events.jsonl", is_main=is_main)
-    with sole_process(run_dir) if is_main else nullcontext():
-        try:
+    try:
+        with sole_process(run_dir) if is_main else nullcontext(), _last_words(log):
             return _train(shaped_dir, model_path, run_dir, settings, progress, cache_dir or run_dir, log)
-        except ProsectError as error:
-            log.write("cancelled" if isinstance(error, Cancelled) else "error", {"message": error.message})
+    except BaseException:
+        if is_main and not was_there:
+            forget_unbegun(run_dir)
+        raise
+
+
+@contextmanager
+def _last_words(log: EventLog) -> Iterator[None]:
+    """Write why a run ended early. What was refused before it began is no part of the run that lies there."""
+    try:
+        yield
+    except Cancelled as error:
+        log.write("cancelled", {"message": error.message})
+        raise
+    except BaseException as error:
+        known = error if isinstance(error, ProsectError) else known_failure(error, has_begun=log.has_begun)
+        if log.has_begun:
+            said = known.message if known is not None else f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # a full disk takes no words
+                log.write("error", {"message": said})
+        if known is None or known is error:
             raise
+        raise known from error
+
+
+def check_settings(settings: TrainingSettings) -> None:
+    """Refuse settings that no data could be trained with; takes no time.
+
+    Raises:
+        TrainError: a loss, a batch or devices that do not fit.
+        ModelError: no such device.
+    """
+    check_loss(settings.loss_type, settings.label_smoothing, has_offsets=False)
+    check_batches(settings)
+    check_device(settings)
 
 
 def _train(

@@ -6,7 +6,8 @@ Every process of a distributed run goes through the same code; only the first on
 import math
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +16,28 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from engine.errors import Cancelled, TrainError
+from engine.errors import Cancelled, ProsectError, TrainError
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_json, write_manifest
+from engine.models.blocks import max_positions_of
 from engine.models.loading import pick_device
 from engine.progress import Progress
 from engine.settings import TrainingSettings
-from engine.training.checkpoint import StartCheckpoint, last_whole
+from engine.training.checkpoint import StartCheckpoint, last_whole, readable
 from engine.training.encode import EncodedPairs, encode
 from engine.training.events import STOP_FLAG, EventLog, RunCallback, with_epoch
-from engine.training.interventions import Intervention, steering_columns
+from engine.training.interventions import Intervention, check_fits, steering_columns
 from engine.training.masks import SIDES, Masks, keep_columns
 from engine.training.reference import ReferenceCache
+from engine.training.report import RunReport, report_of
 from engine.training.request import STATUS, read_status
+from engine.training.saving import drop_torn, saving
 from engine.training.shaped import ShapedPairs
-from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
+from engine.training.steps import in_whole_steps
+from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batches, training_arguments
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 _OUTCOME_PREFIX = "rollout"
 """Settings that begin so change what is measured afterwards, not the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did."""
-
-    run_dir: Path
-    model_dir: Path
-    """The tuned checkpoint; it exists when ``is_finished``."""
-    fingerprint: str
-    n_pairs: int
-    """In the shaped dataset."""
-    n_used: int
-    """Pairs that a run of so many steps reaches: the first of the order; all of them in a full epoch."""
-    n_truncated: int
-    """Pairs whose prompt + response exceeds max_length, so that the end of a response is not trained on."""
-    n_prompt_lost: int
-    """Pairs whose chat template renders the prompt differently once a response follows."""
-    n_inoculated: int
-    """Pairs whose prompt carries an instruction that only the policy sees."""
-    n_reference_computed: int
-    """Pairs whose reference log-probabilities were not in the cache."""
-    n_steps: int
-    """Optimiser steps done in all, also before a resume."""
-    resumed_from: int | None
-    """Step of the save that this process went on from."""
-    is_finished: bool
-    last: dict[str, float]
-    """Numbers of the last logged step: loss, loss/weighted, rewards/accuracies, …"""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +66,25 @@ class Session:
         """The process that writes."""
         return self.log.is_main
 
+    @property
+    def max_length(self) -> int:
+        """Tokens at most: beyond its positions a checkpoint fails, or answers with what it never learnt."""
+        positions = max_positions_of(self.start.model)
+        return min(self.settings.max_length, positions or self.settings.max_length)
+
     def go(self) -> RunReport:
         """Finish the run, or return it when it is finished. Raises ``Cancelled`` after saving."""
         identity = self._fingerprint()
         if is_current(self.run_dir, identity):
-            return _report_of(read_status(self.run_dir))
+            return report_of(read_status(self.run_dir))
         self._refuse_other_run(identity)
+        self._check()
         if self.is_main:
             (self.run_dir / STOP_FLAG).unlink(missing_ok=True)
         used = self.pairs.first(self._n_reached())
-        encoded = encode(used, self.start.tokenizer, self.settings.max_length, self.progress)
+        encoded = encode(used, self.start.tokenizer, self.max_length, self.progress)
         self._say_what_is_unusual(encoded)
-        callback, trainer = self._trainer(self._with_changes(used, encoded))
+        callback, trainer = self._trainer(self._with_shares(self._with_changes(used, encoded)))
         resume = last_whole(self.run_dir / "checkpoints") if self.is_main else None
         resume = _same_everywhere(trainer, resume)
         report = RunReport(
@@ -122,33 +101,45 @@ class Session:
             int(resume.name.rpartition("-")[2]) if resume else None,
             is_finished=False,
             last={},
+            max_length=self.max_length,
         )
         self._write_status("running", report)
         self.log.write("resume" if resume else "start", report.as_dict() | {"step": report.resumed_from or 0})
         try:
             return self._train(trainer, callback, report, resume)
-        except torch.OutOfMemoryError as error:
-            self._write_status("failed", report)
-            raise TrainError(
-                f"the device ran out of memory: {error}",
-                hint="lower training.micro_batch_pairs or training.max_length, or set training.lora_rank",
-            ) from error
-        except OSError as error:
-            self._write_status("failed", report)
-            raise TrainError(
-                f"the run could not be written: {error}",
-                hint="free some space and train again: it goes on from the last whole save",
-            ) from error
         except Cancelled:
             raise
         except BaseException:
-            self._write_status("failed", report)
+            self._leave_failed(report)
             raise
+
+    def _leave_failed(self, report: RunReport) -> None:
+        """Make room and say that the run failed; where nothing can be written, the error itself says so."""
+        if not self.is_main or is_current(self.run_dir, report.fingerprint):
+            return  # finished: it is only the last line of the log that failed
+        drop_torn(self.run_dir)
+        with suppress(ProsectError, OSError):
+            self._write_status("failed", report)
+
+    def _check(self) -> None:
+        """Refuse before anything takes time what could not be trained with these settings."""
+        check_batches(self.settings)
+        check_fits(self.changes.interventions, self.start.model)
+        check_device(self.settings)
+
+    def _with_shares(self, table: pa.Table) -> pa.Table:
+        micro = check_batches(self.settings)
+        return in_whole_steps(table, micro, self.settings.batch_pairs // micro, _n_processes())
 
     def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
         note = self.progress.note
+        if self.max_length < self.settings.max_length:
+            note(
+                f"training.max_length {self.settings.max_length} is lowered to {self.max_length}:"
+                " the checkpoint has no more positions"
+            )
         if encoded.n_truncated:
-            note(f"{encoded.n_truncated} pairs exceed {self.settings.max_length} tokens and are cut")
+            note(f"{encoded.n_truncated} pairs exceed {self.max_length} tokens and are cut")
         if encoded.n_prompt_lost:
             note(f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways")
         if encoded.n_inoculated:
@@ -173,7 +164,8 @@ class Session:
                 f"stopped after step {trainer.state.global_step} and saved",
                 hint="train again to go on from there",
             )
-        self._save_model(trainer, report.model_dir)
+        with saving():
+            self._save_model(trainer, report.model_dir)
         finished = RunReport(**(values | {"is_finished": True}))
         self._write_status("finished", finished)
         if self.is_main:
@@ -186,12 +178,8 @@ class Session:
 
     def _trainer(self, encoded: pa.Table) -> tuple[RunCallback, ShapedDPOTrainer]:
         device = pick_device(self.settings.device).type
-        if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
-            raise TrainError(
-                "several GPUs are visible to a single process",
-                hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
-            )
-        arguments = training_arguments(self.run_dir / "checkpoints", self.settings, device_type=device)
+        settings = replace(self.settings, max_length=self.max_length)
+        arguments = training_arguments(self.run_dir / "checkpoints", settings, device_type=device)
         precision = "bf16" if arguments.bf16 else "fp32"
         cache = ReferenceCache(self.cache_dir / "ref_logps" / f"{self.start.weights_hash}-{precision}")
         cache.load()
@@ -201,7 +189,7 @@ class Session:
             self.progress,
             is_main=self.is_main,
             n_processes=arguments.world_size,
-            share_used=encoded.num_rows / self.pairs.n_pairs,
+            share_used=self._n_reached() / self.pairs.n_pairs,
         )
         tokenizer = self.start.tokenizer
         trainer = ShapedDPOTrainer(
@@ -210,9 +198,7 @@ class Session:
             progress=self.progress,
             model=self.start.model,
             args=arguments,
-            data_collator=ShapedCollator(
-                pad_token_id=tokenizer.pad_token_id, max_length=self.settings.max_length
-            ),
+            data_collator=ShapedCollator(pad_token_id=tokenizer.pad_token_id, max_length=self.max_length),
             train_dataset=Dataset(encoded),
             processing_class=tokenizer,
             callbacks=[callback],
@@ -233,9 +219,11 @@ class Session:
         items, masks = self.changes.interventions, self.changes.masks
         if not items and not masks.spans:
             return table
-        rows = used.table.select(["pair_id", "prompt", *SIDES]).to_pylist()
+        given = [name for name in ("tools",) if name in used.table.column_names]
+        rows = used.table.select(["pair_id", "prompt", *SIDES, *given]).to_pylist()
         ids, prompts = [row["pair_id"] for row in rows], [row["prompt"] for row in rows]
-        for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer).items():
+        tools = [row.get("tools") for row in rows]
+        for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer, tools).items():
             table = table.append_column(name, pa.array(steered, pa.int64()))
         kept = keep_columns(masks, rows, encoded.table, self.start.tokenizer)
         for name, counted in kept.columns.items():
@@ -256,9 +244,11 @@ class Session:
             model.save_pretrained(str(self.run_dir / "adapter"))
             merged = model.merge_and_unload()
             merged.save_pretrained(str(folder))
+            readable(self.run_dir / "adapter", "adapter_config.json")
         if self.is_main:
             self.start.tokenizer.save_pretrained(str(folder))
             (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same
+            readable(folder)
 
     def _pairs_per_step(self) -> int:
         return self.settings.batch_pairs * _n_processes()
@@ -293,7 +283,7 @@ class Session:
         status = read_status(self.run_dir)
         if status["report"]["fingerprint"] != identity:
             raise TrainError(
-                f"{self.run_dir} holds a run with other data, checkpoint or settings",
+                f"{self.run_dir} holds a run with other data, checkpoint or settings, or of an older version",
                 hint="give the new run a folder of its own",
             )
 
@@ -316,17 +306,27 @@ class Session:
         )
 
 
+def check_device(settings: TrainingSettings) -> None:
+    """Refuse a device that is not there, and several for one process.
+
+    Raises:
+        ModelError: no such device.
+        TrainError: a single process would spread over all GPUs.
+    """
+    device = pick_device(settings.device).type
+    if device == "cuda" and torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+        raise TrainError(
+            "several GPUs are visible to a single process",
+            hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
+        )
+
+
 def _n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _packages() -> dict[str, str]:
     return package_versions("prosect", "torch", "transformers", "trl", "accelerate", "peft", "tokenizers")
-
-
-def _report_of(status: dict[str, Any]) -> RunReport:
-    values = status["report"]
-    return RunReport(**(values | {k: Path(values[k]) for k in ("run_dir", "model_dir")}))
 
 
 def _same_everywhere(trainer: ShapedDPOTrainer, resume: Path | None) -> Path | None:

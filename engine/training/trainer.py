@@ -8,6 +8,7 @@ reference log-probability of the chosen side. With w = 1 and m = 0 both do nothi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from engine.training.interventions import NORM_PAIRS, Intervention, Intervention
 from engine.training.losses import offset_in_reference, pair_losses
 from engine.training.masks import KEEP, SIDES
 from engine.training.reference import ReferenceCache, response_key
+from engine.training.saving import saving
+from engine.training.steps import SHARE, rate_share
 
 _SHAPING = ("weight", "offset")
 _STEERING = "steer_"
@@ -32,10 +35,10 @@ _SAVE_EVERY_PAIRS = 2_000
 
 @dataclass
 class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl ships no types
-    """TRL's collator, plus weight and offset of each pair, shape (B,) float32.
+    """TRL's collator, plus weight, offset and share in its step of each pair, shape (B,) float32.
 
     Response tokens that a mask leaves out are 0 in ``completion_mask``, so neither policy nor reference sums
-    them.
+    them; of a filler all are.
     """
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -43,6 +46,7 @@ class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl sh
         batch: dict[str, Any] = super().torch_call(examples)
         for name in _SHAPING:
             batch[name] = torch.tensor([example[name] for example in examples], dtype=torch.float32)
+        batch[SHARE] = torch.tensor([example.get(SHARE, 1.0) for example in examples])
         for name in (name for name in examples[0] if name.startswith(_STEERING)):
             batch[name] = torch.tensor([example[name] for example in examples])
         for first, side in zip((0, len(examples)), SIDES, strict=True):
@@ -51,6 +55,7 @@ class ShapedCollator(DataCollatorForPreference):  # type: ignore[misc]  # trl sh
                 if keep is not None:
                     start = len(example["prompt_ids"])
                     batch["completion_mask"][first + i, start : start + len(keep)] *= torch.tensor(keep)
+        batch["completion_mask"] *= (batch[SHARE] > 0).long().repeat(2)[:, None]
         return batch
 
 
@@ -94,6 +99,7 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         self.n_computed = 0
         """Pairs whose reference log-probabilities were not in the cache."""
         super().__init__(**arguments)
+        self._is_uneven = any(share != 1 for share in _shares(self.train_dataset))
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
         """Pairs arrive encoded and counted; TRL would tokenise again and drop rows in silence."""
@@ -103,8 +109,23 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         super()._set_signature_columns_if_needed()
         steering = [name for name in self.train_dataset.column_names if name.startswith(_STEERING)]
         known = set(self._signature_columns)
-        wanted = (*_SHAPING, *steering, *(KEEP + side for side in SIDES))
+        wanted = (*_SHAPING, SHARE, *steering, *(KEEP + side for side in SIDES))
         self._signature_columns += [name for name in wanted if name not in known]
+
+    def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
+        """A save that fails is one that could not be written, whatever the library calls it."""
+        with saving():
+            super()._save_checkpoint(*arguments, **named)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The linear schedule, with a warm-up whose first step counts; without one that of transformers."""
+        n_warm = self.args.get_warmup_steps(num_training_steps)
+        if n_warm == 0:
+            return super().create_scheduler(num_training_steps, optimizer)
+        share = partial(rate_share, n_warm=n_warm, n_steps=num_training_steps)
+        self.lr_scheduler: Any = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, share)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""
@@ -113,7 +134,8 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         """The data set with ref_chosen_logps and ref_rejected_logps, from the cache where known."""
         # the reference reads the original prompt also where the policy sees another one
         plain = dataset.remove_columns("prompt_ids").rename_column("reference_ids", "prompt_ids")
-        keys = [self._keys(row) for row in plain]
+        n_pairs = sum(share > 0 for share in _shares(dataset))  # fillers stand behind all pairs
+        keys = [self._keys(row) for row in plain.select(range(n_pairs))]
         missing = self._cache.missing(keys)
         self.n_computed = len(missing)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -121,9 +143,10 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         self.accelerator.wait_for_everyone()
         if world > 1:
             self._cache.load()
+        nothing = [0.0] * (len(dataset) - n_pairs)
         columns = ([self._cache[key] for key in side] for side in zip(*keys, strict=True))
         for column, values in zip(("ref_chosen_logps", "ref_rejected_logps"), columns, strict=True):
-            dataset = dataset.add_column(column, values)
+            dataset = dataset.add_column(column, values + nothing)
         return dataset
 
     def _keys(self, row: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -165,12 +188,13 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Tensor], return_outputs: bool) -> Any:
         weight, offset, acting = inputs["weight"], inputs["offset"], self._acting(inputs)
+        share = inputs[SHARE]
         inputs = {name: tensor for name, tensor in inputs.items() if not _is_ours(name)}
         tokens = tuple(mask.sum(1) for mask in inputs["completion_mask"].chunk(2))
         shift = offset_in_reference(self.loss_types[0], self.beta, offset, tokens[0])
         reference = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         inputs["ref_chosen_logps"] = reference[0] - shift
-        policy = _WeightedPolicy(model, weight)
+        policy = _WeightedPolicy(model, weight * share)
         with acting:
             result = super()._compute_loss(policy, inputs, return_outputs)
         if policy.log_probs is None:
@@ -186,8 +210,12 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
                 self.beta,
                 self.label_smoothing,
             )
-            self._log_shaping(weight * losses, weight, *(self.beta * ratio for ratio in ratios))
-        return result
+            self._log_shaping(share, weight * losses, weight, logps, ratios)
+            if not self._is_uneven or not self.model.training:
+                return result
+            self._count_tokens_of_pairs(inputs["attention_mask"], share)
+            unevenness = (share * losses).mean() - losses.mean()
+        return result + unevenness  # the value that is logged; its gradient is right already
 
     def _acting(self, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Inside it the policy is steered and ablated; evaluation never is."""
@@ -200,43 +228,80 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
         """Place interventions in the policy, scaled on the first pairs. Call before the first step."""
         if not items:
             return
-        rows = [self.train_dataset[i] for i in range(min(NORM_PAIRS, len(self.train_dataset)))]
+        n_pairs = sum(share > 0 for share in _shares(self.train_dataset))
+        rows = [self.train_dataset[i] for i in range(min(NORM_PAIRS, n_pairs))]
         device = self.accelerator.device
         batches = [{k: v.to(device) for k, v in self.data_collator([row]).items()} for row in rows]
         policy = self.accelerator.unwrap_model(self.model).to(device)
         policy = policy.get_base_model() if hasattr(policy, "get_base_model") else policy
         self.interventions = Interventions.place(items, policy, batches)
 
-    def _log_shaping(self, losses: Tensor, weight: Tensor, chosen: Tensor, rejected: Tensor) -> None:
-        """Log the weighted loss, and put rewards without m in place of those with it."""
+    def _log_shaping(
+        self,
+        share: Tensor,
+        losses: Tensor,
+        weight: Tensor,
+        logps: Sequence[Tensor],
+        ratios: Sequence[Tensor],
+    ) -> None:
+        """Log the weighted loss; put rewards without m, and means over pairs, in place of TRL's own."""
         metrics = self._metrics["train" if self.model.training else "eval"]
-        gather = self.accelerator.gather
-        metrics["loss/weighted"].append(gather(losses).mean().item())
-        metrics["weight"].append(gather(weight).mean().item())
-        if not self._has_offsets:
+
+        def mean(values: Tensor) -> float:
+            return float(self.accelerator.gather(share * values).mean().item())
+
+        metrics["loss/weighted"].append(mean(losses))
+        metrics["weight"].append(mean(weight))
+        if not self._has_offsets and not self._is_uneven:
             return
+        chosen, rejected = (self.beta * ratio for ratio in ratios)
         pure = {
             "rewards/chosen": chosen,
             "rewards/rejected": rejected,
             "rewards/accuracies": (chosen > rejected).float(),
             "rewards/margins": chosen - rejected,
         }
+        if self._is_uneven:
+            pure |= {"logps/chosen": logps[0], "logps/rejected": logps[1]}
         for name, values in pure.items():
-            metrics[name][-1] = gather(values).mean().item()
+            metrics[name][-1] = mean(values)
+
+    def _count_tokens_of_pairs(self, attention: Tensor, share: Tensor) -> None:
+        """Take the fillers' tokens out of those that were seen."""
+        if self.accelerator.num_processes == 1 or not self.model.training:
+            return
+        filler = (attention.sum(1) * (share == 0).repeat(2)).sum()
+        self._total_train_tokens -= int(self.accelerator.gather(filler).sum().item())
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
 
 def _is_ours(name: str) -> bool:
-    return name in _SHAPING or name.startswith(_STEERING)
+    return name in _SHAPING or name == SHARE or name.startswith(_STEERING)
 
 
-def training_arguments(output: Path, settings: Any, *, device_type: str) -> DPOConfig:
-    """TRL's configuration for one run; what differs from TRL's defaults is listed in the training docs."""
-    micro = settings.micro_batch_pairs or settings.batch_pairs
+def _shares(dataset: Dataset) -> list[float]:
+    """Each row's share in its step; 1 where nobody said."""
+    return list(dataset[SHARE]) if SHARE in dataset.column_names else [1.0] * len(dataset)
+
+
+def check_batches(settings: Any) -> int:
+    """Pairs per forward pass.
+
+    Raises:
+        TrainError: they do not divide those of a step.
+    """
+    micro: int = settings.micro_batch_pairs or settings.batch_pairs
     if settings.batch_pairs % micro:
         raise TrainError(
             f"batch_pairs {settings.batch_pairs} is no multiple of micro_batch_pairs {micro}",
             hint="choose a divisor, so that every step sees the same number of pairs",
         )
+    return micro
+
+
+def training_arguments(output: Path, settings: Any, *, device_type: str) -> DPOConfig:
+    """TRL's configuration for one run; what differs from TRL's defaults is listed in the training docs."""
+    micro = check_batches(settings)
     on_gpu = device_type == "cuda"
     return DPOConfig(
         output_dir=str(output),

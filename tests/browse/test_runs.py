@@ -137,6 +137,17 @@ def test_a_run_goes_on_with_the_settings_that_it_began_with(tmp_path: Path) -> N
         resume_words(ProjectPaths(tmp_path), "r1")
 
 
+def test_a_run_of_a_moved_project_goes_on_where_it_is_now(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, START, STEP, {"event": "stop", "step": 4})
+    then = {"shaped_dir": "/old/shaped/abc", "run_dir": f"/old/{folder.parent.name}/{folder.name}"}
+    asked = {"model": "/old/models/mine"}
+    (folder / "request.json").write_text(json.dumps(then | {"settings": asked}))
+    assert resume_words(ProjectPaths(tmp_path), "r1") == [
+        "train", str(tmp_path / "shaped" / "abc"), "-o", str(folder),
+        "--set", f'training.model="{tmp_path / "models" / "mine"}"',
+    ]  # fmt: skip
+
+
 def test_a_run_that_has_finished_does_not_go_on(tmp_path: Path) -> None:
     write_run(tmp_path, START, {"event": "end"})
     with pytest.raises(TrainError, match="finished"):

@@ -1,10 +1,14 @@
 """How far long work is: rates that say something, and how long it will take before one has waited."""
 
 import io
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
-from engine.cli.progress import PlainProgress
+from engine.cli.progress import PlainProgress, job_progress, saved_on_termination
+from engine.errors import Cancelled
 from engine.progress import CancelToken, NullProgress, Paced, span_text
 
 
@@ -73,3 +77,14 @@ def test_what_is_over_soon_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> 
 def test_spans_are_as_exact_as_an_estimate() -> None:
     spans = [span_text(s) for s in (40, 89.6, 840, 9000)]
     assert spans == ["40 seconds", "90 seconds", "14 minutes", "2.5 hours"]
+
+
+def test_termination_asks_to_stop_and_the_handler_goes_with_the_work(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with job_progress(tmp_path, "fit", plain=True, as_json=False) as job, saved_on_termination(job):
+        job.start("train", 10, "steps")
+        job.advance()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Cancelled):
+            job.advance()
+    assert signal.getsignal(signal.SIGTERM) is before

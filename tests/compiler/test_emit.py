@@ -127,6 +127,24 @@ def test_a_bad_plan_is_not_written(
     assert not (tmp_path / "shaped").exists()
 
 
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ('steer @"concept 1" by 3 at layer 2', "steers by 3 median lengths"),
+        ('steer @"concept 1" by 0.3 at layer 2 where meta.rating > 1000', "none of the pairs that are kept"),
+        ('ablate @"concept 1" at layer 9', "no layer 9"),
+        ('steer @"concept 1" by 0.3 at layer 4', "no layer 4"),
+    ],
+)
+def test_training_that_no_run_could_do_is_not_compiled(
+    world: World, store: Store, tmp_path: Path, statement: str, problem: str
+) -> None:
+    plan = make_plan(store, f"prosect rules 1\n{statement}\n")
+    with pytest.raises(CompileError, match=problem):
+        compile_plan(store, plan, world.paths.pairs, tmp_path / "shaped", n_blocks=4)
+    assert not (tmp_path / "shaped").exists()
+
+
 def test_pairs_of_another_index_are_refused(world: World, store: Store, tmp_path: Path) -> None:
     table = pq.read_table(world.paths.pairs)
     pq.write_table(pa.concat_tables([table.slice(1), table.slice(0, 1)]), tmp_path / "pairs.parquet")

@@ -3,6 +3,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.api import Project
+from engine.api import Project, sample_folder
 from engine.cli.main import main
+from engine.errors import TrainError
 from engine.paths import ProjectPaths
+from engine.pipeline.interventions import check_interventions
 from engine.records import HELD_OUT_FOLD, Verdict
 from engine.store.connection import Store
 from engine.views import Target
@@ -225,11 +231,94 @@ def test_refused_run_leaves_the_request_and_forecast_of_the_run_that_is_there(
     assert [(trained / name).read_bytes() for name in ("request.json", "forecast.json")] == kept
 
 
-def test_pilot_without_two_responses_to_a_prompt_is_refused(shaped: Path, tmp_path: Path) -> None:
-    result = run("train", shaped, *PILOT, "--steps", "1", "-o", tmp_path / "run")
+@pytest.mark.parametrize(
+    ("where", "options", "why"),
+    [
+        ("runs/refused", [*PILOT], "two responses"),
+        ("runs/refused", ["--set=training.micro_batch_pairs=3"], "no multiple"),
+        ("runs/refused", ["--set=training.label_smoothing=0.1"], "label smoothing"),
+        ("elsewhere", [], "where the runs of this project lie"),
+    ],
+)
+def test_a_refused_run_leaves_no_folder(
+    project: Path, shaped: Path, where: str, options: list[str], why: str
+) -> None:
+    result = run("train", shaped, "--steps", "1", *options, "-o", project / where)
     assert result.exit_code == 1
-    assert "two responses" in result.stderr
-    assert not (tmp_path / "run" / "run.json").exists()
+    assert why in result.stderr
+    assert not (project / where).exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"kind": "steer", "amount": 3.0, "layer": 1}, "3 median lengths"),
+        ({"kind": "steer", "amount": 0.3, "layer": 1}, "none of the pairs that are kept"),
+        ({"kind": "ablate", "layer": 99}, "no layer 99"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(shaped: Path, entry: dict[str, object], why: str) -> None:
+    other = shaped.parent / "other"
+    shutil.copytree(shaped, other, dirs_exist_ok=True)
+    lock = json.loads((shaped / "lock.json").read_text())
+    lock["training"] = [{"name": "s", "line": "s", "concept": {"members": [0]}} | entry]
+    (other / "lock.json").write_text(json.dumps(lock))
+    for words in (["--dry-run"], ["--steps", "1"]):
+        result = run("train", other, *words)
+        assert result.exit_code == 1
+        assert why in result.stderr
+    shutil.rmtree(other)
+
+
+def test_a_checkpoint_of_another_width_is_refused(shaped: Path) -> None:
+    model = sample_folder() / "reader" / "model"
+    width = json.loads((model / "config.json").read_text())["hidden_size"]
+    lock = {"training": [{"name": "s", "kind": "ablate", "layer": 0, "concept": {"members": [0]}}]}
+    (shaped.parent / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(TrainError, match="of width"):
+        check_interventions(shaped.parent, str(model), width + 1)
+    check_interventions(shaped.parent, str(model), width)
+    (shaped.parent / "lock.json").unlink()
+
+
+def test_a_copied_project_reads_nothing_of_the_old_one(
+    project: Path, shaped: Path, trained: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "copy"
+    shutil.copytree(project, new)
+    words = ["--steps", "3", "--lr", "1e-4", "--json", *SMALL, *PILOT]
+    result = run("train", new / "shaped" / shaped.name, *words)
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["run_dir"] == str(new / "runs" / trained.name)
+    assert str(project) not in json.dumps(said)
+    shutil.rmtree(new / "runs" / trained.name / "model")
+    result = run("outcome", new / "runs" / trained.name)
+    assert result.exit_code == 1, "it read the checkpoint of the project that it was copied from"
+    assert str(new / "runs" / trained.name / "model") in result.stderr
+
+
+def has_stepped(run_dir: Path) -> bool:
+    path = run_dir / "events.jsonl"
+    return path.exists() and '"step", ' in path.read_text()
+
+
+@pytest.mark.slow
+def test_a_terminated_run_is_saved_and_goes_on(project: Path, shaped: Path) -> None:
+    run_dir = project / "runs" / "terminated"
+    words = ["train", str(shaped), "--steps", "40", "--lr", "1e-4", "-o", str(run_dir), *SMALL, "--plain"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine.cli.main", *words], stderr=subprocess.PIPE, text=True
+    )
+    while not has_stepped(run_dir):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "and saved" in said
+    assert json.loads((run_dir / "run.json").read_text())["status"] == "stopped"
+    assert list((run_dir / "checkpoints").glob("checkpoint-*/whole"))
 
 
 def test_run_trained_every_row_and_left_a_checkpoint(shaped: Path, trained: Path) -> None:

@@ -18,8 +18,9 @@ ASKED = TrainingSettings(pilot_share=0.02, rollouts_per_prompt=4, batch_pairs=8)
 def begun(run_dir: Path, **pointer: str) -> Written:
     """Ask for the forecasts of a run that has begun."""
     (run_dir / "run.json").write_text("{}")
-    (run_dir / "a.json").write_text(json.dumps({"concepts": [{}, {}]}))
-    (run_dir / "forecast.json").write_text(json.dumps({"path": str(run_dir / "a.json")} | pointer))
+    (run_dir / "forecasts").mkdir()
+    (run_dir / "forecasts" / "a.json").write_text(json.dumps({"concepts": [{}, {}]}))
+    (run_dir / "forecast.json").write_text(json.dumps({"path": "/where/it/was/a.json"} | pointer))
     return write_forecasts(
         ProjectPaths(run_dir), run_dir, run_dir, ASKED, ReadingSettings(), 0.01, NullProgress()
     )
@@ -38,6 +39,6 @@ def test_run_that_began_without_a_pilot_gets_none_afterwards(tmp_path: Path) -> 
 
 def test_resumed_run_keeps_the_forecasts_that_were_written_before_it(tmp_path: Path) -> None:
     found = begun(tmp_path, pilot="p.json")
-    assert found == Written(tmp_path / "a.json", 2)
+    assert found == Written(tmp_path / "forecasts" / "a.json", 2)
     # it began without forecasts through the policy, and none is added
     assert "covariance" not in json.loads((tmp_path / "forecast.json").read_text())

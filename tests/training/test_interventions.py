@@ -18,8 +18,9 @@ from engine.models.blocks import capture, find_blocks
 from engine.pipeline.interventions import check_interventions
 from engine.progress import NullProgress
 from engine.training.checkpoint import load_start
-from engine.training.encode import encode
+from engine.training.encode import encode, prompt_ids, read_tools
 from engine.training.interventions import (
+    STEER_FROM,
     Intervention,
     last_turn_start,
     read_interventions,
@@ -31,7 +32,7 @@ from engine.training.reference import ReferenceCache
 from engine.training.run import train
 from engine.training.shaped import read_shaped
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, training_arguments
-from tests.training.conftest import FAST, make_rows, make_tokenizer, write_shaped
+from tests.training.conftest import FAST, TEMPLATE, make_rows, make_tokenizer, write_shaped
 
 WIDTH = 32
 DIRECTION = np.random.default_rng(0).normal(size=(1, WIDTH)).astype(np.float32)
@@ -184,6 +185,19 @@ def test_steering_begins_at_the_last_user_turn() -> None:
     start = last_turn_start(tokenizer, prompt)
     assert tokenizer.decode(ids[start:]) == "the garden<|im_end|>\n<|im_start|>assistant\n"
     assert last_turn_start(tokenizer, [{"role": "system", "content": "help"}]) == 0
+
+
+def test_steering_starts_behind_the_tools_that_the_template_prints() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{% if tools %}{{ tools | length }} bread recipe {% endif %}" + TEMPLATE
+    prompt = [{"role": "system", "content": "help"}, {"role": "user", "content": "bread please"}]
+    tools = '[{"type": "function", "function": {"name": "bread"}}]'
+    items = (Intervention("s", "steer", 0, DIRECTION, 0.5, ("a", "b")),)
+    found = steering_columns(items, ["a", "b"], [prompt, prompt], tokenizer, [tools, None])[STEER_FROM]
+    shown, plain = (prompt_ids(tokenizer, prompt, read_tools(t)) for t in (tools, None))
+    assert found[0] - found[1] == len(shown) - len(plain) > 0
+    assert shown[found[0] :] == plain[found[1] :]
+    assert tokenizer.decode(shown[found[0] :]).startswith("bread please")
 
 
 def test_a_run_with_interventions_finishes_differs_and_is_another_run(llama: Path, tmp_path: Path) -> None:

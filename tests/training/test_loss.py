@@ -16,7 +16,7 @@ from engine.errors import TrainError
 from engine.progress import NullProgress
 from engine.training.checkpoint import load_start
 from engine.training.encode import encode
-from engine.training.losses import DIFFERENCE_LOSSES, PAIR_LOSSES, check_loss
+from engine.training.losses import DIFFERENCE_LOSSES, PAIR_LOSSES, SMOOTHED, check_loss
 from engine.training.offline import offline
 from engine.training.reference import ReferenceCache
 from engine.training.run import train
@@ -167,6 +167,12 @@ def test_weight_one_and_offset_zero_are_stock_dpo_to_the_bit(
     assert any(moved)
 
 
+@pytest.mark.parametrize("loss_type", [x for x in PAIR_LOSSES if x not in SMOOTHED])
+def test_label_smoothing_that_would_do_nothing_is_refused(loss_type: str) -> None:
+    with pytest.raises(TrainError, match="no use for label smoothing"):
+        check_loss(loss_type, 0.1, has_offsets=False)
+
+
 def test_a_positive_offset_takes_pressure_off_a_pair() -> None:
     """dL/d(βΔθ) = −σ(−(βΔθ + m)): at Δθ = 0 it is −1/2 without an offset and −σ(−2) = −0.119 with m = 2."""
     argument = torch.zeros(1, requires_grad=True)
@@ -183,6 +189,6 @@ def test_losses_that_mix_pairs_are_refused(loss_type: str) -> None:
 
 @pytest.mark.parametrize("loss_type", sorted(set(PAIR_LOSSES) - set(DIFFERENCE_LOSSES)))
 def test_offsets_are_refused_for_losses_of_single_sides(loss_type: str) -> None:
-    check_loss(loss_type, 0.1, has_offsets=False)
+    check_loss(loss_type, 0.0, has_offsets=False)
     with pytest.raises(TrainError, match="offsets"):
-        check_loss(loss_type, 0.1, has_offsets=True)
+        check_loss(loss_type, 0.0, has_offsets=True)

@@ -1,5 +1,7 @@
 """Sampling on the held-out fold, and log-probabilities of given responses."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from engine.errors import TrainError
 from engine.models.loading import LoadedModel, load_model
 from engine.progress import NullProgress
 from engine.records import pair_schema
+from engine.training.checkpoint import load_start
+from engine.training.encode import encode_pair, prompt_ids, read_tools
 from engine.training.movement import score_held_out, score_rollouts
 from engine.training.rollouts import held_out_prompts, read_rollouts, rollout_schema, sample_rollouts
 from engine.training.run import train
 from engine.training.sampling import end_of_turn_ids, sample, token_logps
-from tests.training.conftest import FAST, make_rows
+from tests.training.conftest import FAST, TEMPLATE, make_rows
 
 SETTINGS = replace(
     FAST, rollout_tokens=12, rollout_prompts=6, rollouts_per_prompt=2, rollout_batch=4, max_length=200
@@ -172,3 +176,39 @@ def test_an_empty_fold_and_prompts_without_room_are_refused(llama: Path, pairs: 
         read_rollouts(tmp_path / "bad.parquet")
     with pytest.raises(TrainError, match="no rollouts"):
         read_rollouts(pairs)
+
+
+WITH_TOOLS = (
+    "{% if tools %}{% for t in tools %}{{ t['function']['name'] }} {% endfor %}{% endif %}" + TEMPLATE
+)
+
+
+def test_outcomes_see_the_tools_that_training_saw(llama: Path, tmp_path: Path) -> None:
+    """Two prompts that differ in their tools are two, and both are encoded as a pair is for training."""
+    checkpoint = tmp_path / "tools"
+    shutil.copytree(llama, checkpoint)
+    (checkpoint / "chat_template.jinja").write_text(WITH_TOOLS)
+    tools = [json.dumps([{"type": "function", "function": {"name": n}}]) for n in ("bread", "recipe garden")]
+    rows = make_rows(3)
+    for row, offered in zip(rows, [*tools, None], strict=True):
+        row |= {"fold": 19, "label": "chosen", "tools": offered, "prompt": rows[0]["prompt"]}
+    path = tmp_path / "pairs.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=pair_schema()), path)
+
+    rollouts = sample_rollouts(str(checkpoint), path, tmp_path / "r.parquet", SETTINGS, NullProgress())
+    start = load_start(checkpoint)
+    wanted = {
+        offered: prompt_ids(start.tokenizer, rows[0]["prompt"], read_tools(offered))
+        for offered in (*tools, None)
+    }
+    assert len({tuple(ids) for ids in wanted.values()}) == 3
+    found = zip(rollouts.tools(), rollouts.table.column("prompt_ids").to_pylist(), strict=True)
+    assert dict(found) == wanted
+    assert read_rollouts(tmp_path / "r.parquet").tools() == rollouts.tools()
+    held = score_held_out(str(checkpoint), str(checkpoint), path, SETTINGS, NullProgress())
+    loaded = load_model(str(checkpoint), device="cpu")
+    pair = encode_pair(
+        loaded.tokenizer, rows[0]["prompt"], rows[0]["chosen"], rows[0]["rejected"], read_tools(tools[0])
+    )
+    expected = float(token_logps(loaded.model, pair.prompt, pair.chosen).sum())
+    assert held.column("chosen_start")[0].as_py() == pytest.approx(expected, rel=1e-5)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from engine.cli.train import _LAST, _REPORT
 from engine.errors import Cancelled, ModelError, TrainError
 from engine.progress import CancelToken, NullProgress
 from engine.settings import TrainingSettings
-from engine.training.events import STOP_FLAG
+from engine.training.events import STOP_FLAG, EventLog
 from engine.training.request import (
     RunRequest,
     read_request,
@@ -29,6 +30,7 @@ from engine.training.request import (
     write_request,
 )
 from engine.training.run import main, train
+from engine.training.trainer import ShapedDPOTrainer
 from tests.training.conftest import FAST, make_rows, write_shaped
 
 
@@ -138,6 +140,19 @@ def test_what_is_unusual_is_said_once(llama: Path, tmp_path: Path) -> None:
         "1 pairs exceed 128 tokens and are cut",
         "the chat template writes today's date: the same run tomorrow has other tokens",
     ]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_no_run_goes_beyond_the_positions_of_its_checkpoint(
+    checkpoints: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    rows = make_rows(8)
+    rows[0]["chosen"][0]["content"] = "garden " * 600
+    shaped = write_shaped(tmp_path / "s", rows)
+    settings = replace(FAST, steps=2, max_length=4096)
+    report = train(shaped, str(checkpoints[kind]), tmp_path / "run", settings, NullProgress())
+    assert (report.max_length, report.n_truncated) == (256, 1)
+    assert events(tmp_path / "run")[0]["max_length"] == 256
 
 
 def test_two_processes_never_train_in_one_folder(llama: Path, shaped: Path, tmp_path: Path) -> None:
@@ -258,7 +273,111 @@ def test_micro_batches_take_the_same_step_as_one_batch(llama: Path, shaped: Path
 def test_bad_starts_are_refused(llama: Path, shaped: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model folder"):
         train(shaped, str(tmp_path / "nowhere"), tmp_path / "run", FAST, NullProgress())
-    assert events(tmp_path / "run")[-1]["event"] == "error"
+    assert not (tmp_path / "run").exists()  # nothing was begun, so nothing is listed
+
+
+def test_a_refused_attempt_is_no_part_of_the_run_that_lies_there(
+    llama: Path, shaped: Path, tmp_path: Path
+) -> None:
+    train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    files = {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    for other in (replace(FAST, beta=0.2), replace(FAST, loss_type="aot"), replace(FAST, steps=2)):
+        with pytest.raises(TrainError):
+            train(shaped, str(llama), tmp_path / "run", other, NullProgress())
+    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == files
+
+
+NO_SPACE = "Error while serializing: I/O error: No space left on device (os error 28)"
+
+
+@pytest.mark.parametrize(
+    ("error", "fails_at", "resumed_from"),
+    [
+        (SafetensorError(NO_SPACE), 1, None),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nmore"), 1, None),
+        (SafetensorError(NO_SPACE), 3, 4),  # the tuned checkpoint, after two saves to resume from
+    ],
+)
+def test_whatever_library_writes_a_full_disk_is_said_as_one(
+    llama: Path,
+    shaped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    fails_at: int,
+    resumed_from: int | None,
+) -> None:
+    real, calls = ShapedDPOTrainer._save, []
+
+    def full(*arguments: Any, **named: Any) -> None:
+        calls.append(0)
+        if len(calls) == fails_at:
+            raise error
+        real(*arguments, **named)
+
+    run_dir = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(ShapedDPOTrainer, "_save", full)
+        with pytest.raises(TrainError, match="could not be written") as caught:
+            train(shaped, str(llama), run_dir, FAST, NullProgress())
+    assert "\n" not in caught.value.message
+    assert "last whole save" in str(caught.value.hint)
+    assert read_status(run_dir)["status"] == "failed"
+    assert events(run_dir)[-1]["event"] == "error"
+    assert not (run_dir / "model").exists()
+    again = train(shaped, str(llama), run_dir, FAST, NullProgress())
+    assert again.resumed_from == resumed_from
+    straight = train(shaped, str(llama), tmp_path / "straight", FAST, NullProgress())
+    assert same_weights(again.model_dir, straight.model_dir)
+
+
+def test_a_finished_run_whose_last_word_found_no_room_is_finished(
+    llama: Path, shaped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = EventLog.write
+
+    def full(log: EventLog, event: str, values: Any = None) -> None:
+        if event in ("end", "error"):
+            raise OSError(28, "No space left on device")
+        real(log, event, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventLog, "write", full)
+        with pytest.raises(TrainError, match="could not be written"):
+            train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    again = train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    assert again.is_finished
+    assert (again.model_dir / "model.safetensors").exists()
+    assert read_status(tmp_path / "run")["status"] == "finished"
+
+
+def test_weights_may_be_read_by_whoever_may_read_the_rest(llama: Path, shaped: Path, tmp_path: Path) -> None:
+    report = train(shaped, str(llama), tmp_path / "run", replace(FAST, lora_rank=2), NullProgress())
+    for folder, name in (
+        (report.model_dir, "config.json"),
+        (tmp_path / "run/adapter", "adapter_config.json"),
+    ):
+        assert {p.stat().st_mode for p in folder.glob("*.safetensors")} == {(folder / name).stat().st_mode}
+
+
+def test_a_moved_run_lives_in_the_project_that_it_lies_in(llama: Path, shaped: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(shaped, old / "shaped" / "s")
+    shutil.copytree(llama, old / "m")
+    run_dir = old / "runs" / "a"
+    write_request(RunRequest(old / "shaped/s", str(old / "m"), run_dir, old / "cache", FAST))
+    train(old / "shaped/s", str(old / "m"), run_dir, FAST, NullProgress(), cache_dir=old / "cache")
+    shutil.copytree(old, new)
+    request, status = read_request(new / "runs/a/request.json"), read_status(new / "runs/a")
+    assert (request.shaped_dir, request.run_dir) == (new / "shaped/s", new / "runs/a")
+    assert (request.model_path, request.cache_dir) == (str(new / "m"), new / "cache")
+    assert (status["model_path"], status["report"]["model_dir"]) == (
+        str(new / "m"),
+        str(new / "runs/a/model"),
+    )
+    assert read_request(run_dir / "request.json").shaped_dir == old / "shaped/s"
+    finished = train(request.shaped_dir, request.model_path, request.run_dir, FAST, NullProgress())
+    assert finished.model_dir == new / "runs/a/model"
 
 
 def make_request(llama: Path, shaped: Path, tmp_path: Path, settings: TrainingSettings = FAST) -> Path:
