@@ -40,22 +40,6 @@ def step_shares(n_pairs: int, micro: int, accumulation: int, processes: int) -> 
     return shares
 
 
-def rate_share(step: int, n_warm: int, n_steps: int) -> float:
-    """Share of the learning rate that a step is taken with: a linear rise, then a linear fall.
-
-    The fall is that of transformers. Its rise begins at 0, so that the first batch of every run, and a run of
-    one step, would move nothing; this one begins at 1 / (n_warm + 1).
-
-    Args:
-        step: from 0.
-        n_warm: steps of the rise.
-        n_steps: of the run.
-    """
-    if step < n_warm:
-        return (step + 1) / (n_warm + 1)
-    return max(0.0, (n_steps - step) / max(1, n_steps - n_warm))
-
-
 def in_whole_steps(table: pa.Table, micro: int, accumulation: int, processes: int) -> pa.Table:
     """The encoded pairs with their shares; fillers behind them where processes would stay empty."""
     shares = step_shares(table.num_rows, micro, accumulation, processes)

@@ -8,7 +8,6 @@ reference log-probability of the chosen side. With w = 1 and m = 0 both do nothi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from engine.training.losses import offset_in_reference, pair_losses
 from engine.training.masks import KEEP, SIDES
 from engine.training.reference import ReferenceCache, response_key
 from engine.training.saving import saving
-from engine.training.steps import SHARE, rate_share
+from engine.training.steps import SHARE
 
 _SHAPING = ("weight", "offset")
 _STEERING = "steer_"
@@ -118,14 +117,10 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
             super()._save_checkpoint(*arguments, **named)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """The linear schedule, with a warm-up whose first step counts; without one that of transformers."""
-        n_warm = self.args.get_warmup_steps(num_training_steps)
-        if n_warm == 0:
-            return super().create_scheduler(num_training_steps, optimizer)
-        share = partial(rate_share, n_warm=n_warm, n_steps=num_training_steps)
-        self.lr_scheduler: Any = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, share)
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
+        """That of transformers, whose warm-up begins at a rate of 0: an only step would move nothing."""
+        if num_training_steps == 1:
+            self.args.warmup_steps = 0
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """A run is described by its manifest, not by a card in every save."""
