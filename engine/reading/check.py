@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from engine.errors import ModelError
-from engine.manifest import hash_json, write_json
+from engine.manifest import hash_bytes, hash_json, write_json
 from engine.progress import Progress
 from engine.reading.encode import Encoder, normalise
 from engine.reading.pair_file import PairFile
@@ -118,7 +118,11 @@ def check_sae(
     """
     if settings.check_tokens <= 0:
         return None
-    print_ = hash_json([CHECK_VERSION, reader.reader_hash, settings.check_tokens, pairs.pair_ids[:64]])
+    decoder = reader.sae.decoder  # which readings do not depend on, and the check does
+    written = hash_bytes(decoder.cpu().contiguous().numpy().tobytes()) if decoder is not None else ""
+    print_ = hash_json(
+        [CHECK_VERSION, reader.reader_hash, written, settings.check_tokens, pairs.pair_ids[:64]]
+    )
     file = reader_dir / "sae_check.json"
     check = _stored(file, print_)
     if check is None:

@@ -236,3 +236,15 @@ def test_a_model_that_gives_no_numbers_is_said_and_not_read(folder: Path, tmp_pa
         parameter.data.view(-1)[0] = float("nan")
     with pytest.raises(ModelError, match="no finite numbers"):
         check_sae(pairs, reader, tmp_path, replace(CHECKED, accept_poor_sae=True), NullProgress())
+
+
+def test_another_decoder_is_checked_anew(folder: Path, tmp_path: Path) -> None:
+    """Readings do not depend on it, and stay; what was found about the SAE does."""
+    pairs, reader = PairFile(folder / "pairs.parquet"), open_with(folder, "perfect")
+    check = check_sae(pairs, reader, tmp_path, CHECKED, NullProgress())
+    assert check is not None
+    decoder = reader.sae.decoder
+    assert decoder is not None
+    decoder.zero_()
+    with pytest.raises(ModelError, match="left unexplained"):
+        check_sae(pairs, reader, tmp_path, CHECKED, NullProgress())
