@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from engine.errors import Cancelled, ProsectError
-from engine.job_views import PASSING
 from engine.paths import ProjectPaths
 from engine.progress import Progress
+from engine.views.jobs import PASSING
 
 JOB_FILE, LOG_FILE, LOCK_FILE, CANCEL_FLAG = "job.json", "log", ".lock", "cancel"
 JOB_VARIABLE = "PROSECT_JOB"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import ProsectError
-from engine.rule_views import Steps
+from engine.views.rules import Steps
 from tui.places import Place
 from tui.rulebook import Draft, Rulebook
 from tui.ruling import Ruling
@@ -13,7 +13,7 @@ from tui.views.rules import RuleLine
 from tui.views.top_pairs import More
 
 if TYPE_CHECKING:
-    from engine.rule_views import RuleText
+    from engine.views.rules import RuleText
 
 
 class Amending(Ruling):

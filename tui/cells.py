@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from engine.safe_text import one_line
-from engine.views import ColumnKind as K
-from engine.views import ColumnSpec, GridRow, SortKey, TableSpec
+from engine.views.tables import ColumnKind as K
+from engine.views.tables import ColumnSpec, GridRow, SortKey, TableSpec
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import Line, Span, fit

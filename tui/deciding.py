@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.detail_views import ConceptDetail
 from engine.records import Verdict
 from engine.safe_text import one_line
-from engine.views import Target
+from engine.views.details import ConceptDetail
+from engine.views.tables import Target
 from tui.moving import Moving
 from tui.places import Place
 from tui.review import Written, target_of

@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from engine.errors import ProsectError
 from engine.safe_text import one_line
-from engine.views import Coverage, GridRow, ProjectSummary, TableSpec
+from engine.views.tables import Coverage, GridRow, ProjectSummary, TableSpec
 from tui import answers, edges
 from tui.format import Glyphs
 from tui.framing import Frame
@@ -35,8 +35,8 @@ from tui.widgets.pane import Spot, TextPane
 if TYPE_CHECKING:
     from textual.timer import Timer
 
-    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
-    from engine.job_views import JobRow
+    from engine.views.details import ConceptDetail, ContextDetail, PairDetail
+    from engine.views.jobs import JobRow
     from tui.doing import Doing
 
 SIDE_DELAY_S = 0.04

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 from engine.errors import ProsectError
-from engine.views import FacetCount, SortKey
+from engine.views.tables import FacetCount, SortKey
 from tui import drawing
 from tui.amending import Amending
 from tui.commanding import Commanding

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
 from engine.safe_text import one_line
-from engine.views import FacetCount
+from engine.views.details import ConceptDetail, ContextDetail, PairDetail
+from engine.views.tables import FacetCount
 from tui import format as fmt
 from tui.lines import Line, PaneLine, fit
 from tui.views.concept import concept_lines, verdict_line

@@ -9,7 +9,7 @@ from tui import format as fmt
 from tui.lines import Line, Span
 
 if TYPE_CHECKING:
-    from engine.views import Coverage
+    from engine.views.tables import Coverage
     from tui.desk import Desk
 
 
@@ -114,7 +114,7 @@ def where_line(desk: "Desk") -> Line:
 
 
 def _page_where(desk: "Desk") -> Line:
-    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
+    from engine.views.details import ConceptDetail, ContextDetail, PairDetail
 
     place, grid = desk.place, desk.table.grid
     title = {

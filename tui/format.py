@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.records import BADGE_WORDS, Badge
 from engine.safe_text import one_line
-from engine.views import Interval
+from engine.views.tables import Interval
 
 UNDEFINED = "–"
 AXIS_LOW, AXIS_HIGH = 0.25, 0.75

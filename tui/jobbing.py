@@ -17,7 +17,7 @@ from tui.lines import PaneLine
 from tui.places import Place
 
 if TYPE_CHECKING:
-    from engine.job_views import JobDetail, JobRow, ShapedRow, TrainingCost
+    from engine.views.jobs import JobDetail, JobRow, ShapedRow, TrainingCost
     from tui.desk import Desk
 
 MAKERS = ("rules", "plan", "runs", "run", "jobs", "job")
@@ -158,7 +158,7 @@ class Jobbing:
 
     def _say_ended(self, before: "Sequence[JobRow]") -> str | None:
         """Say what has ended since; the shaped dataset that came of it."""
-        from engine.job_views import JobState
+        from engine.views.jobs import JobState
 
         made = None
         alive = {j.ident for j in before if j.state.is_alive}
@@ -199,7 +199,7 @@ class Jobbing:
             kinds: of the jobs.
             titles: only work that is called so, or that begins so where a title ends in a space; empty: any.
         """
-        from engine.job_views import JobState
+        from engine.views.jobs import JobState
         from tui.views.jobs import jobs_lines
 
         begins = tuple(t for t in titles if t.endswith(" "))

@@ -1,6 +1,6 @@
 """Actions of pages: stops, sections, searching, and going on to the next record without leaving the page."""
 
-from engine.detail_views import ConceptDetail
+from engine.views.details import ConceptDetail
 from tui.moving import Moving
 from tui.places import Place
 from tui.views.moves import StatementLine

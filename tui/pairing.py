@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from engine.detail_views import PairDetail
 from engine.safe_text import one_line
+from engine.views.details import PairDetail
 from tui.views.layouts import MIN_SPLIT, Layout
 
 if TYPE_CHECKING:
-    from engine.strip_views import PairStrip, StripFailure
+    from engine.views.strips import PairStrip, StripFailure
     from tui.desk import Desk
 
 
@@ -72,7 +72,7 @@ class Pairing:
 
     def stripped(self, pair: int, concept_id: str | None, found: "PairStrip | StripFailure | None") -> None:
         """An answer about a pair's tokens."""
-        from engine.strip_views import PairStrip, StripFailure
+        from engine.views.strips import PairStrip, StripFailure
 
         if isinstance(found, StripFailure):
             hint = f" ({one_line(found.hint)})" if found.hint else ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from engine.records import Verdict
-from engine.views import GridRow, JournalChange, TableSpec, Target, VerdictView
+from engine.views.tables import GridRow, JournalChange, TableSpec, Target, VerdictView
 from tui.session import Session
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.views import GridRow, SortKey
+from engine.views.tables import GridRow, SortKey
 from tui.session import CursorLike, ProjectLike
 
 PAGE_ROWS = 128

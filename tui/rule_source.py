@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from engine.errors import ProsectError
 
 if TYPE_CHECKING:
-    from engine.rule_views import LeftOut, PairFate, PlanPreview, RuleText, Steps
+    from engine.views.rules import LeftOut, PairFate, PlanPreview, RuleText, Steps
 
 SETTLES = 0.05
 """Seconds a file that others change must stay as it is before it is shown: editors write in place."""

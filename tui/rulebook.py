@@ -7,7 +7,7 @@ the language ends them, and as the file ends them.
 
 from dataclasses import dataclass, field, replace
 
-from engine.rule_views import OFF, RuleText
+from engine.views.rules import OFF, RuleText
 
 FIRST_LINE = "prosect rules 1"
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.detail_views import PairDetail
+from engine.views.details import PairDetail
 from tui.lines import Span
 from tui.moving import Moving
 from tui.places import Place
@@ -13,7 +13,7 @@ from tui.views.moves import Moves, fits
 from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, LeftOut, PairFate, PlanPreview, RuleText
+    from engine.views.rules import ConceptShift, LeftOut, PairFate, PlanPreview, RuleText
     from tui.desk import Desk
 
 DEFAULT_NAME = "main"

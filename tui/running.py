@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from tui.places import Place
 
 if TYPE_CHECKING:
-    from engine.run_views import RunDetail, RunRow
+    from engine.views.runs import RunDetail, RunRow
     from tui.desk import Desk
 
 SMOOTHINGS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
@@ -57,7 +57,7 @@ class Running:
 
     def other_finished(self) -> list[str]:
         """Runs that the one here could be measured against, as far as they were read."""
-        from engine.run_views import RunState
+        from engine.views.runs import RunState
 
         item = self.desk.page.item
         here = item.ident if isinstance(item, Place) else self.desk.place.ident
@@ -76,7 +76,7 @@ class Running:
 
     def runs_read(self, found: "tuple[RunRow, ...] | RunDetail") -> None:
         """The files were read."""
-        from engine.run_views import RunDetail, RunState
+        from engine.views.runs import RunDetail, RunState
 
         rows = (found.row,) if isinstance(found, RunDetail) else found
         if isinstance(found, RunDetail):
@@ -95,7 +95,7 @@ class Running:
 
     def draw_runs(self) -> None:
         """Lay the runs or the run out."""
-        from engine.job_views import outcome_title
+        from engine.views.jobs import outcome_title
         from tui.views.runs import run_lines, runs_lines
 
         desk = self.desk
@@ -157,8 +157,8 @@ class Running:
 
     def do_outcome(self, argument: str | None = None) -> None:
         """Ask, then measure what a finished run changed, since its start or against another run."""
-        from engine.job_views import outcome_title
-        from engine.run_views import RunState
+        from engine.views.jobs import outcome_title
+        from engine.views.runs import RunState
 
         found, against = self._here(), argument or ""
         if found is None:

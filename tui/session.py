@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import Cancelled, ProsectError
 from engine.records import Verdict
-from engine.views import (
+from engine.views.tables import (
     Coverage,
     FacetCount,
     GridRow,
@@ -30,7 +30,7 @@ from engine.views import (
 )
 
 if TYPE_CHECKING:
-    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
+    from engine.views.details import ConceptDetail, ContextDetail, PairDetail
 
 
 class CursorLike(Protocol):

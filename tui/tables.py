@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.views import GridRow, SortKey
+from engine.views.tables import GridRow, SortKey
 from tui.rows import PAGE_ROWS, Opened, Wish, open_rows
 from tui.session import CursorLike, Session
 from tui.widgets.grid import GridView

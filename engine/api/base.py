@@ -9,11 +9,11 @@ from engine.errors import StoreError
 from engine.paths import ProjectPaths
 from engine.records import EVERYWHERE
 from engine.settings import Settings, load_settings
-from engine.views import Target
+from engine.views.tables import Target
 
 if TYPE_CHECKING:
-    from engine.browse import Browser
-    from engine.job_watch import Work
+    from engine.live.browse import Browser
+    from engine.live.job_watch import Work
     from engine.pipeline.shape import Decisions
 
 
@@ -45,7 +45,7 @@ class Base:
     def browser(self) -> "Browser":
         """Read-only questions and the journal. Raises ``StoreError`` before the first audit."""
         if self._browser is None:
-            from engine.browse import Browser
+            from engine.live.browse import Browser
 
             if not self.paths.root.is_dir():
                 raise StoreError(
@@ -57,13 +57,13 @@ class Base:
     @property
     def work(self) -> "Work":
         """Long jobs of this project, also those of other processes."""
-        from engine.job_watch import Work
+        from engine.live.job_watch import Work
 
         return Work(self.paths)
 
     def concept_target(self, what: str, context: str | None = None) -> Target:
         """A concept by name, id or start of an id, as something to decide on: everywhere, or in a context."""
-        from engine.detail_views import ConceptDetail
+        from engine.views.details import ConceptDetail
 
         named = self.browser.hypothesis_named(what)
         if named is not None and context is None and named[1] is not None:

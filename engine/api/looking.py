@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.api.base import Base
-from engine.views import FacetCount, GridRow, SortKey, TableSpec
+from engine.views.tables import FacetCount, GridRow, SortKey, TableSpec
 
 if TYPE_CHECKING:
-    from engine.detail_views import ConceptDetail, PairDetail
     from engine.store.pages import TableCursor
-    from engine.strip_views import PairStrip
+    from engine.views.details import ConceptDetail, PairDetail
+    from engine.views.strips import PairStrip
 
 
 class Listing(NamedTuple):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from engine.pipeline.shape import CompileOptions
     from engine.pipeline.train import Started
     from engine.pipeline.training_needs import TrainingNeeds
-    from engine.rule_views import ConceptMoves
     from engine.rules.diagnostics import Diagnostic
+    from engine.views.rules import ConceptMoves
 
 
 class Shaping(Base):

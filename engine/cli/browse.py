@@ -13,9 +13,9 @@ from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
-    from engine.detail_views import ConceptDetail, Evidence, PairDetail
-    from engine.scrutiny_views import LabelEvidence
-    from engine.views import GridRow, Interval, TableSpec
+    from engine.views.details import ConceptDetail, Evidence, PairDetail
+    from engine.views.scrutiny import LabelEvidence
+    from engine.views.tables import GridRow, Interval, TableSpec
 
 _WORDS = "tokens"
 """The column that holds a list."""
@@ -253,7 +253,7 @@ def pairs_command(project: Path, **options: Any) -> None:
 def show_command(project: Path, what: str, context: str | None, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already
     """One pair (number or start of its id) or one concept (name or start of its id)."""
     from engine.api import Project
-    from engine.detail_views import PairDetail
+    from engine.views.details import PairDetail
 
     with Project(project) as opened:
         detail = opened.find(what, context)

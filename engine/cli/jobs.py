@@ -6,8 +6,8 @@ import click
 
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
-from engine.job_views import JobRow
 from engine.safe_text import one_line
+from engine.views.jobs import JobRow
 
 
 @click.command("jobs")

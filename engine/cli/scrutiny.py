@@ -11,9 +11,9 @@ from engine.cli.progress import job_progress
 from engine.safe_text import one_line
 
 if TYPE_CHECKING:
-    from engine.scrutiny_views import ConceptScrutiny, LevelEffect, Mix, MixConcept
     from engine.stats.auc import Coverage
-    from engine.views import Interval
+    from engine.views.scrutiny import ConceptScrutiny, LevelEffect, Mix, MixConcept
+    from engine.views.tables import Interval
 
 _SHOWN = 4
 """Levels beside each other in a terminal; --plain has them all."""

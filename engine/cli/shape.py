@@ -17,7 +17,7 @@ from engine.safe_text import one_line
 
 if TYPE_CHECKING:
     from engine.compiler.records import Collateral, Lengths, Plan
-    from engine.rule_views import ConceptMoves
+    from engine.views.rules import ConceptMoves
 
 _FAILED = 3
 _SHOWN = 12

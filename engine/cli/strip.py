@@ -11,7 +11,7 @@ from engine.errors import StoreError
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
-    from engine.strip_views import PairStrip, SpanStrip
+    from engine.views.strips import PairStrip, SpanStrip
 
 _LEVELS = "₁₂₃₄₅₆₇₈₉"
 
@@ -31,7 +31,7 @@ def strip_command(
     then the pair is in the cache.
     """
     from engine.api import Project
-    from engine.detail_views import PairDetail
+    from engine.views.details import PairDetail
 
     with Project(project) as opened:
         if concept is not None:

@@ -9,8 +9,8 @@ import click
 from engine.cli.options import output_options, parse_assignments, set_option, tell_if_stale
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress, saved_on_termination
-from engine.job_views import outcome_title
 from engine.safe_text import one_line
+from engine.views.jobs import outcome_title
 
 if TYPE_CHECKING:
     from engine.pipeline.outcome import NamedOutcome

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.review.entries import Entry
     from engine.review.journal import Journal
     from engine.review.merge import MergeReport
-    from engine.views import NameView, Target, VerdictView
+    from engine.views.tables import NameView, Target, VerdictView
 
 _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
@@ -91,7 +91,7 @@ def _remarks(journal: "Journal") -> None:
 
 def _states(held: "VerdictView", name: str) -> str:
     """What is to know of a verdict, also what its concept was called then if it is called otherwise now."""
-    from engine.carried import MARK
+    from engine.live.carried import MARK
 
     then = f"called {held.name} then" if held.name.removesuffix(MARK) != name.removesuffix(MARK) else ""
     return "; ".join(filter(None, (_state(held), then)))

@@ -10,7 +10,7 @@ from engine.errors import ReviewError
 
 if TYPE_CHECKING:
     from engine.api import Project
-    from engine.browse import Browser
+    from engine.live.browse import Browser
     from tui.rows import Opened
 
 UNABLE = ("dumb", "unknown")

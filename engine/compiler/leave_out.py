@@ -17,10 +17,10 @@ from engine.compiler.population import Floats, population
 from engine.compiler.records import Plan, VerdictNote
 from engine.compiler.row_effects import row_effects
 from engine.errors import CompileError
-from engine.rule_views import ConceptMoves, LeftOut, StatementMove, WithAndWithout, effects_on, only_together
 from engine.rules.checked import CheckedFile
 from engine.settings import RulesSettings
 from engine.store.connection import Store
+from engine.views.rules import ConceptMoves, LeftOut, StatementMove, WithAndWithout, effects_on, only_together
 
 _NO_FORCE = frozenset({"tag", "inoculate"})
 """Actions that change neither weight, offset nor sides: the forecast knows nothing of them."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from engine.records import Verdict
-from engine.rule_views import OFF
 from engine.rules.catalogue import Catalogue, Type
 from engine.rules.check_file import understood
 from engine.rules.checked import CheckedFile
 from engine.rules.statements import parse
 from engine.rules.terms import Apply, Column, Constant, Inside, Reading, Reference, Term, walk
+from engine.views.rules import OFF
 
 ACTING = frozenset({"drop", "keep only", "flip", "weight *=", "weight =", "offset +="})
 """Actions that change what is trained on; tags and protection do not."""

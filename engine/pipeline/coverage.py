@@ -13,7 +13,7 @@ from engine.progress import Progress
 from engine.settings import Settings
 from engine.stats.arms import Arm, reading_arm, unit_arm
 from engine.stats.auc import ArmResult, Coverage, HeldOut, coverage, held_out
-from engine.views import VerdictView
+from engine.views.tables import VerdictView
 
 COVERAGE_VERSION = 2
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import TrainError
+from engine.live.run_watch import AGAINST
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import MEAN_DELTA
@@ -18,7 +19,6 @@ from engine.pipeline.ledger import read_ledger, shaped_facts, shaped_targets
 from engine.pipeline.rollout_concepts import Gauge, Measured, open_gauge
 from engine.pipeline.scored_forecasts import Scoring, forecasts_to_score, read_forecasts
 from engine.progress import Progress
-from engine.run_watch import AGAINST
 from engine.settings import Settings, TrainingSettings
 from engine.stats.outcome import Changes, Movement, measure_movement, prompt_changes
 from engine.stats.outcome_report import report_lines

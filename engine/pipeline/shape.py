@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.drafts import notes_of
 from engine.errors import StoreError
+from engine.live.drafts import notes_of
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import RulesSettings
 from engine.store.build import current_index
 from engine.store.connection import Store
-from engine.views import VerdictView
+from engine.views.tables import VerdictView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from engine.compiler.records import Plan
     from engine.compiler.rows import PairRows
     from engine.compiler.verbs import CompileResult
-    from engine.rule_views import ConceptMoves
     from engine.rules.diagnostics import Diagnostic
+    from engine.views.rules import ConceptMoves
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ModelError, ProsectError, StoreError
-from engine.job_views import PASSING
 from engine.jobs import Tracked, sweep
 from engine.manifest import hash_json, write_atomic
 from engine.paths import ProjectPaths
@@ -40,7 +39,8 @@ from engine.records import Span
 from engine.settings import Settings, load_settings
 from engine.store.build import current_index
 from engine.store.connection import Store
-from engine.strip_views import PairStrip, Spikes, pair_strip
+from engine.views.jobs import PASSING
+from engine.views.strips import PairStrip, Spikes, pair_strip
 
 if TYPE_CHECKING:
     from engine.reading.pair_file import PairFile, PairTexts

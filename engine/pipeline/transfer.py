@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.drafts import notes_of
 from engine.errors import RuleError, StoreError
+from engine.live.drafts import notes_of
 from engine.paths import ProjectPaths
 from engine.pipeline.shape import Decisions, open_index
 from engine.progress import Progress

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.records import Verdict
-from engine.views import Target
+from engine.views.tables import Target
 
 LAST_YEAR = 9000
 FORMAT = 1

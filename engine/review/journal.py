@@ -18,7 +18,7 @@ from engine.errors import ReviewError
 from engine.records import Verdict
 from engine.review.entries import Entry, EntryKind, decode, encode
 from engine.review.replay import State, redo_batch, replay, undo_batch
-from engine.views import JournalChange, Target
+from engine.views.tables import JournalChange, Target
 
 Clock = Callable[[], datetime]
 _TAIL = 512

@@ -16,7 +16,7 @@ from engine.records import Verdict
 from engine.review.entries import Entry, decode, encode
 from engine.review.journal import Decision, Journal
 from engine.review.replay import replay
-from engine.views import Target
+from engine.views.tables import Target
 
 
 class Prefer(StrEnum):

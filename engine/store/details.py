@@ -7,7 +7,12 @@ and say how they were made.
 import json
 from typing import Any
 
-from engine.detail_views import (
+from engine.errors import StoreError
+from engine.store.connection import Store
+from engine.store.pages import QuerySlot
+from engine.store.scrutiny import concept_scrutiny
+from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, top_pairs
+from engine.views.details import (
     ConceptDetail,
     ContextConcept,
     ContextDetail,
@@ -18,13 +23,8 @@ from engine.detail_views import (
     PairDetail,
     Peak,
 )
-from engine.errors import StoreError
-from engine.scrutiny_views import LabelEvidence
-from engine.store.connection import Store
-from engine.store.pages import QuerySlot
-from engine.store.scrutiny import concept_scrutiny
-from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, top_pairs
-from engine.views import FacetCount, Interval, ProjectSummary
+from engine.views.scrutiny import LabelEvidence
+from engine.views.tables import FacetCount, Interval, ProjectSummary
 
 _EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_carry, h.n_discordant,
     h.n_discordant_groups, h.prevalence, h.win_low, h.win_rate, h.win_high, h.taught_q, h.taught_call,

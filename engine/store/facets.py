@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.store.filters import SHARES, is_numeric, number_of, text_term
-from engine.views import ColumnKind, FacetCount
+from engine.views.tables import ColumnKind, FacetCount
 
 if TYPE_CHECKING:
     from engine.store.pages import QuerySlot

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from engine.errors import StoreError
 from engine.records import Verdict
-from engine.views import ColumnKind
+from engine.views.tables import ColumnKind
 
 _TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(!=|!:|:|>=|<=|>|<|=))?("(?:[^"\\]|\\.)*"?|\S*)')
 _NUMBER = re.compile(

@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 from engine.records import BADGE_WORDS, Badge, Label
 from engine.store.filters import FilterColumn
-from engine.views import ColumnKind as K
-from engine.views import ColumnSpec, SortKey, TableSpec
+from engine.views.tables import ColumnKind as K
+from engine.views.tables import ColumnSpec, SortKey, TableSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from engine.store import database
 from engine.store.connection import Parameters, Store, first_line
 from engine.store.filters import Condition, is_met, nearest, parse_filter, text_term, unknown_column
 from engine.store.grids import Grid, GridColumn
-from engine.views import ColumnKind, FacetCount, GridRow, SortKey
+from engine.views.tables import ColumnKind, FacetCount, GridRow, SortKey
 
 MAX_FETCH = 5_000
 """Rows per query: fetching a million at once holds the interpreter lock for 80 ms."""

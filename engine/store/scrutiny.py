@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from engine.errors import StoreError
-from engine.scrutiny_views import (
+from engine.store.pages import QuerySlot
+from engine.views.scrutiny import (
     ConceptScrutiny,
     LevelEffect,
     LevelSummary,
@@ -15,8 +16,7 @@ from engine.scrutiny_views import (
     SideEffect,
     Spread,
 )
-from engine.store.pages import QuerySlot
-from engine.views import Interval
+from engine.views.tables import Interval
 
 _NAME = "coalesce(n.name, c.name)"
 _NAMES = "LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.store.carry import context_sketch
 from engine.store.pages import MAX_FETCH, QuerySlot
-from engine.views import Target
+from engine.views.tables import Target
 
 _NUMBERS = (
     "n_pairs", "n_discordant", "prevalence", "win_rate", "win_low", "win_high", "taught_q", "taught_call",

@@ -7,8 +7,8 @@ share of the text, which is near the peak but not on it; exact marks need the re
 from collections.abc import Sequence
 from typing import Any
 
-from engine.detail_views import Snippet, TopPair
 from engine.store.pages import QuerySlot
+from engine.views.details import Snippet, TopPair
 
 N_TOP, N_BRIEF = 60, 24
 """Pairs on a page, and beside a list."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.looking import MEMORY
+from engine.live.looking import MEMORY
 from engine.progress import NullProgress
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.paths import ProjectPaths
 from engine.settings import ReviewSettings
 from tests.benchmarks.bigworld import make_big_world

@@ -19,7 +19,7 @@ from engine.cli.fitting import cells
 from engine.cli.main import main
 from engine.cli.start import errors_told
 from engine.errors import Cancelled
-from engine.views import FacetCount
+from engine.views.tables import FacetCount
 from tests.worlds import World, make_world
 
 

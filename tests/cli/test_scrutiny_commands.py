@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 from engine.api import Project
 from engine.arrays import Readings
 from engine.cli.main import main
-from engine.detail_views import ConceptDetail
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
 from engine.records import pair_schema
 from engine.settings import StatsSettings
 from engine.stats.run import StatsInput, estimate
 from engine.store.build import Published, build_index, publish
+from engine.views.details import ConceptDetail
 from tests.stats.inputs import latents_of, thirds
 from tests.worlds import _pair_rows, index_tables, make_readings
 from tui.format import UNICODE

@@ -57,13 +57,14 @@ def test_facade_and_workstation_load_no_numeric_library(statement: str) -> None:
 
 
 def test_opening_a_review_waits_for_nothing_that_comes_after_its_first_rows() -> None:
-    statement = "import engine.cli.start, engine.cli.workstation, engine.browse, tui.rows, tui.app"
+    statement = "import engine.cli.start, engine.cli.workstation, engine.live.browse, tui.rows, tui.app"
     code = f"import sys; {statement}; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     later = {
         "click", "duckdb", "numpy", "tomllib", "importlib.metadata", "secrets",
-        "engine.drafts", "engine.job_views", "engine.job_watch", "engine.rule_views", "engine.run_views",
-        "engine.run_watch", "engine.scrutiny_views", "engine.store.details", "engine.strip_views",
-        "engine.strips", "tui.views.jobs", "tui.views.runs",
+        "engine.live.drafts", "engine.views.jobs", "engine.live.job_watch", "engine.views.rules",
+        "engine.views.runs",
+        "engine.live.run_watch", "engine.views.scrutiny", "engine.store.details", "engine.views.strips",
+        "engine.live.strips", "tui.views.jobs", "tui.views.runs",
     }  # fmt: skip
     assert not later & set(done.stdout.split())

@@ -16,7 +16,7 @@ from engine.progress import NullProgress
 from engine.records import Verdict
 from engine.stats.arms import length_arm
 from engine.stats.auc import held_out
-from engine.views import Target
+from engine.views.tables import Target
 from tests.pipeline.conftest import OVERRIDES
 
 

@@ -23,7 +23,7 @@ from engine.paths import ProjectPaths
 from engine.pipeline.interventions import check_interventions
 from engine.records import HELD_OUT_FOLD, Verdict
 from engine.store.connection import Store
-from engine.views import Target
+from engine.views.tables import Target
 from tests.pipeline.conftest import OVERRIDES
 
 RULES = """prosect rules 1

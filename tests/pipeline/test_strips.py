@@ -15,16 +15,16 @@ from click.testing import CliRunner
 
 from engine.api import Project
 from engine.cli.main import main
-from engine.job_views import JobRow, JobState
-from engine.job_watch import Work
 from engine.jobs import ABANDONED_S, sweep
+from engine.live.job_watch import Work
+from engine.live.strips import Answer, Strips
 from engine.paths import ProjectPaths
 from engine.pipeline.strips import StripSource
 from engine.settings import Settings
 from engine.store.build import current_index
 from engine.store.connection import Store
-from engine.strip_views import PairStrip, SpanStrip, StripFailure
-from engine.strips import Answer, Strips
+from engine.views.jobs import JobRow, JobState
+from engine.views.strips import PairStrip, SpanStrip, StripFailure
 
 PAIR = 7
 

@@ -6,7 +6,7 @@ import pytest
 
 from engine.records import Verdict
 from engine.review.entries import Entry, EntryKind, decode, encode
-from engine.views import Target
+from engine.views.tables import Target
 
 TARGET = Target("concept", "c1", "c1")
 

@@ -18,7 +18,7 @@ from engine.errors import ReviewError
 from engine.records import Verdict
 from engine.review.entries import decode, encode
 from engine.review.journal import Decision, Journal
-from engine.views import Target
+from engine.views.tables import Target
 
 TIME = "2026-01-01T00:00:00.000000+00:00"
 
@@ -184,7 +184,7 @@ import sys
 from pathlib import Path
 from engine.records import Verdict
 from engine.review.journal import Decision, Journal
-from engine.views import Target
+from engine.views.tables import Target
 journal = Journal(Path(sys.argv[1]), sys.argv[2])
 for n in range(int(sys.argv[3])):
     ident = f"{sys.argv[2]}{n}"

@@ -8,7 +8,7 @@ from engine.errors import ReviewError
 from engine.records import Verdict
 from engine.review.journal import Decision, Journal
 from engine.review.merge import Prefer, export_journal, merge_journal
-from engine.views import Target
+from engine.views.tables import Target
 
 
 def decide(journal: Journal, n: int, verdict: Verdict) -> None:

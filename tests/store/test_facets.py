@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.settings import ReviewSettings
 from engine.store.facets import MAX_VALUES, N_BINS, Column, facet
 from engine.store.filters import FilterColumn, parse_filter
 from engine.store.pages import QuerySlot
-from engine.views import ColumnKind, FacetCount
+from engine.views.tables import ColumnKind, FacetCount
 from tests.worlds import World, make_world
 
 CONNECTION = duckdb.connect()

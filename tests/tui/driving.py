@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from textual import events
 from textual.pilot import Pilot
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.settings import ReviewSettings
 from tests.worlds import World
 from tui.app import Workstation

@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.browse import Browser
 from engine.jobs import write_job
+from engine.live.browse import Browser
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.settings import ReviewSettings
-from engine.views import Target
+from engine.views.tables import Target
 from tests.tui.driving import Driver
 from tests.worlds import make_world
 from tui.app import Workstation

@@ -18,7 +18,7 @@ import pyte
 
 OPEN = (
     "import sys, pathlib\n"
-    "from engine.browse import Browser\n"
+    "from engine.live.browse import Browser\n"
     "from engine.paths import ProjectPaths\n"
     "from engine.settings import ReviewSettings\n"
     "from tui.app import run\n"

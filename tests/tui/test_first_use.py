@@ -3,7 +3,7 @@
 import json
 import shlex
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive

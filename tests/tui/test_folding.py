@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.detail_views import PairDetail
+from engine.views.details import PairDetail
 from tests.tui.test_pure import HOSTILE
 from tui.drawing import is_quick
 from tui.folding import cells, fold

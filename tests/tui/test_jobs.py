@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import TrainError
-from engine.job_views import TrainingCost
-from engine.job_watch import Work
 from engine.jobs import Tracked, tracked
+from engine.live.job_watch import Work
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
+from engine.views.jobs import TrainingCost
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 

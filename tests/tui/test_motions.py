@@ -2,10 +2,10 @@
 
 from textual import events
 
-from engine.browse import Browser
-from engine.detail_views import ConceptDetail, PairDetail
+from engine.live.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
+from engine.views.details import ConceptDetail, PairDetail
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
 

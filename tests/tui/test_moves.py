@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.browse import Browser
 from engine.errors import CompileError
+from engine.live.browse import Browser
 from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
-from engine.rule_views import ConceptShift, LeftOut, WithAndWithout
-from engine.views import Target
+from engine.views.rules import ConceptShift, LeftOut, WithAndWithout
+from engine.views.tables import Target
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 from tui.format import UNICODE

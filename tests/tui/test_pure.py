@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from engine.store.grids import GRIDS
-from engine.views import GridRow, Interval
+from engine.views.tables import GridRow, Interval
 from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
 from tui.cells import columns_for, row_line, title_line

@@ -3,8 +3,8 @@
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from engine.rule_views import OFF
 from engine.rules.lexer import lex
+from engine.views.rules import OFF
 from tui.rulebook import Rulebook
 
 TEXT = """prosect rules 1

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import drafts
 from engine.errors import StoreError
-from engine.job_views import JobState
-from engine.job_watch import Work
+from engine.live import drafts
+from engine.live.job_watch import Work
 from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
+from engine.views.jobs import JobState
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.job_watch import Work
 from engine.jobs import tracked
+from engine.live.job_watch import Work
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
 from tests.tui.driving import Driver, drive

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from engine.detail_views import (
+from engine.records import Verdict
+from engine.views.details import (
     ConceptDetail,
     ContextConcept,
     ContextDetail,
@@ -19,8 +20,7 @@ from engine.detail_views import (
     Snippet,
     TopPair,
 )
-from engine.records import Verdict
-from engine.rule_views import (
+from engine.views.rules import (
     ConceptShift,
     HeldShift,
     LeftOut,
@@ -32,8 +32,8 @@ from engine.rule_views import (
     Shift,
     WithAndWithout,
 )
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
-from engine.views import FacetCount, Interval, Target, VerdictView
+from engine.views.runs import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
+from engine.views.tables import FacetCount, Interval, Target, VerdictView
 from tests.tui.test_pure import HOSTILE, UNSAFE
 from tui.format import ASCII, UNICODE, Glyphs
 from tui.lines import PaneLine, to_strip

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.paths import ProjectPaths
-from engine.strip_views import PairStrip, SpanStrip, StripFailure
+from engine.views.strips import PairStrip, SpanStrip, StripFailure
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 from tui.views.strip import char_levels, level, top_of

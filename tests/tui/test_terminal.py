@@ -271,7 +271,7 @@ def test_opening_imports_nothing_heavy(root: Path) -> None:
     code = (
         "import sys, asyncio\n"
         "from pathlib import Path\n"
-        "from engine.browse import Browser\n"
+        "from engine.live.browse import Browser\n"
         "from engine.paths import ProjectPaths\n"
         "from tui.app import Workstation\n"
         "async def main():\n"

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from engine.browse import Browser
+from engine.live.browse import Browser
 from engine.manifest import Manifest, write_manifest
 from engine.settings import ReviewSettings, load_settings
 from engine.store.build import Published, publish
@@ -717,8 +717,8 @@ def test_a_long_pair_is_laid_out_in_the_background_and_read_like_any_other(world
 def test_an_edit_that_cannot_be_saved_is_marked_until_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine import drafts
     from engine.errors import StoreError
+    from engine.live import drafts
 
     async def scenario(driver: Driver) -> None:
         await driver.keys("g", "r")

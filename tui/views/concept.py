@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine.detail_views import ConceptDetail, Evidence
 from engine.safe_text import one_line
-from engine.views import VerdictView
+from engine.views.details import ConceptDetail, Evidence
+from engine.views.tables import VerdictView
 from tui import format as fmt
 from tui.cells import verdict_cell
 from tui.format import Glyphs
@@ -17,8 +17,8 @@ from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines, within
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift
-    from engine.scrutiny_views import LabelEvidence
+    from engine.views.rules import ConceptShift
+    from engine.views.scrutiny import LabelEvidence
 
 BAR = 25
 WITH_MOVER = 105

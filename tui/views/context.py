@@ -2,8 +2,8 @@
 
 import json
 
-from engine.detail_views import ContextDetail
 from engine.safe_text import one_line
+from engine.views.details import ContextDetail
 from tui import format as fmt
 from tui.cells import interval_title
 from tui.format import Glyphs

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from engine.views import Coverage, ProjectSummary
+from engine.views.tables import Coverage, ProjectSummary
 from tui import format as fmt
 from tui.actions import Action, shown_keys
 from tui.format import Glyphs

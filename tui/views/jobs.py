@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.job_views import JobDetail, JobRow, JobState, ShapedRow
 from engine.progress import rate_text
 from engine.safe_text import one_line
+from engine.views.jobs import JobDetail, JobRow, JobState, ShapedRow
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, wrap

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from engine.rule_views import effects_on, only_together
 from engine.safe_text import one_line
+from engine.views.rules import effects_on, only_together
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit
 from tui.views.headings import heading
 from tui.views.top_pairs import more_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, LeftOut, PlanPreview, WithAndWithout
+    from engine.views.rules import ConceptShift, LeftOut, PlanPreview, WithAndWithout
 
 FAINT = 5e-4
 """A smaller effect is shown as 0.000."""

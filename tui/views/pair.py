@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from engine.detail_views import PairDetail, Peak
 from engine.safe_text import one_line
+from engine.views.details import PairDetail, Peak
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, fit, wrap, wrapped
@@ -17,8 +17,8 @@ from tui.views.strip import legend, strip_bar, top_of
 from tui.views.top_pairs import More
 
 if TYPE_CHECKING:
-    from engine.rule_views import PairFate
-    from engine.strip_views import PairStrip
+    from engine.views.rules import PairFate
+    from engine.views.strips import PairStrip
 
 PROMPT_LINES, PROMPT_COUNTED = 2, 100
 """Lines of a prompt that is not open, and up to how many lines it is said how many more there are."""

@@ -1,7 +1,7 @@
 """A few lines below a list on a narrow screen: what the row under the cursor is about. Pure."""
 
-from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
 from engine.safe_text import one_line
+from engine.views.details import ConceptDetail, ContextDetail, PairDetail
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit, width_of

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.detail_views import PairDetail
+from engine.views.details import PairDetail
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, fit, fold_line, width_of, wrap
 from tui.views.headings import heading
@@ -24,7 +24,7 @@ from tui.views.words import (
 )
 
 if TYPE_CHECKING:
-    from engine.strip_views import PairStrip
+    from engine.views.strips import PairStrip
 
 HEAD = 20_000
 """Characters of a text that a page lays out before somebody asks for the rest."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.rule_views import FAILS, OFF
 from engine.safe_text import one_line, sanitise
+from engine.views.rules import FAILS, OFF
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, wrap_plain
@@ -16,7 +16,7 @@ from tui.views.moves import Moves, mover
 from tui.views.top_pairs import more_lines
 
 if TYPE_CHECKING:
-    from engine.rule_views import ConceptShift, PlanPreview, RuleFinding
+    from engine.views.rules import ConceptShift, PlanPreview, RuleFinding
 
 
 OVERLAPS, DRIFTS = 8, 20

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from engine.run_views import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
 from engine.safe_text import one_line
+from engine.views.runs import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
 from tui import format as fmt
 from tui.charts import curve, smooth
 from tui.format import Glyphs

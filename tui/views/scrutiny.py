@@ -12,7 +12,7 @@ from tui.views.headings import heading
 from tui.views.top_pairs import more_lines
 
 if TYPE_CHECKING:
-    from engine.scrutiny_views import ConceptScrutiny, LevelEffect, SideEffect, Spread
+    from engine.views.scrutiny import ConceptScrutiny, LevelEffect, SideEffect, Spread
 
 
 def scrutiny_lines(

@@ -10,7 +10,7 @@ from tui.format import Glyphs
 from tui.lines import PaneLine
 
 if TYPE_CHECKING:
-    from engine.strip_views import PairStrip, SpanStrip
+    from engine.views.strips import PairStrip, SpanStrip
 
 LEVELS = 4
 _WINDOW = 64

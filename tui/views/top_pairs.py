@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from engine.detail_views import ConceptDetail, Snippet, TopPair
 from engine.safe_text import one_line, sanitise
+from engine.views.details import ConceptDetail, Snippet, TopPair
 from tui.format import Glyphs
 from tui.lines import Line, PaneLine, Span, fit
 from tui.places import Place

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engine.views import ColumnKind, ColumnSpec, GridRow, SortKey, TableSpec
+from engine.views.tables import ColumnKind, ColumnSpec, GridRow, SortKey, TableSpec
 from tui.cells import columns_for, plain, row_line, title_line
 from tui.format import Glyphs
 from tui.lines import to_strip

@@ -5,7 +5,7 @@ Rates and means that are undefined are None. Signs are chosen minus rejected.
 
 from dataclasses import dataclass
 
-from engine.views import Interval
+from engine.views.tables import Interval
 
 
 @dataclass(frozen=True, slots=True)

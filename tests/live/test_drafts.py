@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from engine.browse import Browser
 from engine.compiler.lock import write_lock
 from engine.compiler.plan import catalogue_of, make_plan
-from engine.edit_history import MAX_CHARACTERS, MAX_STEPS, read_steps, write_steps
 from engine.errors import RuleError
+from engine.live.browse import Browser
+from engine.live.edit_history import MAX_CHARACTERS, MAX_STEPS, read_steps, write_steps
 from engine.pipeline.shape import Decisions, plan_file
 from engine.records import Verdict
-from engine.rule_views import Steps
 from engine.settings import ReviewSettings, RulesSettings
 from engine.store.build import current_index
 from engine.store.connection import Store
-from engine.views import Target
+from engine.views.rules import Steps
+from engine.views.tables import Target
 from tests.worlds import World, make_world
 
 

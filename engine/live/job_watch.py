@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RuleError, StoreError, TrainError
-from engine.job_views import PASSING, JobDetail, JobRow, JobStage, JobState, ShapedRow, TrainingCost
 from engine.jobs import (
     CANCEL_FLAG,
     FORMAT,
@@ -34,6 +33,7 @@ from engine.jobs import (
 from engine.manifest import hash_bytes, read_manifest
 from engine.paths import ProjectPaths
 from engine.store.build import read_current
+from engine.views.jobs import PASSING, JobDetail, JobRow, JobStage, JobState, ShapedRow, TrainingCost
 
 TAIL_BYTES = 20_000
 N_LINES = 60

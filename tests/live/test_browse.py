@@ -9,14 +9,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from engine.browse import Browser
-from engine.detail_views import ConceptDetail
 from engine.errors import ReviewError, StoreError
+from engine.live.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from engine.store.carry import SKETCH, sketch_jaccard
 from engine.store.pages import TableCursor
-from engine.views import GridRow, SortKey, Target
+from engine.views.details import ConceptDetail
+from engine.views.tables import GridRow, SortKey, Target
 from tests.worlds import World, make_world
 
 

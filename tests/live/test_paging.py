@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.browse import Browser
 from engine.errors import Cancelled, StoreError
+from engine.live.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
 from engine.store import pages
 from engine.store.connection import Store
 from engine.store.pages import QuerySlot, TableCursor
-from engine.views import GridRow, SortKey, Target
+from engine.views.tables import GridRow, SortKey, Target
 from tests.worlds import World, make_world
 
 

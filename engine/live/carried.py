@@ -7,7 +7,7 @@ from engine.review.entries import Entry
 from engine.review.replay import State
 from engine.store.carry import Match, best_context, best_match, hypothesis_id, vocabulary
 from engine.store.pages import QuerySlot
-from engine.views import NameView, Target
+from engine.views.tables import NameView, Target
 
 MARK = " ~"
 """Stands behind a carried name wherever it is shown, as behind a carried verdict."""

@@ -11,12 +11,15 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.edit_history import read_steps, write_steps
 from engine.errors import ProsectError, RuleError, StoreError
+from engine.live.edit_history import read_steps, write_steps
 from engine.manifest import hash_bytes, write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
-from engine.rule_views import (
+from engine.settings import RulesSettings
+from engine.store.build import current_index
+from engine.store.connection import Store
+from engine.views.rules import (
     FAILS,
     NO_STEPS,
     ConceptShift,
@@ -31,10 +34,7 @@ from engine.rule_views import (
     Shift,
     Steps,
 )
-from engine.settings import RulesSettings
-from engine.store.build import current_index
-from engine.store.connection import Store
-from engine.views import VerdictView
+from engine.views.tables import VerdictView
 
 if TYPE_CHECKING:
     from engine.compiler.leave_out import LeaveOuts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
-from engine.rule_views import NO_STEPS, Steps
+from engine.views.rules import NO_STEPS, Steps
 
 FORMAT = 1
 MAX_STEPS = 200

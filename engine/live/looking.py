@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.carried import Carrier
 from engine.errors import StoreError
+from engine.live.carried import Carrier
+from engine.live.undertakings import Undertakings
 from engine.paths import ProjectPaths
 from engine.settings import RulesSettings
 from engine.store.build import Published, current_index
@@ -27,13 +28,12 @@ from engine.store.lookup import (
 )
 from engine.store.pages import QuerySlot, Selection, TableCursor
 from engine.store.stale import stale_text
-from engine.undertakings import Undertakings
-from engine.views import ProjectSummary, SortKey, TableSpec, Target
+from engine.views.tables import ProjectSummary, SortKey, TableSpec, Target
 
 if TYPE_CHECKING:
-    from engine.detail_views import ConceptDetail, ContextDetail, PairDetail
-    from engine.scrutiny_views import Mix
-    from engine.strips import Strips
+    from engine.live.strips import Strips
+    from engine.views.details import ConceptDetail, ContextDetail, PairDetail
+    from engine.views.scrutiny import Mix
 
 
 _KINDS = ("concept", "context", "pair")
@@ -78,7 +78,7 @@ class Looking(Undertakings):
         """Texts token by token, asked for without waiting."""
         with self._lock:
             if self._strips is None:
-                from engine.strips import Strips
+                from engine.live.strips import Strips
 
                 self._strips = Strips(self.paths)
                 self._strips.follow(self._published.reader_hash, self._published.index_hash)

@@ -1,15 +1,15 @@
 """Frozen view models of one concept, context or pair. Whoever only lists them does not load this module.
 
-Signs are chosen minus rejected, as in ``engine.views``; strings come from datasets unchanged.
+Signs are chosen minus rejected, as in ``engine.views.tables``; strings come from datasets unchanged.
 """
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.views import FacetCount, Interval
+from engine.views.tables import FacetCount, Interval
 
 if TYPE_CHECKING:
-    from engine.scrutiny_views import ConceptScrutiny, LabelEvidence
+    from engine.views.scrutiny import ConceptScrutiny, LabelEvidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Frozen view models: what front ends see of a project's tables and of its review. Details: ``detail_views``.
+"""Frozen view models: what front ends see of a project's tables and of its review. Details: ``details``.
 
 Signs are chosen minus rejected. An undefined number is None and shown as ``–``. Strings come from datasets
 unchanged; whoever shows them passes them through ``engine.safe_text``.

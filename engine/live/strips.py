@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from engine.paths import ProjectPaths
-from engine.strip_views import PairStrip, Spikes, StripFailure, pair_strip
+from engine.views.strips import PairStrip, Spikes, StripFailure, pair_strip
 
 if TYPE_CHECKING:
     import subprocess

@@ -15,7 +15,9 @@ from typing import Any
 from engine.errors import ProsectError, TrainError
 from engine.jobs import is_locked
 from engine.paths import ProjectPaths
-from engine.run_views import (
+from engine.settings import load_settings
+from engine.training.request import here_now
+from engine.views.runs import (
     ConceptForecast,
     ConceptOutcome,
     Point,
@@ -24,8 +26,6 @@ from engine.run_views import (
     RunRow,
     RunState,
 )
-from engine.settings import load_settings
-from engine.training.request import here_now
 
 LOCK, STOP_FLAG, STATUS = ".lock", "stop", "run.json"
 """Files of a run's folder, as the trainer names them."""

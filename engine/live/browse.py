@@ -1,4 +1,4 @@
-"""A project as people review it: what ``engine/looking.py`` shows of its index, and the journal of verdicts.
+"""A project as people review it: what ``looking`` shows of its index, and the journal of verdicts.
 
 Writes nothing but the journal. Methods may be called from any thread.
 """
@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engine.carried import MARK
 from engine.errors import ReviewError, StoreError
-from engine.looking import Looking
+from engine.live.carried import MARK
+from engine.live.looking import Looking
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
@@ -25,7 +25,7 @@ from engine.store.lookup import (
 )
 from engine.store.mirror import mirror, update_mirror
 from engine.store.snapshots import called_concepts, known_targets, snapshots
-from engine.views import (
+from engine.views.tables import (
     Coverage,
     JournalChange,
     NameView,

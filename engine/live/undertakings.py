@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from engine.paths import ProjectPaths
 from engine.settings import RulesSettings
-from engine.views import VerdictView
+from engine.views.tables import VerdictView
 
 if TYPE_CHECKING:
-    from engine.drafts import RuleDrafts
-    from engine.job_watch import Work
-    from engine.rule_views import LeftOut, PairFate, PlanPreview, RuleText, Steps
-    from engine.run_views import RunDetail, RunRow
+    from engine.live.drafts import RuleDrafts
+    from engine.live.job_watch import Work
+    from engine.views.rules import LeftOut, PairFate, PlanPreview, RuleText, Steps
+    from engine.views.runs import RunDetail, RunRow
 
 
 class Undertakings(ABC):
@@ -50,7 +50,7 @@ class Undertakings(ABC):
         """Rule files; nobody waits for their module who only looks."""
         with self._once:
             if self._drafts is None:
-                from engine.drafts import RuleDrafts
+                from engine.live.drafts import RuleDrafts
 
                 self._drafts = RuleDrafts(self.paths, self._rules)
             return self._drafts
@@ -98,25 +98,25 @@ class Undertakings(ABC):
 
     def runs(self) -> "tuple[RunRow, ...]":
         """Training runs, the latest first."""
-        from engine.run_watch import list_runs
+        from engine.live.run_watch import list_runs
 
         return list_runs(self.paths)
 
     def run(self, ident: str) -> "RunDetail":
         """One run with its curves, events and outcome."""
-        from engine.run_watch import read_run
+        from engine.live.run_watch import read_run
 
         return read_run(self.paths, ident)
 
     def stop_run(self, ident: str) -> None:
         """Ask a run to save and stop at its next step."""
-        from engine.run_watch import ask_to_stop
+        from engine.live.run_watch import ask_to_stop
 
         ask_to_stop(self.paths, ident)
 
     def resume_run(self, ident: str) -> str:
         """Go on with a run that ended early, in a process of its own; the job's id."""
-        from engine.run_watch import resume_words
+        from engine.live.run_watch import resume_words
 
         words = resume_words(self.paths, ident)
         return self.work.start("train", f"train on {Path(words[1]).name[:12]}", words)
@@ -128,8 +128,8 @@ class Undertakings(ABC):
             ident: the run.
             against: another run from the same start, to measure the difference from; empty: the start.
         """
-        from engine.job_views import outcome_title
-        from engine.run_watch import run_folder
+        from engine.live.run_watch import run_folder
+        from engine.views.jobs import outcome_title
 
         words = ["outcome", str(run_folder(self.paths, ident).resolve())]
         if against:
@@ -140,7 +140,7 @@ class Undertakings(ABC):
     def work(self) -> "Work":
         """Long jobs of the project: audits, compilations, training; starting and stopping them."""
         if self._work is None:
-            from engine.job_watch import Work
+            from engine.live.job_watch import Work
 
             self._work = Work(self.paths)
         return self._work

@@ -9,9 +9,9 @@ import pytest
 
 from engine.cli.options import parse_assignments
 from engine.errors import TrainError
+from engine.live.run_watch import LOCK, ask_to_stop, list_runs, read_run, resume_words
 from engine.paths import ProjectPaths
-from engine.run_views import RunState
-from engine.run_watch import LOCK, ask_to_stop, list_runs, read_run, resume_words
+from engine.views.runs import RunState
 
 
 def write_run(root: Path, *events: dict[str, object], ident: str = "r1") -> Path:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Cancelled, StoreError, TrainError
-from engine.job_views import JobRow, JobState
-from engine.job_watch import Work
 from engine.jobs import JOB_VARIABLE, tracked, write_job
+from engine.live.job_watch import Work
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
+from engine.views.jobs import JobRow, JobState
 
 
 def only(root: Path) -> JobRow:

@@ -1,0 +1,1 @@
+"""Frozen view models: what front ends and reports see. No room of the engine is needed to read one."""
