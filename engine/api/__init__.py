@@ -11,7 +11,8 @@ from engine.api.files import format_rules as format_rules
 from engine.api.files import preview_source as preview_source
 from engine.api.files import project_of as project_of
 from engine.api.files import sample_folder as sample_folder
-from engine.api.looking import Listing as Listing
+from engine.api.listing import Counts as Counts
+from engine.api.listing import Listing as Listing
 from engine.api.looking import Looking
 from engine.api.reading import Reading
 from engine.api.shaping import Shaping

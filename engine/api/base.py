@@ -5,11 +5,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from engine.errors import StoreError
+from engine.errors import ReviewError, StoreError
 from engine.paths import ProjectPaths
-from engine.records import EVERYWHERE
+from engine.records import EVERYWHERE, Verdict
 from engine.settings import Settings, load_settings
-from engine.views.tables import Target
+from engine.views.tables import JournalChange, Target
 
 if TYPE_CHECKING:
     from engine.live.browse import Browser
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Base:
     """A project folder; it need not exist before the first ``audit``."""
 
-    def __init__(self, root: Path, *, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        self.paths = ProjectPaths(root)
+    def __init__(self, root: Path | str, *, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.paths = ProjectPaths(Path(root))
         self.settings: Settings = load_settings(self.paths.settings, overrides)
         self._browser: Browser | None = None
 
@@ -55,6 +55,13 @@ class Base:
         return self._browser
 
     @property
+    def index_file(self) -> Path:
+        """The published index: a DuckDB file that is never changed. Raises ``StoreError`` before the first."""
+        from engine.store.build import current_index
+
+        return self.paths.index(current_index(self.paths).index_hash)
+
+    @property
     def work(self) -> "Work":
         """Long jobs of this project, also those of other processes."""
         from engine.live.job_watch import Work
@@ -74,6 +81,34 @@ class Base:
         if context is not None and context.strip().lower() != EVERYWHERE:
             return self.browser.hypothesis(found.concept_id, context)
         return Target("concept", found.concept_id, found.concept_id)
+
+    def decide(
+        self,
+        what: str,
+        verdict: Verdict | str | None,
+        reason: str | None = None,
+        *,
+        context: str | None = None,
+    ) -> JournalChange:
+        """Write a verdict into the journal, by this project's author; durable on return.
+
+        Args:
+            what: a concept by name, id or start of an id.
+            verdict: keep, suppress, amplify or ignore; None takes the verdict away.
+            reason: why; kept with the verdict.
+            context: name or start of an id of the context it is about; None: everywhere.
+
+        Raises:
+            StoreError: nothing or more than one thing is called so.
+            ReviewError: there is no such verdict.
+        """
+        target = self.concept_target(what, context)
+        if verdict is None:
+            return self.browser.clear_verdict([target], reason)
+        if verdict not in set(Verdict):
+            known = ", ".join(Verdict)
+            raise ReviewError(f"there is no verdict `{verdict}`", hint=f"verdicts: {known}")
+        return self.browser.set_verdict([target], Verdict(verdict), reason)
 
     def decisions(self) -> "Decisions":
         """Verdicts and names as they stand."""

@@ -1,10 +1,12 @@
 """Questions of headless front ends: tables, one pair or concept, warnings, strips."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from engine.api.base import Base
-from engine.views.tables import FacetCount, GridRow, SortKey, TableSpec
+from engine.api.listing import Counts, Listing
+from engine.views.tables import OF_CONCEPTS, GridRow, SortKey
 
 if TYPE_CHECKING:
     from engine.store.pages import TableCursor
@@ -12,39 +14,33 @@ if TYPE_CHECKING:
     from engine.views.strips import PairStrip
 
 
-class Listing(NamedTuple):
-    """Rows of one of the project's tables."""
-
-    spec: TableSpec
-    rows: tuple[GridRow, ...]
-    n_rows: int
-    """Rows that the filter selects."""
-    n_total: int
-    remark: str | None = None
-    """What to know of the filter: a value that no row has."""
-
-
-class Counts(NamedTuple):
-    """How many rows of a selection have each value of a column."""
-
-    counts: tuple[FacetCount, ...]
-    """Values by count, or bins of a number in their order."""
-    n_rows: int
-    """Rows that the filter selects."""
-    n_total: int
-    remark: str | None = None
-    """What to know of the filter: a value that no row has."""
-
-
 class Looking(Base):
     """Looking at what was found."""
+
+    def hypotheses(self, filter_text: str = "", sort: str = "", limit: int | None = None) -> Listing:
+        """What the data teaches, everywhere and inside contexts; arguments as in ``listing``."""
+        return self.listing("hypotheses", filter_text, sort, limit, whole=True)
+
+    def concepts(self, filter_text: str = "", sort: str = "", limit: int | None = None) -> Listing:
+        """Every concept with its effect everywhere; arguments as in ``listing``."""
+        return self.listing("hypotheses", filter_text, sort, limit, within=OF_CONCEPTS, whole=True)
+
+    def contexts(self, filter_text: str = "", sort: str = "", limit: int | None = None) -> Listing:
+        """Topics, prompt concepts and sources, largest first; arguments as in ``listing``."""
+        return self.listing("contexts", filter_text, sort, limit, whole=True)
+
+    def pairs(
+        self, filter_text: str = "", sort: str = "", limit: int | None = None, *, context: str | None = None
+    ) -> Listing:
+        """The pairs with their whole texts, in the order of their numbers; arguments as in ``listing``."""
+        return self.listing("pairs", filter_text, sort, limit, context=context, whole=True)
 
     def listing(
         self,
         table: str,
         filter_text: str = "",
         sort: str = "",
-        limit: int = 40,
+        limit: int | None = 40,
         *,
         context: str | None = None,
         within: str = "",
@@ -56,7 +52,7 @@ class Looking(Base):
             table: hypotheses, contexts or pairs.
             filter_text: as in the workstation's filter line.
             sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
-            limit: rows at most.
+            limit: rows at most; None: all that there are.
             context: pairs only: id of a context whose pairs are wanted.
             within: a filter for the part of the table that is meant at all: ``n_total`` counts its rows.
             whole: texts from beginning to end; without, the start that a screen has room for.
@@ -66,13 +62,15 @@ class Looking(Base):
         ]
         cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), keys, context_id=context)
         rows: list[GridRow] = []
-        while len(rows) < limit:
-            page = cursor.rows(len(rows), min(limit - len(rows), 1000), whole=whole)
-            rows += page
-            if not page:
-                break
-        n_total = self._n_within(table, within, cursor)
-        return Listing(cursor.spec, tuple(rows), cursor.n_rows, n_total, cursor.remark())
+        with closing(cursor):
+            most = cursor.n_rows if limit is None else limit
+            while len(rows) < most:
+                page = cursor.rows(len(rows), min(most - len(rows), 1000), whole=whole)
+                rows += page
+                if not page:
+                    break
+            n_total = self._n_within(table, within, cursor)
+            return Listing(cursor.spec, tuple(rows), cursor.n_rows, n_total, cursor.remark())
 
     def counts(
         self,
@@ -98,18 +96,16 @@ class Looking(Base):
             StoreError: there is no such column, with the nearest one.
         """
         cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), context_id=context)
-        n_total = self._n_within(table, within, cursor)
-        return Counts(cursor.facet(column, limit), cursor.n_rows, n_total, cursor.remark())
+        with closing(cursor):
+            n_total = self._n_within(table, within, cursor)
+            return Counts(cursor.facet(column, limit), cursor.n_rows, n_total, cursor.remark())
 
     def _n_within(self, table: str, within: str, cursor: "TableCursor") -> int:
         """Rows of the part of a table that is meant at all."""
         if not within:
             return cursor.n_total
-        whole = self.browser.open_table(table, within)
-        try:
+        with closing(self.browser.open_table(table, within)) as whole:
             return whole.n_rows
-        finally:
-            whole.close()
 
     def warning(self) -> str | None:
         """What to know before any row is read: whether authorship or length alone explain the labels."""

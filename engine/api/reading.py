@@ -20,7 +20,7 @@ class Reading(Base):
 
     def audit(
         self,
-        sources: "Sequence[SourceSpec]",
+        sources: "Sequence[SourceSpec | str]",
         reader: str | None,
         *,
         layer: int | None = None,
@@ -28,15 +28,28 @@ class Reading(Base):
         mix: "Mix | None" = None,
         progress: Progress | None = None,
     ) -> "AuditReport":
-        """Ingest, read, cluster, test and publish; goes on from what is there, also its pairs and reader."""
+        """Ingest, read, cluster, test and publish; goes on from what is there.
+
+        Args:
+            sources: inputs, ``FILE`` or ``NAME=FILE`` where they are texts; none: the project's own pairs.
+            reader: folder, preset or checkpoint; None: the project's own.
+            layer: block after which the residual stream is read, where the reader names none.
+            sae: folder or ``release:id``, where the reader names none.
+            mix: weights and evaluation sets.
+            progress: where the stages report to; None: nowhere.
+        """
         from engine.pipeline.audit import ReaderChoice, audit
 
         choice = ReaderChoice(reader, layer, sae) if reader is not None else None
-        return audit(self.paths, sources, choice, self.settings, progress or NullProgress(), mix)
+        reporter = progress or NullProgress()
+        report = audit(self.paths, _specs(sources), choice, self.settings, reporter, mix)
+        if self._browser is not None:
+            self._browser.reopen_if_changed()
+        return report
 
     def ingest(
         self,
-        sources: "Sequence[SourceSpec]",
+        sources: "Sequence[SourceSpec | str]",
         *,
         mix: "Mix | None" = None,
         progress: Progress | None = None,
@@ -46,7 +59,8 @@ class Reading(Base):
         from engine.pipeline.audit import ingest_lines
 
         self.paths.root.mkdir(parents=True, exist_ok=True)
-        report = ingest(sources, self.paths.pairs_dir, self.settings.ingest, progress or NullProgress(), mix)
+        specs, reporter = _specs(sources), progress or NullProgress()
+        report = ingest(specs, self.paths.pairs_dir, self.settings.ingest, reporter, mix)
         return ingest_lines(report), report.as_dict()
 
     def mix(self) -> "tuple[MixRow, ...]":
@@ -118,3 +132,10 @@ class Reading(Base):
         from engine.pipeline.garbage import remove_garbage
 
         return remove_garbage(garbage)
+
+
+def _specs(sources: "Sequence[SourceSpec | str]") -> "list[SourceSpec]":
+    """Inputs whose format is recognised may be given as texts."""
+    from engine.pipeline.mix import source_specs
+
+    return [spec for s in sources for spec in (source_specs([s]) if isinstance(s, str) else [s])]

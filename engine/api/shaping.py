@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Shaping(Base):
     """Stages that decide what a model may learn."""
 
-    def plan(self, rules: Path, *, control: bool = False, update_lock: bool = False) -> "Plan":
+    def plan(self, rules: Path | str, *, control: bool = False, update_lock: bool = False) -> "Plan":
         """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``.
 
         Args:
@@ -35,10 +35,10 @@ class Shaping(Base):
 
         settings = self.settings.rules
         return plan_file(
-            self.paths, rules, self.decisions(), settings, control=control, update_lock=update_lock
+            self.paths, Path(rules), self.decisions(), settings, control=control, update_lock=update_lock
         )
 
-    def moves(self, rules: Path, concept: str) -> "ConceptMoves":
+    def moves(self, rules: Path | str, concept: str) -> "ConceptMoves":
         """What each statement of a rule file does to a concept: the plan with it beside that without it.
 
         Args:
@@ -48,14 +48,16 @@ class Shaping(Base):
         from engine.pipeline.shape import concept_moves
 
         target = self.concept_target(concept)
-        return concept_moves(self.paths, rules, self.decisions(), self.settings.rules, target.concept_id)
+        return concept_moves(
+            self.paths, Path(rules), self.decisions(), self.settings.rules, target.concept_id
+        )
 
-    def rows_touched(self, rules: Path, statements: Sequence[str], limit: int = 20) -> "PairRows":
+    def rows_touched(self, rules: Path | str, statements: Sequence[str], limit: int = 20) -> "PairRows":
         """Pairs that all of these statements of a rule file touch, and what becomes of them."""
         from engine.pipeline.shape import rows_touched
 
         return rows_touched(
-            self.paths, rules, self.decisions(), self.settings.rules, statements=statements, limit=limit
+            self.paths, Path(rules), self.decisions(), self.settings.rules, statements=statements, limit=limit
         )
 
     def rows_matching(self, condition: str, limit: int = 20) -> "PairRows":
@@ -65,14 +67,14 @@ class Shaping(Base):
         return rows_matching(self.paths, condition, self.decisions(), limit=limit)
 
     def compile(
-        self, rules: Path, options: "CompileOptions | None" = None, *, progress: Progress | None = None
+        self, rules: Path | str, options: "CompileOptions | None" = None, *, progress: Progress | None = None
     ) -> "CompileResult":
         """Write the shaped dataset of a rule file; the same rules and index give the same folder."""
         from engine.pipeline.shape import CompileOptions, compile_rules
 
         chosen = options or CompileOptions()
         reporter = progress or NullProgress()
-        return compile_rules(self.paths, rules, self.decisions(), self.settings.rules, chosen, reporter)
+        return compile_rules(self.paths, Path(rules), self.decisions(), self.settings.rules, chosen, reporter)
 
     def draft_rules(self, *, method: str = "matching", strength: float = 0.5) -> str:
         """The text of a rule file made from the verdicts in force."""
@@ -80,38 +82,38 @@ class Shaping(Base):
 
         return draft_rules(self.paths, self.decisions(), method=method, strength=strength)
 
-    def diagnose(self, rules: Path) -> "tuple[str, tuple[Diagnostic, ...]]":
+    def diagnose(self, rules: Path | str) -> "tuple[str, tuple[Diagnostic, ...]]":
         """A rule file's text and every error and warning in it, names included."""
         from engine.pipeline.shape import diagnose
 
-        return diagnose(self.paths, rules, self.decisions())
+        return diagnose(self.paths, Path(rules), self.decisions())
 
-    def compare(self, first: Path, second: Path) -> "PlanDifference":
+    def compare(self, first: Path | str, second: Path | str) -> "PlanDifference":
         """What changes from one rule file to another, pair by pair and concept by concept."""
         from engine.pipeline.shape import compare
 
-        return compare(self.paths, first, second, self.decisions(), self.settings.rules)
+        return compare(self.paths, Path(first), Path(second), self.decisions(), self.settings.rules)
 
     def train(
-        self, shaped_dir: Path, *, run_dir: Path | None = None, progress: Progress | None = None
+        self, shaped_dir: Path | str, *, run_dir: Path | str | None = None, progress: Progress | None = None
     ) -> "Started":
         """Write the forecast, then train on a shaped dataset of this project, or go on with its run."""
         from engine.pipeline.train import start_run
 
         reporter, settings = progress or NullProgress(), self.settings
-        threshold = settings.concepts.fire_rate_threshold
+        threshold, run = settings.concepts.fire_rate_threshold, None if run_dir is None else Path(run_dir)
         return start_run(
-            self.paths, shaped_dir, settings.training, reporter, run_dir, settings.reading, threshold
+            self.paths, Path(shaped_dir), settings.training, reporter, run, settings.reading, threshold
         )
 
-    def training_needs(self, shaped_dir: Path) -> "TrainingNeeds":
+    def training_needs(self, shaped_dir: Path | str) -> "TrainingNeeds":
         """Pairs, steps, hours and memory of a run with these settings; nothing is loaded or written."""
         from engine.pipeline.training_needs import training_needs
 
-        return training_needs(self.paths, shaped_dir, self.settings)
+        return training_needs(self.paths, Path(shaped_dir), self.settings)
 
     def outcome(
-        self, run_dir: Path, *, against: Path | None = None, progress: Progress | None = None
+        self, run_dir: Path | str, *, against: Path | str | None = None, progress: Progress | None = None
     ) -> "NamedOutcome":
         """Sample held-out prompts before and after a run and compare with what was forecast.
 
@@ -119,4 +121,5 @@ class Shaping(Base):
         """
         from engine.pipeline.outcome import measure_outcome
 
-        return measure_outcome(self.paths, run_dir, self.settings, progress or NullProgress(), against)
+        other, reporter = None if against is None else Path(against), progress or NullProgress()
+        return measure_outcome(self.paths, Path(run_dir), self.settings, reporter, other)

@@ -11,6 +11,7 @@ from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
+from engine.views.tables import OF_CONCEPTS
 
 if TYPE_CHECKING:
     from engine.views.details import ConceptDetail, Evidence, PairDetail
@@ -21,9 +22,7 @@ _WORDS = "tokens"
 """The column that holds a list."""
 _LAST = 99
 """Rank of what is left out first."""
-_EVERYWHERE = "family:concepts"
-"""The hypotheses that are about a concept itself."""
-_NOUNS = {"hypotheses": "hypotheses", _EVERYWHERE: "concepts", "contexts": "contexts", "pairs": "pairs"}
+_NOUNS = {"hypotheses": "hypotheses", OF_CONCEPTS: "concepts", "contexts": "contexts", "pairs": "pairs"}
 """What the rows of a list are."""
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and, see below."
 
@@ -108,27 +107,30 @@ def _list(
             counts = opened.counts(table, count, filter_, limit, context=context, within=within)
             show_counts(count, counts, _NOUNS[within or table], opened.stale(), plain=plain, as_json=as_json)
             return
-        spec, rows, n_rows, n_total, remark = opened.listing(
+        found = opened.listing(
             table, filter_, sort, limit, context=context, within=within, whole=plain or as_json
         )
         warning = opened.warning() if table == "hypotheses" else None
         stale = opened.stale()
     if as_json:
-        listed = {"rows": [_as_dict(spec, row) for row in rows], "n_rows": n_rows, "n_total": n_total}
-        write_json(listed | {"warning": warning, "stale": stale, "remark": remark})
+        listed = {"rows": found.records(), "n_rows": found.n_rows, "n_total": found.n_total}
+        write_json(listed | {"warning": warning, "stale": stale, "remark": found.remark})
         return
-    tell(remark)
+    tell(found.remark)
     if warning:
         click.echo(f"warning: {warning}", err=plain)
-    show_rows(spec, rows, every=all_columns, plain=plain)
+    show_rows(found.spec, found.rows, every=all_columns, plain=plain)
     if not plain:
-        click.echo(f"\n{len(rows):,} of {selected(n_rows, n_total, _NOUNS[within or table])}")
+        noun = _NOUNS[within or table]
+        click.echo(f"\n{len(found.rows):,} of {selected(found.n_rows, found.n_total, noun)}")
 
 
 def show_rows(
     spec: "TableSpec", rows: "tuple[GridRow, ...]", *, every: bool = False, plain: bool = False
 ) -> None:
     """A grid's rows as a table; intervals as ``estimate [low, high]``, or three fields with --plain."""
+    from engine.api.listing import telling_words
+
     twice = set() if plain else {"win", "equal_win"}  # the intervals show these numbers already
     chosen = [i for i, c in enumerate(spec.columns) if (every or 0 < c.rank <= 8) and c.name not in twice]
     header: list[str] = []
@@ -144,7 +146,7 @@ def show_rows(
             cell
             for i in chosen
             for cell in (
-                [" ".join(word.strip() for word in _words(row.values[i]))]
+                [" ".join(word.strip() for word in telling_words(row.values[i]))]
                 if spec.columns[i].name == _WORDS
                 else _cells(row.values[i], split=plain)
             )
@@ -183,29 +185,6 @@ def interval_text(value: "Interval | tuple[Any, ...]") -> str | None:
     return f"{estimate:.3f}" if low is None or high is None else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _as_dict(spec: "TableSpec", row: "GridRow") -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for column, value in zip(spec.columns, row.values, strict=True):
-        if isinstance(value, tuple):
-            values |= {f"{column.name}_low": value[0], column.name: value[1], f"{column.name}_high": value[2]}
-        elif column.name == _WORDS:
-            values[column.name] = _words(value)
-        else:
-            values[column.name] = value
-    return values
-
-
-def _words(value: Any) -> list[str]:
-    """Telling tokens, which the index holds as JSON text, as a list."""
-    import json
-
-    try:
-        found = json.loads(value) if value else []
-    except ValueError:
-        return [str(value)]
-    return [str(word) for word in found] if isinstance(found, list) else [str(found)]
-
-
 @click.command("hypotheses", cls=_Hypotheses)
 @index_argument
 @_listing_options
@@ -221,7 +200,7 @@ def hypotheses_command(project: Path, **options: Any) -> None:
 @output_options
 def concepts_command(project: Path, **options: Any) -> None:
     """Every concept with its effect everywhere, strongest evidence first."""
-    _list(project, "hypotheses", within=_EVERYWHERE, **options)
+    _list(project, "hypotheses", within=OF_CONCEPTS, **options)
 
 
 @click.command("contexts", cls=_Contexts)

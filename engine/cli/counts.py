@@ -8,7 +8,7 @@ from engine.cli.output import write_json, write_table
 from engine.safe_text import one_line
 
 if TYPE_CHECKING:
-    from engine.api.looking import Counts
+    from engine.api.listing import Counts
 
 
 def show_counts(

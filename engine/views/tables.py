@@ -11,6 +11,10 @@ from typing import Any, NamedTuple
 from engine.records import Verdict
 
 
+OF_CONCEPTS = "family:concepts"
+"""Filter of the hypotheses that are about a concept itself, everywhere."""
+
+
 class ColumnKind(StrEnum):
     """How a column's value reads; formatting belongs to the front end."""
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.api.looking import Counts
+from engine.api.listing import Counts
 from engine.cli.browse import _words
 from engine.cli.counts import show_counts
 from engine.cli.fitting import cells
