@@ -56,7 +56,7 @@ class Base:
 
     @property
     def index_file(self) -> Path:
-        """The published index: a DuckDB file that is never changed. Raises ``StoreError`` before the first."""
+        """The published index, a DuckDB file that is never changed. Raises ``StoreError`` where none is."""
         from engine.store.build import current_index
 
         return self.paths.index(current_index(self.paths).index_hash)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from engine.records import Verdict
 
-
 OF_CONCEPTS = "family:concepts"
 """Filter of the hypotheses that are about a concept itself, everywhere."""
 

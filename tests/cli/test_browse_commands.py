@@ -12,8 +12,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.api.listing import Counts
-from engine.cli.browse import _words
+from engine.api.listing import Counts, telling_words
 from engine.cli.counts import show_counts
 from engine.cli.fitting import cells
 from engine.cli.main import main
@@ -295,8 +294,8 @@ def test_who_stops_the_work_is_told_so_once(capsys: pytest.CaptureFixture[str]) 
 def test_telling_tokens_are_a_list_in_json_and_words_in_tables(world: World) -> None:
     row = json.loads(run("hypotheses", world.paths.root, "--json", "-n", "1").stdout)["rows"][0]
     assert isinstance(row["tokens"], list)
-    assert _words('["sorry", " cannot"]') == ["sorry", " cannot"]
-    assert _words(None) == []
+    assert telling_words('["sorry", " cannot"]') == ["sorry", " cannot"]
+    assert telling_words(None) == []
     table = run("hypotheses", world.paths.root, "--all-columns", "--plain").stdout
     assert "[" not in table
 
