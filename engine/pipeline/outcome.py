@@ -87,13 +87,15 @@ def measure_outcome(
         run_dir: the run.
         settings: of the reading and the concepts.
         progress: told about rollouts and readings.
-        against: another finished run from the same start, usually on the unshaped pairs: changes and
+        against: another finished run (folder or bare name) from the same start, usually on the unshaped pairs: changes and
             forecasts are those of the run less those of the other.
 
     Raises:
         TrainError: a run is not finished, has no held-out prompts, or the two cannot be compared.
         ModelError: the reader or a checkpoint is gone.
     """
+    if against is not None and against.name == str(against) and not against.exists():
+        against = paths.runs_dir / against
     runs = [_finished(run_dir)] + ([_finished(against)] if against is not None else [])
     if len(runs) > 1:
         _refuse_incomparable(*runs)

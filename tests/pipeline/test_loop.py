@@ -191,10 +191,11 @@ def test_difference_of_runs_subtracts_changes_and_forecasts(
     rules = project / "rules" / "none.rules"
     rules.write_text("prosect rules 1\n")
     plain = Path(json.loads(run("compile", project, rules, "--json").stdout)["folder"])
-    result = run("train", plain, "--steps", "3", "--lr", "1e-4", "--json", *SMALL)
+    result = run("train", plain, "--steps", "3", "--lr", "1e-4", "--json", *SMALL, "-o", "unshaped")
     assert result.exit_code == 0, result.stderr
     other = Path(json.loads(result.stdout)["run_dir"])
-    found = json.loads(run("outcome", trained, "--against", other, "--json").stdout)
+    assert other == trained.parent / "unshaped"  # a bare name is one in runs
+    found = json.loads(run("outcome", trained, "--against", other.name, "--json").stdout)
     assert found["lines"][0] == f"difference of runs: {trained.name} less {other.name}"
     assert [f["name"] for f in found["forecasts"]] == [  # the other run had no pilot
         "mean delta", "covariance × mean delta", "covariance × ridge weights",
