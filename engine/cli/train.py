@@ -62,7 +62,11 @@ _LAST = {
     "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
 )
 @click.option(
-    "-o", "--output", type=_FOLDER, metavar="RUN", help="Name of the run, a folder in DIR/runs; default: a hash."
+    "-o",
+    "--output",
+    type=_FOLDER,
+    metavar="RUN",
+    help="Name of the run, a folder in DIR/runs; default: a hash.",
 )
 @click.option("--dry-run", is_flag=True, help="Say how long it would take and what it needs; start nothing.")
 @set_option
