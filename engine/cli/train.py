@@ -62,11 +62,7 @@ _LAST = {
     "--lora", "lora_rank", type=click.IntRange(0), help="Rank of LoRA adapters; 0: full fine-tuning."
 )
 @click.option(
-    "-o",
-    "--output",
-    type=_FOLDER,
-    metavar="RUN",
-    help="Name of the run, a folder in DIR/runs; default: a hash.",
+    "-o", "--output", type=_FOLDER, metavar="RUN", help="Name of the run in DIR/runs; default: a hash."
 )
 @click.option("--dry-run", is_flag=True, help="Say how long it would take and what it needs; start nothing.")
 @set_option
@@ -129,7 +125,8 @@ def _last_step(last: Mapping[str, float]) -> list[tuple[str, float]]:
 @click.argument("run", type=_FOLDER, metavar="RUN")
 @click.option(
     "--against", type=_FOLDER, metavar="RUN",
-    help="Difference of runs: compare with this run (folder or name), usually on the unshaped pairs, not with the start.",
+    help="Difference of runs: compare with this run, folder or name, not with the start. "
+    "Usually one on the unshaped pairs.",
 )  # fmt: skip
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=20, show_default=True,

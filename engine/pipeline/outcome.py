@@ -87,8 +87,8 @@ def measure_outcome(
         run_dir: the run.
         settings: of the reading and the concepts.
         progress: told about rollouts and readings.
-        against: another finished run (folder or bare name) from the same start, usually on the unshaped pairs: changes and
-            forecasts are those of the run less those of the other.
+        against: another finished run (folder or bare name) from the same start, usually on the
+            unshaped pairs: changes and forecasts are those of the run less those of the other.
 
     Raises:
         TrainError: a run is not finished, has no held-out prompts, or the two cannot be compared.

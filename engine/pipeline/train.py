@@ -47,7 +47,8 @@ def start_run(
         shaped_dir: shaped/<hash>.
         settings: model, steps, loss … ; an empty model means the reader's own.
         progress: told about every step.
-        run_dir: where the run goes, a folder in runs or its bare name; None: runs/<hash of data, model and settings>.
+        run_dir: where the run goes, a folder in runs or its bare name; None: runs/<hash of data, model and
+            settings>.
         reading: of the index's reader, which reads again what token masks are about.
         threshold: fire rate from which a latent is on in a response, for readings of rollouts.
 
@@ -85,7 +86,7 @@ def start_run(
 
 
 def _run_dir(paths: ProjectPaths, run_dir: Path) -> Path:
-    """A bare name is one in DIR/runs; no other place, where neither ``prosect outcome`` nor lists would find it."""
+    """A folder in DIR/runs, also by bare name; no other place, where outcomes and lists find no run."""
     if run_dir.name == str(run_dir):
         return paths.runs_dir / run_dir
     if run_dir.resolve().parent != paths.runs_dir.resolve():
