@@ -48,13 +48,17 @@ class Range:
         return " and ".join(f"{word} {bound:.10g}" for word, bound in words if bound is not None)
 
 
+NO_UNIT = "–"
+"""Of numbers that count or measure nothing, such as seeds and factors."""
+# A text in an annotation is the unit of the number: the page of settings shows it.
 Count = Annotated[int, Range(least=1)]
 CountOrZero = Annotated[int, Range(least=0)]
 """0 has a meaning of its own."""
-Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
+Seed = Annotated[int, Range(least=0, most=2**32 - 1), NO_UNIT]
 Positive = Annotated[float, Range(above=0)]
-Share = Annotated[float, Range(above=0, most=1)]
-ShareOrZero = Annotated[float, Range(least=0, below=1)]
+Factor = Annotated[Positive, NO_UNIT]
+Share = Annotated[float, Range(above=0, most=1), "share"]
+ShareOrZero = Annotated[float, Range(least=0, below=1), "share"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,11 @@ class IngestSettings:
     """Salt of the fold hash; frozen at first ingest."""
     near_duplicates: bool = False
     """Count near-duplicate pairs in a pass of its own (MinHash over word 5-grams, Jaccard ≥ 0.8)."""
-    max_text_bytes: Count = 4_000_000
+    max_text_bytes: Annotated[Count, "bytes"] = 4_000_000
     """A row with a longer text is dropped and counted."""
-    overlap_words: Annotated[int, Range(least=3, most=100)] = 13
+    overlap_words: Annotated[int, Range(least=3, most=100), "words"] = 13
     """Prompts are compared with evaluation sets by runs of this many words."""
-    overlap_share: Annotated[float, Range(least=0, most=1)] = 0.5
+    overlap_share: Annotated[float, Range(least=0, most=1), "share"] = 0.5
     """A prompt that holds at least this share of an evaluation prompt's runs is refused for training."""
 
 
@@ -81,18 +85,18 @@ class ReadingSettings:
     """auto, cpu, cuda, cuda:1, mps"""
     dtype: str = "auto"
     """Of the model: auto, float32, bfloat16. auto is float32 on a CPU, bfloat16 on a GPU."""
-    max_tokens: Count = 4096
+    max_tokens: Annotated[Count, "tokens"] = 4096
     """Prompt and response together are cut to this many tokens; cuts are counted and stored."""
-    batch_tokens: Count = 16_384
+    batch_tokens: Annotated[Count, "tokens"] = 16_384
     """Token budget of a batch on a GPU; a CPU reads one sequence at a time, unpadded."""
-    tokenizer_workers: CountOrZero | None = None
+    tokenizer_workers: Annotated[CountOrZero, "processes"] | None = None
     """Processes that tokenise beside the reader. None: up to 4 for a GPU with more than 2,000 pairs to read,
     none for a CPU, where a thread that works ahead does."""
-    shard_pairs: Count = 512
+    shard_pairs: Annotated[Count, "pairs"] = 512
     """Pairs per shard: what a restart can lose."""
     accept_poor_sae: bool = False
     """Go on when the SAE check fails."""
-    check_tokens: CountOrZero = 200_000
+    check_tokens: Annotated[CountOrZero, "tokens"] = 200_000
     """Tokens that the SAE check looks at; 0: no check."""
     sae_dtype: str = "auto"
     """Of the SAE's matrix product: float32 or bfloat16; sums and thresholds are float32 always. auto is
@@ -105,18 +109,20 @@ class ReadingSettings:
 class SaeSettings:
     """How an SAE is trained where a model has none."""
 
-    n_latents: Annotated[int, Range(least=2)] | None = None
+    n_latents: Annotated[int, Range(least=2), "latents"] | None = None
     """None: eight times the model's width."""
-    k: Count = 32
+    k: Annotated[Count, "latents"] = 32
     """Latents that fire per token."""
-    n_tokens: Count = 2_000_000
+    n_tokens: Annotated[Count, "tokens"] = 2_000_000
     """Training steps see this many tokens; the pairs are gone through several times if they have fewer."""
-    batch_tokens: Count = 2048
+    batch_tokens: Annotated[Count, "tokens"] = 2048
     """Tokens per optimiser step."""
-    learning_rate: Positive = 1e-3
-    buffer_bytes: Count = 2_000_000_000
+    learning_rate: Factor = 1e-3
+    """The highest: it rises over the first steps and falls to a tenth over the last."""
+    buffer_bytes: Annotated[Count, "bytes"] = 2_000_000_000
     """Residual vectors held in memory to be shuffled."""
     seed: Seed = 0
+    """Of the first weights and of the order of the pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +130,26 @@ class ConceptSettings:
     """How latents become concepts and pairs become contexts."""
 
     seed: Seed = 0
+    """Of samples and of clusterings."""
     fire_rate_threshold: ShareOrZero = 0.01
     """τ: a latent fires on a span when fired tokens / tokens exceeds this."""
-    min_pairs: Count = 25
+    min_pairs: Annotated[Count, "pairs"] = 25
     """A latent joins clustering when it fires (label-blind) in at least this many pairs."""
-    co_firing_spans: Count = 50_000
+    co_firing_spans: Annotated[Count, "spans"] = 50_000
     """Spans sampled for the co-firing estimate."""
     edge_share: Share = 0.01
     """Share of the strongest edges of normalised mutual information that are kept."""
-    resolution: Positive = 1.0
+    resolution: Factor = 1.0
     """Leiden resolution (modularity)."""
-    min_latents: Count = 2
+    min_latents: Annotated[Count, "latents"] = 2
     """Smaller communities become single-latent concepts."""
-    max_latents: CountOrZero = 24
+    max_latents: Annotated[CountOrZero, "latents"] = 24
     """Larger communities are clustered again inside; 0: never."""
-    n_topics: Count | None = None
+    n_topics: Annotated[Count, "contexts"] | None = None
     """Topic contexts; None: clamp(n/500, 8, 512)."""
-    n_prompt_clusters: Count | None = None
+    n_prompt_clusters: Annotated[Count, "concepts"] | None = None
     """Prompt concepts; None: clamp(latents/32, 16, 256)."""
-    n_delta_clusters: CountOrZero | None = None
+    n_delta_clusters: Annotated[CountOrZero, "concepts"] | None = None
     """Clusters of latents that change together from rejected to chosen; None: as prompt concepts; 0: none."""
     silent_share: ShareOrZero = 0.05
     """Share of pairs with the lowest activity set aside before topics are clustered."""
@@ -152,27 +159,28 @@ class ConceptSettings:
 class StatsSettings:
     """How effects are tested."""
 
-    q: Annotated[float, Range(above=0, below=1)] = 0.05
+    q: Annotated[float, Range(above=0, below=1), "share"] = 0.05
     """A call needs this false discovery rate …"""
-    effect_floor: Annotated[float, Range(least=0, below=0.5)] = 0.02
+    effect_floor: Annotated[float, Range(least=0, below=0.5), "share"] = 0.02
     """… and an interval of the win rate that clears this distance from one half."""
-    min_discordant: Annotated[int, Range(least=2)] = 15
+    min_discordant: Annotated[int, Range(least=2), "groups"] = 15
     """Discordant prompt groups below which nothing is tested."""
-    halves: CountOrZero = 50
+    halves: Annotated[CountOrZero, "halves"] = 50
     """Random halves behind the share that selects a concept beside all others; 0: no unique contribution."""
     covariates: tuple[str, ...] = ()
-    """Further covariates of the null model: model, annotator, markdown …"""
+    """Further covariates of the null model: annotator, or built-in columns such as @bold. Models that are
+    known are covariates always."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulesSettings:
     """Limits of rule files."""
 
-    max_weight: Positive = 10.0
+    max_weight: Factor = 10.0
     """Largest weight one pair may get unless a rule file caps it lower."""
-    max_offset: Annotated[float, Range(least=0)] = 5.0
+    max_offset: Annotated[float, Range(least=0), "nats"] = 5.0
     """Largest |offset| one pair may get."""
-    keep_limit: Annotated[float, Range(least=0)] = 0.25
+    keep_limit: Annotated[float, Range(least=0), "share"] = 0.25
     """A held concept may move by this share of the largest target's change."""
 
 
@@ -182,37 +190,44 @@ class TrainingSettings:
 
     model: str = ""
     """Checkpoint to start from; empty: the reader's own model."""
-    steps: Count | None = None
+    steps: Annotated[Count, "steps"] | None = None
     """Stop after this many optimiser steps; None: one epoch."""
-    beta: Positive = 0.1
+    beta: Factor = 0.1
+    """β of the loss: how strongly a log-ratio counts."""
     loss_type: str = "sigmoid"
-    label_smoothing: Annotated[float, Range(least=0, below=0.5)] = 0.0
+    """One of the losses that the page on training lists."""
+    label_smoothing: Annotated[float, Range(least=0, below=0.5), "share"] = 0.0
     """ε of the losses `robust` and `exo_pair`."""
-    learning_rate: Positive = 1e-6
+    learning_rate: Factor = 1e-6
+    """The highest, at the end of the warm-up; it falls linearly to 0."""
     warmup_ratio: ShareOrZero = 0.1
     """Share of the steps over which the learning rate rises."""
-    batch_pairs: Count = 8
+    batch_pairs: Annotated[Count, "pairs"] = 8
     """Pairs per optimiser step on one device."""
-    micro_batch_pairs: Count | None = None
+    micro_batch_pairs: Annotated[Count, "pairs"] | None = None
     """Pairs per forward pass, a divisor of batch_pairs; None: all of them."""
-    max_length: Count = 4096
+    max_length: Annotated[Count, "tokens"] = 4096
     """Prompt and response together lose what comes after this many tokens, or after as many as the checkpoint
     has positions; cuts are counted first."""
     device: str = "auto"
     """auto, cpu, cuda"""
     seed: Seed = 0
-    lora_rank: CountOrZero = 0
-    """0: full fine-tuning."""
-    save_steps: Count = 200
-    rollouts_per_prompt: Count = 1
-    rollout_tokens: Count = 128
-    rollout_prompts: Count = 200
+    """Of the order of the pairs, dropout and sampling."""
+    lora_rank: Annotated[CountOrZero, "dimensions"] = 0
+    """Of the LoRA adapters; 0: full fine-tuning."""
+    save_steps: Annotated[Count, "steps"] = 200
+    """Between two saves that a run can go on from."""
+    rollouts_per_prompt: Annotated[Count, "responses"] = 1
+    """Sampled to each prompt before and after the run."""
+    rollout_tokens: Annotated[Count, "tokens"] = 128
+    """Of one sampled response, at most."""
+    rollout_prompts: Annotated[Count, "prompts"] = 200
     """Fold-19 prompts that outcome samples at most."""
-    rollout_temperature: Positive = 1.0
+    rollout_temperature: Factor = 1.0
     """1: the model's own distribution."""
-    rollout_batch: Count = 16
+    rollout_batch: Annotated[Count, "prompts"] = 16
     """Prompts sampled together."""
-    pilot_share: Annotated[float, Range(least=0, most=1)] = 0.0
+    pilot_share: Annotated[float, Range(least=0, most=1), "share"] = 0.0
     """Share of the pairs that a pilot is trained on before the run, to forecast from it; 0: no pilot."""
 
 

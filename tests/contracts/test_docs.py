@@ -41,10 +41,29 @@ def test_every_command_explains_itself(command: str) -> None:
             )
 
 
-def test_readme_links_lead_somewhere() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
+DOCS = ROOT / "engine" / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+
+
+def anchors(page: Path) -> set[str]:
+    """What links into a page may name after the hash sign, as GitHub makes it from headings."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        aim = page.parent / name if name else page
+        assert aim.exists(), target
+        assert not anchor or anchor in anchors(aim), target
+
+
+def test_every_page_is_in_the_index_of_the_docs() -> None:
+    text = (DOCS / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"^- \[[^\]]+\]\(([^)]+)\): [^\n]+\.$", text, re.MULTILINE))
+    assert linked == {p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md")} - {"README.md"}
 
 
 def test_readme_tree_names_every_room() -> None:
