@@ -351,6 +351,12 @@ def _just_now(read: "ReadingReport") -> str:
     return f"{before}{read.n_tokens:,} tokens read just now"
 
 
+def _changed_shards(read: "ReadingReport") -> list[ReportLine]:
+    if not read.n_shards_changed:
+        return []
+    return [ReportLine("  shards read again", read.n_shards_changed, "changed on disk since being written")]
+
+
 def _lines(
     ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
 ) -> tuple[ReportLine, ...]:
@@ -362,6 +368,7 @@ def _lines(
         *((ReportLine("warning", 1, str(warning)),) if warning else ()),
         *ingest_lines(ingested),
         ReportLine("pairs with readings", read.n_pairs_done, _just_now(read)),
+        *_changed_shards(read),
         ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),
         ReportLine("concepts", facts["n_concepts"], share),
         ReportLine("hypotheses", facts["n_hypotheses"], contexts),

@@ -1,8 +1,8 @@
 """Reading all pairs, shard by shard.
 
-A shard that is on disk is skipped; a shard that is missing, damaged or of other pairs is made (again), from
-the readings that any shard on disk holds of the same texts, and by the model for the rest. So a run may be
-killed at any time and started again, and a changed mix costs only what is new in it. Several
+A shard that is on disk as it was written is skipped; a shard that is missing, changed or of other pairs is
+made (again), from the readings that any such shard holds of the same texts, and by the model for the rest.
+So a run may be killed at any time and started again, and a changed mix costs only what is new in it. Several
 processes share the shards by rank (``RANK`` and ``WORLD_SIZE``, as torchrun sets them): shard i belongs to
 process i mod world size, and the result does not depend on how many there were.
 """
@@ -10,7 +10,7 @@ process i mod world size, and the result does not depend on how many there were.
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,21 @@ from engine.manifest import (
     write_json,
     write_manifest,
 )
-from engine.progress import Progress
+from engine.progress import NullProgress, Progress
 from engine.reading.check import check_sae
 from engine.reading.jobs import response_job
 from engine.reading.pair_file import Messages, PairFile
 from engine.reading.reader import READER_VERSION, Reader, SpanReading
 from engine.reading.session import Session
-from engine.reading.shards import ShardPlan, is_done, plan_shards
+from engine.reading.shard_folder import ShardFolder
+from engine.reading.shards import ShardPlan, plan_shards
 from engine.records import Message
 from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
 
+_NAMED = 3
+"""Changed shards that are named; more are counted."""
 _PACKAGES = ("prosect", "torch", "transformers", "tokenizers", "sae-lens", "numpy")
 
 
@@ -51,6 +54,8 @@ class ReadingReport:
     """Pairs of which at least one text went through the model in this call."""
     n_pairs_reused: int
     """Pairs whose readings were all in earlier shards, by content."""
+    n_shards_changed: int
+    """Shards that were not as they had been written, and were made again in this call."""
     n_shards: int
     n_shards_done: int
     n_prefix_pairs: int
@@ -71,8 +76,8 @@ class ReadingReport:
     def after(self, earlier: "Sequence[ReadingReport]") -> "ReadingReport":
         """The same with what earlier calls of the same work did."""
         summed = (
-            "n_pairs_read", "n_pairs_reused", "n_tokens", "n_truncated", "n_lost", "n_plain",
-            "n_without_tools", "seconds",
+            "n_pairs_read", "n_pairs_reused", "n_shards_changed", "n_tokens", "n_truncated", "n_lost",
+            "n_plain", "n_without_tools", "seconds",
         )  # fmt: skip
         totals = {name: sum(getattr(report, name) for report in (*earlier, self)) for name in summed}
         return replace(self, **totals)
@@ -114,21 +119,38 @@ def read_pairs(
     write_json(reader_dir / "reader.json", reader.describe())
     if rank == 0:
         check_sae(pairs, reader, reader_dir, settings, progress)
-    done = _done(plans, reader, reader_dir, settings)
-    wanted = plans[:max_shards]
-    todo = [plan for plan in wanted if plan.number not in done and plan.number % world == rank]
+    shards = ShardFolder(reader_dir, reader.reader_hash, with_residuals=settings.store_residuals)
+    looked = shards.look(progress)
+    done = shards.done(plans, looked.intact)
+    todo = [plan for plan in plans[:max_shards] if plan.number not in done and plan.number % world == rank]
+    changed = [plan for plan in todo if plan.name in looked.changed]
+    _note_changed(changed, len(plans), progress)
+    if world == 1:  # else another process may be replacing one of them
+        shards.remove(set(looked.changed) - {plan.name for plan in plans})
     if len(done) > 0 and todo:
         progress.note(f"{len(done)} of {len(plans)} shards are there already")
     session = Session(pairs, reader, reader_dir, settings, progress)
-    session.run(todo)
+    session.run(todo, looked.intact)
     _note_losses(session, reader.max_tokens, progress)
-    done = _done(plans, reader, reader_dir, settings)  # looked up again: other processes work, too
+    held = looked.intact | {plan.name for plan in todo}
+    if world > 1:
+        held |= shards.look(NullProgress()).intact
+    report = _report(session, plans, shards.done(plans, held), len(changed), time.perf_counter() - started)
+    if report.is_complete:
+        _finish(pairs, plans, reader, reader_dir, settings, report)
+    return report
+
+
+def _report(
+    session: Session, plans: Sequence[ShardPlan], done: Set[int], n_changed: int, seconds: float
+) -> ReadingReport:
     prefix = next((i for i, plan in enumerate(plans) if plan.number not in done), len(plans))
-    report = ReadingReport(
-        n_pairs=len(pairs),
+    return ReadingReport(
+        n_pairs=plans[-1].stop if plans else 0,
         n_pairs_done=sum(plan.stop - plan.start for plan in plans if plan.number in done),
         n_pairs_read=session.n_read,
         n_pairs_reused=session.n_reused,
+        n_shards_changed=n_changed,
         n_shards=len(plans),
         n_shards_done=len(done),
         n_prefix_pairs=plans[prefix - 1].stop if prefix else 0,
@@ -137,12 +159,21 @@ def read_pairs(
         n_lost=session.n_lost,
         n_plain=session.n_plain,
         n_without_tools=session.n_without_tools,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         is_complete=len(done) == len(plans),
     )
-    if report.is_complete:
-        _finish(pairs, plans, reader, reader_dir, settings, report)
-    return report
+
+
+def _note_changed(changed: Sequence[ShardPlan], n_shards: int, progress: Progress) -> None:
+    if not changed:
+        return
+    names = ", ".join(plan.name for plan in changed[:_NAMED]) + (" …" if len(changed) > _NAMED else "")
+    n_pairs = sum(plan.stop - plan.start for plan in changed)
+    were, whose = ("was", "its") if len(changed) == 1 else ("were", "their")
+    progress.note(
+        f"{len(changed)} of {n_shards} shards {were} changed on disk since being written ({names}):"
+        f" only {whose} {n_pairs:,} pairs are read again"
+    )
 
 
 def _note_losses(session: Session, max_tokens: int, progress: Progress) -> None:
@@ -154,16 +185,6 @@ def _note_losses(session: Session, max_tokens: int, progress: Progress) -> None:
     ):
         if n:
             progress.note(f"{n:,} {what}")
-
-
-def _done(
-    plans: Sequence[ShardPlan], reader: Reader, reader_dir: Path, settings: ReadingSettings
-) -> set[int]:
-    return {
-        plan.number
-        for plan in plans
-        if is_done(reader_dir, plan, reader.reader_hash, with_residuals=settings.store_residuals)
-    }
 
 
 def _rank() -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """One call's reading, shard by shard: known readings where there are any, the model for the rest."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +52,12 @@ class Session:
         self.n_read = self.n_reused = self.n_tokens = 0
         self.n_truncated = self.n_lost = self.n_plain = self.n_without_tools = 0
 
-    def run(self, todo: Sequence[ShardPlan]) -> None:
-        """Read the shards in order."""
+    def run(self, todo: Sequence[ShardPlan], intact: Collection[str]) -> None:
+        """Read the shards in order; readings of the same texts are taken from ``intact`` ones."""
         if not todo:
             return
         self._known = KnownSpans(
-            self._dir, self._reader.reader_hash, with_residuals=self._settings.store_residuals
+            self._dir, self._reader.reader_hash, intact, with_residuals=self._settings.store_residuals
         )
         if len(self._known):
             self._say_known(todo)

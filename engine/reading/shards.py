@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from engine.errors import StoreError
-from engine.manifest import hash_json, sync_folder, write_atomic
+from engine.manifest import hash_file, hash_json, sync_folder, write_atomic, write_json
 
 _META = b"prosect"
 
@@ -57,6 +57,15 @@ class ShardFacts:
     packages: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """Hashes of a shard's files, kept beside it."""
+
+    shard: str
+    residuals: str | None
+    """None where none were kept."""
+
+
 def plan_shards(idents: Sequence[str], group_ids: Sequence[str], size: int) -> list[ShardPlan]:
     """Cut the pairs into runs of whole groups with about ``size`` pairs each.
 
@@ -80,13 +89,14 @@ def write_shard(
     residuals: dict[str, NDArray[np.float16]] | None,
     facts: ShardFacts,
 ) -> None:
-    """Write residuals, then the shard: a shard that exists is complete.
+    """Write residuals, the record, then the shard: a shard that exists is complete.
 
     Raises:
         StoreError: no space, or no permission.
     """
+    summaries = residual_file(reader_dir, plan.name)
     if residuals is not None:
-        write_atomic(residual_file(reader_dir, plan.name), save(residuals))
+        write_atomic(summaries, save(residuals))
     path = shard_file(reader_dir, plan.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -96,6 +106,8 @@ def write_shard(
             pq.write_table(table, f, compression="zstd", write_page_checksum=True)
             f.flush()
             os.fsync(f.fileno())
+        record = ShardRecord(hash_file(temporary), None if residuals is None else hash_file(summaries))
+        write_record(reader_dir, plan.name, record)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -109,6 +121,16 @@ def write_shard(
 def shard_file(reader_dir: Path, name: str) -> Path:
     """Where a shard's rows lie."""
     return reader_dir / "shards" / f"{name}.parquet"
+
+
+def record_file(reader_dir: Path, name: str) -> Path:
+    """Where the hashes of a shard's files lie."""
+    return reader_dir / "shards" / f"{name}.json"
+
+
+def write_record(reader_dir: Path, name: str, record: ShardRecord) -> None:
+    """Put the hashes of a shard's files beside it. Raises ``StoreError``."""
+    write_json(record_file(reader_dir, name), asdict(record))
 
 
 def residual_file(reader_dir: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ source or the side it stands on. So rows are found again by content key when sou
 renamed or relabelled, and also where a new pair puts a known response beside another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,17 +90,17 @@ def shard_rows(
 
 
 class KnownSpans:
-    """Readings that a reader's shards hold already, by content key."""
+    """Readings that a reader's shards hold already, by content key: of those called ``intact`` only."""
 
-    def __init__(self, reader_dir: Path, reader_hash: str, *, with_residuals: bool) -> None:
+    def __init__(
+        self, reader_dir: Path, reader_hash: str, intact: Collection[str], *, with_residuals: bool
+    ) -> None:
         self._dir, self._with_residuals = reader_dir, with_residuals
         self._names: list[str] = []
         keys, places = [np.zeros(0, "V16")], [np.zeros((0, 3), np.int32)]
-        for path in sorted((reader_dir / "shards").glob("*.parquet")):
+        for path in (shard_file(reader_dir, name) for name in sorted(intact)):
             facts = shard_facts(path)
             if facts is None or facts.reader_hash != reader_hash:
-                continue
-            if with_residuals and not residual_file(reader_dir, path.stem).exists():
                 continue
             found = _keys_of(path)
             if found is None:

@@ -19,6 +19,7 @@ from engine.cli.main import main
 from engine.errors import ProsectError
 from engine.pipeline import audit as audit_stage
 from engine.progress import NullProgress
+from engine.store.arrays import build_arrays
 from engine.store.build import current_index
 from engine.store.connection import Store
 from engine.store.schema import TABLES
@@ -89,17 +90,39 @@ def test_the_same_audit_again_changes_no_file(own_project: Callable[[], Path], s
     assert {k: v for k, v in files_of(root).items() if k in large} == {k: times[k] for k in large}
 
 
-def test_lost_shard_is_read_again_and_gives_the_same_index(
-    own_project: Callable[[], Path], sample_pairs: Path
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+def altered(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(("harm", "said"), [(lost, []), (altered, [1])])
+def test_lost_or_altered_shard_is_read_again_and_gives_the_same_index(
+    own_project: Callable[[], Path],
+    sample_pairs: Path,
+    tmp_path: Path,
+    harm: Callable[[Path], None],
+    said: list[int],
 ) -> None:
     root = own_project()
-    index = json.loads((root / "current").read_text())
-    shard = sorted(root.glob("readings/*/shards/*.parquet"))[1]
-    content = shard.read_bytes()
-    shard.unlink()
-    audit(root, sample_pairs)
-    assert shard.read_bytes() == content
-    assert json.loads((root / "current").read_text()) == index
+    pointer = json.loads((root / "current").read_text())
+    shards = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in root.glob("readings/*/shards/*.parquet")}
+    harm(sorted(shards)[1])
+    with Project(root, overrides=OVERRIDES) as project:
+        report = project.audit(source_specs([str(sample_pairs)]), str(sample_folder() / "reader"))
+    assert {p: p.read_bytes() for p in shards} == {p: data for p, (data, _) in shards.items()}
+    assert [p for p in shards if p.stat().st_mtime_ns != shards[p][1]] == [sorted(shards)[1]]
+    assert json.loads((root / "current").read_text()) == pointer
+    assert [line.n for line in report.lines if line.what == "  shards read again"] == said
+    folder, arrays = sorted(shards)[0].parent, next(root.glob("arrays-*"))
+    n_latents = json.loads((arrays / "arrays.json").read_text())["n_latents"]
+    build_arrays(folder, root / "pairs" / "pairs.parquet", tmp_path / "again", n_latents, NullProgress())
+    for path in arrays.glob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_changed_setting_builds_another_index_and_keeps_the_readings(

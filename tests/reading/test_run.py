@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -196,6 +196,80 @@ def test_a_lost_or_damaged_shard_is_read_again_and_only_that(folders: Path, tmp_
     again = read_pairs(path, reader, tmp_path / "r", SETTINGS, NullProgress())
     assert 12 <= again.n_pairs_read < 20
     assert rows_of(tmp_path / "r") == before
+
+
+def altered(path: Path) -> None:
+    """One bit in the middle falls over: same size, same head and tail."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def rewritten(path: Path) -> None:
+    """Another program writes the same table with one number changed; every checksum in the file holds."""
+    table = pq.read_table(path)
+    tokens = pa.array([n + 1 for n in table["chosen_tokens"].to_pylist()], table["chosen_tokens"].type)
+    at = table.column_names.index("chosen_tokens")
+    pq.write_table(table.set_column(at, table.schema.field(at), tokens), path, write_page_checksum=True)
+
+
+class Noted(NullProgress):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change"),
+    [("shards/*1-*.parquet", altered), ("shards/*1-*.parquet", rewritten), ("residuals/*1-*", altered)],
+)
+def test_a_shard_that_was_changed_inside_is_found_and_only_it_is_read_again(
+    folders: Path, tmp_path: Path, pattern: str, change: Callable[[Path], None]
+) -> None:
+    reader = open_tiny(folders)
+    path = write_pairs(tmp_path / "p.parquet", make_rows(20))
+    read_pairs(path, reader, tmp_path / "r", SETTINGS, NullProgress())
+    kept = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in (tmp_path / "r").rglob("0*")}
+    change(next((tmp_path / "r").glob(pattern)))
+    n_pairs = pq.read_metadata(next((tmp_path / "r").glob("shards/000001*.parquet"))).num_rows
+    noted = Noted()
+    again = read_pairs(path, reader, tmp_path / "r", SETTINGS, noted)
+    assert (again.n_shards_changed, again.n_pairs_read, again.n_pairs_reused) == (1, n_pairs, 0)
+    name = next((tmp_path / "r").glob("shards/000001*.parquet")).stem
+    assert any(f"changed on disk since being written ({name}): only its {n_pairs}" in n for n in noted.notes)
+    assert {p: p.read_bytes() for p in kept} == {p: data for p, (data, _) in kept.items()}
+    others = [p for p in kept if not p.name.startswith("000001")]
+    assert all(p.stat().st_mtime_ns == kept[p][1] for p in others)
+
+
+def test_nothing_is_taken_from_a_changed_shard_of_an_earlier_mix(folders: Path, tmp_path: Path) -> None:
+    reader = open_tiny(folders)
+    rows = make_rows(24)
+    read_pairs(write_pairs(tmp_path / "a.parquet", rows[:15]), reader, tmp_path / "r", SETTINGS, Noted())
+    rewritten(next((tmp_path / "r").glob("shards/000001*.parquet")))
+    both = write_pairs(tmp_path / "b.parquet", rows)
+    read_pairs(both, reader, tmp_path / "r", SETTINGS, Noted())
+    read_pairs(both, reader, tmp_path / "fresh", SETTINGS, Noted())
+    assert rows_of(tmp_path / "r") == rows_of(tmp_path / "fresh")
+
+
+def test_shards_without_a_record_are_read_through_once_and_recorded(folders: Path, tmp_path: Path) -> None:
+    """As earlier versions left them: checksums of pages say which of them are whole."""
+    reader = open_tiny(folders)
+    path = write_pairs(tmp_path / "p.parquet", make_rows(20))
+    read_pairs(path, reader, tmp_path / "r", SETTINGS, NullProgress())
+    records = {p: p.read_bytes() for p in (tmp_path / "r" / "shards").glob("*.json")}
+    for record in records:
+        record.unlink()
+    altered(next((tmp_path / "r" / "shards").glob("000002*.parquet")))
+    again = read_pairs(path, reader, tmp_path / "r", SETTINGS, NullProgress())
+    assert (again.n_shards_changed, again.n_pairs_read > 0) == (1, True)
+    assert {p: p.read_bytes() for p in records} == records
 
 
 def test_shards_of_another_reader_are_not_taken(folders: Path, tmp_path: Path) -> None:
