@@ -60,12 +60,15 @@ def start_run(
 
     shaped = shaped_facts(shaped_dir)
     reader = _reader_of(paths, shaped["index"])
+    is_named = bool(settings.model)
     settings = replace(settings, model=model_of(paths, shaped["index"], settings))
     named = {k: v for k, v in asdict(settings).items() if k != "pilot_share" or v}
     run_dir = _run_dir(paths, run_dir or paths.runs_dir / hash_json([shaped["hash"], named])[:12])
     if not (run_dir / STATUS).exists():
         check_settings(settings)
     check_training(paths, shaped_dir, settings.model)
+    if not is_named and not (run_dir / STATUS).exists():
+        settings = replace(settings, model=_as_read(reader))
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
     prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress)
@@ -135,6 +138,24 @@ def check_training(paths: ProjectPaths, shaped_dir: Path, model: str) -> None:
     if model and Path(model).expanduser().is_dir():
         reader = _reader_of(paths, shaped_facts(shaped_dir)["index"])
         check_interventions(shaped_dir, model, reader.get("width"), reader.get("layer"))
+
+
+def _as_read(reader: Mapping[str, Any]) -> str:
+    """The reader's checkpoint, in the revision that read the pairs: forecasts are about that one.
+
+    Raises:
+        TrainError: other weights or another configuration lie in its place.
+        ModelError: it is gone.
+    """
+    from engine.models.loading import fingerprint_of, resolve_folder
+
+    folder = resolve_folder(reader["model"], reader.get("revision"))
+    if fingerprint_of(folder) != reader["model_fingerprint"]:
+        raise TrainError(
+            f"{folder} has changed since the pairs were read: readings and forecasts are of other weights",
+            hint="read the pairs again with `prosect audit`, or train it all the same with --model",
+        )
+    return str(folder) if reader.get("revision") else str(reader["model"])
 
 
 def _reader_of(paths: ProjectPaths, index_hash: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -280,6 +281,28 @@ def test_a_checkpoint_of_another_width_is_refused(shaped: Path) -> None:
         check_interventions(shaped.parent, str(model), width + 1)
     check_interventions(shaped.parent, str(model), width)
     (shaped.parent / "lock.json").unlink()
+
+
+def test_a_reader_whose_weights_have_changed_is_not_trained_unasked(
+    project: Path, shaped: Path, tmp_path: Path
+) -> None:
+    copy, model = tmp_path / "copy", tmp_path / "model"
+    shutil.copytree(project, copy)
+    shutil.copytree(sample_folder() / "reader" / "model", model)
+    index = next(copy.glob("index-*.duckdb"))
+    with duckdb.connect(str(index)) as db:
+        row = db.execute("SELECT value FROM meta WHERE key = 'reader'").fetchone()
+        assert row is not None
+        db.execute(
+            "UPDATE meta SET value = ? WHERE key = 'reader'",
+            [json.dumps(json.loads(row[0]) | {"model": str(model)})],
+        )
+    config = model / "config.json"
+    config.write_text(config.read_text().replace("{", '{"attention_dropout": 0.0,', 1))
+    refused = run("train", copy / "shaped" / shaped.name, "--steps", "1", *SMALL, "-o", "changed")
+    assert refused.exit_code == 1
+    assert f"{model} has changed since the pairs were read" in refused.stderr
+    assert not (copy / "runs" / "changed").exists()
 
 
 def test_a_copied_project_reads_nothing_of_the_old_one(
