@@ -64,6 +64,13 @@ ACTIONS: tuple[Action, ...] = (
         "take back your last step, also one from before a restart or from the shell",
     ),
     _a("redo", "ctrl+r", GLOBAL, "", "restore what you took back last"),
+    _a(
+        "restore-verdicts",
+        "W",
+        GLOBAL,
+        "",
+        "write verdicts and names again that journal.jsonl had and has no more; what it has now stays",
+    ),
     # Moving
     _a("down", "j  down", GRID, "", "next row"),
     _a("up", "k  up", GRID, "", "previous row"),

@@ -7,11 +7,11 @@ from engine.errors import ProsectError
 from tui.keyboard import FROM_FILES
 from tui.lines import PaneLine, wrap
 from tui.prompts import LOOKING
-from tui.review import Written
+from tui.review import Written, loss_text
 from tui.session import Answer
 
 if TYPE_CHECKING:
-    from tui.desk import Desk
+    from tui.desk import Changes, Desk
 
 
 def take(desk: "Desk", answer: Answer) -> None:
@@ -70,9 +70,8 @@ def _written(desk: "Desk", answer: Answer) -> None:
             can_undo = answer.purpose.startswith("verdict") and change.changed
             desk.say(change.label + (", u takes it back" if can_undo else ""))
         if answer.purpose in ("undo", "redo"):
-            desk.session.ask("verdicts", desk.session.project.verdicts)
-        if change.names_changed:
-            desk.doing.reload_names()
+            desk.ask_verdicts()
+        desk.doing.reload_names(answer.value.names_version)
     desk.table.grid.refresh_verdicts()
     if desk.place.view in ("concept", "pair"):
         desk.draw_page(keep_place=True)
@@ -103,7 +102,7 @@ def _page(desk: "Desk", value: Any, _name: str) -> None:
     desk.detail = value
     if desk.place.view == "context":
         desk.context_names[value.context_id] = value.name
-    desk.draw_page()
+    desk.draw_page(keep_place=desk.page_place == desk.place)
     if desk.frame.has_preview:
         desk.side_detail = None
         desk.rest()
@@ -141,7 +140,9 @@ def _stopped(desk: "Desk", value: Any, _name: str) -> None:
 
 
 def _verdicts(desk: "Desk", value: Any, _name: str) -> None:
-    desk.reviewer.held = dict(value)
+    news = desk.reviewer.renew(*value)
+    if news and (not desk.message or desk.message[0][1] == "text"):
+        desk.say(news, "warn")
     for control in desk.tables.values():
         control.grid.refresh()
     desk.draw_side(keep_place=True)
@@ -161,24 +162,31 @@ def _summary(desk: "Desk", value: Any, _name: str) -> None:
 
 
 def _coverage(desk: "Desk", value: Any, _name: str) -> None:
-    desk.coverage = value
+    known, desk.coverage = desk.coverage.lost if desk.coverage is not None else None, value
+    if value.lost is not None and value.lost != known:
+        desk.say(loss_text(value.lost), "error")
     desk.draw_status()
     if desk.place.view == "coverage":
         desk.draw_page(keep_place=True)
 
 
-def _watched(desk: "Desk", value: tuple[bool, bool, str | None], _name: str) -> None:
-    has_new_index, has_new_entries, stale = value
+def _watched(desk: "Desk", value: "Changes", _name: str) -> None:
     desk.has_watch_failed = False
+    has_new_names = value.names_version != desk.names_version
     if desk.message == LOOKING:
-        desk.say("others have decided something" if has_new_entries else "nothing new")
-    if has_new_index:
+        is_anything = value.has_new_entries or has_new_names
+        desk.say("others have decided something" if is_anything else "nothing new")
+    if value.has_new_index:
+        desk.names_version = value.names_version
         desk.doing.reload_tables()
         desk.say("a newer index is here; places are kept")
-    if has_new_index or (desk.summary is not None and desk.summary.stale != stale):
+    else:
+        desk.doing.reload_names(value.names_version)
+    if value.has_new_index or (desk.summary is not None and desk.summary.stale != value.stale):
         desk.session.ask("summary", desk.session.project.summary)
-    if has_new_index or has_new_entries:
-        desk.session.ask("verdicts", desk.session.project.verdicts)
+    if value.has_new_index or value.has_new_entries:
+        desk.reviewer.is_news_wanted |= value.has_new_entries and not value.has_new_index
+        desk.ask_verdicts()
         desk.ask_coverage()
 
 

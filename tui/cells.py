@@ -111,6 +111,10 @@ def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | 
     for i, column, width in columns:
         if column.kind is K.VERDICT:
             text, role = verdict_cell(verdict, glyphs)
+            if len(text) > width:  # somebody else's: its mark stands in the gap behind the column
+                spans += [(held, last), (text, role)]
+                held, last = "", "text"
+                continue
         else:
             text, role = cell(row.values[i], column, width, glyphs)
         if role == last:  # a page is drawn at every key: neighbours of one role are checked and cut as one
@@ -128,13 +132,19 @@ def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | 
 
 
 def verdict_cell(verdict: str | None, glyphs: Glyphs) -> Span:
-    """One glyph; ``keep…`` is not on disk yet, ``keep~`` was carried over from an older index."""
+    """One glyph; ``keep…`` is not on disk yet, ``keep~`` was carried over from an older index.
+
+    ``keep'`` is somebody else's: a second glyph, in the gap behind the column.
+    """
     if verdict is None:
         return (".", "text")
     if verdict.endswith("…"):
         return (glyphs.pending, "dim")
     if verdict.endswith("~"):
         return ("~", verdict[:-1])
+    if verdict.endswith("'"):
+        text, role = verdict_cell(verdict[:-1], glyphs)
+        return (f"{text}'", role)
     return (
         {"keep": glyphs.keep, "suppress": glyphs.suppress, "amplify": glyphs.amplify}.get(
             verdict, glyphs.ignore

@@ -9,7 +9,7 @@ from engine.views.details import ConceptDetail
 from engine.views.tables import Target
 from tui.moving import Moving
 from tui.places import Place
-from tui.review import Written, target_of
+from tui.review import target_of
 
 MAX_BULK = 20_000
 """Rows that one key may decide on …"""
@@ -210,7 +210,7 @@ class Deciding(Moving):
         project = desk.session.project
 
         def done(text: str) -> None:
-            desk.session.write("name", lambda: Written(project.set_name(target.concept_id, text), {}), ())
+            desk.reviewer.write("name", lambda: project.set_name(target.concept_id, text))
 
         if argument is not None:
             done(argument)
@@ -227,12 +227,27 @@ class Deciding(Moving):
         for _ in range(min(count or 1, 1000)):
             self.desk.reviewer.undo(is_redo=True)
 
-    def reload_names(self) -> None:
-        """A name changed: fetch what shows names again."""
-        for control in self.desk.tables.values():
+    def do_restore_verdicts(self) -> None:
+        """Write what the journal has lost again."""
+        desk, coverage = self.desk, self.desk.coverage
+        if coverage is None or coverage.lost is None:
+            desk.say("the journal has everything that was decided: nothing to write again")
+            return
+        desk.reviewer.write("undo", desk.session.project.restore_journal)
+
+    def reload_names(self, version: int) -> None:
+        """Concepts are called otherwise, by whomever: fetch what shows names again, unless that was done."""
+        desk = self.desk
+        if version == desk.names_version:
+            return
+        desk.names_version = version
+        for control in desk.tables.values():
             control.grid.drop_pages()
-        if not self.desk.place.is_table:
+        if not desk.place.is_table:
             self.ask_page()
+        if desk.keyboard.prompt is None:
+            desk.doing.ask_preview()  # rule files know concepts by name
+        desk.rest()
 
     def reload_tables(self) -> None:
         """The index changed: open what is open again, at the same record."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -53,6 +53,17 @@ class Answered(Message):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+class Changes(NamedTuple):
+    """What others did to the project since the last look."""
+
+    has_new_index: bool
+    has_new_entries: bool
+    """Of the journal."""
+    names_version: int
+    stale: str | None
+    """What to know of a mix that has changed since."""
 
 
 class Desk(Screen[None]):
@@ -107,6 +118,8 @@ class Desk(Screen[None]):
         self.has_rest = False
         """What stands around the rows was asked for."""
         self.has_watch_failed = False
+        self.names_version = project.names_version
+        """Of the names that are shown: another one means that concepts are called otherwise."""
         self.running: tuple[JobRow, ...] = ()
         """Long work that goes on."""
         self.tables: dict[str, TableControl] = {}
@@ -149,7 +162,7 @@ class Desk(Screen[None]):
     def _ask_rest(self) -> None:
         """What the first rows need not wait for."""
         self.has_rest = True
-        self.session.ask("verdicts", self.session.project.verdicts)
+        self.ask_verdicts()
         self.session.ask("summary", self.session.project.summary)
         self.ask_coverage()
         self.session.ask("loaded", answers.load_pages)
@@ -159,10 +172,16 @@ class Desk(Screen[None]):
         self.doing.ask_work()
         self.doing.watch_rules()
 
-    def look_for_changes(self) -> tuple[bool, bool, str | None]:
-        """A newer index, entries of others, a mix that has changed since; for a worker thread."""
+    def look_for_changes(self) -> Changes:
+        """A newer index, entries of others, names, a mix that has changed since; for a worker thread."""
         project = self.session.project
-        return project.reopen_if_changed(), project.refresh_journal(), project.stale()
+        is_moved, has_entries = project.reopen_if_changed(), project.refresh_journal()
+        return Changes(is_moved, has_entries, project.names_version, project.stale())
+
+    def ask_verdicts(self) -> None:
+        """Ask for all verdicts that hold."""
+        project = self.session.project
+        self.session.ask("verdicts", lambda: (project.author, project.verdicts()))
 
     def ask_coverage(self) -> None:
         """Count again how far the review is."""

@@ -183,7 +183,8 @@ class Doing(Deciding, Commanding, Paging, Tools, Pairing, Amending, Running, Job
             return
         value = row.values[grid.spec.index(column.name)]
         if column.kind == "verdict":
-            value = self.desk.reviewer.shown(str(row.values[grid.spec.index("target")]))
+            held = self.desk.reviewer.verdict(str(row.values[grid.spec.index("target")]))
+            value = held.value if held is not None else None
         if isinstance(value, tuple | float):
             self.desk.say(f"{column.name} is a measure; F shows its bins, / filters with > and <", "warn")
         else:

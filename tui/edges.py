@@ -48,6 +48,8 @@ def _coverage_parts(c: "Coverage") -> list[tuple[int, list[str]]]:
         parts.append((9, [f"{c.n_carried:,} TO CONFIRM"]))
     if c.n_orphaned:
         parts.append((8, [f"orphaned {c.n_orphaned:,}", ""]))
+    if c.lost is not None:
+        parts.append((10, [f"JOURNAL {c.lost.how.upper()}: W", "JOURNAL: W"]))
     if c.n_damaged_lines:
         parts.append((8, [f"JOURNAL: {c.n_damaged_lines:,} damaged", "JOURNAL damaged"]))
     return [*parts, (9, [f"undo {c.undo_depth:,}"])]

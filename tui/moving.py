@@ -33,6 +33,8 @@ class Moving:
         """Ask for what the page shows."""
         desk, place = self.desk, self.desk.place
         project = desk.session.project
+        if place.view not in ("rules", "plan", "concept", "context", "pair") and desk.page_place != place:
+            desk.page.set_lines([])  # lines of another page, until these are here
         if place.view == "concept":
             desk.session.ask("page", lambda: project.concept(place.ident, place.about))
         elif place.view == "context":
@@ -43,15 +45,12 @@ class Moving:
             desk.doing.ask_rules()
             desk.doing.ask_work()
         elif place.view in ("jobs", "job"):
-            desk.page.set_lines([])
             desk.doing.ask_work()
         elif place.view in ("runs", "run"):
-            desk.page.set_lines([])
             desk.doing.ask_runs()
             desk.doing.ask_work()
         elif place.view in ("coverage", "tour"):
-            desk.page.set_lines([])
-            desk.draw_page()
+            desk.draw_page(keep_place=desk.page_place == place)
 
     def ask_side(self) -> None:
         """Ask for the detail of the row or line that the cursor rests on."""

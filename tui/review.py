@@ -1,11 +1,16 @@
 """Deciding: verdicts show at once as pending, are confirmed when on disk, and go when they are not."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.records import Verdict
-from engine.views.tables import GridRow, JournalChange, TableSpec, Target, VerdictView
+from engine.safe_text import one_line
+from engine.views.tables import GridRow, JournalChange, JournalLoss, TableSpec, Target, VerdictView
 from tui.session import Session
+
+OTHERS = "'"
+"""Behind a verdict: somebody else's."""
 
 
 class Written(NamedTuple):
@@ -14,6 +19,8 @@ class Written(NamedTuple):
     change: JournalChange
     held: dict[str, VerdictView]
     """Of the changed targets, those that have a verdict now."""
+    names_version: int
+    """Of the names as they are after it."""
 
 
 class Reviewer:
@@ -23,20 +30,49 @@ class Reviewer:
         self._session = session
         self.held: dict[str, VerdictView] = {}
         self._pending: dict[str, list[str]] = {}
+        self.author = ""
+        """Who decides here; empty until the verdicts are here."""
+        self.is_news_wanted = False
+        """What others did is said when verdicts come next."""
         self.last: tuple[Verdict, str | None] | None = None
         self.last_targets: Sequence[Target] = ()
         """What the last verdict was given to."""
 
     def shown(self, key: str) -> str | None:
-        """Verdict of a target; ``keep…`` while it is not on disk yet, ``keep~`` when it was
-        carried over from an older index, None when undecided.
+        """Verdict of a target; ``keep…`` while it is not on disk yet, ``keep~`` when it was carried over
+        from an older index, ``keep'`` when somebody else's, None when undecided.
         """
         if key in self._pending:
             return self._pending[key][-1] or None
         view = self.held.get(key)
         if view is None:
             return None
-        return f"{view.verdict.value}~" if view.carried_from is not None else view.verdict.value
+        if view.carried_from is not None:
+            return f"{view.verdict.value}~"
+        return f"{view.verdict.value}{OTHERS if self.is_of_others(view) else ''}"
+
+    def is_of_others(self, view: VerdictView) -> bool:
+        """Somebody else's word holds."""
+        return bool(self.author) and view.author != self.author
+
+    def renew(self, author: str, held: Mapping[str, VerdictView]) -> str:
+        """Take over all verdicts that hold; what others did since the last time, where that is wanted."""
+        is_wanted, self.is_news_wanted = self.is_news_wanted and bool(self.author), False
+        before, self.held, self.author = self.held, dict(held), author
+        if not is_wanted:
+            return ""
+        new = [v for k, v in held.items() if self.is_of_others(v) and v != before.get(k)]
+        gone = [v for k, v in before.items() if k not in held]
+        said = []
+        if new:
+            who = sorted({one_line(v.author, 30) for v in new})
+            names = ", ".join(who[:3]) + (f" and {len(who) - 3} others" if len(who) > 3 else "")
+            what = Counter(v.verdict.value for v in new).most_common()
+            counts = ", ".join(f"{n:,} {verdict}" for verdict, n in what)
+            said.append(f"decided meanwhile by {names}: {counts}")
+        if gone:
+            said.append(f"{len(gone):,} verdict{'s were' if len(gone) != 1 else ' was'} taken back meanwhile")
+        return "; ".join(said)
 
     def is_open(self, key: str) -> bool:
         """Nothing was decided here, or only carried over from an older index."""
@@ -46,7 +82,7 @@ class Reviewer:
     def verdict(self, key: str) -> Verdict | None:
         """Verdict of a target, on disk or on its way there."""
         shown = self.shown(key)
-        return Verdict(shown.rstrip("…~")) if shown else None
+        return verdict_of(shown) if shown else None
 
     def decide(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None) -> None:
         """Write a verdict (None: clear) for some targets."""
@@ -57,24 +93,27 @@ class Reviewer:
         keys = tuple(t.key for t in targets)
         project = self._session.project
 
-        def command() -> Written:
+        def command() -> JournalChange:
             if verdict is None:
-                change = project.clear_verdict(targets, reason)
-            else:
-                change = project.set_verdict(targets, verdict, reason)
-            return Written(change, dict(project.verdicts(change.changed)))
+                return project.clear_verdict(targets, reason)
+            return project.set_verdict(targets, verdict, reason)
 
-        self._session.write(f"verdict {' '.join(keys[:1])}", command, keys)
+        self.write(f"verdict {' '.join(keys[:1])}", command, keys)
 
     def undo(self, *, is_redo: bool = False) -> None:
         """Take back, or restore."""
         project = self._session.project
+        self.write("redo" if is_redo else "undo", project.redo if is_redo else project.undo)
 
-        def command() -> Written:
-            change = project.redo() if is_redo else project.undo()
-            return Written(change, dict(project.verdicts(change.changed)))
+    def write(self, purpose: str, command: Callable[[], JournalChange], keys: tuple[str, ...] = ()) -> None:
+        """Change the journal after all writes before; what it then says comes with the answer."""
+        project = self._session.project
 
-        self._session.write("redo" if is_redo else "undo", command, ())
+        def written() -> Written:
+            change = command()
+            return Written(change, dict(project.verdicts(change.changed)), project.names_version)
+
+        self._session.write(purpose, written, keys)
 
     def settle(self, keys: Iterable[str]) -> None:
         """A write about these targets was answered, one way or the other."""
@@ -100,3 +139,16 @@ def target_of(row: GridRow, spec: TableSpec) -> Target:
     concept_id = str(row.values[spec.index("concept_id")])
     context_id = None if kind == "concept" else str(row.values[spec.index("context_id")])
     return Target(kind, ident, concept_id, context_id)
+
+
+def verdict_of(shown: str) -> Verdict:
+    """The verdict of what ``Reviewer.shown`` says."""
+    return Verdict(shown.rstrip(f"…~{OTHERS}"))
+
+
+def loss_text(loss: JournalLoss) -> str:
+    """What became of the journal's file, and what to do."""
+    n = f"{loss.n_entries:,} entr{'ies' if loss.n_entries != 1 else 'y'}"
+    where = f"kept in {loss.kept_in}" if loss.kept_in else "only here, in memory, until you quit"
+    what = f"journal.jsonl was {loss.how}: it lacks {n} it had"
+    return f"{what}, {where}; W writes them back beside what it has now"

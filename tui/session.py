@@ -76,6 +76,10 @@ class ProjectLike(Protocol):
     def advances(self) -> bool:
         """After a verdict the cursor goes on to the next row without one."""
 
+    @property
+    def names_version(self) -> int:
+        """Raised whenever concepts are called otherwise than before, whoever named them."""
+
     def summary(self) -> ProjectSummary:
         """Counts of the open index."""
 
@@ -120,6 +124,9 @@ class ProjectLike(Protocol):
 
     def redo(self) -> JournalChange:
         """Restore it."""
+
+    def restore_journal(self) -> JournalChange:
+        """Write what the journal's file has no more again."""
 
     def coverage(self) -> Coverage:
         """How far the review is."""

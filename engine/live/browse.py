@@ -5,15 +5,17 @@ Writes nothing but the journal. Methods may be called from any thread.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from engine.errors import ReviewError, StoreError
+from engine.errors import ProsectError, ReviewError, StoreError
 from engine.live.carried import MARK
 from engine.live.looking import Looking
+from engine.manifest import hash_bytes, write_atomic
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
-from engine.review.entries import Entry
+from engine.review.entries import Entry, encode
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.safe_text import one_line
@@ -28,6 +30,7 @@ from engine.store.snapshots import called_concepts, known_targets, snapshots
 from engine.views.tables import (
     Coverage,
     JournalChange,
+    JournalLoss,
     NameView,
     Target,
     VerdictView,
@@ -44,6 +47,11 @@ class Browser(Looking):
         chosen = settings or ReviewSettings()
         self.advances = chosen.advance
         """After a verdict the cursor goes on to the next row without one."""
+        self.names_version = 0
+        """Raised whenever concepts are called otherwise than before, whoever named them."""
+        self._shown: list[tuple[str, str]] = []
+        self._kept: set[Path] = set()
+        """Files that hold entries which the journal has lost."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._open(current_index(paths))
 
@@ -61,6 +69,9 @@ class Browser(Looking):
             (v.concept_id, v.name + (MARK if v.carried_from else "")) for v in named if not v.is_orphaned
         ]
         mirror(self._store, held, shown)
+        if sorted(shown) != self._shown:
+            self._shown = sorted(shown)
+            self.names_version += 1
 
     @property
     def author(self) -> str:
@@ -192,6 +203,39 @@ class Browser(Looking):
             self._mirror()
             return True
 
+    # -- a journal that somebody took away ---------------------------------------------------------------
+
+    def journal_loss(self) -> JournalLoss | None:
+        """Entries that the journal's file has no more, kept in a file beside it as soon as that is seen."""
+        with self._lock:
+            lost = self.journal.lost
+            if not lost:
+                return None
+            lines = b"".join(encode(entry) for entry in lost)
+            path = self.paths.root / f"journal-lost-{hash_bytes(lines)[:8]}.jsonl"
+            try:
+                if self.paths.root.is_dir() and not path.exists():
+                    write_atomic(path, lines)
+                self._kept.add(path)
+            except ProsectError:  # no room: the person is told that only memory has them
+                self._kept.discard(path)
+            kept = path.name if path.exists() else None
+            return JournalLoss(self.journal.how_lost, len(lost), kept)
+
+    def restore_journal(self) -> JournalChange:
+        """Write the entries that the journal lost again; what was decided since stays, the later word holds.
+
+        Raises:
+            ReviewError: nothing was written.
+        """
+        with self._lock:
+            change = self.journal.restore()
+            self._mirror()
+            for path in self._kept:
+                path.unlink(missing_ok=True)
+            self._kept.clear()
+            return change
+
     def _after(self, change: JournalChange) -> JournalChange:
         if change.names_changed:
             self._mirror()
@@ -222,6 +266,7 @@ class Browser(Looking):
                 n_names_orphaned=sum(v.is_orphaned for v in named),
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
+                lost=self.journal_loss(),
             )
 
     def _known(self, keys: Collection[str]) -> frozenset[str]:

@@ -55,6 +55,11 @@ class Journal:
         self._inode: int | None = None
         self._seen = (0, b"")
         """Time of the last change, and the last bytes that were read: both differ where lines were edited."""
+        self._missing: dict[str, Entry] = {}
+        self._ids_before: set[str] = set()
+        """What the file had before it lost them."""
+        self._has_news = False
+        """Something of others was read that nobody has asked for yet."""
         self.state = State()
         self.refresh()
 
@@ -75,32 +80,59 @@ class Journal:
         """Lines that could not be read; an unfinished last line counts."""
         return self._n_damaged + bool(self._torn)
 
+    @property
+    def lost(self) -> tuple[Entry, ...]:
+        """Entries that were read or written here and that the file has no more: somebody changed it."""
+        return tuple(self._missing.values())
+
+    @property
+    def how_lost(self) -> str:
+        """What became of the file that had them: deleted, emptied, cut short, replaced or changed."""
+        if not self._missing or self._inode is None:
+            return "deleted" if self._missing else ""
+        if not self._offset:
+            return "emptied"
+        if self._ids & self._ids_before:
+            return "cut short" if self._ids <= self._ids_before else "changed"
+        return "replaced"
+
     def refresh(self) -> bool:
-        """Read what was appended since the last look; True when there was anything.
+        """Read what others wrote since the last refresh; True when there was anything.
 
         Raises:
             ReviewError: the file exists and cannot be read.
         """
+        self._look()
+        found, self._has_news = self._has_news, False
+        return found
+
+    def _look(self) -> None:
         try:
             with self.path.open("rb") as f:
-                return self._read_from(f.fileno())
+                self._has_news |= self._read_from(f.fileno())
         except FileNotFoundError:
-            had = bool(self._entries)
+            self._has_news |= bool(self._entries)
             self._forget()
-            return had
         except OSError as error:
             raise ReviewError(f"{self.path} cannot be read: {error.strerror}") from error
 
     def _forget(self) -> None:
+        """The file is not what was read: it is the truth, but what it has no more is not thrown away."""
+        if self._entries:
+            self._missing |= {entry.ident: entry for entry in self._entries}
+            self._ids_before = self._ids
         self._entries, self._ids, self._n_damaged, self._offset = [], set(), 0, 0
         self._torn, self._inode, self._seen, self.state = b"", None, (0, b""), State()
 
     def _read_from(self, handle: int) -> bool:
+        """Read on, from the beginning where the file is another one; True when anything changed."""
         status = os.fstat(handle)
         is_other_file = self._inode is not None and (
-            status.st_ino != self._inode or self._was_edited(handle, status)
+            status.st_ino != self._inode
+            or status.st_size < self._offset
+            or self._was_edited(handle, status)
         )
-        if is_other_file or status.st_size < self._offset:
+        if is_other_file:
             self._forget()
         self._inode = status.st_ino
         if status.st_size == self._offset:
@@ -124,6 +156,8 @@ class Journal:
                 self.state.take(entry)
         else:
             self.state = replay(self._entries)
+        if self._missing:
+            self._missing = {k: entry for k, entry in self._missing.items() if k not in self._ids}
         return True
 
     def _was_edited(self, handle: int, status: os.stat_result) -> bool:
@@ -185,12 +219,12 @@ class Journal:
 
     def undo(self) -> JournalChange:
         """Take back this author's last step that still holds."""
-        self.refresh()
+        self._look()
         return self._step(EntryKind.UNDO, undo_batch(self._entries, self.author))
 
     def redo(self) -> JournalChange:
         """Restore what this author took back last, unless something newer was decided since."""
-        self.refresh()
+        self._look()
         return self._step(EntryKind.REDO, redo_batch(self._entries, self.author))
 
     def _step(self, kind: EntryKind, batch: str | None) -> JournalChange:
@@ -221,15 +255,34 @@ class Journal:
             self._append(new, stamp=False)
         return len(new)
 
+    def restore(self) -> JournalChange:
+        """Append the entries that the file has no more, as they were; what it has now stays.
+
+        Raises:
+            ReviewError: nothing was written.
+        """
+        wanted = self.lost
+        n = self.append_foreign(wanted)
+        keys = tuple(dict.fromkeys(e.target.key for e in wanted if e.target is not None))
+        said = f"{n:,} entr{'ies are' if n != 1 else 'y is'} in {self.path.name} again"
+        has_names = any(e.kind is not EntryKind.VERDICT for e in wanted)
+        return JournalChange(
+            said if n else "nothing is missing from the journal", keys, names_changed=has_names
+        )
+
     def _append(self, entries: Sequence[Entry], *, stamp: bool = True) -> None:
+        if not self.path.parent.is_dir():  # moved or removed: a new one would hide where the project went
+            raise ReviewError(
+                f"not saved: the folder {self.path.parent} is gone",
+                hint="bring it back where it was, then decide again",
+            )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
             raise _not_saved(self.path, error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            self._read_from(handle)
+            self._has_news |= self._read_from(handle)
             stamped = self._stamp(entries) if stamp else list(entries)
             lines = b"".join(encode(e) for e in stamped)
             _append_durably(handle, b"\n" + lines if self._torn else lines)

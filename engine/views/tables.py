@@ -199,6 +199,17 @@ class JournalChange:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalLoss:
+    """Entries that were read or written here and that the journal's file has no more."""
+
+    how: str
+    """What became of the file: deleted, emptied, cut short, replaced or changed."""
+    n_entries: int
+    kept_in: str | None
+    """Name of the file beside the journal that holds them; None: there was no room for one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """How far the review is."""
 
@@ -218,6 +229,8 @@ class Coverage:
     """Verdicts that moved to what continues their target here: to be confirmed."""
     n_names_carried: int = 0
     n_names_orphaned: int = 0
+    lost: JournalLoss | None = None
+    """What the journal's file has no more; None: it has all that was read of it."""
 
 
 class Interval(NamedTuple):

@@ -346,3 +346,41 @@ def test_lines_that_somebody_edits_in_place_are_read_again(tmp_path: Path, wait:
     assert journal.refresh()
     assert held(journal) == {f"concept:c{n}": "keep" for n in range(5)}
     assert not journal.refresh()
+
+
+def test_entries_that_the_file_has_no_more_are_kept_and_written_again_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    ana = Journal(path, "ana")
+    ana.set_verdicts([decision(1)], Verdict.KEEP)
+    ana.set_verdicts([decision(2)], Verdict.SUPPRESS)
+    before = path.read_bytes()
+    path.unlink()
+    Journal(path, "bo").set_verdicts([decision(1)], Verdict.AMPLIFY)
+    assert ana.refresh()
+    assert (ana.how_lost, len(ana.lost), held(ana)) == ("replaced", 2, {"concept:c1": "amplify"})
+    assert ana.restore().label == "2 entries are in j again"
+    assert path.read_bytes().endswith(before)
+    assert held(ana) == {"concept:c1": "amplify", "concept:c2": "suppress"}
+    assert (ana.how_lost, ana.lost) == ("", ())
+    assert ana.restore().label == "nothing is missing from the journal"
+
+
+def test_a_file_that_was_replaced_by_one_with_all_its_entries_lost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    ana = Journal(path, "ana")
+    ana.set_verdicts([decision(1)], Verdict.KEEP)
+    more = Journal(tmp_path / "k", "bo")
+    more.set_verdicts([decision(2)], Verdict.KEEP)
+    (tmp_path / "k").write_bytes((tmp_path / "k").read_bytes() + path.read_bytes())
+    (tmp_path / "k").replace(path)
+    assert ana.refresh()
+    assert (len(held(ana)), ana.lost) == (2, ())
+
+
+def test_what_is_read_while_writing_is_news_for_the_next_refresh(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    ana, bo = Journal(path, "ana"), Journal(path, "bo")
+    bo.set_verdicts([decision(1)], Verdict.KEEP)
+    ana.set_verdicts([decision(2)], Verdict.KEEP)
+    assert ana.refresh()
+    assert not ana.refresh()

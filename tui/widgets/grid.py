@@ -351,5 +351,5 @@ class GridView(Widget):
     def cell_text(self, row: GridRow, column: ColumnSpec) -> str:
         """A cell's value as plain text, for copying; of a verdict what holds now."""
         if column.kind is ColumnKind.VERDICT:
-            return (self._verdict_of(str(row.values[self._target])) or "").rstrip("…~")
+            return (self._verdict_of(str(row.values[self._target])) or "").rstrip("…~'")
         return plain(row.values[self.spec.index(column.name)], column)
