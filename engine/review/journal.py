@@ -128,9 +128,7 @@ class Journal:
         """Read on, from the beginning where the file is another one; True when anything changed."""
         status = os.fstat(handle)
         is_other_file = self._inode is not None and (
-            status.st_ino != self._inode
-            or status.st_size < self._offset
-            or self._was_edited(handle, status)
+            status.st_ino != self._inode or status.st_size < self._offset or self._was_edited(handle, status)
         )
         if is_other_file:
             self._forget()
