@@ -1,6 +1,7 @@
 """Documents that would mislead when out of date are checked against the code."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -58,6 +59,31 @@ def test_links_lead_somewhere(page: Path) -> None:
         aim = page.parent / name if name else page
         assert aim.exists(), target
         assert not anchor or anchor in anchors(aim), target
+
+
+CALLS = sorted(
+    {
+        (page.stem, line.strip())
+        for page in PAGES
+        for line in re.findall(r"^    (?:\$ )?prosect (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        if not line.startswith("rules 1")  # the first line of a rule file
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "line"), CALLS, ids=[f"{page}: {line}" for page, line in CALLS])
+def test_commands_in_pages_have_the_options_that_they_are_given(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    node: click.Command = main
+    while isinstance(node, click.Group) and words and words[0] in node.commands:
+        node = node.commands[words.pop(0)]
+    assert node is not main or not words[0].isalpha(), page
+    known = {
+        name for p in node.params if isinstance(p, click.Option) for name in (*p.opts, *p.secondary_opts)
+    }
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word.partition("=")[0] in known | {"-h", "--help"}, word
 
 
 def test_every_page_is_in_the_index_of_the_docs() -> None:
