@@ -66,7 +66,7 @@ def _written(desk: "Desk", answer: Answer) -> None:
         desk.reviewer.take(answer.value)
         change = answer.value.change
         is_single_verdict = answer.purpose.startswith("verdict") and len(change.changed) == 1
-        if not is_single_verdict:
+        if not is_single_verdict or change.differs_from:
             can_undo = answer.purpose.startswith("verdict") and change.changed
             desk.say(change.label + (", u takes it back" if can_undo else ""))
         if answer.purpose in ("undo", "redo"):

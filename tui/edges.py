@@ -44,6 +44,8 @@ def _coverage_parts(c: "Coverage") -> list[tuple[int, list[str]]]:
         (0, [f"{decided} concepts", decided]),
         (7, [f"{c.n_called_decided:,}/{c.n_called:,} called"]),
     ]
+    if c.n_others:
+        parts.append((6, [f"{c.n_others:,} by others", f"{fmt.compact(c.n_others)}'", ""]))
     if c.n_carried:
         parts.append((9, [f"{c.n_carried:,} TO CONFIRM"]))
     if c.n_orphaned:

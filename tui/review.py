@@ -92,11 +92,14 @@ class Reviewer:
             self._pending.setdefault(target.key, []).append(f"{verdict.value}…" if verdict else "")
         keys = tuple(t.key for t in targets)
         project = self._session.project
+        seen = None
+        if len(targets) > 1:  # of many rows nobody knows each: what others decide meanwhile is left alone
+            seen = {t.key: view.time for t in targets if (view := self.held.get(t.key)) is not None}
 
         def command() -> JournalChange:
             if verdict is None:
-                return project.clear_verdict(targets, reason)
-            return project.set_verdict(targets, verdict, reason)
+                return project.clear_verdict(targets, reason, seen=seen)
+            return project.set_verdict(targets, verdict, reason, seen=seen)
 
         self.write(f"verdict {' '.join(keys[:1])}", command, keys)
 

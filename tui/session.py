@@ -109,12 +109,15 @@ class ProjectLike(Protocol):
         """Names given by people, by concept id."""
 
     def set_verdict(
-        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None
-    ) -> JournalChange:
-        """Decide; durable on return."""
+        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None,
+        *, seen: Mapping[str, str] | None = None,
+    ) -> JournalChange:  # fmt: skip
+        """Decide, leaving alone what others decided that was not seen; durable on return."""
 
-    def clear_verdict(self, targets: Sequence[Target], reason: str | None = None) -> JournalChange:
-        """Take verdicts away."""
+    def clear_verdict(
+        self, targets: Sequence[Target], reason: str | None = None, *, seen: Mapping[str, str] | None = None
+    ) -> JournalChange:
+        """Take verdicts away, likewise."""
 
     def set_name(self, concept_id: str, name: str) -> JournalChange:
         """Name a concept."""

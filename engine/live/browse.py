@@ -126,15 +126,26 @@ class Browser(Looking):
             return self._carrier.names(self.journal.state, self._known)
 
     def set_verdict(
-        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None
-    ) -> JournalChange:
-        """Decide on some targets as one step, with the evidence as it stands. Durable on return."""
-        return self._write(targets, verdict, reason)
+        self, targets: Sequence[Target], verdict: Verdict, reason: str | None = None,
+        *, seen: Mapping[str, str] | None = None,
+    ) -> JournalChange:  # fmt: skip
+        """Decide on some targets as one step, with the evidence as it stands. Durable on return.
 
-    def clear_verdict(self, targets: Sequence[Target], reason: str | None = None) -> JournalChange:
+        Args:
+            targets: what to decide on.
+            verdict: of all of them.
+            reason: why.
+            seen: target key → time of the verdict that the person saw there; somebody else's that is not this
+                one is left alone. None: decide whatever others have decided.
+        """
+        return self._write(targets, verdict, reason, seen)
+
+    def clear_verdict(
+        self, targets: Sequence[Target], reason: str | None = None, *, seen: Mapping[str, str] | None = None
+    ) -> JournalChange:
         """Take the verdicts of some targets away as one step, carried ones where they were made.
 
-        Where none has a verdict, nothing is written.
+        Where none has a verdict, nothing is written; ``seen`` as in ``set_verdict``.
         """
         with self._lock:
             self.refresh_journal()
@@ -142,17 +153,22 @@ class Browser(Looking):
             sources = {t.key: shown[t.key].carried_from or t.key for t in targets if t.key in shown}
             made = [entry.target for key in sources.values() if (entry := held[key]).target is not None]
             if made:
-                change = self._write(made, None, reason)
+                as_made = None if seen is None else {key: seen.get(t, "") for t, key in sources.items()}
+                change = self._write(made, None, reason, as_made)
                 return replace(change, changed=tuple(dict.fromkeys([*change.changed, *sources])))
         who = self._decision(targets[0], snapshots(self._slots["snapshot"], targets)).name if targets else ""
         what = f"{who} has no verdict" if len(targets) == 1 else f"none of {len(targets):,} has a verdict"
         inside = " in this context" if len(targets) == 1 and targets[0].context_id is not None else ""
         return JournalChange(f"nothing to clear: {what}{inside}", ())
 
-    def _write(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None) -> JournalChange:
-        seen = snapshots(self._slots["snapshot"], targets)
+    def _write(
+        self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None,
+        seen: Mapping[str, str] | None = None,
+    ) -> JournalChange:  # fmt: skip
+        evidence = snapshots(self._slots["snapshot"], targets)
         with self._lock:
-            change = self.journal.set_verdicts([self._decision(t, seen) for t in targets], verdict, reason)
+            decisions = [self._decision(t, evidence) for t in targets]
+            change = self.journal.set_verdicts(decisions, verdict, reason, seen=seen)
             return self._after(change)
 
     def _decision(self, target: Target, seen: Mapping[str, dict[str, Any]]) -> Decision:
@@ -267,6 +283,7 @@ class Browser(Looking):
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
                 lost=self.journal_loss(),
+                n_others=sum(entry.author != self.author for entry in held.values()),
             )
 
     def _known(self, keys: Collection[str]) -> frozenset[str]:

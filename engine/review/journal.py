@@ -8,7 +8,8 @@ Lines that cannot be read, a torn last one included, are counted and stepped ove
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,9 +180,17 @@ class Journal:
     # -- writing ----------------------------------------------------------------------------------------
 
     def set_verdicts(
-        self, decisions: Sequence[Decision], verdict: Verdict | None, reason: str | None = None
-    ) -> JournalChange:
+        self, decisions: Sequence[Decision], verdict: Verdict | None, reason: str | None = None,
+        *, seen: Mapping[str, str] | None = None,
+    ) -> JournalChange:  # fmt: skip
         """Write one verdict for some targets as one step; None clears.
+
+        Args:
+            decisions: what to write about each target.
+            verdict: for all of them.
+            reason: why.
+            seen: target key → time of the verdict that the person saw there; where somebody else's word holds
+                that is not this one, it is left alone. None: decide whatever others have decided.
 
         Raises:
             ReviewError: nothing was written: no space, no permission, a read-only file system.
@@ -189,17 +198,34 @@ class Journal:
         if not decisions:
             return JournalChange("nothing selected", ())
         kind = EntryKind.CLEAR if verdict is None else EntryKind.VERDICT
-        self._append(
-            [
-                self._entry(
-                    kind, target=d.target, verdict=verdict, reason=reason, name=d.name, evidence=d.evidence
-                )
-                for d in decisions
-            ]
+        entries = [
+            self._entry(
+                kind, target=d.target, verdict=verdict, reason=reason, name=d.name, evidence=d.evidence
+            )
+            for d in decisions
+        ]
+        left: list[Entry] = []
+        over: list[Entry] = []
+
+        def is_wanted(entry: Entry) -> bool:
+            held = self.state.verdicts.get(entry.target.key) if entry.target is not None else None
+            if held is None or held.target is None or held.author == self.author:
+                return True
+            is_left = seen is not None and held.time != seen.get(held.target.key)
+            if is_left or held.verdict is not verdict:
+                (left if is_left else over).append(held)
+            return not is_left
+
+        written = self._append(entries, is_wanted=is_wanted)
+        label = (
+            f"{'cleared' if verdict is None else verdict.value}: {_who(written) if written else 'nothing'}"
         )
-        what = "cleared" if verdict is None else verdict.value
-        who = _who(self._entries[-len(decisions) :])
-        return JournalChange(f"{what}: {who}", tuple(d.target.key for d in decisions))
+        if over:
+            label += f", over {_whose(over)}"
+        if left:
+            label += f"; left alone what others decided meanwhile: {_whose(left)}"
+        keys = tuple(e.target.key for e in written if e.target is not None)
+        return JournalChange(label, keys, differs_from=tuple({e.author for e in (*left, *over)}))
 
     def set_name(self, concept_id: str, name: str, evidence: dict[str, Any] | None = None) -> JournalChange:
         """Give a concept a person's name; an empty one takes it back.
@@ -268,7 +294,15 @@ class Journal:
             said if n else "nothing is missing from the journal", keys, names_changed=has_names
         )
 
-    def _append(self, entries: Sequence[Entry], *, stamp: bool = True) -> None:
+    def _append(
+        self, entries: Sequence[Entry], *, stamp: bool = True,
+        is_wanted: Callable[[Entry], bool] | None = None,
+    ) -> Sequence[Entry]:  # fmt: skip
+        """Write entries, of which those may be left out that what others wrote makes unwanted.
+
+        Returns:
+            what was written.
+        """
         if not self.path.parent.is_dir():  # moved or removed: a new one would hide where the project went
             raise ReviewError(
                 f"not saved: the folder {self.path.parent} is gone",
@@ -281,10 +315,14 @@ class Journal:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             self._has_news |= self._read_from(handle)
-            stamped = self._stamp(entries) if stamp else list(entries)
+            wanted = [e for e in entries if is_wanted(e)] if is_wanted is not None else entries
+            if not wanted:
+                return ()
+            stamped = self._stamp(wanted) if stamp else list(wanted)
             lines = b"".join(encode(e) for e in stamped)
             _append_durably(handle, b"\n" + lines if self._torn else lines)
             self._read_from(handle)
+            return stamped
         except OSError as error:
             raise _not_saved(self.path, error) from error
         finally:
@@ -329,3 +367,11 @@ def _who(entries: Sequence[Entry]) -> str:
     kinds = {entry.target.kind if entry.target is not None else "" for entry in entries}
     what = {"concept": "concepts", "hypothesis": "hypotheses"}
     return f"{len(entries):,} {what.get(kinds.pop(), 'decisions') if len(kinds) == 1 else 'decisions'}"
+
+
+def _whose(held: Sequence[Entry]) -> str:
+    """``bo's keep``, ``2 of bo's, 1 of cy's``."""
+    if len(held) == 1:
+        verdict = held[0].verdict
+        return f"{held[0].author}'s {verdict.value if verdict is not None else 'verdict'}"
+    return ", ".join(f"{n:,} of {author}'s" for author, n in Counter(e.author for e in held).most_common())

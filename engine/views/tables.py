@@ -196,6 +196,8 @@ class JournalChange:
     changed: tuple[str, ...]
     """Keys of the targets whose verdict may differ now."""
     names_changed: bool = False
+    differs_from: tuple[str, ...] = ()
+    """Others whose verdicts were gone over, or left alone because nobody here had seen them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,8 @@ class Coverage:
     n_names_orphaned: int = 0
     lost: JournalLoss | None = None
     """What the journal's file has no more; None: it has all that was read of it."""
+    n_others: int = 0
+    """Verdicts that hold and are somebody else's."""
 
 
 class Interval(NamedTuple):

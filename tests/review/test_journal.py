@@ -384,3 +384,20 @@ def test_what_is_read_while_writing_is_news_for_the_next_refresh(tmp_path: Path)
     ana.set_verdicts([decision(2)], Verdict.KEEP)
     assert ana.refresh()
     assert not ana.refresh()
+
+
+def test_what_others_decided_unseen_is_left_alone_and_what_was_seen_is_gone_over(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    ana, bo = Journal(path, "ana"), Journal(path, "bo")
+    bo.set_verdicts([decision(1)], Verdict.KEEP)
+    bo.set_verdicts([decision(2)], Verdict.KEEP)
+    seen = {"concept:c1": bo.state.verdicts["concept:c1"].time}
+    change = ana.set_verdicts([decision(n) for n in (1, 2, 3)], Verdict.SUPPRESS, seen=seen)
+    assert change.changed == ("concept:c1", "concept:c3")
+    assert change.label == (
+        "suppress: 2 concepts, over bo's keep; left alone what others decided meanwhile: bo's keep"
+    )
+    assert held(ana) == {"concept:c1": "suppress", "concept:c2": "keep", "concept:c3": "suppress"}
+    size = path.stat().st_size
+    assert ana.set_verdicts([decision(2)], None, seen={}).changed == ()
+    assert path.stat().st_size == size

@@ -148,3 +148,27 @@ def test_a_project_folder_that_is_gone_gets_no_new_journal(world: World) -> None
         await decided(d, 1)
 
     drive(world, scenario)
+
+
+def test_a_bulk_verdict_leaves_alone_what_another_decided_meanwhile_and_says_whom_it_went_over(
+    world: World,
+) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        with another(world) as bo:
+            bo.set_verdict([at(d, 1)], Verdict.KEEP)
+            await d.shows("1 by others")
+            targets = [at(d, row) for row in range(4)]
+            unseen = d.desk.reviewer.held
+            bo.set_verdict([at(d, 2)], Verdict.AMPLIFY)
+            d.desk.reviewer.held = unseen  # as it was when the person chose
+            d.desk.reviewer.decide(targets, Verdict.SUPPRESS)
+            await d.shows("over bo's keep; left alone what others decided meanwhile: bo's amplify")
+            await d.until(lambda: d.desk.reviewer.shown(targets[2].key) == "amplify'")
+            assert [d.desk.reviewer.shown(t.key) for t in targets[:2]] == ["suppress", "suppress"]
+            await d.keys("u")
+            await d.until(lambda: d.desk.reviewer.shown(targets[1].key) == "keep'")
+            await d.keys("g", "g", "j", "j", "-")
+            await d.shows("over bo's amplify")
+
+    drive(world, scenario)

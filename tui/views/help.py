@@ -51,6 +51,8 @@ def coverage_lines(
     lines.append(PaneLine(()))
     for verdict, n in coverage.by_verdict:
         lines.append(PaneLine(((f"{verdict.value:<20}", verdict.value), (f"{n:>8,}", "text"))))
+    if coverage.n_others:
+        lines.append(PaneLine(((f"{'by others':<20}", "dim"), (f"{coverage.n_others:>8,}", "text"))))
     n = coverage.undo_depth
     lines += [PaneLine(()), PaneLine(((f"{n:,} step{'s' if n != 1 else ''} can be taken back", "dim"),))]
     if coverage.n_carried:
