@@ -42,6 +42,16 @@ def one_line(text: str, limit: int | None = None) -> str:
     return flat
 
 
+def code_span(text: str, limit: int | None = None) -> str:
+    """Text as a Markdown code span for a line or a table's cell; empty stays empty.
+
+    Nothing inside becomes a link, a picture, a mention or HTML. Backticks become ', and | is written as
+    tables want it.
+    """
+    flat = one_line(text, limit).replace("`", "'").replace("|", "\\|")
+    return f"`{flat}`" if flat else ""
+
+
 def is_printable_name(text: str) -> bool:
     """True for a non-empty single-line name without unsafe characters (names of concepts, rules, sources)."""
     return (

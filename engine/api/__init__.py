@@ -25,3 +25,13 @@ class Project(Reading, Looking, Shaping, Trust):
 
     The parts are classes of their own files only to be short: front ends see one object.
     """
+
+    def card(self, limit: int = 30) -> str:
+        """The audit as a Markdown page for others: data, what it teaches, verdicts, what was made of them.
+
+        Args:
+            limit: rows at most of each table of hypotheses; what is left out is counted.
+        """
+        from engine.api.card import audit_card
+
+        return audit_card(self, limit)

@@ -18,6 +18,7 @@ from engine.cli.browse import (
     pairs_command,
     show_command,
 )
+from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
@@ -111,6 +112,7 @@ SECTIONS: tuple[Section, ...] = (
             (show_command, "One pair, or one concept with its evidence."),
             (strip_command, "One pair token by token."),
             (sources_command, "What each source, model or annotator teaches."),
+            (card_command, "The audit as a Markdown page for others."),
         ),
     ),
     (

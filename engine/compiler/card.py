@@ -1,7 +1,7 @@
 """The dataset card of a shaped dataset: what it is, how it was made, what moved."""
 
 from engine.compiler.records import Plan
-from engine.safe_text import one_line
+from engine.safe_text import code_span
 
 _TOP = 15
 
@@ -43,14 +43,14 @@ def card_text(plan: Plan, content_hash: str) -> str:
     lines += [*_statements(plan), *_concepts(plan), *_sources(plan)]
     if plan.lock["training"]:
         lines += ["", "## For the trainer", ""]
-        lines += [f"- `{_cell(entry['line'])}`" for entry in plan.lock["training"]]
+        lines += [f"- {_code(entry['line'])}" for entry in plan.lock["training"]]
     return _FRONT + "\n" + "\n".join(lines) + "\n"
 
 
 def _statements(plan: Plan) -> list[str]:
     rows = [
-        f"| {_cell(rule.name)} | {_cell(rule.kind)} | {rule.n_matched} | {rule.n_effect} |"
-        f" {_cell(rule.reason or '')} |"
+        f"| {_code(rule.name)} | {rule.kind} | {rule.n_matched} | {rule.n_effect} |"
+        f" {_code(rule.reason or '')} |"
         for rule in sorted(plan.rules, key=lambda r: r.name)
     ]
     header = "| statement | does | matches | changes | because |"
@@ -64,21 +64,21 @@ def _concepts(plan: Plan) -> list[str]:
     for concept in sorted(plan.collateral, key=lambda c: (-abs(c.change), c.concept))[:_TOP]:
         role = "target" if concept.is_target else "held" if concept.is_held else ""
         means = f"{concept.mean_before:+.4f} | {concept.mean_after:+.4f}"
-        lines.append(f"| {_cell(concept.label)} | {means} | {role} |")
+        lines.append(f"| {_code(concept.label)} | {means} | {role} |")
     for held in plan.held_inside:
         means = f"{held.mean_before:+.4f} | {held.mean_after:+.4f}"
-        lines.append(f"| {_cell(held.label)} in the context {_cell(held.context)} | {means} | held there |")
+        lines.append(f"| {_code(held.label)} in the context {_code(held.context)} | {means} | held there |")
     return lines
 
 
 def _sources(plan: Plan) -> list[str]:
     rows = [
-        f"| {_cell(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |"
+        f"| {_code(row.value)} | {row.share_before:.1%} | {row.share_after:.1%} |"
         for row in plan.drift
         if row.category == "source"
     ]
     return ["", "## Make-up", "", "| source | share before | after |", "|---|---:|---:|", *rows]
 
 
-def _cell(text: str) -> str:
-    return one_line(text, 80).replace("|", "\\|").replace("`", "'")
+def _code(text: str) -> str:
+    return code_span(text, 80)
