@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.manifest import hash_file, hash_json
+from engine.models.names import unknown_model
 from engine.paths import is_path
 
 log = logging.getLogger(__name__)
@@ -97,18 +98,21 @@ def resolve_folder(path: str, revision: str | None = None) -> Path:
     if folder.is_dir():
         return folder
     if is_path(path) or folder.exists():
-        raise ModelError(f"there is no model folder {path}", hint="check the path")
+        raise ModelError(f"there is no model folder {path}", hint=unknown_model(path) or "check the path")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=list(MODEL_FILES)))
     except HFValidationError as error:
-        raise ModelError(f"{path} is neither a folder nor a hub id", hint="check the path") from error
+        raise ModelError(
+            f"{path} is neither a folder nor a hub id", hint=unknown_model(path) or "check the path"
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"{path} is not a folder here, and fetching it from the hub failed: {_first_line(error)}",
-            hint="check the name and the connection; an interrupted download goes on when started again",
+            hint=unknown_model(path)
+            or "check the name and the connection; an interrupted download goes on when started again",
         ) from error
 
 

@@ -78,6 +78,7 @@ def audit(
     from engine.ingest.run import ingest
     from engine.pipeline.mix import ingest_again
     from engine.pipeline.readers import own_reader, save_spec
+    from engine.reading.names import check_names
     from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
@@ -87,6 +88,7 @@ def audit(
         progress.note(f"the project's own reader: {spec.model}{layer}, SAE {spec.sae}")
     else:
         spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    check_names(spec)
     paths.root.mkdir(parents=True, exist_ok=True)
     if sources:
         ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress, mix)

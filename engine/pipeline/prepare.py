@@ -39,12 +39,14 @@ def read_only(
 
     Shards are shared by ``RANK`` and ``WORLD_SIZE`` as torchrun sets them.
     """
+    from engine.reading.names import check_names
     from engine.reading.reader import open_reader
     from engine.reading.run import read_pairs
     from engine.reading.spec import load_reader_spec
 
     require_pairs(paths)
     spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+    check_names(spec)
     reader = open_reader(spec, settings.reading)
     reader_dir = paths.reader_dir(reader.reader_hash)
     save_spec(reader_dir, reader.spec)
@@ -68,9 +70,11 @@ def train_sae(
     from engine.reading.spec import ReaderSpec, save_reader
 
     if not report.exists():
+        from engine.reading.names import check_names
         from engine.reading.sae_training import train_sae
 
         spec = ReaderSpec(model=model, layer=layer)
+        check_names(spec)
         train_sae(paths.pairs, spec, folder, settings.sae, settings.reading, progress)
     save_reader(folder, model, layer)
     kept: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
@@ -106,14 +110,18 @@ def examine(
     from engine.models.loading import resolve_folder
     from engine.reading.costs import Workload, estimate_costs
     from engine.reading.doctor import inspect_machine, sae_shape, shape_of
+    from engine.reading.names import check_names
     from engine.reading.spec import load_reader_spec
 
     if paths is not None:
         require_pairs(paths)
+    spec = None
+    if choice is not None:
+        spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
+        check_names(spec)
     machine = inspect_machine(paths.root if paths is not None else Path.cwd(), settings.reading)
-    if choice is None:
+    if spec is None:
         return Examined(machine, None, {})
-    spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     shape = shape_of(spec.model, spec.revision)
     n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
     lengths = mean_lengths(paths, resolve_folder(spec.model, spec.revision)) if paths is not None else None

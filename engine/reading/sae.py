@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from engine.errors import ModelError
 from engine.manifest import hash_bytes, hash_json
+from engine.reading.names import check_sae_name
 
 
 class Normalisation(StrEnum):
@@ -91,11 +92,8 @@ def load_sae(name: str, *, norm_scaling_factor: float | None = None) -> Sae:
         return _gemma_scope(path)
     if path.is_dir():
         return _from_sae_lens(name, _load_folder(path, norm_scaling_factor))
-    release, separator, sae_id = name.partition(":")
-    if not separator:
-        raise ModelError(
-            f"there is no SAE folder {name}", hint="give a folder, or release:id as in sae-lens' directory"
-        )
+    check_sae_name(name)
+    release, _, sae_id = name.partition(":")
     return _from_sae_lens(name, *_load_release(release, sae_id))
 
 
@@ -148,7 +146,7 @@ def _gemma_scope(path: Path) -> Sae:
 def _load_folder(path: Path, factor: float | None) -> Any:
     if not (path / "cfg.json").is_file():
         raise ModelError(f"{path} has no cfg.json", hint="give a folder written by sae-lens' save_model")
-    sae_lens = _import_sae_lens()
+    sae_lens = import_sae_lens()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -180,7 +178,7 @@ def _stored_factor(path: Path, sae: Any) -> float | None:
 
 
 def _load_release(release: str, sae_id: str) -> tuple[Any, float | None]:
-    sae_lens = _import_sae_lens()
+    sae_lens = import_sae_lens()
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     with warnings.catch_warnings():
@@ -202,7 +200,8 @@ def _load_release(release: str, sae_id: str) -> tuple[Any, float | None]:
     return sae, float(expected) if expected else None
 
 
-def _import_sae_lens() -> Any:
+def import_sae_lens() -> Any:
+    """The library, without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import sae_lens  # four seconds: only when an SAE is loaded

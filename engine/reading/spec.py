@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.manifest import write_atomic
+from engine.models.names import meant, nearest, nearest_paths
 from engine.paths import is_path
 from engine.reading.presets import PRESETS
 
@@ -61,7 +62,8 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
         spec = ReaderSpec(str(folder))
     elif is_path(text) or folder.exists():
         what = f"{text} is a file" if folder.exists() else f"there is no folder {text}"
-        raise ModelError(what, hint="a reader is a folder, a preset or the hub id of a checkpoint")
+        hint = meant(nearest_paths(folder)) if not folder.exists() else None
+        raise ModelError(what, hint=hint or "a reader is a folder, a preset or the hub id of a checkpoint")
     else:
         spec = ReaderSpec(text)
     spec = replace(
@@ -70,6 +72,9 @@ def load_reader_spec(text: str, *, layer: int | None = None, sae: str | None = N
         sae=spec.sae if sae is None else sae,
     )
     if spec.sae is None:
+        close = nearest(text, PRESETS) if not folder.exists() and "/" not in text else []
+        if close:
+            raise ModelError(f"there is no preset and no folder {text}", hint=meant(close))
         raise ModelError(
             f"{text} has no SAE to read with",
             hint="give --sae with a folder or release:id, use a preset ("
@@ -109,9 +114,28 @@ def _from_toml(folder: Path) -> ReaderSpec:
         if key in raw and not isinstance(raw[key], str):
             raise ModelError(f"{file}: {key} must be a text, not {raw[key]!r}", hint="put it in quotes")
     for key in ("model", "sae"):
-        if isinstance(raw.get(key), str) and (folder / raw[key]).exists():
-            raw[key] = str(folder / raw[key])
+        if isinstance(raw.get(key), str):
+            raw[key] = _placed(file, key, raw[key])
     return ReaderSpec(**raw)
+
+
+def _placed(file: Path, key: str, name: str) -> str:
+    """A model or SAE as ``reader.toml`` names it: a folder is meant from where the file lies.
+
+    Raises:
+        ModelError: it can only mean a folder, and there is none.
+    """
+    beside = file.parent / name
+    if beside.exists():
+        return str(beside)
+    is_name = not is_path(name) and (key == "model" or ":" in name)
+    if not is_name and not Path(name).expanduser().exists():
+        raise ModelError(
+            f"{file}: there is no {key} {name} beside it",
+            hint=meant(str(Path(p).relative_to(file.parent)) for p in nearest_paths(beside))
+            or f"correct the line {key} = {json.dumps(name)}",
+        )
+    return name
 
 
 def save_reader(folder: Path, model: str, layer: int) -> None:
