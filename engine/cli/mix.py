@@ -32,7 +32,8 @@ def source_options(function: F) -> F:
         ),
         click.option(
             "--map", "mapping", multiple=True, metavar="FIELD=COLUMN",
-            help="Where a generic table keeps prompt, chosen, rejected, ...; may be repeated.",
+            help="Where a generic table keeps prompt, chosen, rejected, ...: a column, or a place such as "
+            "'data.answers[0].text'; may be repeated.",
         ),
         click.option("--format", "format_", help="Format of the files when it is guessed wrongly."),
         click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order."),

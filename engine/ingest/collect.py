@@ -223,9 +223,17 @@ def refuse_nothing(
     if any(t.pairs for t in tallies.values()):
         return
     rows = sum(t.rows_read for t in tallies.values())
-    reasons = ", ".join(f"{reason} {n}" for reason, n in entries.counts[Kind.DROPPED].most_common(5))
+    most = entries.counts[Kind.DROPPED].most_common(5)
+    reasons = ", ".join(f"{reason} {n}{_detail(entries, reason, set(tallies))}" for reason, n in most)
     raise IngestError(
         f"{opened.spec.path}: none of {rows:,} rows became a pair as {opened.format.title} "
         f"({opened.format.shape}); dropped: {reasons or 'nothing, there are no rows'}",
         hint=remark or "the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
     )
+
+
+def _detail(entries: Entries, reason: str, files: set[str]) -> str:
+    """The detail that is given most often for a reason, in parentheses."""
+    found = entries.details(Reason(reason), files)
+    said = next((detail for detail, _ in found.most_common() if detail), "")
+    return f" ({said})" if said else ""

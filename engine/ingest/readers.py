@@ -111,7 +111,7 @@ def _text_rows(
     lines = _lines(stream, max_line_bytes, part.end if part else None)
     first = _checked_start(path, next(lines, b""))
     if kind in ("csv", "tsv"):
-        yield from _csv_rows(path, "\t" if kind == "tsv" else ",", _chain(first, lines), max_line_bytes)
+        yield from _csv_rows(path, _delimiter(kind, first), _chain(first, lines), max_line_bytes)
     else:
         yield from _jsonl_rows(_chain(first, lines), 0)
 
@@ -175,6 +175,14 @@ def _jsonl_rows(lines: Iterator[bytes], first_number: int) -> Iterator[NumberedR
         if text.isspace():
             continue
         yield number, decoder.line(text)
+
+
+def _delimiter(kind: str, header: bytes) -> str:
+    """The delimiter of a table: where the usual one leaves the header in one piece, one that parts it."""
+    usual = "\t" if kind == "tsv" else ","
+    text = header.decode("utf-8", "surrogateescape")
+    parted = {d: len(next(csv.reader([text], delimiter=d), [])) for d in (usual, *",;\t|")}
+    return usual if parted[usual] > 1 else max(parted, key=lambda d: parted[d])
 
 
 def _csv_rows(path: Path, delimiter: str, lines: Iterator[bytes], limit: int) -> Iterator[NumberedRow]:

@@ -9,10 +9,12 @@ from engine.errors import IngestError
 from engine.ingest.drafts import Row
 from engine.ingest.files import DataFile, locate
 from engine.ingest.formats.base import Format
-from engine.ingest.formats.generic import check_mapping, is_complete, mapped_format, renamed
+from engine.ingest.formats.generic import EXAMPLE, is_complete, mapped_format, renamed
+from engine.ingest.formats.places import placed
 from engine.ingest.formats.registry import TEXT_COLUMNS, choose
 from engine.ingest.formats.shape import Shape
 from engine.ingest.json_values import Failure, Mended, NumberedRow, Part
+from engine.ingest.mapping import first_record, settle, unmapped
 from engine.ingest.readers import read_rows
 from engine.manifest import hash_file, hash_json
 from engine.safe_text import is_printable_name
@@ -36,7 +38,7 @@ class SourceSpec:
     format: str | None = None
     """Name of a format; None: detected."""
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Role to column, see ``formats.generic``."""
+    """Role to column (``formats.generic``) or to a place inside one (``formats.places``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,25 @@ class OpenSource:
     format: Format
     renames: Mapping[str, str]
     """Partial mapping, applied to each row before the format sees it."""
+    places: tuple[str, ...]
+    """Of the mapping: what stands there is a column of each row before anything else sees it."""
     remarks: tuple[str, ...]
     sample: tuple[tuple[int, Row], ...]
     shape: Shape
 
     def rows(self, file: DataFile, max_line_bytes: int, part: Part | None = None) -> Iterator[NumberedRow]:
-        """Rows of one of the files or of a part of it, columns renamed."""
+        """Rows of one of the files or of a part of it, with columns of places, renamed."""
         rows = read_rows(file.path, max_line_bytes, part)
-        if not self.renames:
+        if not self.renames and not self.places:
             return rows
-        return ((number, self._renamed(row)) for number, row in rows)
+        return ((number, self._mapped(row)) for number, row in rows)
 
-    def _renamed(self, row: dict[str, Any] | Failure) -> dict[str, Any] | Failure:
+    def _mapped(self, row: dict[str, Any] | Failure) -> dict[str, Any] | Failure:
         if isinstance(row, Failure):
             return row
-        made = renamed(row, self.renames)
+        made = placed(row, self.places, frozenset(self.spec.mapping.values())) if self.places else row
+        if self.renames:
+            made = renamed(made, self.renames)
         return Mended(made) if isinstance(row, Mended) else made
 
 
@@ -96,23 +102,36 @@ def open_source(spec: SourceSpec, max_text_bytes: int) -> OpenSource:
     located = locate(spec.path)
     sample = _sample(located.files, line_limit(max_text_bytes))
     is_csv = any(".csv" in f.path.name or ".tsv" in f.path.name for f in located.files)
-    shape = Shape.of((row for _, row in sample), is_csv=is_csv)
-    check_mapping(spec.mapping, shape)
+    mapping, places = settle(spec.path, spec.mapping, sample)
+    spec, raw = replace(spec, mapping=mapping), sample
+    if places:
+        whole = frozenset(mapping.values())
+        sample = tuple((n, placed(row, places, whole)) for n, row in sample)
     renames: Mapping[str, str] = {}
-    if spec.format in (None, "map") and is_complete(spec.mapping):
-        chosen = mapped_format(spec.mapping)
+    if spec.format in (None, "map") and is_complete(mapping):
+        shape = Shape.of((row for _, row in sample), is_csv=is_csv)
+        chosen = mapped_format(mapping)
     else:
-        renames = spec.mapping
+        renames = mapping
         sample = tuple((n, renamed(row, renames)) for n, row in sample)
         shape = Shape.of((row for _, row in sample), is_csv=is_csv)
-        try:
-            chosen = replace(choose(shape, spec.path, spec.format), mapped=frozenset(renames))
-        except IngestError:
-            _refuse_printed(spec.path, shape.printed & TEXT_COLUMNS)
-            raise
+        chosen = replace(_chosen(spec, shape, raw), mapped=frozenset(renames))
     _refuse_printed(spec.path, shape.printed & chosen.used)
     warnings = tuple(f"{spec.path}: {w}" for name, w in _CONTAMINATED.items() if name in spec.path.lower())
-    return OpenSource(spec, located.files, chosen, renames, located.remarks + warnings, sample, shape)
+    return OpenSource(spec, located.files, chosen, renames, places, located.remarks + warnings, sample, shape)
+
+
+def _chosen(spec: SourceSpec, shape: Shape, sample: tuple[tuple[int, Row], ...]) -> Format:
+    """The format that was named or that the columns show; where none fits, what a mapping could name."""
+    try:
+        return choose(shape, spec.path, spec.format)
+    except IngestError as error:
+        _refuse_printed(spec.path, shape.printed & TEXT_COLUMNS)
+        if error.hint is None or EXAMPLE not in error.hint or spec.format is not None:
+            raise
+        lacks = unmapped(spec.mapping)
+        message = error.message if lacks is None else f"{spec.path}: {lacks}"
+        raise IngestError(message, hint=f"map the table: {EXAMPLE}\n  {first_record(sample)}") from error
 
 
 def _refuse_printed(path: str, columns: frozenset[str]) -> None:

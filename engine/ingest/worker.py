@@ -44,6 +44,7 @@ def describe(opened: OpenSource, pieces: list[Piece], folder: Path, max_text_byt
         "mapping": dict(spec.mapping),
         "format": opened.format.name,
         "renames": dict(opened.renames),
+        "places": list(opened.places),
         "max_text_bytes": max_text_bytes,
         "pieces": [[str(p.file.path), p.file.shown, p.file.source, p.part] for p in pieces],
     }
@@ -61,7 +62,7 @@ def work(job: dict[str, Any]) -> None:
         form = replace(named(job["format"]), mapped=frozenset(job["renames"]))
     files = tuple(dict.fromkeys(p.file for p in pieces))
     spec = SourceSpec(job["path"], job["name"], job["format"], job["mapping"])
-    opened = OpenSource(spec, files, form, job["renames"], (), (), Shape({}, {}))
+    opened = OpenSource(spec, files, form, job["renames"], tuple(job["places"]), (), (), Shape({}, {}))
     collected = Collected(Spool(folder), Entries(), job["max_text_bytes"])
     tallies = Collector(opened, collected, _Counted(), pieces).run()
     collected.spool.close()

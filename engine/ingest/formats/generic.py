@@ -1,16 +1,13 @@
 """Any table, mapped by hand in one line: ``prompt=question,a=left,b=right,label=won,a_wins=1,b_wins=2``."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from engine.errors import IngestError
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, oriented
 from engine.ingest.formats.base import WEIGHT, Format, as_json
-from engine.ingest.formats.shape import Shape
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
 from engine.ingest.formats.trl import explicit_draft
-from engine.ingest.formats.turns import prompt_turns, side_turns, with_system
+from engine.ingest.formats.turns import is_messages, prompt_turns, side_turns, unpacked, with_system
 from engine.ingest.formats.values import number, stated, weight_of, word
 
 TEXT_ROLES = ("prompt", "chosen", "rejected", "a", "b", "system", "label")
@@ -73,21 +70,6 @@ def is_complete(mapping: Mapping[str, str]) -> bool:
     return {"chosen", "rejected"} <= mapping.keys() or {"a", "b", "label"} <= mapping.keys()
 
 
-def check_mapping(mapping: Mapping[str, str], shape: Shape) -> None:
-    """Raise ``IngestError`` for a role or a column that does not exist."""
-    known = (*TEXT_ROLES, *EXTRA_ROLES, *VALUE_ROLES)
-    for role, column in mapping.items():
-        if role not in known:
-            close = difflib.get_close_matches(role, known, 1)
-            meant = f"; did you mean `{close[0]}`?" if close else ""
-            raise IngestError(f"--map: `{role}` is no role{meant}", hint="roles: " + ", ".join(known))
-        if role not in VALUE_ROLES and not shape.has(column):
-            raise IngestError(
-                f"--map {role}={column}: there is no column `{column}`",
-                hint="columns and what they hold:\n" + shape.describe(),
-            )
-
-
 def renamed(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
     """The row with mapped columns under their role's name (for detection after a partial mapping).
 
@@ -127,20 +109,27 @@ def mapped_format(mapping: Mapping[str, str]) -> Format:
 
 
 def _draft(seen: Mapping[str, Any], mapping: Mapping[str, str], notes: Notes) -> Draft:
-    value = seen.get("prompt")
+    value = _messages(seen.get("prompt"))
     if isinstance(value, str) and is_open_transcript(value):
         prompt = open_transcript_turns(value)
     else:
-        prompt = prompt_turns(value, notes, "prompt") if "prompt" in seen else ()
+        prompt = prompt_turns(value, notes, mapping["prompt"]) if "prompt" in seen else ()
     prompt = with_system(seen, prompt)
-    if "chosen" in seen:
-        chosen = side_turns(seen["chosen"], notes, mapping["chosen"])
-        rejected = side_turns(seen["rejected"], notes, mapping["rejected"])
-        return explicit_draft(prompt, chosen, rejected, notes)
-    a, b = side_turns(seen["a"], notes, mapping["a"]), side_turns(seen["b"], notes, mapping["b"])
-    whole = explicit_draft(prompt, a, b, notes)
+    first, second = ("chosen", "rejected") if "chosen" in seen else ("a", "b")
+    one = side_turns(_messages(seen[first]), notes, mapping[first])
+    whole = explicit_draft(prompt, one, side_turns(_messages(seen[second]), notes, mapping[second]), notes)
+    if first == "chosen":
+        return whole
     preference, both_bad = _preference(seen["label"], mapping)
     return oriented(whole.prompt, whole.chosen, whole.rejected, preference, both_bad=both_bad)
+
+
+def _messages(value: Any) -> Any:
+    """Messages that arrived as JSON text, as such; any other value as it is."""
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return value
+    inner = unpacked(value)
+    return inner if is_messages(inner if isinstance(inner, list) else [inner]) else value
 
 
 def _read_texts(seen: Mapping[str, Any]) -> set[str]:

@@ -61,7 +61,7 @@ def turn(message: Any, notes: Notes) -> Turn:
     if role is None:
         role = ROLES.get(str(spoken).strip().lower())
         if role is None:
-            raise Dropped(Reason.UNKNOWN_ROLE, repr(spoken)[:80])
+            raise Dropped(Reason.UNKNOWN_ROLE, _no_role(message) if spoken is None else repr(spoken)[:80])
     holds = "content" if message.get("content") is not None else "value"
     content = message.get(holds)
     if not isinstance(content, str):
@@ -77,6 +77,10 @@ def turn(message: Any, notes: Notes) -> Turn:
         made.unread = left
         return made
     return role, content
+
+
+def _no_role(message: dict[str, Any]) -> str:
+    return "no role or from among its fields " + ", ".join(str(name)[:20] for name in list(message)[:5])
 
 
 def _unread(message: dict[str, Any], *read: str) -> dict[str, Any]:
@@ -143,7 +147,7 @@ def unpacked(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("[", "{"):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # text that only looks so, or whose nesting nobody can follow
             return value
     return value
 
