@@ -38,6 +38,10 @@ class SettingsError(ProsectError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class PatternError(SettingsError):
+    """A regular expression cannot be used."""
+
+
 class IngestError(ProsectError):
     """A dataset cannot be read as preference pairs."""
 

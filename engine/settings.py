@@ -153,6 +153,9 @@ class ConceptSettings:
     """Clusters of latents that change together from rejected to chosen; None: as prompt concepts; 0: none."""
     silent_share: ShareOrZero = 0.05
     """Share of pairs with the lowest activity set aside before topics are clustered."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Concepts of your own, tested like the built-in columns: a name and a pattern whose matches in a text
+    are counted, such as ``apology = "/sorry|apolog/i"`` below ``[concepts.columns]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +318,12 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             and all(isinstance(v, str) for v in value)
         ):
             return tuple(value)
+        if (
+            typing.get_origin(option) is Mapping
+            and isinstance(value, Mapping)
+            and all(isinstance(v, str) for pair in value.items() for v in pair)
+        ):
+            return dict(value)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if (option is float and is_number) or (option in (int, str, bool) and type(value) is option):
             if allowed is not None and not allowed.holds(value):

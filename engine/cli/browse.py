@@ -263,6 +263,8 @@ def _show_pair(pair: "PairDetail") -> None:
 
 def _show_concept(concept: "ConceptDetail") -> None:
     click.echo(f"{one_line(concept.name)}  {concept.kind}  {concept.concept_id}")
+    if concept.definition:
+        click.echo(f"counts: {one_line(concept.definition)}")
     if concept.tokens:
         click.echo("telling words: " + "  ".join(one_line(t) for t in concept.tokens))
     if concept.label is not None:

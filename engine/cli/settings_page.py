@@ -5,6 +5,7 @@ import inspect
 import textwrap
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -96,6 +97,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
     tuple[str, ...]: "list of texts",
+    Mapping[str, str]: "table of texts",
 }
 
 

@@ -22,7 +22,14 @@ from engine.concepts.labels import MAX_PEAKS, PAIRS_PER_CONCEPT, Label, label_of
 from engine.concepts.leiden import leiden_communities
 from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
-from engine.concepts.surface import Column, column_scores, stack_scores, surface_columns
+from engine.concepts.surface import (
+    MEANINGS,
+    Column,
+    column_scores,
+    own_patterns,
+    stack_scores,
+    surface_columns,
+)
 from engine.concepts.texts import PairTexts, TokenText
 from engine.errors import ConceptError
 from engine.progress import Progress
@@ -39,7 +46,7 @@ class Concept:
     name: str
     """Working label."""
     name_source: str
-    """tokens or builtin"""
+    """tokens, builtin or pattern"""
     label: Label
     latents: tuple[int, ...]
     """Most central first, so the first is the medoid; empty for columns."""
@@ -48,6 +55,8 @@ class Concept:
     redundancy_id: int | None = None
     check: LabelCheck = field(default_factory=LabelCheck)
     """Where the label's words stand and where they do not."""
+    definition: str = ""
+    """What a column counts: in words, or the pattern; empty for latents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +135,14 @@ def discover(
         concept_of[list(latents)] = number
     scores = concept_scores(readings, concept_of, len(groups), tau)
     deltas = delta_groups(readings, settings)
-    columns = surface_columns(readings, texts)
+    own = own_patterns(settings.columns)
+    columns = surface_columns(readings, texts, own)
+    for name in own.keys() - {column.name for column in columns}:
+        progress.note(f"{name} matches in no response, so there is nothing to test about it")
     every = stack_scores(scores, _delta_scores(readings, deltas, tau), column_scores(columns))
     concepts = [
         *_latent_concepts(readings, [*groups, *deltas], len(groups), token_text, reader_hash),
-        *(_column_concept(c.name) for c in columns),
+        *map(_column_concept, columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
     concepts = _with_delta_labels(concepts, every, texts, readings.pairs.group)
@@ -251,9 +263,12 @@ def _with_delta_labels(
     return _told_apart(named)
 
 
-def _column_concept(name: str) -> Concept:
-    kind = ConceptKind.COLUMN
-    return Concept(concept_id("", kind, [name]), kind, name, "builtin", Label(), (), ())
+def _column_concept(column: Column) -> Concept:
+    """A column; one of a person's own is another concept once its pattern is another."""
+    kind, name, pattern = ConceptKind.COLUMN, column.name, column.pattern
+    made = ("pattern", pattern) if pattern else ("builtin", MEANINGS[name])
+    identity = concept_id("", kind, [f"{name} {pattern}".rstrip()])
+    return Concept(identity, kind, name, made[0], Label(), (), (), definition=made[1])
 
 
 def _coverage(

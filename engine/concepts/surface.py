@@ -1,14 +1,15 @@
 """Column concepts: numbers computed from text that everybody recognises (length, headings, lists, links …).
 
-They stand beside latent concepts with the same tests. There is no hand-made behaviour among them: no refusal
-pattern, no list of polite words. A column's score is its value on the span; its disparity is
+They stand beside latent concepts with the same tests. There is no hand-made behaviour among the built-in
+ones: no refusal pattern, no list of polite words. A person may add columns of their own, each the count of a
+pattern's matches (``concepts.columns``). A column's score is its value on the span; its disparity is
 ``(chosen − rejected) / RMS of that difference over all pairs``, uncentred so that swapping sides leaves the
 scale alone, which keeps the choice of unit label-blind; the win rate uses its sign.
 """
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from engine.arrays import Readings
 from engine.concepts.scores import ConceptScores
 from engine.concepts.texts import PairTexts
+from engine.errors import PatternError, SettingsError
+from engine.patterns import search, written
 
 LENGTH = "@length"
 """log of the response's own tokens as the reader counts them."""
@@ -58,6 +61,51 @@ COUNTERS: dict[str, Callable[[str], float]] = {
 """Name to what it counts in one text. All but @non_latin (a share) are counts, used as log(1 + n)."""
 
 
+MEANINGS: dict[str, str] = {
+    LENGTH: "tokens as the reader counts them, as ln(n)",
+    "@headings": "lines that begin with # to ######, as ln(1 + n)",
+    "@bold": "stretches between ** or __, as ln(1 + n)",
+    "@list_items": "lines that begin with a bullet or a number, as ln(1 + n)",
+    "@code_blocks": "pairs of ```, as ln(1 + n)",
+    "@table_rows": "lines between bars, as ln(1 + n)",
+    "@links": "http://, https://, www. and ](, as ln(1 + n)",
+    "@exclamations": "exclamation marks, as ln(1 + n)",
+    "@questions": "question marks, as ln(1 + n)",
+    "@numbers": "runs of digits, as ln(1 + n)",
+    "@emoji": "emoji, as ln(1 + n)",
+    "@non_latin": "share of the letters that are of no Latin script",
+}
+"""What each built-in column counts, in words."""
+_OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def own_patterns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Columns of a person's own, checked: ``@name`` to its pattern with the flags in front.
+
+    Raises:
+        SettingsError: a name that rule files could not write or that is built in, or a pattern that RE2
+            refuses or that matches an empty text, which would count characters.
+    """
+    found = {}
+    for name, text in columns.items():
+        where = f"[concepts.columns] {name}"
+        if not _OWN_NAME.fullmatch(name):
+            raise SettingsError(f"{where} is no name for a column", hint="lower case letters, digits and _")
+        if f"@{name}" in MEANINGS:
+            raise SettingsError(f"{where} is built in", hint="give your own another name")
+        try:
+            pattern = written(text)
+        except PatternError as error:
+            raise PatternError(f"{where}: {error.message}", hint=error.hint) from error
+        if search(pattern).search("") is not None:
+            raise PatternError(
+                f"{where}: {text} matches an empty text, so it would count characters",
+                hint="ask for one character at least: + instead of *",
+            )
+        found[f"@{name}"] = pattern
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One number per span of every pair."""
@@ -66,6 +114,8 @@ class Column:
     chosen: NDArray[np.float64]  # (P,)
     rejected: NDArray[np.float64]  # (P,)
     prompt: NDArray[np.float64]  # (P,)
+    pattern: str = ""
+    """What is counted, of a column of a person's own; empty for a built-in one."""
 
     @property
     def delta(self) -> NDArray[np.float64]:
@@ -73,8 +123,16 @@ class Column:
         return self.chosen - self.rejected
 
 
-def surface_columns(readings: Readings, texts: PairTexts) -> list[Column]:
-    """All built-in columns that are not constant over every response; @length comes first and always."""
+def surface_columns(
+    readings: Readings, texts: PairTexts, own: Mapping[str, str] | None = None
+) -> list[Column]:
+    """All columns that are not constant over every response; @length comes first and always.
+
+    Args:
+        readings: for the tokens.
+        texts: plain text by pair number.
+        own: ``@name`` to pattern, as ``own_patterns`` gives them; they come after the built-in ones.
+    """
     pairs = readings.pairs
     length = Column(
         LENGTH,
@@ -86,7 +144,21 @@ def surface_columns(readings: Readings, texts: PairTexts) -> list[Column]:
         Column(name, _measure(texts.chosen, of), _measure(texts.rejected, of), _measure(texts.prompt, of))
         for name, of in COUNTERS.items()
     ]
+    for name, pattern in (own or {}).items():
+        sides = [count_matches(side, pattern) for side in (texts.chosen, texts.rejected, texts.prompt)]
+        counted.append(Column(name, sides[0], sides[1], sides[2], pattern))
     return [length] + [c for c in counted if c.chosen.any() or c.rejected.any()]
+
+
+def count_matches(texts: Sequence[str], pattern: str) -> NDArray[np.float64]:
+    """log(1 + matches) of a pattern in each text, (R,); matches do not overlap."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Arrow takes no lone surrogate; a replaced character matches no letter that a pattern may ask for.
+    whole = pa.array([text.encode("utf-8", "replace") for text in texts], pa.binary()).cast(pa.string())
+    counts = pc.count_substring_regex(whole, pattern).to_numpy(zero_copy_only=False)
+    return np.asarray(np.log1p(counts), np.float64)
 
 
 def _measure(texts: Sequence[str], of: Callable[[str], float]) -> NDArray[np.float64]:
@@ -94,19 +166,24 @@ def _measure(texts: Sequence[str], of: Callable[[str], float]) -> NDArray[np.flo
     return np.array([of(t) if is_share else math.log1p(of(t)) for t in texts])
 
 
-def text_column(name: str, texts: Sequence[str], tokens: NDArray[np.integer]) -> NDArray[np.float64] | None:
-    """A built-in column of other responses than the pairs' own, such as sampled ones.
+def text_column(
+    name: str, texts: Sequence[str], tokens: NDArray[np.integer], own: Mapping[str, str]
+) -> NDArray[np.float64] | None:
+    """A column of other responses than the pairs' own, such as sampled ones.
 
     Args:
         name: of the column, ``@`` included.
         texts: responses.
         tokens: their own tokens, for ``@length``.
+        own: ``@name`` to pattern of the columns that are not built in.
 
     Returns:
-        (R,) values as in ``surface_columns``, None for a name that is not built in.
+        (R,) values as in ``surface_columns``, None for a name that is no column.
     """
     if name == LENGTH:
         return np.asarray(np.log(np.maximum(tokens, 1)), np.float64)
+    if name in own:
+        return count_matches(texts, own[name])
     return _measure(texts, COUNTERS[name]) if name in COUNTERS else None
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.reading.run import ReadingReport
     from engine.stats.run import StatsTables
 
-INDEX_VERSION = 6
+INDEX_VERSION = 7
 """Raised when the same readings would give another index."""
 EARLY_SHARES = (0.02, 0.1)
 """Shares of the shards after which an audit publishes an early index …"""
@@ -75,6 +75,7 @@ def audit(
 
     Without sources the project's pairs are taken as they are, without a choice its reader.
     """
+    from engine.concepts.surface import own_patterns
     from engine.ingest.run import ingest
     from engine.pipeline.mix import ingest_again
     from engine.pipeline.readers import own_reader, save_spec
@@ -82,6 +83,7 @@ def audit(
     from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
+    own_patterns(settings.concepts.columns)  # a mistake there is said now, not after hours of reading
     if choice is None:
         spec = own_reader(paths)
         layer = "" if spec.layer is None else f" at layer {spec.layer}"

@@ -15,7 +15,14 @@ from engine.pipeline.readers import reopen
 from engine.progress import Progress
 from engine.settings import ReadingSettings
 from engine.stats.outcome import ResponseReadings, concept_presence
-from engine.store.concepts import IndexConcepts, IndexPairs, load_column_scales, load_concepts, load_pairs
+from engine.store.concepts import (
+    IndexConcepts,
+    IndexPairs,
+    load_column_scales,
+    load_concepts,
+    load_own_columns,
+    load_pairs,
+)
 from engine.store.connection import Store
 
 if TYPE_CHECKING:
@@ -57,8 +64,10 @@ class Gauge:
     pairs: IndexPairs
     scales: Mapping[str, float]
     """Root mean square delta of each column."""
+    own: Mapping[str, str]
+    """Pattern of each column that a person defined."""
     used: list[int]
-    """The C concepts that responses can be scored for: made of latents, or built-in columns with a scale."""
+    """The C concepts that responses can be scored for: made of latents, or columns with a scale."""
     reader: "Reader"
     threshold: float
     """Fire rate above which a latent is on in a response."""
@@ -102,7 +111,7 @@ class Gauge:
             values[:, latent] = concept_presence(flat, own, self.threshold)
         texts = ["\n\n".join(m.content for m in response) for _, response in items]
         for k, i in enumerate(self.used):
-            if not len(members[i]) and (column := text_column(names[i], texts, tokens)) is not None:
+            if not len(members[i]) and (column := text_column(names[i], texts, tokens, self.own)) is not None:
                 values[:, k] = column / self.scales[names[i]]
         alone = concept_presence(flat, [np.array([latent]) for latent in self.pool], self.threshold)
         return Measured(rollouts, values, alone)
@@ -117,14 +126,15 @@ def open_gauge(paths: ProjectPaths, index_hash: str, reading: ReadingSettings, t
     """
     with Store(paths.index(index_hash)) as store:
         concepts, pairs, scales = load_concepts(store), load_pairs(store), load_column_scales(store)
+        own = load_own_columns(store)
         reader_hash = json.loads(store.value("SELECT value FROM meta WHERE key = 'reader'"))["reader_hash"]
     empty = np.zeros(0, np.int64)
     used = [
         i
         for i, name in enumerate(concepts.names)
-        if len(concepts.members[i]) or (name in scales and text_column(name, [], empty) is not None)
+        if len(concepts.members[i]) or (name in scales and text_column(name, [], empty, own) is not None)
     ]
     if not used:
         raise StatsError("this index has no concept that responses can be scored for", hint="audit again")
     reader = reopen(paths, reader_hash, reading)
-    return Gauge(index_hash, concepts, pairs, scales, used, reader, threshold)
+    return Gauge(index_hash, concepts, pairs, scales, own, used, reader, threshold)

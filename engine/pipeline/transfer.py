@@ -74,13 +74,13 @@ def _text_measures(
         return {}
     import pyarrow.parquet as pq
 
-    from engine.rules.diagnostics import Place
-    from engine.rules.naming import Unresolved, compile_pattern, search
+    from engine.errors import PatternError
+    from engine.patterns import compiled, search
 
     for name, pattern in patterns.items():
         try:
-            compile_pattern(pattern, "", Place(0, 0))
-        except Unresolved as error:
+            compiled(pattern)
+        except PatternError as error:
             raise RuleError(
                 f"pattern {name}: {error}", hint="regular expressions are RE2, as in rules"
             ) from error

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from engine.patterns import search
 from engine.rules.catalogue import Type
 from engine.rules.checked import Definition
-from engine.rules.naming import search
 from engine.rules.terms import (
     Apply,
     Column,

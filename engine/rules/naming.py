@@ -4,13 +4,12 @@ Order of a name: a concept of the file, a name given in review, a working label,
 review and labels must be unique to be used; ids always are.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import re2
-
+from engine.errors import PatternError
+from engine.patterns import compiled, search
 from engine.rules.catalogue import Catalogue, ConceptEntry, ContextEntry
 from engine.rules.diagnostics import Diagnostic, Place, Severity, suggest
 from engine.rules.lexer import concept_literal
@@ -64,27 +63,11 @@ def both(one: Callable[[], T], two: Callable[[], U]) -> tuple[T, U]:
 
 def compile_pattern(source: str, flags: str, place: Place) -> str:
     """A pattern as both engines read it. Raises ``Unresolved`` when RE2 refuses it."""
-    pattern = source.replace("\\/", "/")
-    if flags:
-        pattern = f"(?{flags}){pattern}"
     try:
-        search(pattern)
-    except re2.error as error:
-        raw = error.args[0] if error.args else b""
-        reason = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
-        help_line = "match the text itself, or combine two tests with `and`" if "(?" in reason else None
-        raise Unresolved("R303", f"not an RE2 expression: {reason}", place, help_line) from error
-    return pattern
-
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-
-
-@functools.lru_cache(maxsize=256)
-def search(pattern: str) -> "re2._Regexp":
-    """A compiled pattern; RE2 runs in linear time and limited memory."""
-    return re2.compile(pattern, _OPTIONS)
+        return compiled(source, flags)
+    except PatternError as error:
+        help_line = "match the text itself, or combine two tests with `and`" if "(?" in str(error) else None
+        raise Unresolved("R303", str(error), place, help_line) from error
 
 
 class Names:

@@ -80,6 +80,14 @@ def load_column_deltas(store: Store, n_pairs: int) -> dict[str, NDArray[np.float
     return deltas
 
 
+def load_own_columns(store: Store) -> dict[str, str]:
+    """Pattern of every column that a person defined, by its name."""
+    rows = store.rows(
+        "SELECT name, definition FROM concepts WHERE kind = 'column' AND name_source = 'pattern'"
+    )
+    return {str(name): str(pattern) for name, pattern in rows}
+
+
 def load_column_scales(store: Store) -> dict[str, float]:
     """Root mean square delta of every column concept by name: what one unit of its disparity is."""
     rows = store.rows(

@@ -90,13 +90,14 @@ def concept_detail(
     """
     found = slot.run(
         f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
-        f" c.n_prompt, c.redundancy_id, c.label_evidence FROM concepts c {_NAMES} WHERE c.concept_id = ?",
+        f" c.n_prompt, c.redundancy_id, c.label_evidence, c.definition"
+        f" FROM concepts c {_NAMES} WHERE c.concept_id = ?",
         [concept_id],
     )
     if not found:
         raise StoreError(f"this index has no concept {concept_id}", hint="it may belong to an older index")
     (number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy,
-     label) = found[0]  # fmt: skip
+     label, definition) = found[0]  # fmt: skip
     latents = slot.run(
         "SELECT latent FROM concept_members WHERE concept = ? ORDER BY centrality DESC NULLS LAST, latent",
         [number],
@@ -124,6 +125,7 @@ def concept_detail(
         top_pairs=top_pairs(slot, number, members, N_BRIEF if is_brief else N_TOP, context=context),
         scrutiny=None if is_brief else concept_scrutiny(slot, number),
         label=_label_evidence(label),
+        definition=definition or "",
         inside=None if context is None else _inside(slot, number, context),
     )
 

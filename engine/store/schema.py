@@ -8,7 +8,7 @@ from engine.store.columns import Table
 from engine.store.columns import columns as _columns
 from engine.store.schema_scrutiny import BESIDE, SCRUTINY
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 META = Table(
     "meta",
@@ -118,7 +118,8 @@ CONCEPTS = Table(
         ("concept_id", "VARCHAR", "hash of reader, kind and sorted members: stable across indexes"),
         ("kind", "VARCHAR", "cluster, latent, delta, direction or column"),
         ("name", "VARCHAR", "working label; people's own names are in the journal"),
-        ("name_source", "VARCHAR", "where the working label came from: tokens, builtin, file"),
+        ("name_source", "VARCHAR", "where the working label came from: tokens, builtin, pattern, file"),
+        ("definition", "VARCHAR", "what a column counts, in words or as a pattern; NULL for latents"),
         ("tokens", "VARCHAR", "telling words, most telling first, as a JSON list"),
         (
             "label_evidence",

@@ -116,6 +116,8 @@ class ConceptDetail:
     """Poolings, unique contribution, side effects, parts of the mix; None in brief."""
     label: "LabelEvidence | None" = None
     """None where the working label is not made from tokens."""
+    definition: str = ""
+    """What a column counts, in words or as a pattern; empty for latents."""
     inside: Evidence | None = None
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
 

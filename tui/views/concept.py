@@ -111,6 +111,9 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
         ((one_line(detail.name, width - 2), "bold"),),
         *_packed(facts, width, "dim", f" {glyphs.no} "),
     ]
+    if detail.definition:
+        counted = fit(one_line(detail.definition), max(width - 16, 4)).rstrip()
+        lines.append((("counts          ", "dim"), (counted, "text")))
     if detail.tokens:
         words = " ".join(one_line(t) or "␣" for t in detail.tokens)
         lines.append((("telling words   ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
