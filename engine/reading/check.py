@@ -16,6 +16,7 @@ import torch
 
 from engine.errors import ModelError
 from engine.manifest import hash_bytes, hash_json, write_json
+from engine.paths import is_path
 from engine.progress import Progress
 from engine.reading.encode import Encoder, normalise
 from engine.reading.pair_file import PairFile
@@ -24,7 +25,7 @@ from engine.reading.residual_batches import own_residuals
 from engine.reading.stream import neighbour
 from engine.settings import ReadingSettings
 
-CHECK_VERSION = 2
+CHECK_VERSION = 3
 MAX_UNEXPLAINED = 0.5
 """Share of variance left unexplained beyond which an SAE is called poor here."""
 L0_RATIO = 3.0
@@ -232,6 +233,15 @@ def _rebuild(reader: Reader, acts: torch.Tensor) -> torch.Tensor | None:
     return torch.addmm(sae.decoder_bias.to(acts.device), acts, sae.decoder.to(acts.device))
 
 
+def _other_model(reader: Reader) -> list[str]:
+    """A remark where SAE and checkpoint go by different names on the hub; a folder's name says nothing."""
+    theirs, ours = reader.sae.model_name, reader.spec.model
+    if not theirs or is_path(ours) or is_path(theirs) or Path(ours).exists() or Path(theirs).exists():
+        return []
+    names = {name.lower().rpartition("/")[2] for name in (theirs, ours)}
+    return [] if len(names) == 1 else [f"the SAE was trained on {theirs}, and {ours} is read with it"]
+
+
 def _judge(
     reader: Reader,
     tallies: dict[str, _Tally],
@@ -263,6 +273,7 @@ def _judge(
             problems.append(f"it explains layer {layer} better than layer {reader.layer}: off by one?")
     if disagreement is not None and disagreement > 0.02:
         notes.append(f"{disagreement:.1%} of the active latents differ from those in float32")
+    notes += _other_model(reader)
     if sinks:
         notes.append(f"{sinks:.2%} of the tokens have more than ten times the usual norm")
     return SaeCheck(

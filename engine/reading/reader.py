@@ -225,7 +225,9 @@ def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
     if sae.width != width:
         raise ModelError(
             f"{sae.name} expects a residual stream of width {sae.width}, {spec.model} has {width}",
-            hint="this SAE was trained on another model",
+            hint="its matrices seem to be transposed: store them the other way round"
+            if sae.n_latents == width
+            else "this SAE was trained on another model",
         )
     layer = spec.layer if spec.layer is not None else sae.hook_layer
     if layer is None:

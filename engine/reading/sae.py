@@ -6,10 +6,10 @@ norms and gates are folded into weight, bias and threshold; kinds that cannot be
 ``encode``.
 """
 
-import json
-import math
 import re
 import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,11 +18,25 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from engine.errors import ModelError
 from engine.manifest import hash_bytes, hash_json
 from engine.reading.names import check_sae_name
+from engine.reading.sae_files import (
+    AGAIN,
+    check_folder,
+    check_shapes,
+    opened,
+    reason,
+    refuse_file,
+    require_finite,
+    stored_factor,
+)
+
+_LOADING = (
+    OSError, ValueError, KeyError, IndexError, RuntimeError, TypeError, AttributeError, SafetensorError,
+)  # fmt: skip
+"""What sae-lens and its loaders raise for files that are not what they expect."""
 
 
 class Normalisation(StrEnum):
@@ -92,89 +106,84 @@ def load_sae(name: str, *, norm_scaling_factor: float | None = None) -> Sae:
         return _gemma_scope(path)
     if path.is_dir():
         return _from_sae_lens(name, _load_folder(path, norm_scaling_factor))
+    if path.is_file():
+        refuse_file(path)
     check_sae_name(name)
     release, _, sae_id = name.partition(":")
     return _from_sae_lens(name, *_load_release(release, sae_id))
 
 
 def _directions(path: Path) -> Sae:
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}", hint="write it with safetensors") from error
+    with opened(path) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     matrix = tensors.get("directions", next(iter(tensors.values())) if len(tensors) == 1 else None)
-    if matrix is None or matrix.ndim not in (1, 2):
+    if matrix is None or matrix.ndim not in (1, 2) or not matrix.numel():
         raise ModelError(
             f"{path} holds no matrix of directions",
             hint="store a tensor `directions` of shape (directions, width), and `bias` if wanted",
         )
     weight = matrix.reshape(-1, matrix.shape[-1]).float().T.contiguous()
     bias = tensors.get("bias", torch.zeros(weight.shape[1])).float().reshape(-1)
-    return _finish(
-        Sae(
-            str(path),
-            "directions",
-            weight,
-            bias,
-            torch.zeros(len(bias)),
-            None,
-            Normalisation.NONE,
-            None,
-            None,
-            "",
+    if len(bias) != weight.shape[1]:
+        raise ModelError(
+            f"{path} holds {weight.shape[1]} directions and {len(bias)} biases",
+            hint="store one bias per direction, or none",
         )
-    )
+    silent = int((weight == 0).all(dim=0).sum())
+    if silent:
+        raise ModelError(f"{path}: {silent} of {weight.shape[1]} directions are zero", hint="leave them out")
+    threshold = torch.zeros(len(bias))
+    kind = Normalisation.NONE
+    return _finish(Sae(str(path), "directions", weight, bias, threshold, None, kind, None, None, ""))
 
 
 def _gemma_scope(path: Path) -> Sae:
+    file = path / "params.npz"
     try:
-        with np.load(path / "params.npz", allow_pickle=False) as file:
-            raw = {key: torch.from_numpy(np.array(file[key], dtype=np.float32)) for key in file.files}
-        weight, bias = raw["W_enc"], raw["b_enc"]
-        sae = Sae(
-            str(path), "jumprelu", weight, bias, raw["threshold"].clamp(min=0), None, Normalisation.NONE,
-            raw["W_dec"], raw["b_dec"], "",
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
+            raw = {key: torch.from_numpy(np.array(held[key], dtype=np.float32)) for key in held.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        is_pickle = "pickle" in str(error)
         raise ModelError(
-            f"{path / 'params.npz'} is not a Gemma Scope SAE: {error}",
-            hint="it must hold W_enc, b_enc, threshold, W_dec, b_dec without pickles",
+            f"{file} is not a Gemma Scope SAE: "
+            + ("it is a pickle, which can run code and is never loaded" if is_pickle else reason(error)),
+            hint="it must hold W_enc, b_enc, threshold, W_dec, b_dec without pickles"
+            if is_pickle
+            else "fetch it again",
         ) from error
-    return _finish(sae)
+    missing = [name for name in ("W_enc", "b_enc", "threshold", "W_dec", "b_dec") if name not in raw]
+    if missing or raw["b_enc"].ndim != 1 or raw["b_dec"].ndim != 1:
+        said = f"it lacks {', '.join(missing)}" if missing else "its biases are no vectors"
+        raise ModelError(f"{file} is not a Gemma Scope SAE: {said}", hint="fetch it again")
+    check_shapes(str(file), {k: tuple(t.shape) for k, t in raw.items()}, len(raw["b_dec"]), len(raw["b_enc"]))
+    threshold, kind = raw["threshold"].clamp(min=0), Normalisation.NONE
+    weight, bias, decoder, decoder_bias = raw["W_enc"], raw["b_enc"], raw["W_dec"], raw["b_dec"]
+    return _finish(Sae(str(path), "jumprelu", weight, bias, threshold, None, kind, decoder, decoder_bias, ""))
 
 
 def _load_folder(path: Path, factor: float | None) -> Any:
-    if not (path / "cfg.json").is_file():
-        raise ModelError(f"{path} has no cfg.json", hint="give a folder written by sae-lens' save_model")
+    check_folder(path)
     sae_lens = import_sae_lens()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             sae = sae_lens.SAE.load_from_disk(path, device="cpu", dtype="float32")
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        except _LOADING as error:
             raise ModelError(
-                f"the SAE in {path} cannot be loaded: {_first_line(error)}", hint="fetch or train it again"
+                f"the SAE in {path} cannot be loaded: {reason(error)}",
+                hint=f"it may be of another sae-lens than {sae_lens.__version__}; else {AGAIN}",
             ) from error
     if sae.cfg.normalize_activations == "expected_average_only_in":
-        found = factor if factor is not None else _stored_factor(path, sae)
+        known = stored_factor(path), sae.cfg.metadata.get("norm_scaling_factor")
+        found = next((value for value in (factor, *known) if value is not None), None)
         if found is None:
             raise ModelError(
                 f"the SAE in {path} expects inputs scaled to a mean norm of √{sae.cfg.d_in}, and the folder"
                 " does not say by which factor",
                 hint="set norm_scaling_factor in reader.toml: √width / mean norm on the SAE's training data",
             )
-        sae.fold_activation_norm_scaling_factor(found)
+        sae.fold_activation_norm_scaling_factor(float(found))
     return sae
-
-
-def _stored_factor(path: Path, sae: Any) -> float | None:
-    scaler = path / "activation_scaler.json"
-    if scaler.is_file():
-        value = json.loads(scaler.read_text(encoding="utf-8")).get("scaling_factor")
-        if value is not None:
-            return float(value)
-    value = sae.cfg.metadata.get("norm_scaling_factor")
-    return None if value is None else float(value)
 
 
 def _load_release(release: str, sae_id: str) -> tuple[Any, float | None]:
@@ -185,9 +194,9 @@ def _load_release(release: str, sae_id: str) -> tuple[Any, float | None]:
         warnings.simplefilter("ignore")
         try:
             sae = sae_lens.SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32")
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        except _LOADING as error:
             raise ModelError(
-                f"the SAE {release}:{sae_id} cannot be loaded: {_first_line(error)}",
+                f"the SAE {release}:{sae_id} cannot be loaded: {reason(error)}",
                 hint="check release and id in sae-lens' directory, and the connection",
             ) from error
     if sae.cfg.normalize_activations == "expected_average_only_in":
@@ -214,6 +223,7 @@ def _from_sae_lens(name: str, sae: Any, expected_l0: float | None = None) -> Sae
     if config.reshape_activations != "none" or "transcoder" in architecture:
         raise ModelError(f"{name} does not read the residual stream", hint="use an SAE of hook_resid_post")
     sae.requires_grad_(False)
+    require_finite(name, dict(sae.state_dict()))
     k_value = config.metadata.get("l0") or expected_l0
     described = {
         "hook_layer": layer,
@@ -265,12 +275,12 @@ def _fold(name: str, sae: Any, architecture: str, normalisation: Normalisation) 
 
 
 def _finish(sae: Sae) -> Sae:
-    """Check shapes and finite values, and add the fingerprint."""
-    if sae.bias.shape != (sae.n_latents,) or not math.isfinite(float(sae.weight.sum() + sae.bias.sum())):
-        raise ModelError(f"{sae.name} has damaged weights", hint="fetch or train it again")
+    """Check that weights are numbers, and add the fingerprint."""
     tensors = {"weight": sae.weight, "bias": sae.bias}
     if sae.threshold is not None:
         tensors["threshold"] = sae.threshold
+    more = {"W_enc": sae.weight, "W_dec": sae.decoder, "b_dec": sae.decoder_bias}
+    require_finite(sae.name, more | {name: tensors.get(name) for name in ("bias", "threshold")})
     return replace(sae, fingerprint=_hash_tensors(f"{sae.architecture} {sae.k} {sae.normalisation}", tensors))
 
 
@@ -284,18 +294,18 @@ def _hash_tensors(kind: str, tensors: dict[str, torch.Tensor]) -> str:
 
 def _hook_layer(name: str, hook: Any) -> int | None:
     """Block whose output a hook point names; an input of block ℓ is the output of ℓ − 1."""
-    if not isinstance(hook, str) or not hook:
+    if hook is None or hook == "":
         return None
-    found = re.search(r"(?:blocks|layers|layer|h)\.(\d+)(?:\.(.*))?$", hook)
+    found = re.search(r"(?:blocks|layers|layer|h)\.(\d+)(?:\.(.*))?$", str(hook))
     if found is None:
-        return None
+        raise ModelError(
+            f"{name} reads {hook}, which is not the residual stream after a block",
+            hint="use an SAE of hook_resid_post; if this is one, set hook_name in its cfg.json to"
+            " blocks.N.hook_resid_post",
+        )
     place = found[2] or "hook_resid_post"
     if place == "hook_resid_post":
         return int(found[1])
     if place == "hook_resid_pre" and int(found[1]) > 0:
         return int(found[1]) - 1
     raise ModelError(f"{name} reads {hook}, not the residual stream", hint="use an SAE of hook_resid_post")
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]

@@ -240,10 +240,6 @@ def test_saes_that_read_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no cfg\.json"):
         load_sae(str(tmp_path / "empty"))
-    damaged = save_sae(tmp_path / "damaged", "standard")
-    (damaged / "sae_weights.safetensors").write_bytes(b"not weights")
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        load_sae(str(damaged))
 
 
 def test_the_fingerprint_follows_the_weights(tmp_path: Path) -> None:
