@@ -149,11 +149,8 @@ def _what_else(path: Path) -> tuple[str, str]:
         return f"{path} is a checkpoint, not an SAE", "give it as --reader, and an SAE's folder as --sae"
     if pickles:
         return f"{path} holds a pickle ({pickles[0]}), which can run code and is never loaded", _CONVERT
-    what = "is empty" if not any(path.iterdir()) else f"has no {CONFIG}"
-    return (
-        f"{path} {what}",
-        "give a folder written by sae-lens' save_model, or one with Gemma Scope's params.npz",
-    )
+    hint = "give a folder written by sae-lens' save_model, or one with Gemma Scope's params.npz"
+    return f"{path} has no {CONFIG}", hint
 
 
 def _read_object(file: Path) -> dict[str, Any]:
