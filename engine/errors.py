@@ -11,6 +11,7 @@
     ├── CompileError        a plan that cannot become a shaped dataset
     ├── TrainError          a training run or its outcome
     ├── ReviewError         the journal
+    ├── NamingError         a language model that proposes names, or what it proposed
     └── Cancelled           the user stopped a long job; nothing that was confirmed is lost
 
 Front ends catch ``ProsectError`` and show ``message`` and ``hint``; anything else is a defect.
@@ -76,6 +77,10 @@ class TrainError(ProsectError):
 
 class ReviewError(ProsectError):
     """The journal cannot be written or read."""
+
+
+class NamingError(ProsectError):
+    """A language model cannot be asked for names, or its proposals cannot be kept."""
 
 
 class Cancelled(ProsectError):

@@ -39,6 +39,11 @@ class ProjectPaths:
         return self.root / "journal.jsonl"
 
     @property
+    def proposals(self) -> Path:
+        """Append-only log of names that language models proposed, with how far they were recognised."""
+        return self.root / "names.jsonl"
+
+    @property
     def rules_dir(self) -> Path:
         """Rule files and their locks."""
         return self.root / "rules"

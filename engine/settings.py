@@ -245,6 +245,34 @@ class ReviewSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NamingSettings:
+    """Which language model is asked for names of concepts, and with how much text."""
+
+    endpoint: str = ""
+    """Base URL of a server that speaks OpenAI's chat completions, such as http://localhost:8000/v1. Excerpts
+    of responses are sent there, by `prosect names propose` and by nothing else; empty: nowhere."""
+    model: str = ""
+    """What that server calls the model."""
+    key_env: str = ""
+    """Environment variable that holds the server's key; empty: none is sent. The key is kept nowhere."""
+    concepts: Annotated[Count, "concepts"] = 50
+    """Concepts without a name that are asked about, in the order of their evidence."""
+    excerpts: Annotated[int, Range(least=4, most=100), "excerpts"] = 12
+    """Excerpts around peaks of the concept that a name is made from."""
+    held_out: Annotated[int, Range(least=4, most=50), "excerpts"] = 10
+    """Excerpts of other prompts that the name must tell apart: so many where the concept fires, and as many
+    where it does not."""
+    excerpt_chars: Annotated[int, Range(least=40, most=4000), "characters"] = 240
+    """Length of an excerpt, about."""
+    level: Annotated[float, Range(above=0, most=0.05), "probability"] = 0.01
+    """A name counts as recognised when chance does as well with at most this probability."""
+    timeout_s: Annotated[Positive, "seconds"] = 120.0
+    """What one answer may take."""
+    retries: Annotated[CountOrZero, "times"] = 4
+    """How often a question is sent again when the server is busy or out of reach."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All stages."""
 
@@ -256,6 +284,7 @@ class Settings:
     rules: RulesSettings = field(default_factory=RulesSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     review: ReviewSettings = field(default_factory=ReviewSettings)
+    naming: NamingSettings = field(default_factory=NamingSettings)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict for manifests."""

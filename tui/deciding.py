@@ -215,7 +215,8 @@ class Deciding(Moving):
         if argument is not None:
             done(argument)
         else:
-            self.ask_line("name", "name: ", done)
+            proposed = project.name_to_give(target.concept_id, untested=not desk.place.is_table)
+            self.ask_line("name", "name: ", done, text=proposed)
 
     def do_undo(self, count: int | None = None) -> None:
         """Take back."""

@@ -119,6 +119,9 @@ class ProjectLike(Protocol):
     ) -> JournalChange:
         """Take verdicts away, likewise."""
 
+    def name_to_give(self, concept_id: str, *, untested: bool = False) -> str:
+        """The proposed name of a concept that nobody has named; empty: there is none. Does not wait."""
+
     def set_name(self, concept_id: str, name: str) -> JournalChange:
         """Name a concept."""
 

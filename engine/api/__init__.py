@@ -14,13 +14,14 @@ from engine.api.files import sample_folder as sample_folder
 from engine.api.listing import Counts as Counts
 from engine.api.listing import Listing as Listing
 from engine.api.looking import Looking
+from engine.api.naming import Naming
 from engine.api.reading import Reading
 from engine.api.shaping import Shaping
 from engine.api.trust import Trust
 from engine.pipeline.mix import source_specs as source_specs
 
 
-class Project(Reading, Looking, Shaping, Trust):
+class Project(Reading, Looking, Naming, Shaping, Trust):
     """A project folder; it need not exist before the first ``audit``.
 
     The parts are classes of their own files only to be short: front ends see one object.

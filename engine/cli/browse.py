@@ -15,6 +15,7 @@ from engine.views.tables import OF_CONCEPTS
 
 if TYPE_CHECKING:
     from engine.views.details import ConceptDetail, Evidence, PairDetail
+    from engine.views.names import NameProposal
     from engine.views.scrutiny import LabelEvidence
     from engine.views.tables import GridRow, Interval, TableSpec
 
@@ -269,6 +270,8 @@ def _show_concept(concept: "ConceptDetail") -> None:
         click.echo("telling words: " + "  ".join(one_line(t) for t in concept.tokens))
     if concept.label is not None:
         _show_label(concept.label)
+    if concept.proposal is not None:
+        _show_proposal(concept.proposal)
     if concept.latents:
         shown = " ".join(f"#{n}" for n in concept.latents[:16])
         click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
@@ -303,6 +306,25 @@ def _show_label(label: "LabelEvidence") -> None:
     for title, places in (("fires", label.fires), ("silent", label.silent)):
         for text in places:
             click.echo(f"  {title:7}{one_line(text)}")
+
+
+def _show_proposal(proposal: "NameProposal") -> None:
+    """A name that a model proposed, and whether it says where the concept fires."""
+    click.echo(
+        f"proposed name: {one_line(proposal.name)}  by {one_line(proposal.model)}, {proposal.time[:10]}"
+    )
+    if proposal.description:
+        click.echo(f"  {one_line(proposal.description)}")
+    found = proposal.recognition
+    if found is None:
+        click.echo("  not tested")
+        return
+    said = "recognised" if found.is_recognised else "not recognised"
+    among = "" if found.are_silent else ", against responses with least of it"
+    click.echo(
+        f"  {said}: {found.n_right} of {found.n} excerpts told right by the name alone"
+        f" [{found.low:.0%}, {found.high:.0%}], p {_q(found.p)} (level {found.level:g}){among}"
+    )
 
 
 def _show_evidence(evidence: "Evidence") -> None:

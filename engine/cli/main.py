@@ -22,6 +22,7 @@ from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
+from engine.cli.names import names_group
 from engine.cli.opening import open_command
 from engine.cli.prepare import (
     doctor_command,
@@ -119,6 +120,7 @@ SECTIONS: tuple[Section, ...] = (
         "Decide and shape",
         (
             (verdicts_group, "Keep, suppress, amplify, ignore: the journal of decisions."),
+            (names_group, "Names of concepts that a language model proposes, tested before they are shown."),
             (rules_group, "Write, format, check and test rule files."),
             (explain_command, "What a numbered error of the rule language means."),
             (plan_command, "What a rule file would do, before anything is written."),

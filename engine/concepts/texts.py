@@ -28,7 +28,13 @@ _JOINERS = "'’-"
 
 
 def place(text: str, start: int, end: int) -> TokenPlace:
-    """The characters ``start:end`` of a text, grown to the word they are part of.
+    """The characters ``start:end`` of a text, grown to the word they are part of, with what is around it."""
+    first, last = word_at(text, start, end)
+    return TokenPlace(text[first:last], text[max(first - _CONTEXT, 0) : first], text[last : last + _CONTEXT])
+
+
+def word_at(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters of the word that ``start:end`` is part of.
 
     Letters and digits grow to the whole word; other characters (``**``) stand for themselves, as does a token
     of a script that does not part its words, where growing would take in a sentence.
@@ -44,8 +50,8 @@ def place(text: str, start: int, end: int) -> TokenPlace:
         while last < len(text) and _is_inside(text, last):
             last += 1
     if last - first > max(_LONGEST_WORD, end - start):
-        first, last = start, end
-    return TokenPlace(text[first:last], text[max(first - _CONTEXT, 0) : first], text[last : last + _CONTEXT])
+        return start, end
+    return first, last
 
 
 def _is_inside(text: str, at: int) -> bool:

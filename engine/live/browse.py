@@ -6,12 +6,13 @@ Writes nothing but the journal. Methods may be called from any thread.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ProsectError, ReviewError, StoreError
 from engine.live.carried import MARK
 from engine.live.looking import Looking
 from engine.manifest import hash_bytes, write_atomic
+from engine.naming.proposals import Proposals
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
@@ -27,6 +28,7 @@ from engine.store.lookup import (
 )
 from engine.store.mirror import mirror, update_mirror
 from engine.store.snapshots import called_concepts, known_targets, snapshots
+from engine.views.names import NameProposal
 from engine.views.tables import (
     Coverage,
     JournalChange,
@@ -35,6 +37,9 @@ from engine.views.tables import (
     Target,
     VerdictView,
 )
+
+if TYPE_CHECKING:
+    from engine.views.details import ConceptDetail
 
 
 class Browser(Looking):
@@ -49,9 +54,14 @@ class Browser(Looking):
         """After a verdict the cursor goes on to the next row without one."""
         self.names_version = 0
         """Raised whenever concepts are called otherwise than before, whoever named them."""
-        self._shown: list[tuple[str, str]] = []
+        self._shown: tuple[object, ...] = ()
         self._kept: set[Path] = set()
         """Files that hold entries which the journal has lost."""
+        self._proposals = Proposals(paths.proposals)
+        self._proposed: Mapping[str, NameProposal] = {}
+        """By concept id; the last one of each concept."""
+        self._given: frozenset[str] = frozenset()
+        """Concepts that people have named."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._open(current_index(paths))
 
@@ -66,11 +76,19 @@ class Browser(Looking):
         held = [(key, e.verdict.value) for key, e in state.verdicts.items() if e.verdict is not None]
         named = self._carrier.names(state, self._known)
         shown = [
-            (v.concept_id, v.name + (MARK if v.carried_from else "")) for v in named if not v.is_orphaned
+            (v.concept_id, v.name + (MARK if v.carried_from else ""), True)
+            for v in named
+            if not v.is_orphaned
+        ]
+        self._given = frozenset(concept_id for concept_id, _, _ in shown)
+        self._proposed = self._proposals.held()
+        shown += [
+            (k, p.name, False) for k, p in self._proposed.items() if p.is_recognised and k not in self._given
         ]
         mirror(self._store, held, shown)
-        if sorted(shown) != self._shown:
-            self._shown = sorted(shown)
+        now = (sorted(shown), self._proposed)  # pages show also what was not recognised
+        if now != self._shown:
+            self._shown = now
             self.names_version += 1
 
     @property
@@ -119,6 +137,29 @@ class Browser(Looking):
     def shown_names(self, concept_ids: Collection[str]) -> Mapping[str, str]:
         """What concepts are called now, given names before working labels; unknown concepts are left out."""
         return shown_names(self._slots["known"], concept_ids)
+
+    def proposal(self, concept_id: str) -> NameProposal | None:
+        """The last name that a language model proposed for a concept, recognised or not. Does not wait."""
+        return self._proposed.get(concept_id)
+
+    def name_to_give(self, concept_id: str, *, untested: bool = False) -> str:
+        """The proposed name of a concept that nobody has named; empty: there is none. Does not wait.
+
+        Args:
+            concept_id: its id.
+            untested: also one that was not recognised.
+        """
+        found = self._proposed.get(concept_id)
+        if found is None or concept_id in self._given or not (untested or found.is_recognised):
+            return ""
+        return found.name
+
+    def concept(
+        self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
+    ) -> "ConceptDetail":
+        """As of the index, with the name that was proposed for it."""
+        detail = super().concept(concept_id, context_id, is_brief=is_brief)
+        return replace(detail, proposal=self.proposal(concept_id))
 
     def name_views(self) -> tuple[NameView, ...]:
         """Every name given by a person, also those that were carried over or orphaned."""
@@ -212,9 +253,10 @@ class Browser(Looking):
             return self._after(self.journal.redo())
 
     def refresh_journal(self) -> bool:
-        """Take over what other processes wrote; True when there was anything."""
+        """Take over what other processes decided or had proposed; True when there was anything."""
         with self._lock:
-            if not self.journal.refresh():
+            is_proposed = self._proposals.refresh()
+            if not self.journal.refresh() and not is_proposed:
                 return False
             self._mirror()
             return True

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.concepts.texts import TokenPlace, place
+from engine.concepts.texts import TokenPlace, place, word_at
 from engine.records import Message, Span
 
 if TYPE_CHECKING:
@@ -62,6 +62,16 @@ class TokenReader:
         if not 0 <= position < len(located.offsets):
             return TokenPlace("", "", "")
         return place(located.text, *(int(c) for c in located.offsets[position]))
+
+    def in_text(self, pair: int, span: Span, position: int) -> tuple[str, int, int]:
+        """The text of a span, and the characters of the word that one of its tokens belongs to.
+
+        An empty range at the text's beginning where the position does not exist.
+        """
+        located = self._located(pair, span)
+        if not 0 <= position < len(located.offsets):
+            return located.text, 0, 0
+        return located.text, *word_at(located.text, *(int(c) for c in located.offsets[position]))
 
     def _located(self, pair: int, span: Span) -> "_Located":
         key = (pair, span)

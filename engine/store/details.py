@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.errors import StoreError
 from engine.store.connection import Store
+from engine.store.mirror import SHOWN_NAME
 from engine.store.pages import QuerySlot
 from engine.store.scrutiny import concept_scrutiny
 from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, top_pairs
@@ -30,7 +31,7 @@ _EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_
     h.n_discordant_groups, h.prevalence, h.win_low, h.win_rate, h.win_high, h.taught_q, h.taught_call,
     h.equal_low, h.equal_win_rate, h.equal_high, h.equal_q, h.equal_call, h.badge, h.skip_reason, h.is_stable,
     h.half_a, h.half_b, h.min_effect, h.differs_z, h.differs_q, h.differs_call"""
-_NAME = "coalesce(n.name, c.name)"
+_NAME = SHOWN_NAME
 _NAMES = "LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
 N_DOSE_BINS = 16
 N_LATENTS_SHOWN = 64

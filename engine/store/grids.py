@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from engine.records import BADGE_WORDS, Badge, Label
 from engine.store.filters import FilterColumn
+from engine.store.mirror import SHOWN_NAME
 from engine.views.tables import ColumnKind as K
 from engine.views.tables import ColumnSpec, SortKey, TableSpec
 
@@ -110,7 +111,7 @@ HYPOTHESES = Grid(
     },
     columns=(
         _c("verdict", "V", K.VERDICT, 1, 1, "v.verdict", "what was decided", joins="c v"),
-        _c("concept", "concept", K.TEXT, 0, 1, "coalesce(n.name, c.name)", "name of the concept",
+        _c("concept", "concept", K.TEXT, 0, 1, SHOWN_NAME, "name of the concept",
            joins="c n", searched=True),
         _c("context", "in context", K.TEXT, 12, 3, "x.name", "everywhere, or the context it is about",
            joins="x", searched=True, few=True, spoken={"all": "everywhere"}),

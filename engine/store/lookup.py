@@ -5,13 +5,17 @@ from collections.abc import Collection, Sequence
 
 from engine.errors import StoreError
 from engine.store.pages import QuerySlot
+from engine.views.names import MARK
 
 _LIMIT = 6
+_GIVEN = "coalesce(CASE WHEN n.given THEN n.name END, c.name)"
 _NAMED = (
-    "SELECT c.concept_id AS id, coalesce(n.name, c.name) AS name, c.name AS label FROM concepts c"
+    f"SELECT c.concept_id AS id, {_GIVEN} AS name, c.name AS label,"
+    " CASE WHEN NOT n.given THEN n.name END AS proposed FROM concepts c"
     " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
 )
-"""Every concept with what it is called now and its working label."""
+"""Every concept with what it is called now, its working label and, where nobody has named it, the name that a
+model proposed for it."""
 _DIGITS = 9
 """Of a pair number at most."""
 _BEGINS = "starts_with(id, $w) OR starts_with(lower(name), $w)"
@@ -21,17 +25,17 @@ def find(slot: QuerySlot, what: str) -> str | int:
     """The concept id or the pair number that ``what`` names.
 
     An exact id or name wins, then the working label of a concept that people named otherwise, then either
-    written as rule files write it: with or without ``@`` and quotes. Else a beginning of an id or a name that
-    only one thing has. Case is ignored throughout.
+    written as rule files write it: with or without ``@`` and quotes; then a proposed name, with or without
+    its mark. Else a beginning of an id or a name that only one thing has. Case is ignored throughout.
 
     Raises:
         StoreError: nothing, or more than one thing, is called so.
     """
     word = what.strip().lower()
-    ways = ["id = $w OR lower(name) = $w", "lower(label) = $w", _BEGINS]
+    ways = ["id = $w OR lower(name) = $w", "lower(label) = $w", "lower(proposed) = $p", _BEGINS]
     if _bare_text(word):
         ways[2:2] = [f"{_bare('name')} = $b", f"{_bare('label')} = $b"]
-        ways.append(f"starts_with({_bare('name')}, $b)")
+        ways += [f"starts_with({_bare('name')}, $b)", "starts_with(lower(proposed), $p)"]
     concept = _named(slot, "concept", word, f"({_NAMED})", ways)
     if concept is not None:
         return concept
@@ -112,7 +116,7 @@ def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[st
         StoreError: more than one thing is called so.
     """
     for where in ways:
-        given = {"w": word, "b": _bare_text(word)}
+        given = {"w": word, "b": _bare_text(word), "p": word.removeprefix(MARK)}
         used = {key: value for key, value in given.items() if f"${key}" in where}
         rows = slot.run(f"SELECT id, name FROM {source} WHERE {where} ORDER BY 1 LIMIT {_LIMIT}", used)
         if len(rows) == 1:
@@ -129,7 +133,7 @@ def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]
     Concepts that the index does not have are absent.
     """
     rows = slot.run(
-        "SELECT c.concept_id, coalesce(n.name, c.name) FROM concepts c"
+        f"SELECT c.concept_id, {_GIVEN} FROM concepts c"
         " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
         " WHERE c.concept_id IN (SELECT unnest(?::VARCHAR[]))",
         [list(concept_ids)],

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from engine.errors import StoreError
+from engine.store.mirror import SHOWN_NAME
 from engine.store.pages import QuerySlot
 from engine.views.scrutiny import (
     ConceptScrutiny,
@@ -18,7 +19,7 @@ from engine.views.scrutiny import (
 )
 from engine.views.tables import Interval
 
-_NAME = "coalesce(n.name, c.name)"
+_NAME = SHOWN_NAME
 _NAMES = "LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
 _LEVEL = """l.facet, l.level, l.n_pairs, l.n_discordant, l.push, l.low, l.win_rate, l.high, l.call,
     l.without_low, l.without_win_rate, l.without_high, l.without_call, l.equal_low, l.equal_win_rate,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.views.tables import FacetCount, Interval
 
 if TYPE_CHECKING:
+    from engine.views.names import NameProposal
     from engine.views.scrutiny import ConceptScrutiny, LabelEvidence
 
 
@@ -118,6 +119,8 @@ class ConceptDetail:
     """None where the working label is not made from tokens."""
     definition: str = ""
     """What a column counts, in words or as a pattern; empty for latents."""
+    proposal: "NameProposal | None" = None
+    """The last name that a language model proposed for it."""
     inside: Evidence | None = None
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
 

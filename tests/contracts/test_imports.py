@@ -22,6 +22,7 @@ HEAVY = (
     "polars",
     "pyarrow",
     "pandas",
+    "openai",
 )
 
 

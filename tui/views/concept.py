@@ -13,6 +13,7 @@ from tui.lines import Line, PaneLine, Span, fit, wrapped
 from tui.places import Place
 from tui.views.headings import heading
 from tui.views.moves import Moves, mover, moves_lines
+from tui.views.proposals import proposal_lines
 from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines, within
 
@@ -43,7 +44,7 @@ def concept_lines(
         expanded: sections that are shown whole: pairs, contexts.
     """
     bar = min(BAR, max(width // 4, 9)) | 1
-    lines = [PaneLine(line) for line in _head(detail, width, glyphs)]
+    lines = [PaneLine(line) for line in _head(detail, width, glyphs, is_brief=is_brief)]
     if detail.inside is not None:
         lines += [*_inside(detail.inside, held, bar, width, glyphs), heading("Everywhere")]
     lines.append(PaneLine(verdict_line(held.get(f"concept:{detail.concept_id}"), glyphs)))
@@ -102,7 +103,7 @@ def _inside(
     return [*lines, PaneLine(())]
 
 
-def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
+def _head(detail: ConceptDetail, width: int, glyphs: Glyphs, *, is_brief: bool) -> list[Line]:
     made_of = (
         detail.kind if detail.n_latents < 2 else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
     )
@@ -117,7 +118,10 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[Line]:
     if detail.tokens:
         words = " ".join(one_line(t) or "␣" for t in detail.tokens)
         lines.append((("telling words   ", "dim"), (fit(words, max(width - 16, 4)).rstrip(), "text")))
-    return lines + _label_lines(detail.label, width)
+    lines += _label_lines(detail.label, width)
+    if detail.proposal is not None:
+        lines += proposal_lines(detail.proposal, width, is_brief=is_brief)
+    return lines
 
 
 def _label_lines(label: "LabelEvidence | None", width: int) -> list[Line]:

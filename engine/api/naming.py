@@ -1,0 +1,118 @@
+"""Names that a language model proposes: what would be asked, asking, and taking what is worth taking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.api.base import Base
+from engine.errors import NamingError, ReviewError
+from engine.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from engine.pipeline.naming import NamingPlan, NamingReport
+    from engine.views.names import NameProposal
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedName:
+    """A proposal beside what its concept is called now."""
+
+    proposal: "NameProposal"
+    label: str
+    """Name or working label of the concept; empty where the index does not have it."""
+    given: str
+    """Name that a person gave it; empty: nobody did."""
+
+    @property
+    def state(self) -> str:
+        """taken, named otherwise, recognised, not recognised, not tested, or not in this index."""
+        if self.given:
+            return "taken" if self.given == self.proposal.name else "named otherwise"
+        if not self.label:
+            return "not in this index"
+        if self.proposal.recognition is None:
+            return "not tested"
+        return "recognised" if self.proposal.is_recognised else "not recognised"
+
+
+class Taken(NamedTuple):
+    """What became of proposals."""
+
+    names: tuple[str, ...]
+    """Given to their concepts."""
+    refused: tuple[tuple[str, str], ...]
+    """Proposed name, and why it was not given."""
+
+
+class Naming(Base):
+    """Names of concepts that nobody has named."""
+
+    def naming_plan(
+        self, concepts: Sequence[str] = (), *, again: bool = False, progress: Progress | None = None
+    ) -> "NamingPlan":
+        """What ``propose_names`` would ask. Sends nothing.
+
+        Args:
+            concepts: names or ids; empty: the first without a name, as many as the settings say.
+            again: ask also what was answered before.
+            progress: counts concepts.
+        """
+        from engine.pipeline.naming import plan_names
+
+        wanted = [self.concept_target(what).concept_id for what in concepts] if concepts else None
+        given = frozenset(self.browser.names())
+        reporter = progress or NullProgress()
+        return plan_names(self.paths, self.settings.naming, given, reporter, wanted=wanted, again=again)
+
+    def propose_names(self, plan: "NamingPlan", *, progress: Progress | None = None) -> "NamingReport":
+        """Send the questions of a plan to the server that the settings name; answers are kept as they come.
+
+        Raises:
+            NamingError: no server is named, it cannot be asked, or it does not answer as asked.
+        """
+        from engine.pipeline.naming import propose
+
+        return propose(self.paths, self.settings.naming, plan, progress or NullProgress())
+
+    def proposed_names(self) -> tuple[ProposedName, ...]:
+        """The last proposal of every concept, the latest last."""
+        from engine.naming.proposals import Proposals
+
+        held = Proposals(self.paths.proposals).held()
+        labels, given = self.browser.shown_names(held.keys()), self.browser.names()
+        return tuple(ProposedName(p, labels.get(k, ""), given.get(k, "")) for k, p in held.items())
+
+    def take_names(self, concepts: Sequence[str] = ()) -> Taken:
+        """Give concepts the names that were proposed for them, as a person who names them does.
+
+        Args:
+            concepts: names, proposed names or ids; empty: every recognised proposal of a concept that nobody
+                has named.
+
+        Raises:
+            NamingError: nothing was proposed for one of them.
+            ReviewError: the journal cannot be written.
+        """
+        found = {p.proposal.concept_id: p for p in self.proposed_names()}
+        if concepts:
+            wanted = list(dict.fromkeys(self.concept_target(what).concept_id for what in concepts))
+            missing = [what for what, ident in zip(concepts, wanted, strict=False) if ident not in found]
+            if missing:
+                raise NamingError(
+                    f"nothing was proposed for `{missing[0]}`", hint="`prosect names list` lists proposals"
+                )
+        else:
+            wanted = [ident for ident, p in found.items() if p.state == "recognised"]
+        names: list[str] = []
+        refused: list[tuple[str, str]] = []
+        for ident in wanted:
+            name = found[ident].proposal.name
+            try:
+                self.browser.set_name(ident, name)
+            except ReviewError as error:
+                if error.message.startswith("not saved"):
+                    raise
+                refused.append((name, error.message))
+            else:
+                names.append(name)
+        return Taken(tuple(names), tuple(refused))

@@ -1,0 +1,177 @@
+"""A server that speaks OpenAI's chat completions: the only place of prosect that sends texts anywhere.
+
+Any such server will do: a provider's, or one's own (vLLM, llama.cpp, Ollama). The client library does retries
+and timeouts; it is told everything, so that nothing of its own environment (keys, organisation, another
+address) is used, and it follows no redirect: texts go to the address that was named and nowhere else. The key
+comes from the caller, is kept in this process only and cut out of whatever a server says.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from engine.errors import NamingError
+from engine.naming.questions import Question
+from engine.safe_text import one_line
+from engine.settings import NamingSettings
+
+if TYPE_CHECKING:
+    import openai
+
+_NO_KEY = "none"
+"""Sent where no key is wanted: the client insists on one."""
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    text: str
+    n_read: int
+    """Tokens of the question as the server counted them; 0 where it does not say."""
+    n_written: int
+    """Tokens of the answer."""
+
+
+class Endpoint:
+    """A server and a model on it.
+
+    Args:
+        settings: its address, the model, timeout and retries.
+        key: for the server; empty: none.
+
+    Raises:
+        NamingError: no address or model is named, or the address is none that may be used.
+    """
+
+    def __init__(self, settings: NamingSettings, key: str = "") -> None:
+        check_settings(settings)
+        self._settings, self._key = settings, key.strip()
+        self._client: openai.OpenAI | None = None
+
+    def ask(self, question: Question) -> Answer:
+        """Send a question and wait for the answer.
+
+        Raises:
+            NamingError: the server cannot be reached, refuses, or answers with something else, after the
+                retries that the settings allow.
+        """
+        import openai
+
+        try:
+            completion = self._open().chat.completions.create(
+                model=self._settings.model,
+                messages=[
+                    {"role": "system", "content": question.system},
+                    {"role": "user", "content": question.user},
+                ],
+            )
+        except openai.OpenAIError as error:
+            raise self._failure(error) from None  # a traceback could hold the key
+        except ValueError as error:
+            raise self._no_completion(str(error)) from None
+        choices = getattr(completion, "choices", None)
+        if not choices:
+            raise self._no_completion(str(getattr(completion, "error", None) or "there is no choice in it"))
+        usage = completion.usage
+        text = choices[0].message.content or "" if choices[0].message is not None else ""
+        return Answer(text, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _open(self) -> "openai.OpenAI":
+        if self._client is None:
+            import openai
+
+            client = openai.OpenAI(
+                base_url=self._settings.endpoint,
+                api_key=self._key or _NO_KEY,
+                timeout=self._settings.timeout_s,
+                max_retries=self._settings.retries,
+                http_client=openai.DefaultHttpxClient(follow_redirects=False),
+            )
+            client.organization = client.project = client.admin_api_key = None  # not those of the environment
+            self._client = client
+        return self._client
+
+    def _failure(self, error: "openai.OpenAIError") -> NamingError:
+        """What went wrong in words, with what to do."""
+        import openai
+
+        where = self._settings.endpoint
+        if isinstance(error, openai.APITimeoutError):
+            return NamingError(
+                f"{where} did not answer within {self._settings.timeout_s:g} seconds",
+                hint="wait and run the same command again, or give it longer: --set naming.timeout_s=600",
+            )
+        if isinstance(error, openai.APIStatusError):
+            said = self._said(error.message)
+            return NamingError(f"{where} answered {error.status_code}: {said}", hint=self._hint(error))
+        if isinstance(error, openai.APIConnectionError):
+            why = self._said(str(error.__cause__ or error))
+            return NamingError(
+                f"{where} cannot be reached: {why}", hint="is the server running, and is the address right?"
+            )
+        return self._no_completion(str(error))
+
+    def _hint(self, error: "openai.APIStatusError") -> str:
+        status = error.status_code
+        if status in (401, 403):
+            return (
+                f"is the key in ${self._settings.key_env} right?"
+                if self._settings.key_env
+                else "it wants a key: put it in an environment variable and name that with --key-env"
+            )
+        if status == 404:
+            model = one_line(self._settings.model, 60)
+            return f"most addresses end in /v1; is `{model}` what it calls the model?"
+        if 300 <= status < 400:
+            return "it sends on to another address, which is not followed: name that one with --endpoint"
+        if status == 429:
+            return "too much at once, or no credit left: the same command goes on from here"
+        if status in (400, 413, 422):
+            return "does the model take questions of this length? --set naming.excerpts=6 makes them shorter"
+        return "the same command goes on from here once the server is well"
+
+    def _no_completion(self, why: str) -> NamingError:
+        return NamingError(
+            f"{self._settings.endpoint} answers, but not with a chat completion: {self._said(why)}",
+            hint="the address of an OpenAI-compatible server ends in /v1 as a rule",
+        )
+
+    def _said(self, text: str) -> str:
+        """A server's words on one line, without the key."""
+        return one_line(text.replace(self._key, "…") if self._key else text, 200)
+
+
+def check_settings(settings: NamingSettings) -> None:
+    """Raise ``NamingError`` where no server and model are named, or the address cannot be used."""
+    if not settings.endpoint or not settings.model:
+        missing = "no server is" if not settings.endpoint else "no model is"
+        raise NamingError(
+            f"{missing} named: texts of the pairs are sent nowhere unless you say where",
+            hint="--endpoint http://localhost:8000/v1 --model NAME, or [naming] in prosect.toml",
+        )
+    try:
+        parts = urlsplit(settings.endpoint)
+        host, has_login = parts.hostname, parts.username is not None or parts.password is not None
+    except ValueError:
+        host, has_login = None, False
+    if host is None or parts.scheme not in ("http", "https"):
+        raise NamingError(
+            f"`{one_line(settings.endpoint, 80)}` is no address of a server",
+            hint="such as http://localhost:8000/v1",
+        )
+    if has_login or parts.query or parts.fragment:
+        raise NamingError(
+            "an address with a key in it is not taken: addresses are kept and shown",
+            hint="put the key in an environment variable and name that with --key-env",
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """True for a server on this machine."""
+    return (urlsplit(endpoint).hostname or "") in _LOCAL

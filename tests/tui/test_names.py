@@ -1,0 +1,147 @@
+"""Names that a language model proposed, as a person meets them in the workstation."""
+
+import pytest
+
+from engine.naming.proposals import Proposals
+from engine.views.names import NameProposal, Recognition
+from tests.tui.driving import Driver, drive
+from tests.worlds import World
+from tui.review import target_of
+
+GOOD = Recognition(10, 10, 9, 9, 0.0005, 0.01, 0.7513, 0.9987, are_silent=True)
+POOR = Recognition(10, 10, 12, 6, 0.675, 0.01, 0.2, 0.7, are_silent=False)
+
+
+@pytest.fixture(autouse=True)
+def _is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits two seconds for a look."""
+    monkeypatch.setattr("tui.desk.WATCH_S", 0.2)
+
+
+def propose(world: World, concept_id: str, name: str, found: Recognition | None = GOOD) -> None:
+    """What another process leaves behind that was answered."""
+    kept = Proposals(world.paths.proposals)
+    ident = f"p{len(kept.every)}"
+    described = f"{name} \x1b[2J stands here"
+    kept.add(
+        NameProposal(
+            ident, concept_id, name, described, "some-model", "http://x/v1", "2026-01-02T03:04:05+00:00", "w",
+            "world", 12,
+        )
+    )  # fmt: skip
+    if found is not None:
+        kept.settle(ident, found)
+
+
+def concept_at(d: Driver, row: int = 0) -> str:
+    """The concept that a row of the list is about."""
+    found = d.desk.table.grid.row(row)
+    assert found is not None
+    return target_of(found, d.desk.table.grid.spec).concept_id
+
+
+def first_concept(world: World) -> str:
+    """The concept of the first row."""
+    found: list[str] = []
+
+    async def look(d: Driver) -> None:
+        found.append(concept_at(d))
+
+    drive(world, look)
+    return found[0]
+
+
+def test_a_proposed_name_is_marked_wherever_it_is_shown(world: World) -> None:
+    propose(world, first_concept(world), "merry endings")
+
+    async def scenario(d: Driver) -> None:
+        await d.shows("? merry endings")
+        await d.keys("enter")
+        await d.shows("by some-model, 2026-01-02, from 12 excerpts")
+        screen = d.screen()
+        assert "Concept  ? merry endings" in screen
+        assert "proposed name   merry endings" in screen
+        assert "recognised      19 of 20 excerpts told right by the name alone [75%, 100%] p <.001" in screen
+        assert "merry endings <ESC>[2J stands here" in screen
+
+    drive(world, scenario)
+
+
+def test_a_name_that_was_not_recognised_is_on_its_page_only(world: World) -> None:
+    propose(world, first_concept(world), "vague mood", POOR)
+
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        assert "vague mood" not in d.screen()  # neither in the list nor beside it
+        await d.keys("c")
+        await d.shows("name: ")
+        assert "vague mood" not in d.screen()
+        await d.keys("escape", "enter")
+        await d.shows("proposed name   vague mood")
+        # 6 hits, and 12 − 6 = 6 false alarms leave 4 of the 10 others
+        assert "not recognised  10 of 20" in d.screen()
+        assert "against responses with least of it" in d.screen()
+        assert "p is above the level 0.01: lists do not show it" in d.screen()
+        assert "? vague mood" not in d.screen()
+        await d.keys("c")
+        await d.shows("name: vague mood")  # who reads the page may still take it
+
+    drive(world, scenario)
+
+
+def test_a_name_that_nobody_tested_says_so(world: World) -> None:
+    propose(world, first_concept(world), "half done", None)
+
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        assert "half done" not in d.screen()
+        await d.keys("enter")
+        await d.shows("not tested")
+
+    drive(world, scenario)
+
+
+def test_the_naming_key_starts_from_the_proposal_and_a_given_name_wins(world: World) -> None:
+    propose(world, first_concept(world), "merry endings")
+
+    async def scenario(d: Driver) -> None:
+        await d.shows("? merry endings")
+        await d.keys("c")
+        await d.shows("name: merry endings")
+        await d.type(" indeed")
+        await d.keys("enter")
+        await d.until(lambda: "? merry endings" not in d.screen() and "merry endings indeed" in d.screen())
+        assert d.desk.session.project.names() == {concept_at(d): "merry endings indeed"}
+        await d.keys("c")
+        await d.shows("name: ")
+        assert "name: merry" not in d.screen()
+        await d.keys("escape", "u")
+        await d.shows("? merry endings")
+
+    drive(world, scenario)
+
+
+def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        propose(world, concept_at(d, 2), "merry endings")
+        await d.shows("? merry endings")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle and not d.desk.place.is_table)
+        propose(world, concept_at(d), "vague mood", POOR)
+        await d.shows("proposed name   vague mood")  # pages follow, too
+
+    drive(world, scenario)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 24), (200, 60)])
+def test_lines_about_a_proposal_fit_the_screen(world: World, size: tuple[int, int]) -> None:
+    propose(world, first_concept(world), "a name that is as long as names may be, sixty cells in all")
+
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        await d.keys("enter")
+        await d.shows("19 of 20")
+        await d.shows("[75%, 100%]")
+
+    drive(world, scenario, size)
