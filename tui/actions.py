@@ -97,7 +97,9 @@ ACTIONS: tuple[Action, ...] = (
         "F",
         GRID,
         "facets",
-        "values of the chosen column, numbers in bins, with counts; enter filters",
+        "values of the chosen column, numbers in bins, with counts; left and right: other columns; tab marks;"
+        " enter filters",
+        "COLUMN",
     ),
     _a("like-cell", ",", GRID, "", "filter to rows with the same value in the chosen column"),
     _a("everywhere", "e", GRID, "", "hypotheses: all, everywhere only, inside contexts only"),

@@ -41,8 +41,10 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         if desk.place.is_table and desk.place.ident:
             desk.doing.mend_filter(error)
             return
-    if purpose == "seek":
+    if purpose in ("seek", "facet"):
         desk.is_seeking = False
+        if desk.keyboard.prompt is not None:
+            desk.keyboard.prompt.is_waiting = False
     if purpose == "side":  # said where it belongs: it must not cover what is said about a verdict
         desk.side_detail = None
         desk.side.set_lines(
@@ -199,6 +201,7 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "side": _side,
     "seek": _sought,
     "facet": lambda desk, value, _: desk.doing.show_facets(value),
+    "values": lambda desk, value, _: desk.doing.values_read(*value),
     "rules": lambda desk, value, _: desk.doing.rules_read(value),
     "effect": lambda desk, value, _: desk.doing.effect_read(value),
     "rules-watch": lambda desk, value, _: desk.doing.rules_looked_at(value),

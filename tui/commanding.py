@@ -70,7 +70,7 @@ class Commanding(Moving):
     def _offered_after(self, command: str, begun: str) -> list[str]:
         """What a command could be given that begins so; nothing where any text will do."""
         desk = self.desk
-        if command == "sort" and desk.place.is_table:
+        if command in ("sort", "facets") and desk.place.is_table:
             known = [c.name for c in desk.table.grid.spec.columns]
         elif command == "rule-file":
             known = desk.doing.known_files()

@@ -112,19 +112,22 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
     side.cursor = -1
 
 
-def facet_lines(counts: tuple[FacetCount, ...], width: int, desk: "Desk") -> list[PaneLine]:
-    """Values of a column with counts and bars."""
+def facet_lines(
+    counts: tuple[FacetCount, ...], width: int, desk: "Desk", marked: frozenset[FacetCount] = frozenset(),
+    *, is_cut: bool = False,
+) -> list[PaneLine]:  # fmt: skip
+    """Values of a column with counts and bars; cut: there are more than these."""
     if not counts:
         return [PaneLine((("no value of this column matches", "dim"),))]
     top = max(c.n for c in counts)
     bar = max(min(width - 50, 40), 6)
-    return [
+    room = max(width - bar - 16, 8)
+    mark = desk.glyphs.selected
+    lines = [
         PaneLine(
             (
-                (
-                    fit("none" if c.value is None else one_line(c.value, 200), max(width - bar - 14, 8)),
-                    "text",
-                ),
+                (f"{mark} " if c in marked else "  ", "selected"),
+                (fit("none" if c.value is None else one_line(c.value, 200), room), "text"),
                 (f"{c.n:>10,} ", "bold"),
                 (fmt.meter(c.n, top, bar, desk.glyphs), "key"),
             ),
@@ -132,3 +135,7 @@ def facet_lines(counts: tuple[FacetCount, ...], width: int, desk: "Desk") -> lis
         )
         for c in counts
     ]
+    if is_cut:
+        said = "these are the most frequent values only; / with the column and tab finds any other"
+        lines.append(PaneLine(((f"  {said}", "dim"),)))
+    return lines

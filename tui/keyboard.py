@@ -39,6 +39,8 @@ class Keyboard:
         self.prompt: Prompt | None = None
         self._ahead: list[tuple[str, str | None]] = []
         self._blocked: Matched | None = None
+        self._sequence: list[tuple[str, str | None]] = []
+        """The keys of what waits, or of what was begun: for a line that opens meanwhile they are text."""
         self._which_key: Timer | None = None
 
     # -- keys -------------------------------------------------------------------------------------------
@@ -91,8 +93,14 @@ class Keyboard:
                     self._skip_wait()
                     return
                 found, self._blocked = self._blocked, None
-                self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+                if self.prompt is not None:
+                    self._ahead[:0] = self._sequence
+                else:
+                    self.desk.doing.run(found.action, count=found.count, argument=found.argument)
                 continue
+            if self.prompt is not None and self.prompt.is_waiting:
+                self._skip_wait()
+                return
             key, character = self._ahead.pop(0)
             self._take_key(key, character)
 
@@ -123,6 +131,9 @@ class Keyboard:
         if self.prompt is not None:
             self._prompt_key(self.prompt, key, character)
             return
+        if not self.keys.pending:
+            self._sequence = []
+        self._sequence.append((key, character))
         has_old, self.desk.message = bool(self.desk.message or self.keys.pending), ()
         if key == "escape" and self.keys.pending:
             self.keys.reset()
@@ -156,7 +167,7 @@ class Keyboard:
             prompt.paste_lines([before + lines[0], *lines[1:-1], lines[-1] + after])
             return
         prompt.typing.insert(event.text)
-        self._typed(prompt)
+        self.typed(prompt)
 
     def _wait(self, found: Waiting) -> None:
         self.desk.bar("bottom").set_line(((found.keys, "key"), (" …", "dim")))
@@ -180,12 +191,15 @@ class Keyboard:
             self.prompt = None
             self.desk.draw_bottom()
             prompt.done(prompt.typing.text)
+        elif key in prompt.keys:
+            prompt.keys[key]()
         elif prompt.is_list and key in {"up", "down", "ctrl+p", "ctrl+n"}:
             self.desk.page.step(-1 if key in {"up", "ctrl+p"} else 1)
         elif prompt.typing.key(key if key != "space" else " ", character):
-            self._typed(prompt)
+            self.typed(prompt)
 
-    def _typed(self, prompt: Prompt) -> None:
+    def typed(self, prompt: Prompt) -> None:
+        """What is typed has changed."""
         self.desk.draw_bottom()
         if prompt.change is not None:
             prompt.change(prompt.typing.text)

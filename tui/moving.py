@@ -1,7 +1,7 @@
 """Getting around: lists, history, marks, and asking for what is shown."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -126,14 +126,17 @@ class Moving:
         )
 
     def _start_list(
-        self, place: Place, label: str, lines: Callable[[str], None], done: Callable[[str], None]
-    ) -> None:
+        self, place: Place, label: str, lines: Callable[[str], None], done: Callable[[str], None],
+        *, keys: Mapping[str, Callable[[], None]] | None = None, hint: Callable[[str], str] | None = None,
+    ) -> None:  # fmt: skip
         desk = self.desk
         desk.past.append(desk.place)
         self.is_listing = True
         desk.show(place)
         lines("")
-        desk.keyboard.ask_line(prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True))
+        prompt = prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True, hint=hint)
+        prompt.keys = keys or {}
+        desk.keyboard.ask_line(prompt)
 
     def _end_list(self) -> None:
         self.is_listing = False

@@ -1,7 +1,7 @@
 """Lines that a person types: what is asked, and what becomes of the answer."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tui.lines import Line
 from tui.widgets.bars import Typing
@@ -20,6 +20,10 @@ class Prompt:
     cancel: Callable[[], None] | None = None
     is_list: bool = False
     """Up and down move in the page; enter takes the item there."""
+    keys: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """Keys with a meaning of their own while this is typed."""
+    is_waiting: bool = False
+    """What is chosen from is not here yet: keys wait for it, escape aside."""
     paste_lines: Callable[[Sequence[str]], None] | None = None
     """What becomes of several lines that are pasted; None: they are one."""
 

@@ -91,6 +91,9 @@ class ProjectLike(Protocol):
     ) -> CursorLike:
         """Rows of a table."""
 
+    def filter_values(self, name: str, column: str, part: str = "", limit: int = 200) -> tuple[str, ...]:
+        """Values of a column that hold a part, as a filter writes them."""
+
     def concept(
         self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
     ) -> "ConceptDetail":

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
-    "summary", "snapshot", "known", "mix", *_KINDS, *(f"{k} brief" for k in _KINDS),
+    "summary", "snapshot", "known", "mix", "values", *_KINDS, *(f"{k} brief" for k in _KINDS),
     *(f"open {name}" for name in GRIDS),
 )  # fmt: skip
 """Purposes: a newer question interrupts an older one of the same purpose only."""
@@ -152,6 +152,24 @@ class Looking(Undertakings):
         cursor = TableCursor(self._store, GRIDS[name], selection, self._slots[f"open {name}"])
         self._cursors.add(cursor)
         return cursor
+
+    def filter_values(self, name: str, column: str, part: str = "", limit: int = 200) -> tuple[str, ...]:
+        """Values of a column as a filter writes them, quoted where that is needed; none of numbers.
+
+        Args:
+            name: of the table.
+            column: one of its columns.
+            part: what they hold, ignoring case; those that begin so come first.
+            limit: values at most.
+
+        Raises:
+            StoreError: an unknown table.
+        """
+        from engine.store.values import values
+
+        if name not in GRIDS:
+            raise StoreError(f"there is no table `{name}`", hint="tables: " + ", ".join(GRIDS))
+        return values(self._slots["values"].question(), GRIDS[name], column, part, limit)
 
     def concept(
         self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False

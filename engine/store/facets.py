@@ -124,6 +124,25 @@ def _texts(slot: "QuerySlot", column: Column, limit: int) -> tuple[FacetCount, .
     return tuple(found)
 
 
+def begun(slot: "QuerySlot", column: Column, part: str, limit: int) -> tuple[str, ...]:
+    """Texts of a column that hold a part, ignoring case: those that begin so first, then the frequent ones.
+
+    Args:
+        slot: where the query runs.
+        column: of texts.
+        part: empty: all of them.
+        limit: texts at most.
+    """
+    rows = slot.run(
+        f"SELECT value FROM (SELECT left(CAST({column.sql} AS VARCHAR), {MAX_CHARACTERS}) AS value,"
+        f" count(*) AS n FROM {column.source} GROUP BY 1)"
+        f" WHERE value <> '' AND length(value) < {MAX_CHARACTERS} AND contains(lower(value), lower(?))"
+        " ORDER BY starts_with(lower(value), lower(?)) DESC, n DESC, value LIMIT ?",
+        [part, part, limit],
+    )
+    return tuple(str(value) for (value,) in rows)
+
+
 def _counted(slot: "QuerySlot", column: Column, bins: Sequence[Bin]) -> list[FacetCount]:
     cases, ends = [], []
     for number, found in enumerate(bins):

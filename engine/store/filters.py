@@ -1,7 +1,7 @@
 r"""Filter text of a grid to SQL: ``verdict:none win>.6 !source:web "free words"``.
 
 Terms are joined by *and*. ``!`` inverts a term, as ``col!:value`` and ``col!=value`` do. ``col:value``
-looks for text without case, or a flag, ``col:a,b`` is either, ``col:none`` is undefined; ``col>n``
+looks for text without case, or a flag, ``col:a,"b c"`` is either, ``col:none`` is undefined; ``col>n``
 compares numbers, where ``.6``, ``60%``, ``2k``, ``1,500`` and ``1e-6`` are understood. A word alone is
 looked for in the text columns. In quotes ``\"`` is a quote. Values only travel as parameters. What can
 only be a slip (a share above 1, an operator without a column, a quote that is never closed, a badge that
@@ -18,7 +18,9 @@ from engine.errors import StoreError
 from engine.records import Verdict
 from engine.views.tables import ColumnKind
 
-_TERM = re.compile(r'(!?)(?:([A-Za-z_%]+)(!=|!:|:|>=|<=|>|<|=))?("(?:[^"\\]|\\.)*"?|\S*)')
+_ITEM = r'(?:"(?:[^"\\]|\\.)*"?|[^\s,"][^\s,]*)'
+_TERM = re.compile(rf"(!?)(?:([A-Za-z_%]+)(!=|!:|:|>=|<=|>|<|=))?({_ITEM}?(?:,{_ITEM}?)*)")
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"?|[^,"][^,]*')
 _NUMBER = re.compile(
     r"([+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(%|k|m)?\Z", re.IGNORECASE
 )
@@ -33,6 +35,7 @@ _NUMERIC = {
     ColumnKind.INTERVAL,
     ColumnKind.Q,
 }
+_TEXTS = {ColumnKind.TEXT, ColumnKind.VERDICT}
 _OPERATORS = (":", ">", "<", "=")
 SHARES = frozenset({ColumnKind.SHARE, ColumnKind.INTERVAL, ColumnKind.Q})
 """Kinds whose values lie between 0 and 1."""
@@ -52,6 +55,20 @@ class FilterColumn:
     """Every value that it can have, where these are few and known; nothing else is looked for."""
     spoken: Mapping[str, str] = field(default_factory=dict)
     """Shorter words that screens show, lower case, to the values that they stand for."""
+
+
+class Part(NamedTuple):
+    """One of the values that a term joins by commas."""
+
+    text: str
+    """Lower case."""
+    is_whole: bool
+    """It stood in quotes: a text, commas and all, even ``none``."""
+
+    @property
+    def is_undefined(self) -> bool:
+        """Rows without a value are asked for."""
+        return not self.is_whole and self.text in _UNDEFINED
 
 
 class Asked(NamedTuple):
@@ -87,8 +104,8 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
     used: set[str] = set()
     for match in _TERM.finditer(text):
         inverted, name, operator, raw = match.groups()
-        value = _unquoted(raw)
-        if name is None and not value:
+        word = _free_word(raw) if name is None else ""
+        if name is None and not word:
             if inverted:
                 raise StoreError("`!` inverts the term after it", hint="for example !verdict:none")
             continue
@@ -99,24 +116,42 @@ def parse_filter(text: str, columns: Mapping[str, FilterColumn]) -> Condition:
                     f"`{raw}` has no column before it",
                     hint=f'write column{raw}, or "{raw}" to look for the text',
                 )
-            clause, values = _free(value, columns)
+            clause, values = _free(word, columns)
             used |= {c for c, column in columns.items() if column.is_searched}
         else:
             name = name if name in columns else name.lower()
             column = _column(name, columns)
             if operator.startswith("!"):
                 inverted, operator = not inverted, operator[1:]
-            if operator in {":", "="}:
-                value = column.spoken.get(value.lower(), value)
             used.add(name)
-            is_whole = raw.startswith('"')
-            clause, values = _compare(name, column, operator, value, is_whole=is_whole)
-            asked += (found := _asked(name, column, operator, value, is_whole=is_whole))
+            parts = _parts(raw, column) if column.kind in _TEXTS else [_part(raw)]
+            clause, values = _compare(name, column, operator, parts)
+            asked += (found := _asked(name, column, operator, parts))
             _refuse_unknown(found, column)
         clauses.append(f"NOT coalesce({clause}, FALSE)" if inverted else clause)
         parameters += values
     whole = " AND ".join(f"({c})" for c in clauses) or "TRUE"
     return Condition(whole, tuple(parameters), frozenset(used), tuple(asked))
+
+
+def _part(raw: str) -> Part:
+    return Part(_unquoted(raw).lower(), raw.startswith('"'))
+
+
+def _parts(raw: str, column: FilterColumn) -> list[Part]:
+    """The texts that a value asks for, joined by commas; shorter words as what they stand for."""
+    return [
+        Part(column.spoken.get(part.text, part.text).lower(), part.is_whole)
+        for part in map(_part, _PART.findall(raw))
+    ]
+
+
+def _free_word(raw: str) -> str:
+    if raw.startswith('"') and len(_PART.findall(raw)) > 1:
+        raise StoreError(
+            f"`{raw}` has no column before it", hint=f"write column:{raw}, or the texts one by one"
+        )
+    return _unquoted(raw)
 
 
 def _unquoted(raw: str) -> str:
@@ -192,17 +227,16 @@ def number_of(text: str) -> float:
     return _number("a number", text)
 
 
-def _compare(
-    name: str, column: FilterColumn, operator: str, value: str, *, is_whole: bool
-) -> tuple[str, list[Any]]:
+def _compare(name: str, column: FilterColumn, operator: str, parts: list[Part]) -> tuple[str, list[Any]]:
+    value = ",".join(part.text for part in parts)
     if not value:
         raise StoreError(f"`{name}{operator}` needs a value", hint=f"for example {name}:none")
-    if value.lower() in _UNDEFINED and operator in {":", "="} and not is_whole:
+    if len(parts) == 1 and parts[0].is_undefined and operator in {":", "="}:
         return f"{column.sql} IS NULL", []
     if column.kind is ColumnKind.FLAG:
-        if value.lower() not in _FLAGS:
+        if value not in _FLAGS:
             raise StoreError(f"`{name}` is yes or no, not {value!r}", hint=f"{name}:yes")
-        return f"{column.sql} = ?", [_FLAGS[value.lower()]]
+        return f"{column.sql} = ?", [_FLAGS[value]]
     if column.kind in _NUMERIC:
         number = _number(name, value)
         if column.kind is ColumnKind.COUNT and value.endswith("%"):
@@ -214,15 +248,18 @@ def _compare(
         return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
-    asked = _options(value, is_whole=is_whole)
-    options = [o for o in asked if is_whole or o not in _UNDEFINED]
+    return _compare_texts(column, operator, parts)
+
+
+def _compare_texts(column: FilterColumn, operator: str, parts: list[Part]) -> tuple[str, list[Any]]:
+    options = [part.text for part in parts if not part.is_undefined]
     if column.kind is ColumnKind.VERDICT:
         _check_verdicts(options)
     if operator == "=" or column.kind is ColumnKind.VERDICT:
-        clause, values = f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list(options)
+        clause, values = f"lower({column.sql}) IN ({', '.join('?' * len(options))})", list[Any](options)
     else:
         clause, values = _any([_contains(column.sql, option) for option in options])
-    return (f"{clause} OR {column.sql} IS NULL" if len(options) < len(asked) else clause), values
+    return (f"{clause} OR {column.sql} IS NULL" if len(options) < len(parts) else clause), values
 
 
 def _check_verdicts(options: list[str]) -> None:
@@ -232,16 +269,9 @@ def _check_verdicts(options: list[str]) -> None:
             raise StoreError(f"there is no verdict `{option}`", hint=f"verdicts: {', '.join(known)}, none")
 
 
-def _asked(name: str, column: FilterColumn, operator: str, value: str, *, is_whole: bool) -> list[Asked]:
-    if column.kind is not ColumnKind.TEXT or (value.lower() in _UNDEFINED and not is_whole):
-        return []
-    options = _options(value, is_whole=is_whole)
-    return [Asked(name, operator, option) for option in options if is_whole or option not in _UNDEFINED]
-
-
-def _options(value: str, *, is_whole: bool) -> list[str]:
-    """The texts that a value asks for: quoted, it is one text, commas and all."""
-    return [value.lower()] if is_whole else [v for v in value.lower().split(",") if v]
+def _asked(name: str, column: FilterColumn, operator: str, parts: list[Part]) -> list[Asked]:
+    is_text = column.kind is ColumnKind.TEXT
+    return [Asked(name, operator, part.text) for part in parts if is_text and not part.is_undefined]
 
 
 def _refuse_unknown(asked: Iterable[Asked], column: FilterColumn) -> None:

@@ -8,7 +8,7 @@ from engine.records import Verdict
 from engine.settings import ReviewSettings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
-from tui.doing import terms
+from tui.filter_text import terms
 
 
 def entries(world: World) -> list[dict[str, object]]:

@@ -91,6 +91,10 @@ class Typing:
     def __post_init__(self) -> None:
         self.cursor = len(self.text)
 
+    def restart(self, label: str) -> None:
+        """Another question, with nothing typed yet."""
+        self.label, self.text, self.cursor = label, "", 0
+
     def insert(self, text: str) -> None:
         """Put text at the cursor; line ends become spaces."""
         text = " ".join(text.splitlines()) if "\n" in text or "\r" in text else text
