@@ -53,14 +53,15 @@ class Looking(Base):
             filter_text: as in the workstation's filter line.
             sort: columns, comma-separated, ``-`` in front for largest first; empty: the table's own order.
             limit: rows at most; None: all that there are.
-            context: pairs only: id of a context whose pairs are wanted.
+            context: pairs only: a context whose pairs are wanted, by name, id or start of an id.
             within: a filter for the part of the table that is meant at all: ``n_total`` counts its rows.
             whole: texts from beginning to end; without, the start that a screen has room for.
         """
         keys = [
             SortKey(k.strip().lstrip("-"), k.strip().startswith("-")) for k in sort.split(",") if k.strip()
         ]
-        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), keys, context_id=context)
+        inside = None if context is None else self.browser.context_named(context)
+        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), keys, context_id=inside)
         rows: list[GridRow] = []
         with closing(cursor):
             most = cursor.n_rows if limit is None else limit
@@ -89,13 +90,14 @@ class Looking(Base):
             column: whose values are counted.
             filter_text: as in the workstation's filter line.
             limit: values at most, the most frequent ones; bins are always whole.
-            context: pairs only: id of a context whose pairs are counted.
+            context: pairs only: a context whose pairs are counted, likewise.
             within: a filter for the part of the table that is meant at all: ``n_total`` counts its rows.
 
         Raises:
             StoreError: there is no such column, with the nearest one.
         """
-        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), context_id=context)
+        inside = None if context is None else self.browser.context_named(context)
+        cursor = self.browser.open_table(table, f"{within} {filter_text}".strip(), context_id=inside)
         with closing(cursor):
             n_total = self._n_within(table, within, cursor)
             return Counts(cursor.facet(column, limit), cursor.n_rows, n_total, cursor.remark())
@@ -127,6 +129,16 @@ class Looking(Base):
         """
         number = self.browser.pair_of_number(what) if context is None else None
         return self.browser.find(what, context) if number is None else self.browser.pair(number)
+
+    def names_beginning(self, kind: str, start: str = "", limit: int = 400) -> list[tuple[str, str]]:
+        """Names of concepts or contexts that begin so, with what they are: strongest or largest first.
+
+        Args:
+            kind: concept or context.
+            start: as the names are spelt; empty: all.
+            limit: names at most.
+        """
+        return self.browser.names_beginning(kind, start, limit)
 
     def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
         """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import files, projects, readers
 from engine.cli.mix import given_mix, parse_mapping, source_options
 from engine.cli.options import output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
@@ -17,19 +18,23 @@ if TYPE_CHECKING:
 
 
 @click.command("audit")
-@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...|DIR")
+@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...|DIR", shell_complete=files)
 @click.option(
     "--reader",
     metavar="R",
+    shell_complete=readers,
     help="Folder with reader.toml, a preset, or a checkpoint; the project's own where it has one.",
 )
 @click.option("--layer", type=int, help="Block after which the residual stream is read.")
-@click.option("--sae", metavar="SAE", help="SAE folder or release:id, when the reader names none.")
+@click.option(
+    "--sae", metavar="SAE", shell_complete=files, help="SAE folder or release:id, when the reader names none."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
+    shell_complete=projects,
     help="Project folder; made if absent, resumed if there.",
 )
 @source_options

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import columns, concepts, contexts
 from engine.cli.counts import selected, show_counts, tell
 from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
@@ -81,13 +82,19 @@ def _listing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("-f", "--filter", "filter_", default="", help=_FILTER_HELP),
         click.option(
-            "-s", "--sort", default="", metavar="COLUMN[,COLUMN]", help="-COLUMN for largest first."
+            "-s",
+            "--sort",
+            default="",
+            metavar="COLUMN[,COLUMN]",
+            shell_complete=columns,
+            help="-COLUMN for largest first.",
         ),
         click.option("-n", "--limit", type=click.IntRange(1), default=40, show_default=True),
         click.option("--all-columns", is_flag=True, help="Every column, not only the usual ones."),
         click.option(
             "--count",
             metavar="COLUMN",
+            shell_complete=columns,
             help="How many rows have each value of COLUMN, numbers in bins, each with its filter.",
         ),
     ):
@@ -216,7 +223,12 @@ def contexts_command(project: Path, **options: Any) -> None:
 @click.command("pairs", cls=_Pairs)
 @index_argument
 @_listing_options
-@click.option("--context", metavar="ID", help="Only pairs of this context (`prosect contexts` lists ids).")
+@click.option(
+    "--context",
+    metavar="CONTEXT",
+    shell_complete=contexts,
+    help="Only pairs of this context (name or start of an id).",
+)
 @output_options
 def pairs_command(project: Path, **options: Any) -> None:
     """The pairs as read, in the order of their numbers."""
@@ -225,9 +237,12 @@ def pairs_command(project: Path, **options: Any) -> None:
 
 @click.command("show")
 @index_argument
-@click.argument("what", metavar="PAIR|CONCEPT")
+@click.argument("what", metavar="PAIR|CONCEPT", shell_complete=concepts)
 @click.option(
-    "--context", metavar="CONTEXT", help="The concept inside this context (name or start of an id)."
+    "--context",
+    metavar="CONTEXT",
+    shell_complete=contexts,
+    help="The concept inside this context (name or start of an id).",
 )
 @output_options
 def show_command(project: Path, what: str, context: str | None, plain: bool, as_json: bool) -> None:  # noqa: ARG001 - text is plain already

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.complete import concepts
 from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
@@ -79,7 +80,7 @@ def contexts_command(
 
 @selftest_group.command("plant")
 @index_argument
-@click.argument("concept", metavar="CONCEPT")
+@click.argument("concept", metavar="CONCEPT", shell_complete=concepts)
 @click.option(
     "--odds", default="1,1.25,1.5,2,3", show_default=True, help="Strengths to plant, comma-separated."
 )

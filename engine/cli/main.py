@@ -6,7 +6,7 @@ that does not hold, 130 stopped by the user, 141 nobody read the results to the 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,8 @@ from engine.cli.browse import (
 )
 from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
+from engine.cli.complete import projects
+from engine.cli.completion import completion_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
 from engine.cli.names import names_group
@@ -43,6 +45,9 @@ from engine.cli.verdicts import verdicts_group
 from engine.paths import is_path
 from engine.safe_text import one_line
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _SUBCOMMAND_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -51,13 +56,28 @@ class Prosect(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read a lone existing folder as ``open FOLDER``."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if (
+            args
+            and not ctx.resilient_parsing
+            and args[0] not in self.commands
+            and not args[0].startswith("-")
+        ):
             if Path(args[0]).is_dir():
                 args = ["open", *args]
             elif is_path(args[0]):
                 what = "is a file, no project folder" if Path(args[0]).exists() else "is no folder"
                 raise click.UsageError(f"{one_line(args[0])} {what}", ctx)
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Commands, and projects to be opened."""
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete and not incomplete.startswith("-"):
+            near = projects(ctx, self.params[0], incomplete)
+            found += [
+                n for n in near if n.value not in self.commands and (n.type == "plain" or "/" in incomplete)
+            ]
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -148,6 +168,7 @@ SECTIONS: tuple[Section, ...] = (
     (
         "Housekeeping",
         (
+            (completion_command, "A script that completes commands, projects and concepts in your shell."),
             (doctor_command, "This machine, and what reading, index and training would cost on it."),
             (jobs_command, "Long work of a project: where it stands; stop it."),
             (gc_command, "What nothing points to, and how to delete it."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from engine.cli.complete import files, formats, roles
 from engine.cli.groups import Commands
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
@@ -23,7 +24,7 @@ def source_options(function: F) -> F:
     """--name, --format, --map, --weight and --evaluation: for ``audit``, ``ingest`` and ``mix add``."""
     for option in (
         click.option(
-            "--evaluation", multiple=True, metavar="FILE",
+            "--evaluation", multiple=True, metavar="FILE", shell_complete=files,
             help="Prompts of FILE are refused for training wherever they occur; may be repeated.",
         ),
         click.option(
@@ -31,11 +32,14 @@ def source_options(function: F) -> F:
             help="Weight of every pair of a source in the mix, for example --weight forum=0.5; 1 unless set.",
         ),
         click.option(
-            "--map", "mapping", multiple=True, metavar="FIELD=COLUMN",
+            "--map", "mapping", multiple=True, metavar="FIELD=COLUMN", shell_complete=roles,
             help="Where a generic table keeps prompt, chosen, rejected, ...: a column, or a place such as "
             "'data.answers[0].text'; may be repeated.",
         ),
-        click.option("--format", "format_", help="Format of the files when it is guessed wrongly."),
+        click.option(
+            "--format", "format_", shell_complete=formats,
+            help="Format of the files when it is guessed wrongly.",
+        ),
         click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order."),
     ):  # fmt: skip
         function = option(function)
@@ -95,7 +99,7 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
 
 @mix_group.command("add")
 @project_argument
-@click.argument("sources", nargs=-1, metavar="[NAME=]FILE...")
+@click.argument("sources", nargs=-1, metavar="[NAME=]FILE...", shell_complete=files)
 @source_options
 @set_option
 @output_options

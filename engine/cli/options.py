@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli.complete import projects, settings
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -23,9 +25,9 @@ def output_options(function: F) -> F:
 
 def project_argument(function: F) -> F:
     """The project folder."""
-    return click.argument("project", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")(
-        function
-    )
+    return click.argument(
+        "project", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", shell_complete=projects
+    )(function)
 
 
 def index_argument(function: F) -> F:
@@ -54,7 +56,7 @@ def tell_if_stale(project: Path, *, as_json: bool) -> None:
 def set_option(function: F) -> F:
     """--set stage.key=value, as often as wanted."""
     return click.option(
-        "--set", "assignments", multiple=True, metavar="STAGE.KEY=VALUE",
+        "--set", "assignments", multiple=True, metavar="STAGE.KEY=VALUE", shell_complete=settings,
         help="Override a setting of prosect.toml, for example --set stats.q=0.1; may be repeated.",
     )(function)  # fmt: skip
 

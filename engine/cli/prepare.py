@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.audit import show_report
+from engine.cli.complete import files, projects, readers
 from engine.cli.mix import given_mix, parse_mapping, source_options
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _LAYER = click.option("--layer", type=int, help="Block after which the residual stream is read.")
-_SAE = click.option("--sae", metavar="SAE", help="SAE folder or release:id, when the reader names none.")
+_SAE = click.option(
+    "--sae", metavar="SAE", shell_complete=files, help="SAE folder or release:id, when the reader names none."
+)
 
 
 @click.command("ingest")
-@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...")
-@click.option("-o", "--output", type=_FOLDER, metavar="DIR", help="Project folder; needed unless --preview.")
+@click.argument("sources", nargs=-1, required=True, metavar="[NAME=]FILE...", shell_complete=files)
+@click.option(
+    "-o",
+    "--output",
+    type=_FOLDER,
+    metavar="DIR",
+    shell_complete=projects,
+    help="Project folder; needed unless --preview.",
+)
 @click.option("--preview", is_flag=True, help="Show the guessed format and ten pairs, write nothing.")
 @source_options
 @set_option
@@ -85,7 +95,11 @@ def _start(messages: "tuple[Message, ...]", *, whole: bool) -> str:
 @click.command("read")
 @project_argument
 @click.option(
-    "--reader", required=True, metavar="R", help="Folder with reader.toml, a preset, or a checkpoint."
+    "--reader",
+    required=True,
+    metavar="R",
+    shell_complete=readers,
+    help="Folder with reader.toml, a preset, or a checkpoint.",
 )
 @_LAYER
 @_SAE
@@ -159,9 +173,13 @@ def sae_command(
 
 @click.command("doctor")
 @click.option(
-    "--project", type=_FOLDER, metavar="DIR", help="Take number and lengths of pairs from this project."
+    "--project",
+    type=_FOLDER,
+    metavar="DIR",
+    shell_complete=projects,
+    help="Take number and lengths of pairs from this project.",
 )
-@click.option("--reader", metavar="R", help="Estimate what reading with it costs.")
+@click.option("--reader", metavar="R", shell_complete=readers, help="Estimate what reading with it costs.")
 @_LAYER
 @_SAE
 @click.option("-n", "--pairs", "n_pairs", type=click.IntRange(1), help="Pairs to plan for.")

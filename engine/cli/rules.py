@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.complete import codes, projects, rule_files, shaped_folders, trainers
 from engine.cli.exits import exits_with
 from engine.cli.fitting import cells
 from engine.cli.groups import Commands
@@ -23,9 +24,15 @@ _HEADING = 16
 """Cells up to which the name of a file heads a column."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_FILES = click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
+_FILES = click.argument(
+    "files", nargs=-1, required=True, type=_FILE, metavar="FILE...", shell_complete=rule_files
+)
 _IN_PROJECT = click.option(
-    "--project", type=_FOLDER, metavar="DIR", help="Check names against this project's index."
+    "--project",
+    type=_FOLDER,
+    metavar="DIR",
+    shell_complete=projects,
+    help="Check names against this project's index.",
 )
 
 
@@ -173,7 +180,7 @@ def from_verdicts_command(project: Path, method: str, strength: float | None, ou
 
 
 @click.command("explain")
-@click.argument("code", metavar="CODE")
+@click.argument("code", metavar="CODE", shell_complete=codes)
 def explain_command(code: str) -> None:
     """What a numbered error of the rule language means, with an example."""
     from engine.rules.explain import EXPLANATIONS, explain
@@ -186,8 +193,8 @@ def explain_command(code: str) -> None:
 
 @click.command("diff")
 @index_argument
-@click.argument("first", type=_FILE)
-@click.argument("second", type=_FILE)
+@click.argument("first", type=_FILE, shell_complete=rule_files)
+@click.argument("second", type=_FILE, shell_complete=rule_files)
 @output_options
 def diff_command(project: Path, first: Path, second: Path, plain: bool, as_json: bool) -> None:
     """What changes from one rule file to another: fates, weights, every concept."""
@@ -239,12 +246,13 @@ def _show_difference(found: "PlanDifference", first: str, second: str, *, plain:
 
 
 @click.command("export")
-@click.argument("shaped", type=_FOLDER, metavar="SHAPED")
+@click.argument("shaped", type=_FOLDER, metavar="SHAPED", shell_complete=shaped_folders)
 @click.option(
     "--to",
     "target",
     required=True,
     metavar="TRAINER",
+    shell_complete=trainers,
     help="prosect, trl, trl-reward, axolotl, llama-factory, open-instruct.",
 )
 @click.option("-o", "--output", type=_FOLDER, required=True, metavar="OUT", help="Folder to write.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import concepts, rule_files
 from engine.cli.exits import exits_with
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
@@ -25,7 +26,9 @@ _SHOWN = 12
 
 @click.command("plan")
 @index_argument
-@click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
+@click.argument(
+    "rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES", shell_complete=rule_files
+)
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")
 @click.option(
     "--update-lock", is_flag=True, help="Resolve label patterns anew, not as the lock beside RULES has them."
@@ -45,6 +48,7 @@ _SHOWN = 12
     "--moves",
     "concept",
     metavar="CONCEPT",
+    shell_complete=concepts,
     help="Instead, what each statement does to CONCEPT: the plan with it beside the plan without it.",
 )
 @set_option
@@ -95,7 +99,9 @@ def plan_command(
 
 @click.command("compile")
 @index_argument
-@click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
+@click.argument(
+    "rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES", shell_complete=rule_files
+)
 @click.option("--locked", is_flag=True, help="Fail if anything differs from the lock beside RULES.")
 @click.option("--update-lock", is_flag=True, help="Resolve label patterns anew.")
 @click.option("--control", is_flag=True, help="A random plan of equal size instead.")

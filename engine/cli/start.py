@@ -15,6 +15,9 @@ from engine.cli.exits import READER_LEFT, let_go
 from engine.errors import Cancelled, ProsectError
 from engine.safe_text import sanitise
 
+PROGRAM = "prosect"
+COMPLETION = "_PROSECT_COMPLETE"
+"""What a shell sets that wants to know how a line may go on; Click makes its name from the program's."""
 _NO_ROOM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """A full disk, a read-only project: what a person can mend, wherever it happens."""
 
@@ -30,7 +33,11 @@ def main() -> None:
         return
     from engine.cli.main import main as commands
 
-    commands()
+    if COMPLETION in os.environ:
+        from engine.cli.shells import register
+
+        register()
+    commands(prog_name=PROGRAM)
 
 
 def folder_to_open(arguments: Sequence[str]) -> Path | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.complete import concepts
 from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.errors import StoreError
@@ -19,7 +20,9 @@ _LEVELS = "₁₂₃₄₅₆₇₈₉"
 @click.command("strip")
 @index_argument
 @click.argument("pair", metavar="PAIR")
-@click.option("--concept", help="Latents of this concept (name, or start of its id).")
+@click.option(
+    "--concept", shell_complete=concepts, help="Latents of this concept (name, or start of its id)."
+)
 @click.option("--latent", "latents", type=click.IntRange(0), multiple=True, help="Number of a latent.")
 @output_options
 def strip_command(

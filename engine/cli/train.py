@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import run_folders, shaped_folders
 from engine.cli.options import output_options, parse_assignments, set_option, tell_if_stale
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress, saved_on_termination
@@ -53,7 +54,7 @@ _LAST = {
 
 
 @click.command("train")
-@click.argument("shaped", type=_FOLDER, metavar="SHAPED")
+@click.argument("shaped", type=_FOLDER, metavar="SHAPED", shell_complete=shaped_folders)
 @click.option("--model", metavar="CHECKPOINT", help="Start from this checkpoint; default: the reader's own.")
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps; default: one epoch.")
 @click.option("--lr", "learning_rate", type=float, help="Learning rate.")
@@ -122,9 +123,9 @@ def _last_step(last: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 @click.command("outcome")
-@click.argument("run", type=_FOLDER, metavar="RUN")
+@click.argument("run", type=_FOLDER, metavar="RUN", shell_complete=run_folders)
 @click.option(
-    "--against", type=_FOLDER, metavar="RUN",
+    "--against", type=_FOLDER, metavar="RUN", shell_complete=run_folders,
     help="Difference of runs: compare with this run, folder or name, not with the start. "
     "Usually one on the unshaped pairs.",
 )  # fmt: skip

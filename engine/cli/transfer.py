@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.complete import rule_files
 from engine.cli.exits import exits_with
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
@@ -19,7 +20,9 @@ _SHOWN = 12
 
 @click.command("transfer")
 @index_argument
-@click.argument("rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES")
+@click.argument(
+    "rules", type=click.Path(path_type=Path, dir_okay=False), metavar="RULES", shell_complete=rule_files
+)
 @click.option(
     "--pattern",
     "patterns",

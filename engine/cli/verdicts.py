@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engine.cli.complete import concepts, contexts
 from engine.cli.exits import exits_with
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options
@@ -26,7 +27,10 @@ _CONFLICT = 3
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
 
 _CONTEXT = click.option(
-    "--context", metavar="CONTEXT", help="Inside this context (name or start of an id); default: everywhere."
+    "--context",
+    metavar="CONTEXT",
+    shell_complete=contexts,
+    help="Inside this context (name or start of an id); default: everywhere.",
 )
 
 
@@ -156,7 +160,7 @@ def _place(entry: "Entry") -> str | None:
 @verdicts_group.command("set")
 @index_argument
 @click.argument("verdict", type=click.Choice(["keep", "suppress", "amplify", "ignore"]))
-@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...", shell_complete=concepts)
 @_CONTEXT
 @click.option("--reason", help="Why; kept with the verdict.")
 @_AUTHOR
@@ -186,7 +190,7 @@ def _targets(opened: "Project", concepts: tuple[str, ...], context: str | None) 
 
 @verdicts_group.command("clear")
 @index_argument
-@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...")
+@click.argument("concepts", nargs=-1, required=True, metavar="CONCEPT...", shell_complete=concepts)
 @_CONTEXT
 @_AUTHOR
 def clear_command(project: Path, concepts: tuple[str, ...], context: str | None, author: str | None) -> None:
@@ -200,7 +204,7 @@ def clear_command(project: Path, concepts: tuple[str, ...], context: str | None,
 
 @verdicts_group.command("name")
 @index_argument
-@click.argument("concept", metavar="CONCEPT")
+@click.argument("concept", metavar="CONCEPT", shell_complete=concepts)
 @click.argument("name", default="")
 @_AUTHOR
 def name_command(project: Path, concept: str, name: str, author: str | None) -> None:

@@ -24,6 +24,7 @@ from engine.store.lookup import (
     find_hypothesis,
     find_pair,
     hypothesis_named,
+    names_beginning,
     pair_of_number,
 )
 from engine.store.pages import QuerySlot, Selection, TableCursor
@@ -228,6 +229,14 @@ class Looking(Undertakings):
     def hypothesis_named(self, what: str) -> tuple[str, str | None] | None:
         """Concept and context of the hypothesis with this id, as lists copy it; None: there is none."""
         return hypothesis_named(self._slots["known"], what)
+
+    def context_named(self, what: str) -> str:
+        """The id of the context with this name, id or start of an id. Raises ``StoreError`` for none."""
+        return find_context(self._slots["known"], what)
+
+    def names_beginning(self, kind: str, start: str, limit: int) -> list[tuple[str, str]]:
+        """Names of concepts or contexts (``kind``) that begin so, with what they are, strongest first."""
+        return names_beginning(self._slots["known"], kind, start, limit)
 
     def pair_of_number(self, what: str) -> int | None:
         """The pair whose number this text is; None where it is no number, or of no pair."""

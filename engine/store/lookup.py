@@ -141,6 +141,24 @@ def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]
     return {str(ident): str(name) for ident, name in rows}
 
 
+def names_beginning(slot: QuerySlot, kind: str, start: str, limit: int) -> list[tuple[str, str]]:
+    """Names of concepts or contexts that begin so, with what they are: strongest or largest first."""
+    sql = _CONCEPTS_BEGINNING if kind == "concept" else _CONTEXTS_BEGINNING
+    return [(str(name), str(said)) for name, said in slot.run(sql, [start, limit])]
+
+
+_CONCEPTS_BEGINNING = """
+    SELECT coalesce(n.name, c.name) AS shown, concat_ws(', ', c.kind, h.badge) FROM concepts c
+    LEFT JOIN hypotheses h ON h.concept = c.concept AND h.context = 0
+    LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id
+    WHERE starts_with(shown, ?) ORDER BY h.hypothesis NULLS LAST LIMIT ?
+"""
+_CONTEXTS_BEGINNING = """
+    SELECT name, concat_ws(', ', kind, n_pairs || ' pairs') FROM contexts
+    WHERE starts_with(name, ?) ORDER BY n_pairs DESC LIMIT ?
+"""
+
+
 def find_context(slot: QuerySlot, what: str) -> str:
     """The id of the context that ``what`` names, by the same rules.
 

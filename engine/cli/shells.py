@@ -1,0 +1,142 @@
+"""Scripts that teach a shell the commands, and how its unfinished lines are read and answered.
+
+The mechanism is Click's: the script calls ``prosect`` with ``_PROSECT_COMPLETE`` set, and Click asks the
+parameters. Its scripts for bash and fish are replaced: names of concepts hold quotes, spaces, commas and
+signs such as ``@`` at which bash parts words.
+"""
+
+import os
+import re
+from typing import ClassVar
+
+import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    ZshComplete,
+    add_completion_class,
+    split_arg_string,
+)
+
+from engine.cli.start import COMPLETION, PROGRAM
+
+_BASH = r"""%(complete_func)s() {
+    local line kind value
+    COMPREPLY=()
+    while IFS= read -r line; do
+        kind=${line%%%%,*} value=${line#*,}
+        case $kind in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            open) compopt -o nospace; COMPREPLY+=("$value") ;;
+            plain) COMPREPLY+=("$value") ;;
+        esac
+    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \
+        %(complete_var)s=bash_complete "$1" 2>/dev/null)
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+_FISH = r"""function %(complete_func)s
+    for line in (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \
+            COMP_CWORD=(commandline -t) %(prog_name)s 2>/dev/null)
+        set -l parts (string split -m 1 "," -- $line)
+        switch $parts[1]
+            case dir
+                __fish_complete_directories $parts[2]
+            case file
+                __fish_complete_path $parts[2]
+            case plain
+                echo $parts[2]
+        end
+    end
+end
+complete --no-files --keep-order --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+_BARE = re.compile(r"[^\w@%+./,:=-]", re.ASCII)
+"""What bash would not take as a plain part of a word; letters of other scripts stay as they are."""
+_IN_DOUBLE = re.compile(r'(["$`\\])')
+
+
+class Word:
+    """The last word of an unfinished line of bash, as typed."""
+
+    def __init__(self, line: str) -> None:
+        self.raw, self.quote = "", ""
+        """From its beginning; the quotation mark that is open at the end."""
+        self._since_quote = ""
+        is_escaped = False
+        for sign in line:
+            if is_escaped or (self.quote and sign not in (self.quote, "\\")):
+                is_escaped = False
+            elif sign == "\\" and self.quote != "'":
+                is_escaped = True
+            elif sign == self.quote:
+                self.quote = ""
+            elif not self.quote and sign in "'\"":
+                self.quote, self._since_quote = sign, ""
+                self.raw += sign
+                continue
+            elif not self.quote and sign.isspace():
+                self.raw = ""
+                continue
+            self.raw += sign
+            self._since_quote += sign
+
+    def reply(self, value: str, breaks: str) -> str:
+        """What to give bash for ``value``: it keeps what stands before the last sign that parts words."""
+        if self.quote == "'":
+            return value.replace("'", "'\\''")
+        if self.quote == '"':
+            # An exclamation mark would mean history even here, and a backslash before it would stay.
+            return _IN_DOUBLE.sub(r"\\\1", value).replace("!", "\"'!'\"")
+        home = "~" if value.startswith("~/") else ""
+        whole = home + _BARE.sub(lambda m: m[0] if m[0].isalpha() else "\\" + m[0], value[len(home) :])
+        kept = _kept(self.raw, breaks)
+        return whole[len(kept) :] if whole.startswith(kept) else whole
+
+
+def _kept(raw: str, breaks: str) -> str:
+    """A word up to the last sign at which bash parts words."""
+    ends = [m.end() for m in re.finditer(r"\\.|.", raw, re.DOTALL) if m[0] in breaks]
+    return raw[: ends[-1]] if ends else ""
+
+
+class Bash(BashComplete):
+    """Reads the line itself: bash parts words at ``@``, ``=`` and ``:``."""
+
+    source_template: ClassVar[str] = _BASH
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Whole words, and the one that is being typed."""
+        line = os.environ["COMP_LINE"]
+        words = split_arg_string(line)[1:]
+        is_typing = bool(Word(line).raw)
+        return (words[:-1], words[-1]) if is_typing and words else (words, "")
+
+    def format_completion(self, item: "CompletionItem") -> str:
+        """One line: what it is, and what to put into the line."""
+        if item.type != "plain":
+            return f"{item.type},{item.value}"
+        word = Word(os.environ["COMP_LINE"])
+        kind = "open" if str(item.value).endswith(("=", ".")) else "plain"
+        return f"{kind},{word.reply(str(item.value), os.environ.get('COMP_WORDBREAKS', ''))}"
+
+
+class Fish(FishComplete):
+    """Values may hold commas."""
+
+    source_template: ClassVar[str] = _FISH
+
+
+def register() -> None:
+    """Make Click use these for a line that is being completed."""
+    add_completion_class(Bash)
+    add_completion_class(Fish)
+
+
+def script(shell: str) -> str:
+    """The script of a shell."""
+    made = {"bash": Bash, "zsh": ZshComplete, "fish": Fish}[shell]
+    complete = made(click.Group(PROGRAM), {}, PROGRAM, COMPLETION)
+    return complete.source_template % complete.source_vars()
