@@ -6,7 +6,7 @@ rejected, so that the tests that follow are not circular.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores, concept_scores, latent_disparity, prompt_counts
 from engine.concepts.surface import (
     MEANINGS,
+    PATTERNS,
     Column,
     column_scores,
     own_patterns,
@@ -56,7 +57,9 @@ class Concept:
     check: LabelCheck = field(default_factory=LabelCheck)
     """Where the label's words stand and where they do not."""
     definition: str = ""
-    """What a column counts: in words, or the pattern; empty for latents."""
+    """What a column counts: in words, or as a person wrote it; empty for latents."""
+    pattern: str = ""
+    """RE2 that matches where a text has what a column counts; empty where nothing can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ def discover(
     every = stack_scores(scores, _delta_scores(readings, deltas, tau), column_scores(columns))
     concepts = [
         *_latent_concepts(readings, [*groups, *deltas], len(groups), token_text, reader_hash),
-        *map(_column_concept, columns),
+        *(_column_concept(c, settings.columns) for c in columns),
     ]
     redundant = redundancy_groups(every, readings.n_pairs, rng)
     concepts = _with_delta_labels(concepts, every, texts, readings.pairs.group)
@@ -263,12 +266,15 @@ def _with_delta_labels(
     return _told_apart(named)
 
 
-def _column_concept(column: Column) -> Concept:
+def _column_concept(column: Column, own: Mapping[str, str]) -> Concept:
     """A column; one of a person's own is another concept once its pattern is another."""
     kind, name, pattern = ConceptKind.COLUMN, column.name, column.pattern
-    made = ("pattern", pattern) if pattern else ("builtin", MEANINGS[name])
     identity = concept_id("", kind, [f"{name} {pattern}".rstrip()])
-    return Concept(identity, kind, name, made[0], Label(), (), (), definition=made[1])
+    if pattern:
+        said = own[name.removeprefix("@")]
+        return Concept(identity, kind, name, "pattern", Label(), (), (), definition=said, pattern=pattern)
+    said, where = MEANINGS[name], PATTERNS.get(name, "")
+    return Concept(identity, kind, name, "builtin", Label(), (), (), definition=said, pattern=where)
 
 
 def _coverage(

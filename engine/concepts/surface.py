@@ -76,6 +76,19 @@ MEANINGS: dict[str, str] = {
     "@non_latin": "share of the letters that are of no Latin script",
 }
 """What each built-in column counts, in words."""
+PATTERNS: dict[str, str] = {
+    "@headings": "(?m)^ {0,3}#{1,6} ",
+    "@bold": r"\*\*[^*\n]+\*\*|__[^_\n]+__",
+    "@list_items": r"(?m)^[ \t]*(?:[-*+•]|\d{1,3}[.)]) ",
+    "@code_blocks": "```",
+    "@table_rows": r"(?m)^[ \t]*\|.*\|[ \t]*$",
+    "@links": r"https?://|\bwww\.|\]\(",
+    "@exclamations": "!",
+    "@questions": r"\?",
+    "@numbers": r"\d+",
+    "@emoji": r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]",
+}
+"""Where a text has what a built-in column counts, in RE2: texts are cut and marked there."""
 _OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 

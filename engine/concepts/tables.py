@@ -31,6 +31,7 @@ def concepts_table(concepts: ConceptSet) -> pa.Table:
             "name": [c.name for c in every],
             "name_source": [c.name_source for c in every],
             "definition": pa.array([c.definition or None for c in every], pa.string()),
+            "pattern": pa.array([c.pattern or None for c in every], pa.string()),
             "tokens": [json.dumps(list(c.label.tokens), ensure_ascii=False) for c in every],
             "label_evidence": pa.array([_evidence(c) for c in every], pa.string()),
             "n_latents": [len(c.latents) for c in every],

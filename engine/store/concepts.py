@@ -82,9 +82,7 @@ def load_column_deltas(store: Store, n_pairs: int) -> dict[str, NDArray[np.float
 
 def load_own_columns(store: Store) -> dict[str, str]:
     """Pattern of every column that a person defined, by its name."""
-    rows = store.rows(
-        "SELECT name, definition FROM concepts WHERE kind = 'column' AND name_source = 'pattern'"
-    )
+    rows = store.rows("SELECT name, pattern FROM concepts WHERE kind = 'column' AND name_source = 'pattern'")
     return {str(name): str(pattern) for name, pattern in rows}
 
 

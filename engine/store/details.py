@@ -12,7 +12,7 @@ from engine.store.connection import Store
 from engine.store.mirror import SHOWN_NAME
 from engine.store.pages import QuerySlot
 from engine.store.scrutiny import concept_scrutiny
-from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, top_pairs
+from engine.store.snippets import N_BRIEF, N_TOP, labelled_scores, places_of, top_pairs
 from engine.views.details import (
     ConceptDetail,
     ContextConcept,
@@ -91,14 +91,14 @@ def concept_detail(
     """
     found = slot.run(
         f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
-        f" c.n_prompt, c.redundancy_id, c.label_evidence, c.definition"
+        f" c.n_prompt, c.redundancy_id, c.label_evidence, c.definition, c.pattern"
         f" FROM concepts c {_NAMES} WHERE c.concept_id = ?",
         [concept_id],
     )
     if not found:
         raise StoreError(f"this index has no concept {concept_id}", hint="it may belong to an older index")
     (number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy,
-     label, definition) = found[0]  # fmt: skip
+     label, definition, pattern) = found[0]  # fmt: skip
     latents = slot.run(
         "SELECT latent FROM concept_members WHERE concept = ? ORDER BY centrality DESC NULLS LAST, latent",
         [number],
@@ -123,7 +123,9 @@ def concept_detail(
         dose=_dose(slot, number, context),
         differs=tuple(e for e in evidence if e.context > 0),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
-        top_pairs=top_pairs(slot, number, members, N_BRIEF if is_brief else N_TOP, context=context),
+        top_pairs=top_pairs(
+            slot, number, members, N_BRIEF if is_brief else N_TOP, context=context, pattern=pattern or ""
+        ),
         scrutiny=None if is_brief else concept_scrutiny(slot, number),
         label=_label_evidence(label),
         definition=definition or "",
@@ -284,6 +286,7 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
         " WHERE m.pair = ? ORDER BY x.context LIMIT 40",
         [pair],
     )
+    pattern = _pattern(slot, concept_id) if concept_id else ""
     cut = [span for span, flag in zip(("prompt", "chosen", "rejected"), row[14:17], strict=True) if flag]
     return PairDetail(
         pair, str(row[0]), row[1] or "", row[2] or "", int(row[3] or 0), row[4], int(row[5]), int(in_group),
@@ -298,7 +301,13 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
         peaks=_peaks(slot, pair, concept_id) if concept_id else (),
         concept_id=concept_id,
         concept_tokens=_telling(slot, concept_id) if concept_id else (),
+        marks=(("chosen", places_of(row[9] or "", pattern)), ("rejected", places_of(row[10] or "", pattern))),
     )  # fmt: skip
+
+
+def _pattern(slot: QuerySlot, concept_id: str) -> str:
+    rows = slot.run("SELECT pattern FROM concepts WHERE concept_id = ?", [concept_id])
+    return str(rows[0][0] or "") if rows else ""
 
 
 def _telling(slot: QuerySlot, concept_id: str) -> tuple[str, ...]:

@@ -120,6 +120,7 @@ CONCEPTS = Table(
         ("name", "VARCHAR", "working label; people's own names are in the journal"),
         ("name_source", "VARCHAR", "where the working label came from: tokens, builtin, pattern, file"),
         ("definition", "VARCHAR", "what a column counts, in words or as a pattern; NULL for latents"),
+        ("pattern", "VARCHAR", "RE2 that matches where a text has what a column counts; NULL: nowhere"),
         ("tokens", "VARCHAR", "telling words, most telling first, as a JSON list"),
         (
             "label_evidence",

@@ -5,20 +5,27 @@ share of the text, which is near the peak but not on it; exact marks need the re
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from engine.store.pages import QuerySlot
-from engine.views.details import Snippet, TopPair
+from engine.views.details import Mark, Snippet, TopPair
 
 N_TOP, N_BRIEF = 60, 24
 """Pairs on a page, and beside a list."""
 SNIPPET_CHARS = 320
+MAX_MARKS = 2_000
+"""Places that are marked in one text at most."""
 
 
 def top_pairs(
-    slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_TOP, *, context: int | None = None
-) -> tuple[TopPair, ...]:
-    """Labelled pairs (of a context) with the largest |chosen − rejected| score, largest first."""
+    slot: QuerySlot, concept: int, latents: Sequence[int], n: int = N_TOP, *, context: int | None = None,
+    pattern: str = "",
+) -> tuple[TopPair, ...]:  # fmt: skip
+    """Labelled pairs (of a context) with the largest |chosen − rejected| score, largest first.
+
+    ``pattern``, of a column, matches where the texts are cut and marked.
+    """
     scores = slot.run(
         f"SELECT s.pair, s.chosen, s.rejected FROM {labelled_scores(slot, context)} WHERE s.concept = ?"
         " ORDER BY abs(s.chosen - s.rejected) DESC, s.pair LIMIT ?",
@@ -44,8 +51,8 @@ def top_pairs(
                 source or "",
                 float(chosen or 0),
                 float(rejected or 0),
-                cut_around(chosen_text or "", chosen_peak, int(n_chosen or 0)),
-                cut_around(rejected_text or "", rejected_peak, int(n_rejected or 0)),
+                cut_around(chosen_text or "", chosen_peak, int(n_chosen or 0), pattern),
+                cut_around(rejected_text or "", rejected_peak, int(n_rejected or 0), pattern),
             )
         )
     return tuple(found)
@@ -81,14 +88,30 @@ def _peaks(
     return {int(p): (c, r) for p, c, r in rows}
 
 
-def cut_around(text: str, peak_token: int | None, n_tokens: int, width: int = SNIPPET_CHARS) -> Snippet:
-    """The part of a text around the share ``peak_token / n_tokens``; its start where there is no peak."""
+def cut_around(text: str, peak_token: int | None, n_tokens: int, pattern: str = "") -> Snippet:
+    """The part of a text around the first match of a pattern, or the share ``peak_token / n_tokens``.
+
+    Its start where there is neither.
+    """
+    marks = places_of(text, pattern)
     start = 0
-    if peak_token is not None and n_tokens > 0:
-        centre = int((peak_token + 0.5) / n_tokens * len(text))
-        start = min(max(centre - width // 3, 0), max(len(text) - width, 0))
+    if marks or (peak_token is not None and n_tokens > 0):
+        centre = marks[0][0] if marks else int(((peak_token or 0) + 0.5) / n_tokens * len(text))
+        start = min(max(centre - SNIPPET_CHARS // 3, 0), max(len(text) - SNIPPET_CHARS, 0))
         if start:
             space = text.find(" ", start, start + 24)
             start = space + 1 if space >= 0 else start
-    piece = text[start : start + width]
-    return Snippet(piece, start, len(text) - start - len(piece), peak_token, n_tokens)
+    piece = text[start : start + SNIPPET_CHARS]
+    inside = tuple(
+        (a - start, min(b - start, len(piece))) for a, b in marks if start <= a < start + len(piece)
+    )
+    return Snippet(piece, start, len(text) - start - len(piece), peak_token, n_tokens, inside)
+
+
+def places_of(text: str, pattern: str) -> tuple[Mark, ...]:
+    """Where a pattern matches, at most ``MAX_MARKS`` places."""
+    if not pattern:
+        return ()
+    from engine.patterns import search
+
+    return tuple(m.span() for m in islice(search(pattern).finditer(text), MAX_MARKS) if m.end() > m.start())

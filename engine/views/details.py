@@ -65,6 +65,10 @@ class Neighbour(NamedTuple):
     is_redundant: bool
 
 
+Mark = tuple[int, int]
+"""First character, and the one behind the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snippet:
     """A piece of a response around the place where a concept peaks."""
@@ -76,6 +80,8 @@ class Snippet:
     peak_token: int | None
     """Token position of the peak; None where the concept is silent."""
     n_tokens: int
+    marks: "tuple[Mark, ...]" = ()
+    """Characters of the piece that hold what a column counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +214,5 @@ class PairDetail:
     """The concept asked about."""
     concept_tokens: tuple[str, ...] = ()
     """Its telling words."""
+    marks: tuple[tuple[str, tuple[Mark, ...]], ...] = ()
+    """Side and where its text holds what the column asked about counts."""

@@ -1,5 +1,6 @@
 """Columns that a person defines: counted like the built-in ones, checked before anything is read."""
 
+import json
 import math
 import re
 
@@ -8,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.concepts.surface import count_matches, own_patterns, surface_columns, text_column
+from engine.api import sample_folder
+from engine.concepts.surface import (
+    COUNTERS,
+    PATTERNS,
+    count_matches,
+    own_patterns,
+    surface_columns,
+    text_column,
+)
 from engine.concepts.texts import PairTexts
 from engine.errors import SettingsError
+from engine.patterns import search
 from engine.settings import ConceptSettings, apply
 from tests.worlds import make_readings
 
@@ -56,3 +66,17 @@ def test_a_table_of_texts_is_a_setting() -> None:
     assert settings.columns == {"apology": "/sorry/"}
     with pytest.raises(SettingsError, match="here: \\[concepts\\] columns must be"):
         apply(ConceptSettings(), {"columns": {"apology": 3}}, "here: [concepts]")
+
+
+def test_marks_of_built_in_columns_stand_where_they_are_counted() -> None:
+    """On the sample's own responses every built-in pattern matches as often as its column counts."""
+    files = sorted((sample_folder() / "pairs").glob("*.jsonl"))
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = [
+        m["content"] for line in lines[::5] for m in json.loads(line)["chosen"] if m["role"] == "assistant"
+    ]
+    assert len(texts) > 200
+    for name, pattern in PATTERNS.items():
+        per_match = 2 if name == "@code_blocks" else 1  # marks are the fences, counted are blocks
+        found = [len(search(pattern).findall(text)) // per_match for text in texts]
+        assert found == [COUNTERS[name](text) for text in texts], name

@@ -52,7 +52,12 @@ def test_it_is_tested_named_planned_and_measured(own_project: Callable[[], Path]
         assert project.concepts("concept=@nowhere").n_rows == 0
         found = project.find("@you")
         assert isinstance(found, ConceptDetail)
-        assert found.definition == r"(?i)\byou\b"
+        assert found.definition == YOU
+        piece = found.top_pairs[0].chosen if found.top_pairs[0].chosen.marks else found.top_pairs[0].rejected
+        assert {piece.text[a:b].lower() for a, b in piece.marks} == {"you"}
+        pair = project.browser.pair(found.top_pairs[0].pair, found.concept_id)
+        sides = {"chosen": pair.chosen, "rejected": pair.rejected}
+        assert {sides[side][a:b].lower() for side, marks in pair.marks for a, b in marks} == {"you"}
         assert (found.kind, found.name_source) == ("column", "pattern")
         links = project.find("@list_items")
         assert isinstance(links, ConceptDetail)

@@ -8,7 +8,7 @@ from tui.format import Glyphs
 from tui.lines import Line, PaneLine, fit, fold_line, width_of, wrap
 from tui.views.headings import heading
 from tui.views.layouts import Layout, PairOptions
-from tui.views.strip import char_levels, top_of
+from tui.views.strip import char_levels, mark_levels, top_of
 from tui.views.top_pairs import More
 from tui.views.words import (
     MAX_DIFF_WORDS,
@@ -96,9 +96,12 @@ def _sides(
     telling = frozenset(t.strip().casefold() for t in detail.concept_tokens if t.strip())
     lit = {s.span: s for s in strip.spans} if strip is not None else {}
     top = top_of(strip) if strip is not None else 0.0
+    counted = dict(detail.marks)
     levels = {
-        side: char_levels("".join(words), lit[side], top) if side in lit else []
-        for side, words in (("chosen", chosen), ("rejected", rejected))
+        side: char_levels("".join(words), lit[side], top)
+        if side in lit
+        else mark_levels(head, "".join(words), counted.get(side, ()))
+        for side, words, head in (("chosen", chosen, heads[0]), ("rejected", rejected, heads[1]))
     }
     note = _why_no_difference(chosen, rejected, is_brief=is_brief) if options.is_diffed else ""
     only: tuple[set[int], set[int]] = (set(), set())

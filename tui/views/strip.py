@@ -5,6 +5,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from engine.safe_text import sanitise
+from engine.views.details import Mark
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine
@@ -47,6 +48,23 @@ def char_levels(text: str, span: "SpanStrip", top: float) -> list[int]:
         if here:
             found[place:at] = [here] * len(word)
     return found
+
+
+def mark_levels(text: str, sanitised: str, marks: Sequence[Mark]) -> list[int]:
+    """Per character of a sanitised text the highest level where it holds what a column counts, 0 elsewhere.
+
+    Empty without marks, and where sanitising in parts gives another text than at once.
+    """
+    found: list[int] = []
+    at = 0
+    for first, behind in marks:
+        if at <= first and behind <= len(text):
+            found += [0] * len(sanitise(text[at:first])) + [LEVELS] * len(sanitise(text[first:behind]))
+            at = behind
+    if not any(found):
+        return []
+    found += [0] * len(sanitise(text[at:]))
+    return found if len(found) == len(sanitised) else []
 
 
 def strip_bar(values: Sequence[float], cells: int, glyphs: Glyphs, top: float) -> str:

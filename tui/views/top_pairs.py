@@ -1,5 +1,6 @@
 """The pairs in which a concept differs most, one line each, cut near the peak. Pure."""
 
+import re
 from dataclasses import dataclass
 
 from engine.safe_text import one_line, sanitise
@@ -21,9 +22,10 @@ def top_pairs_lines(detail: ConceptDetail, width: int, glyphs: Glyphs, *, limit:
     """One line per pair: number, difference of the scores, and a snippet of each response."""
     if not detail.top_pairs:
         return []
-    said = "cut near the peak"
+    is_counted = any(side.marks for top in detail.top_pairs for side in (top.chosen, top.rejected))
+    said = "cut at the first match" if is_counted else "cut near the peak"
     if width >= 80:
-        said = f"chosen − rejected; {said}, telling words marked"
+        said = f"chosen − rejected; {said}, {'matches' if is_counted else 'telling words'} marked"
     lines = [PaneLine(()), heading(f"Top pairs{within(detail)}", said)]
     words = frozenset(word.casefold() for token in detail.tokens for word in token.split())
     for top in detail.top_pairs[:limit]:
@@ -70,16 +72,48 @@ def _pair_lines(
 
 def snippet(piece: Snippet, width: int, words: frozenset[str], glyphs: Glyphs) -> Line:
     """One line of exactly ``width`` cells around the place of the peak, telling words marked."""
-    if piece.peak_token is None or not piece.n_tokens:
+    if piece.marks:
+        centre = piece.marks[0][0]
+    elif piece.peak_token is None or not piece.n_tokens:
         centre = 0
     else:
         whole = piece.n_before + len(piece.text) + piece.n_after
         centre = int((piece.peak_token + 0.5) / piece.n_tokens * whole) - piece.n_before
     start = min(max(centre - width // 3, 0), max(len(piece.text) - width, 0))
-    text = " ".join(sanitise(piece.text[start : start + 2 * width]).split())
     lead = glyphs.more if start or piece.n_before else ""
+    if piece.marks:
+        return _marked_at(piece, start, width, lead, glyphs)
+    text = " ".join(sanitise(piece.text[start : start + 2 * width]).split())
     text = fit(lead + text, width, more=glyphs.more)
     return marked(text, words, "text" if piece.peak_token is not None else "dim")
+
+
+def _marked_at(piece: Snippet, start: int, width: int, lead: str, glyphs: Glyphs) -> Line:
+    """The piece from ``start`` on in exactly ``width`` cells, what a column counts underlined."""
+    end = min(start + 2 * width, len(piece.text))
+    parts: list[Span] = [(lead, "text")]
+    at = start
+    for first, behind in (*piece.marks, (end, end)):
+        if first < at or first > end:
+            continue
+        parts += [
+            (_flat(piece.text[at:first]), "text"),
+            (_flat(piece.text[first : min(behind, end)]), "mark"),
+        ]
+        at = min(behind, end)
+    whole = fit("".join(text for text, _ in parts), width, more=glyphs.more)
+    spans, at = [], 0
+    for text, role in (*parts, (" " * width, "text")):
+        shown_part = whole[at : at + len(text)]
+        at += len(text)
+        if shown_part:
+            spans.append((shown_part, role))
+    return tuple(spans)
+
+
+def _flat(text: str) -> str:
+    """Sanitised, with white space as one space each, also at the ends."""
+    return re.sub(r"\s+", " ", sanitise(text))
 
 
 def marked(text: str, words: frozenset[str], role: str) -> Line:
