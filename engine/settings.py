@@ -262,6 +262,9 @@ class NamingSettings:
     held_out: Annotated[int, Range(least=4, most=50), "excerpts"] = 10
     """Excerpts of other prompts that the name must tell apart: so many where the concept fires, and as many
     where it does not."""
+    controls: Annotated[CountOrZero, "names"] = 10
+    """Recognised names of a run that are also tested on the excerpts of another concept, where they should
+    fail; 0: none."""
     excerpt_chars: Annotated[int, Range(least=40, most=4000), "characters"] = 240
     """Length of an excerpt, about."""
     level: Annotated[float, Range(above=0, most=0.05), "probability"] = 0.01

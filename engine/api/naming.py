@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.api.base import Base
-from engine.errors import NamingError, ReviewError
+from engine.errors import NamingError
 from engine.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Naming(Base):
         return tuple(ProposedName(p, labels.get(k, ""), given.get(k, "")) for k, p in held.items())
 
     def take_names(self, concepts: Sequence[str] = ()) -> Taken:
-        """Give concepts the names that were proposed for them, as a person who names them does.
+        """Give concepts the names that were proposed for them as one step, as a person who names them does.
 
         Args:
             concepts: names, proposed names or ids; empty: every recognised proposal of a concept that nobody
@@ -103,16 +103,9 @@ class Naming(Base):
                 )
         else:
             wanted = [ident for ident, p in found.items() if p.state == "recognised"]
-        names: list[str] = []
-        refused: list[tuple[str, str]] = []
-        for ident in wanted:
-            name = found[ident].proposal.name
-            try:
-                self.browser.set_name(ident, name)
-            except ReviewError as error:
-                if error.message.startswith("not saved"):
-                    raise
-                refused.append((name, error.message))
-            else:
-                names.append(name)
-        return Taken(tuple(names), tuple(refused))
+        names = {ident: found[ident].proposal.name for ident in wanted}
+        _, refused = self.browser.set_names(names)
+        return Taken(
+            tuple(name for ident, name in names.items() if ident not in refused),
+            tuple((names[ident], why) for ident, why in refused.items()),
+        )

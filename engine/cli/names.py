@@ -1,6 +1,7 @@
 """``names``: names of concepts that a language model proposes, and taking them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,18 @@ import click
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import job_progress
+from engine.cli.progress import job_progress, progress_for
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
     from engine.api.naming import ProposedName
     from engine.pipeline.naming import NamingPlan, NamingReport
     from engine.settings import NamingSettings
-    from engine.views.names import NameProposal, Recognition
+    from engine.views.names import NameControl, NameProposal, Recognition
 
 _CONCEPTS = click.argument("concepts", nargs=-1, metavar="[CONCEPT]...")
+_MANY = 0.2
+"""Share of the controls that pass from which on it is said that names say little."""
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
 
 
@@ -69,16 +72,15 @@ def propose_command(
         if not dry_run:  # before any work: what is missing, and a key that is not there
             check_settings(settings)
             key_from(settings)
+        with progress_for(plain=plain, as_json=as_json) as looking:
+            plan = opened.naming_plan(concepts, again=again, progress=looking)
+        if dry_run:
+            _show_questions(plan, as_json=as_json)
+            return
+        _tell_skipped(plan)
+        if plan.n_requests and not yes:
+            _ask_leave(plan, settings)
         with job_progress(project, "names", "names of concepts", plain=plain, as_json=as_json) as progress:
-            plan = opened.naming_plan(concepts, again=again, progress=progress)
-            if dry_run:
-                progress.finish()
-                _show_questions(plan, as_json=as_json)
-                return
-            _tell_skipped(plan)
-            progress.finish()
-            if plan.n_requests and not yes:
-                _ask_leave(plan, settings)
             report = opened.propose_names(plan, progress=progress)
         labels = opened.browser.shown_names({p.concept_id for p in report.proposals})
     if as_json:
@@ -100,9 +102,10 @@ def _ask_leave(plan: "NamingPlan", settings: "NamingSettings") -> None:
     from engine.naming.endpoint import is_local
 
     where = "a server on this machine" if is_local(settings.endpoint) else "they leave this machine"
+    server = f"{one_line(settings.endpoint, 80)} ({one_line(settings.model, 60)})"
     click.echo(
-        f"{plan.n_requests:,} questions about {len(plan.tasks):,} concepts, about {plan.n_tokens:,} tokens"
-        f" in all, go to {one_line(settings.endpoint, 80)} ({one_line(settings.model, 60)}).\n"
+        f"{plan.n_requests:,} questions at most about {len(plan.tasks):,} concepts, about"
+        f" {plan.n_tokens:,} tokens in all, go to {server}.\n"
         f"They hold parts of responses of this dataset: {where}.",
         err=True,
     )
@@ -134,6 +137,7 @@ def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, p
         click.echo(f"{one_line(failure.label, 60)}: {one_line(failure.why, 160)}", err=True)
     if plain:
         return
+    _tell_controls(report.controls)
     said = f"\n{report.n_recognised:,} of {len(report.proposals):,} names were recognised"
     if plan.n_answered:
         said += f"; {plan.n_answered:,} concepts were answered before"
@@ -142,6 +146,17 @@ def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, p
             f"; {report.n_requests:,} questions, {report.n_read:,} tokens read, {report.n_written:,} written"
         )
     click.echo(said)
+
+
+def _tell_controls(controls: "Sequence[NameControl]") -> None:
+    """How often names pass where they should not."""
+    if not controls:
+        return
+    n = sum(c.recognition.is_recognised for c in controls)
+    said = f"control: {n:,} of {len(controls):,} recognised names also passed on excerpts of another concept"
+    if n > len(controls) * _MANY:
+        said += "; that is many: the names say little, or the concepts are alike"
+    click.echo(f"\n{said}")
 
 
 def _recognised(proposal: "NameProposal") -> tuple[Any, ...]:

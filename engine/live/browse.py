@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ProsectError, ReviewError, StoreError
 from engine.live.carried import MARK
 from engine.live.looking import Looking
+from engine.live.proposed import Proposed
 from engine.manifest import hash_bytes, write_atomic
-from engine.naming.proposals import Proposals
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
@@ -28,7 +28,6 @@ from engine.store.lookup import (
 )
 from engine.store.mirror import mirror, update_mirror
 from engine.store.snapshots import called_concepts, known_targets, snapshots
-from engine.views.names import NameProposal
 from engine.views.tables import (
     Coverage,
     JournalChange,
@@ -57,11 +56,8 @@ class Browser(Looking):
         self._shown: tuple[object, ...] = ()
         self._kept: set[Path] = set()
         """Files that hold entries which the journal has lost."""
-        self._proposals = Proposals(paths.proposals)
-        self._proposed: Mapping[str, NameProposal] = {}
-        """By concept id; the last one of each concept."""
-        self._given: frozenset[str] = frozenset()
-        """Concepts that people have named."""
+        self.proposed = Proposed(paths.proposals)
+        """What a language model would call concepts."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._open(current_index(paths))
 
@@ -80,13 +76,9 @@ class Browser(Looking):
             for v in named
             if not v.is_orphaned
         ]
-        self._given = frozenset(concept_id for concept_id, _, _ in shown)
-        self._proposed = self._proposals.held()
-        shown += [
-            (k, p.name, False) for k, p in self._proposed.items() if p.is_recognised and k not in self._given
-        ]
+        shown += self.proposed.shown(concept_id for concept_id, _, _ in shown)
         mirror(self._store, held, shown)
-        now = (sorted(shown), self._proposed)  # pages show also what was not recognised
+        now = (sorted(shown), self.proposed.by_concept)  # pages show also what was not recognised
         if now != self._shown:
             self._shown = now
             self.names_version += 1
@@ -138,28 +130,16 @@ class Browser(Looking):
         """What concepts are called now, given names before working labels; unknown concepts are left out."""
         return shown_names(self._slots["known"], concept_ids)
 
-    def proposal(self, concept_id: str) -> NameProposal | None:
-        """The last name that a language model proposed for a concept, recognised or not. Does not wait."""
-        return self._proposed.get(concept_id)
-
     def name_to_give(self, concept_id: str, *, untested: bool = False) -> str:
-        """The proposed name of a concept that nobody has named; empty: there is none. Does not wait.
-
-        Args:
-            concept_id: its id.
-            untested: also one that was not recognised.
-        """
-        found = self._proposed.get(concept_id)
-        if found is None or concept_id in self._given or not (untested or found.is_recognised):
-            return ""
-        return found.name
+        """The proposed name of a concept that nobody has named; empty: there is none. Does not wait."""
+        return self.proposed.to_give(concept_id, untested=untested)
 
     def concept(
         self, concept_id: str, context_id: str | None = None, *, is_brief: bool = False
     ) -> "ConceptDetail":
         """As of the index, with the name that was proposed for it."""
         detail = super().concept(concept_id, context_id, is_brief=is_brief)
-        return replace(detail, proposal=self.proposal(concept_id))
+        return replace(detail, proposal=self.proposed.by_concept.get(concept_id))
 
     def name_views(self) -> tuple[NameView, ...]:
         """Every name given by a person, also those that were carried over or orphaned."""
@@ -224,6 +204,34 @@ class Browser(Looking):
         here = {"reader": self._published.reader_hash, "index": self._published.index_hash}
         return here | ({"sae": self._carrier.sae} if self._carrier.sae else {})
 
+    def set_names(self, names: Mapping[str, str]) -> tuple[JournalChange, Mapping[str, str]]:
+        """Name several concepts as one step.
+
+        Args:
+            names: by concept id, none empty.
+
+        Returns:
+            what was written, and by concept id why a name was not given: another concept goes by it.
+        """
+        refused: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for ident, name in names.items():
+            taken = name_taken(self._slots["known"], ident, name) or first.get(name.strip().lower())
+            if taken is not None:
+                refused[ident] = _is_taken(name, taken)
+            else:
+                first[name.strip().lower()] = name
+        wanted = [ident for ident in names if ident not in refused]
+        seen = snapshots(self._slots["snapshot"], [Target("concept", ident, ident) for ident in wanted])
+        with self._lock:
+            entries = [(ident, names[ident], self._identity(ident, seen)) for ident in wanted]
+            return self._after(self.journal.set_names(entries)), refused
+
+    def _identity(self, concept_id: str, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What a name is carried to another index by."""
+        found = seen.get(f"concept:{concept_id}")
+        return {"latents": found["latents"], **self._here()} if found else self._here()
+
     def set_name(self, concept_id: str, name: str) -> JournalChange:
         """Name a concept; an empty name brings the working label back, also instead of a carried name.
 
@@ -233,13 +241,12 @@ class Browser(Looking):
         taken = name_taken(self._slots["known"], concept_id, name) if name.strip() else None
         if taken is not None:
             raise ReviewError(
-                f"`{one_line(name.strip(), 60)}` is what the concept {one_line(taken, 60)} is called",
+                _is_taken(name, taken),
                 hint="rule files know concepts by name: choose another one",
             )
         seen = snapshots(self._slots["snapshot"], [Target("concept", concept_id, concept_id)])
-        latents = [v["latents"] for v in seen.values()]
         with self._lock:
-            evidence = {"latents": latents[0], **self._here()} if latents else self._here()
+            evidence = self._identity(concept_id, seen)
             return self._after(self.journal.set_name(concept_id, name, evidence))
 
     def undo(self) -> JournalChange:
@@ -255,7 +262,7 @@ class Browser(Looking):
     def refresh_journal(self) -> bool:
         """Take over what other processes decided or had proposed; True when there was anything."""
         with self._lock:
-            is_proposed = self._proposals.refresh()
+            is_proposed = self.proposed.refresh()
             if not self.journal.refresh() and not is_proposed:
                 return False
             self._mirror()
@@ -341,3 +348,7 @@ class Browser(Looking):
             self._called = called_concepts(self._slots["known"])
             self._n_concepts = int(self._store.value("SELECT count(*) FROM concepts"))
         return self._called
+
+
+def _is_taken(name: str, by: str) -> str:
+    return f"`{one_line(name.strip(), 60)}` is what the concept {one_line(by, 60)} is called"

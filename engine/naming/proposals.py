@@ -1,6 +1,7 @@
 """What language models proposed: append-only JSON lines, fsynced, one per answer.
 
-A line is a proposal, or how far one was recognised (``of`` names it). The last proposal of a concept holds.
+A line is a proposal, or how far one was recognised (``of`` names it), on the excerpts of its own concept or,
+as a control, on those of another (``on``). The last proposal of a concept holds.
 Lines that cannot be read, a torn last one included, count for nothing and stay. These names are nobody's
 decision: a person's own are in the journal, and taking a proposal writes it there.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import NamingError
-from engine.views.names import NameProposal, Recognition
+from engine.views.names import NameControl, NameProposal, Recognition
 
 FORMAT = 1
 """Raised when a line's meaning changes."""
@@ -28,6 +29,7 @@ class Proposals:
         self._seen: tuple[int, int, int] | None = None
         self._lines: list[NameProposal] = []
         self._at: dict[str, int] = {}
+        self._controls: list[NameControl] = []
         self.n_damaged = 0
         """Lines that could not be read."""
         self.refresh()
@@ -47,7 +49,7 @@ class Proposals:
                 data = file.read()
         except FileNotFoundError:
             was_there, self._seen = self._seen is not None, None
-            self._lines, self._at, self.n_damaged = [], {}, 0
+            self._forget()
             return was_there
         except OSError as error:
             raise NamingError(f"{self.path} cannot be read: {error.strerror}") from error
@@ -55,8 +57,11 @@ class Proposals:
         self._read(data)
         return True
 
+    def _forget(self) -> None:
+        self._lines, self._at, self._controls, self.n_damaged = [], {}, [], 0
+
     def _read(self, data: bytes) -> None:
-        self._lines, self._at, self.n_damaged = [], {}, 0
+        self._forget()
         for line in data.split(b"\n"):
             if line.strip() and not self._take(line):
                 self.n_damaged += 1
@@ -67,8 +72,11 @@ class Proposals:
             if raw["v"] != FORMAT:
                 return False
             if "of" in raw:
-                at = self._at[raw["of"]]
-                self._lines[at] = replace(self._lines[at], recognition=_recognition(raw["recognition"]))
+                at, found_of = self._at[raw["of"]], _recognition(raw["recognition"])
+                if "on" in raw:
+                    self._controls.append(NameControl(raw["of"], str(raw["on"]), found_of))
+                else:
+                    self._lines[at] = replace(self._lines[at], recognition=found_of)
                 return True
             found = _proposal(raw)
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -81,6 +89,11 @@ class Proposals:
     def every(self) -> tuple[NameProposal, ...]:
         """All proposals, the oldest first."""
         return tuple(self._lines)
+
+    @property
+    def controls(self) -> tuple[NameControl, ...]:
+        """Names tested on the excerpts of other concepts."""
+        return tuple(self._controls)
 
     def held(self, *, model: str | None = None, prompts: str | None = None) -> Mapping[str, NameProposal]:
         """Concept id → the last proposal (of a model, to questions put this way)."""
@@ -99,6 +112,11 @@ class Proposals:
     def settle(self, ident: str, recognition: Recognition) -> None:
         """Keep how far a proposal was recognised. Raises ``NamingError`` if that fails."""
         self._append({"v": FORMAT, "of": ident, "recognition": asdict(recognition)})
+
+    def add_control(self, control: NameControl) -> None:
+        """Keep what came of a control. Raises ``NamingError`` if that fails."""
+        raw = {"of": control.of, "on": control.concept_id, "recognition": asdict(control.recognition)}
+        self._append({"v": FORMAT} | raw)
 
     def _append(self, raw: dict[str, Any]) -> None:
         line = json.dumps(raw, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"

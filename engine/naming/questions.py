@@ -1,11 +1,13 @@
 """The two questions that a model is asked about a concept, and how its answers are read.
 
 Texts of the dataset stand in a block of their own, one JSON string a line between two lines that no text
-can hold, and are declared to be data. Whatever they say, a model that obeys them can do no more than propose
-a bad name: nothing that it answers is run, looked up or sent on; it is read as a name, a sentence, numbers.
+can hold, without what chat templates mark messages with, and are declared to be data. Whatever they say, a
+model that obeys them can do no more than propose a bad name: nothing that it answers is run, looked up or
+sent on; it is read as a name, a sentence, numbers.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -55,6 +57,10 @@ them. It fits about half of them and does not fit the others.
 Which places does the name fit? Judge each by the name alone. Answer with {{"fits": [their numbers]}}, and
 with {{"fits": []}} if it fits none."""
 
+_CONTROL = re.compile(r"<(?=\S)|\[(?=/?[A-Z_]+\])")
+"""How ``<|im_end|>``, ``</s>``, ``[INST]`` begin: many servers take them for the end of a message wherever
+they stand, so in data they are written as JSON escapes."""
+
 
 class Question(NamedTuple):
     """What is sent."""
@@ -85,15 +91,21 @@ def naming_question(places: Sequence[tuple[str, str]]) -> Question:
     Args:
         places: text with the peak marked, and the word for its strength.
     """
-    lines = [f"{json.dumps(strength)} {json.dumps(text, ensure_ascii=False)}" for text, strength in places]
+    lines = [f"{_quoted(strength)} {_quoted(text)}" for text, strength in places]
     return Question(SYSTEM, _NAMING.format(n=len(places), data=_block(lines)))
 
 
 def recognition_question(name: str, texts: Sequence[str]) -> Question:
     """Ask which places a name fits. The model sees neither the marks nor what the name was made from."""
-    lines = [f"{n} {json.dumps(text, ensure_ascii=False)}" for n, text in enumerate(texts, start=1)]
-    said = _block([json.dumps(name, ensure_ascii=False)])
+    lines = [f"{n} {_quoted(text)}" for n, text in enumerate(texts, start=1)]
+    said = _block([_quoted(name)])
     return Question(SYSTEM, _RECOGNITION.format(name=said, n=len(texts), data=_block(lines)))
+
+
+def _quoted(text: str) -> str:
+    """A JSON string in which nothing looks like a control token of a chat template."""
+    found = json.dumps(text, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", found)
 
 
 def _block(lines: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ that a run that was stopped goes on where it was, and no question is asked twice
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -25,12 +25,12 @@ from engine.naming.questions import (
     recognition_question,
     wording,
 )
-from engine.naming.recognition import can_be_recognised, judge
+from engine.naming.recognition import Trial, can_be_recognised, judge
 from engine.paths import ProjectPaths
 from engine.pipeline.naming_material import Material, NamingSource
 from engine.progress import Progress
 from engine.settings import NamingSettings
-from engine.views.names import NameProposal
+from engine.views.names import NameControl, NameProposal, Recognition
 
 PATIENCE = 5
 """Answers in a row that cannot be read before the run ends."""
@@ -69,15 +69,20 @@ class NamingPlan:
     """Hash of how the questions are put."""
     index: str
 
+    n_controls: int
+    """Further questions at most: recognised names on the excerpts of other concepts."""
+
     @property
     def n_requests(self) -> int:
-        """Questions."""
-        return sum(len(task.questions()) for task in self.tasks)
+        """Questions at most."""
+        return sum(len(task.questions()) for task in self.tasks) + self.n_controls
 
     @property
     def n_tokens(self) -> int:
         """About how many tokens the questions and their answers have."""
-        return sum(q.n_tokens + ANSWER_TOKENS for task in self.tasks for q in task.questions())
+        own = [[q.n_tokens + ANSWER_TOKENS for q in task.questions()] for task in self.tasks]
+        tests = [tokens[-1] for tokens, task in zip(own, self.tasks, strict=True) if task.material.trial]
+        return sum(map(sum, own)) + sum(tests[: self.n_controls])
 
 
 class Failure(NamedTuple):
@@ -98,6 +103,8 @@ class NamingReport:
     """Tokens of the questions, as the server counted them."""
     n_written: int
     """Tokens of the answers."""
+    controls: tuple[NameControl, ...] = ()
+    """Recognised names on the excerpts of other concepts."""
 
     @property
     def n_recognised(self) -> int:
@@ -138,7 +145,7 @@ def plan_names(
         tasks: list[Task] = []
         skipped: list[tuple[str, str]] = []
         n_untested = 0
-        progress.start("look up places", len(todo), "concepts")
+        progress.start("look up excerpts", len(todo), "concepts")
         for concept, proposal in todo:
             material = source.material(concept) if concept.n_latents else None
             if material is None:
@@ -150,9 +157,11 @@ def plan_names(
                 tasks.append(Task(concept, material, proposal))
             progress.advance()
         progress.finish()
+        n_tested = sum(task.material.trial is not None for task in tasks)
         return NamingPlan(
-            tuple(tasks), choice.n_answered + n_untested, tuple(skipped), prompts, source.index_hash
-        )
+            tuple(tasks), choice.n_answered + n_untested, tuple(skipped), prompts, source.index_hash,
+            min(settings.controls, n_tested) if n_tested > 1 else 0,
+        )  # fmt: skip
     finally:
         source.close()
 
@@ -220,15 +229,33 @@ class _Run:
             if proposal is not None:
                 self._done.append(proposal.ident)
                 if task.material.trial is not None:
-                    self._recognise(task, proposal)
+                    self._recognise(task, task.material.trial, proposal)
             elif task.material.trial is not None:
                 self._progress.advance()  # a question that is not asked after all
-        self._progress.finish()
         by_ident = {p.ident: p for p in self._kept.every}
+        controls = self._control(by_ident)
+        self._progress.finish()
         return NamingReport(
             tuple(by_ident[ident] for ident in self._done), tuple(self._failures), self._n_requests,
-            self._n_read, self._n_written,
+            self._n_read, self._n_written, tuple(controls),
         )  # fmt: skip
+
+    def _control(self, by_ident: Mapping[str, NameProposal]) -> list[NameControl]:
+        """Test recognised names of this run on the excerpts of other concepts of it."""
+        tested = [t for t in self._plan.tasks if t.material.trial is not None]
+        named = [p for p in map(by_ident.__getitem__, self._done) if p.is_recognised]
+        found: list[NameControl] = []
+        for proposal in named[: self._plan.n_controls]:
+            at = next(i for i, t in enumerate(tested) if t.concept.concept_id == proposal.concept_id)
+            other = tested[(at + max(len(tested) // 2, 1)) % len(tested)]
+            if other.material.trial is None:
+                continue
+            recognition = self._test(other.material.trial, proposal, other)
+            if recognition is not None:
+                found.append(NameControl(proposal.ident, other.concept.concept_id, recognition))
+                self._kept.add_control(found[-1])
+                self._progress.advance()
+        return found
 
     def _ask(self, question: Question) -> Answer:
         answer = self._endpoint.ask(question)
@@ -255,19 +282,22 @@ class _Run:
         self._progress.advance()
         return proposal
 
-    def _recognise(self, task: Task, proposal: NameProposal) -> None:
-        trial = task.material.trial
-        if trial is None:
-            return
+    def _recognise(self, task: Task, trial: Trial, proposal: NameProposal) -> None:
+        found = self._test(trial, proposal, task)
+        if found is not None:
+            self._kept.settle(proposal.ident, found)
+            self._progress.advance()
+
+    def _test(self, trial: Trial, proposal: NameProposal, task: Task) -> Recognition | None:
+        """Ask which excerpts a name fits; None where the answer cannot be read."""
         answer = self._ask(recognition_question(proposal.name, trial.texts))
         try:
             picked = read_picks(answer.text, len(trial.texts))
         except Unreadable as error:
             self._unreadable(task, f"`{proposal.name}` was not tested: {error}", answer.text)
-            return
+            return None
         self._n_unreadable = 0
-        self._kept.settle(proposal.ident, judge(trial, picked, self._settings.level))
-        self._progress.advance()
+        return judge(trial, picked, self._settings.level)
 
     def _unreadable(self, task: Task, why: str, answer: str) -> None:
         """Count an answer that was of no use; too many of them end the run."""

@@ -227,6 +227,19 @@ class Journal:
         keys = tuple(e.target.key for e in written if e.target is not None)
         return JournalChange(label, keys, differs_from=tuple({e.author for e in (*left, *over)}))
 
+    def set_names(self, names: Sequence[tuple[str, str, dict[str, Any] | None]]) -> JournalChange:
+        """Give several concepts names as one step: id, name, and evidence as of ``set_name``."""
+        if not names:
+            return JournalChange("nothing to name", ())
+        targets = [Target("concept", ident, ident) for ident, _, _ in names]
+        self._append(
+            [
+                self._entry(EntryKind.NAME, target=target, name=name.strip(), evidence=evidence)
+                for target, (_, name, evidence) in zip(targets, names, strict=True)
+            ]
+        )
+        return JournalChange(f"named: {len(names):,} concepts", (), names_changed=True)
+
     def set_name(self, concept_id: str, name: str, evidence: dict[str, Any] | None = None) -> JournalChange:
         """Give a concept a person's name; an empty one takes it back.
 

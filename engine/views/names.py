@@ -48,6 +48,17 @@ class Recognition:
 
 
 @dataclass(frozen=True, slots=True)
+class NameControl:
+    """A recognised name tested on the excerpts of another concept, where it should fail."""
+
+    of: str
+    """Ident of the proposal."""
+    concept_id: str
+    """Concept whose excerpts they were."""
+    recognition: Recognition
+
+
+@dataclass(frozen=True, slots=True)
 class NameProposal:
     """A name that a language model proposed for a concept. Its text is trusted as little as a pair's."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import NamingError
 from engine.naming.proposals import Proposals
-from engine.views.names import NameProposal, Recognition
+from engine.views.names import NameControl, NameProposal, Recognition
 
 GOOD = Recognition(10, 10, 9, 9, 0.0005, 0.01, 0.75, 0.99, are_silent=True)
 ONE = NameProposal(
@@ -32,6 +32,14 @@ def test_what_was_kept_is_read_again(kept: Proposals) -> None:
     [read] = Proposals(kept.path).held().values()
     assert read == replace(ONE, recognition=GOOD)
     assert read.is_recognised
+
+
+def test_a_control_is_kept_beside_and_settles_nothing(kept: Proposals) -> None:
+    kept.add(ONE)
+    kept.add_control(NameControl("id1", "concept2", GOOD))
+    again = Proposals(kept.path)
+    assert again.controls == (NameControl("id1", "concept2", GOOD),)
+    assert again.held() == {"concept1": ONE}
 
 
 def test_another_process_is_noticed_once(kept: Proposals) -> None:

@@ -39,11 +39,13 @@ NewProject = Callable[[], Path]
 
 
 def opened(root: Path, url: str = "http://127.0.0.1:9/v1", **changes: Any) -> Project:
-    settings = {"endpoint": url, "model": "words", "concepts": N, "retries": 0} | changes
+    settings = {"endpoint": url, "model": "words", "concepts": N, "retries": 0, "controls": 0} | changes
     return Project(root, overrides={"naming": settings})
 
 
 def run(*args: str | Path) -> Result:
+    if args[:2] == ("names", "propose"):
+        args = (*args, "--set", "naming.controls=0")
     return CliRunner().invoke(main, [str(a) for a in args])
 
 
@@ -230,6 +232,66 @@ def test_all_that_were_recognised_are_taken_and_names_that_are_gone_are_told(own
             project.take_names(["@length"])
 
 
+def test_names_that_are_taken_together_are_one_step(own_project: NewProject) -> None:
+    root = own_project()
+    with serving(Script()) as url, opened(root, url, concepts=30) as project:
+        project.propose_names(project.naming_plan())
+        taken = project.take_names().names
+        assert len(taken) > 1
+        assert set(project.browser.names().values()) == set(taken)
+        project.browser.undo()
+        assert project.browser.names() == {}
+        project.browser.redo()
+        assert set(project.browser.names().values()) == set(taken)
+
+
+def test_two_concepts_are_not_given_one_name(own_project: NewProject) -> None:
+    root = own_project()
+
+    def same(user: str) -> str:
+        """One name for everything, that always fits."""
+        if is_naming(user):
+            return json.dumps({"name": "Well said", "description": ""})
+        return json.dumps({"fits": fires[len(asked) and asked.pop(0)]})
+
+    fires: list[list[int]] = []
+    asked: list[int] = []
+    with serving(Script(reply=same)) as url, opened(root, url, concepts=2) as project:
+        plan = project.naming_plan()
+        for task in plan.tasks:
+            assert task.material.trial is not None
+            fires.append([n for n, has in enumerate(task.material.trial.fires, 1) if has])
+        asked += [0, 1]
+        assert project.propose_names(plan).n_recognised == 2
+        taken = project.take_names()
+        assert taken.names == ("Well said",)
+        [(name, why)] = taken.refused
+        assert (name, why) == ("Well said", "`Well said` is what the concept Well said is called")
+
+
+def test_recognised_names_are_tested_on_other_concepts_too(own_project: NewProject) -> None:
+    root = own_project()
+    script = Script()
+    with serving(script) as url, opened(root, url, controls=3) as project:
+        plan = project.naming_plan()
+        assert plan.n_requests == 2 * N + 3
+        report = project.propose_names(plan)
+        assert len(report.controls) == min(report.n_recognised, 3)
+        assert report.n_requests == len(script.requests) == 2 * N + len(report.controls)
+        names = {p.ident: p for p in report.proposals}
+        own = {t.concept.concept_id: t for t in plan.tasks}
+        for control, question in zip(report.controls, script.questions[2 * N :], strict=True):
+            assert names[control.of].is_recognised
+            assert control.concept_id != names[control.of].concept_id
+            assert asked_name(question) == names[control.of].name
+            trial = own[control.concept_id].material.trial
+            assert trial is not None
+            assert places(question) == list(trial.texts)
+        kept = Proposals(project.paths.proposals)
+        assert kept.controls == report.controls
+        assert {p.ident: p for p in kept.every} == names  # a control settles nothing
+
+
 def test_a_given_name_wins(own_project: NewProject) -> None:
     root = own_project()
     with serving(Script()) as url, opened(root, url) as project:
@@ -322,7 +384,7 @@ def test_nothing_is_sent_before_somebody_agrees(own_project: NewProject) -> None
         words: list[str | Path] = ["names", "propose", root, "--endpoint", url, "--model", "words", "-n", "2"]
         refused = run(*words)
         assert refused.exit_code == 2
-        assert "4 questions about 2 concepts, about" in refused.stderr
+        assert "4 questions at most about 2 concepts, about" in refused.stderr
         assert f"go to {url}" in refused.stderr
         assert "--yes" in refused.stderr
         assert not script.requests
