@@ -375,4 +375,5 @@ def _plain(hint: Any) -> tuple[Any, Range | None]:
 
 def _nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean `{close[0]}`?" if close else "known: " + ", ".join(known)
+    meant = f"did you mean `{close[0]}`?" if close else "known: " + ", ".join(known) + ";"
+    return f"{meant} `prosect help settings` explains them"

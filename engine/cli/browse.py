@@ -12,7 +12,6 @@ from engine.cli.options import index_argument, output_options
 from engine.cli.output import write_json, write_table
 from engine.cli.scrutiny import show_scrutiny
 from engine.safe_text import one_line, sanitise
-from engine.views.tables import OF_CONCEPTS
 
 if TYPE_CHECKING:
     from engine.views.details import ConceptDetail, Evidence, PairDetail
@@ -24,7 +23,9 @@ _WORDS = "tokens"
 """The column that holds a list."""
 _LAST = 99
 """Rank of what is left out first."""
-_NOUNS = {"hypotheses": "hypotheses", OF_CONCEPTS: "concepts", "contexts": "contexts", "pairs": "pairs"}
+_OF_CONCEPTS = "family:concepts"
+"""``engine.views.tables.OF_CONCEPTS``: --help waits for no records of tables."""
+_NOUNS = {"hypotheses": "hypotheses", _OF_CONCEPTS: "concepts", "contexts": "contexts", "pairs": "pairs"}
 """What the rows of a list are."""
 _FILTER_HELP = "Such as 'win>60% badge:both' or '!verdict:none sorry'; terms are joined by and, see below."
 
@@ -208,7 +209,7 @@ def hypotheses_command(project: Path, **options: Any) -> None:
 @output_options
 def concepts_command(project: Path, **options: Any) -> None:
     """Every concept with its effect everywhere, strongest evidence first."""
-    _list(project, "hypotheses", within=OF_CONCEPTS, **options)
+    _list(project, "hypotheses", within=_OF_CONCEPTS, **options)
 
 
 @click.command("contexts", cls=_Contexts)

@@ -22,6 +22,7 @@ from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
 from engine.cli.complete import projects
 from engine.cli.completion import completion_command
+from engine.cli.help import help_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
 from engine.cli.names import names_group
@@ -105,6 +106,7 @@ def main() -> None:
     A first look:     prosect demo
     Your own data:    prosect audit pairs.jsonl --reader MODEL --layer 12 --sae SAE -o audit
     Then:             prosect open audit
+    What to type:     prosect help
     """  # noqa: D301 - \b is Click's mark for text that must not be wrapped
 
 
@@ -168,6 +170,7 @@ SECTIONS: tuple[Section, ...] = (
     (
         "Housekeeping",
         (
+            (help_command, "What to type for what one wants; the pages of the documentation."),
             (completion_command, "A script that completes commands, projects and concepts in your shell."),
             (doctor_command, "This machine, and what reading, index and training would cost on it."),
             (jobs_command, "Long work of a project: where it stands; stop it."),

@@ -228,7 +228,8 @@ def refuse_nothing(
     raise IngestError(
         f"{opened.spec.path}: none of {rows:,} rows became a pair as {opened.format.title} "
         f"({opened.format.shape}); dropped: {reasons or 'nothing, there are no rows'}",
-        hint=remark or "the columns hold:\n" + opened.shape.describe() + "\nsay --format or --map",
+        hint=remark
+        or f"the columns hold:\n{opened.shape.describe()}\nsay --format or --map (`prosect help formats`)",
     )
 
 

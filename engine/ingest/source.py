@@ -131,7 +131,9 @@ def _chosen(spec: SourceSpec, shape: Shape, sample: tuple[tuple[int, Row], ...])
             raise
         lacks = unmapped(spec.mapping)
         message = error.message if lacks is None else f"{spec.path}: {lacks}"
-        raise IngestError(message, hint=f"map the table: {EXAMPLE}\n  {first_record(sample)}") from error
+        raise IngestError(
+            message, hint=f"map the table (`prosect help formats map`): {EXAMPLE}\n  {first_record(sample)}"
+        ) from error
 
 
 def _refuse_printed(path: str, columns: frozenset[str]) -> None:
