@@ -10,7 +10,7 @@ from engine.views.tables import OF_CONCEPTS, GridRow, SortKey
 
 if TYPE_CHECKING:
     from engine.store.pages import TableCursor
-    from engine.views.details import ConceptDetail, PairDetail
+    from engine.views.details import ConceptDetail, LatentDetail, PairDetail
     from engine.views.strips import PairStrip
 
 
@@ -139,6 +139,14 @@ class Looking(Base):
             limit: names at most.
         """
         return self.browser.names_beginning(kind, start, limit)
+
+    def latent(self, number: int) -> "LatentDetail":
+        """A latent by its number in the SAE: its own estimates, the concepts it is in, top pairs.
+
+        Raises:
+            StoreError: it fires on no span of this index.
+        """
+        return self.browser.latent(number)
 
     def strip(self, pair: int, latents: Sequence[int]) -> "PairStrip":
         """A pair token by token with activations, read now unless cached; `browser.strips` does not wait."""

@@ -16,7 +16,6 @@ from engine.cli.browse import (
     contexts_command,
     hypotheses_command,
     pairs_command,
-    show_command,
 )
 from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
@@ -38,6 +37,7 @@ from engine.cli.report import report_command
 from engine.cli.rules import diff_command, explain_command, export_command, rules_group
 from engine.cli.scrutiny import coverage_command, sources_command
 from engine.cli.shape import compile_command, plan_command
+from engine.cli.show import show_command
 from engine.cli.start import errors_told
 from engine.cli.strip import strip_command
 from engine.cli.train import outcome_command, train_command

@@ -56,6 +56,14 @@ def cell(value: Any) -> str:
     return one_line(str(value))
 
 
+def interval_text(value: Sequence[float | None]) -> str | None:
+    """``0.612 [0.551, 0.668]`` of (low, estimate, high), None when undefined."""
+    low, estimate, high = value
+    if estimate is None:
+        return None
+    return f"{estimate:.3f}" if low is None or high is None else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def write_table(
     header: Sequence[str],
     rows: Sequence[Sequence[Any]],

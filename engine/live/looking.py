@@ -33,7 +33,7 @@ from engine.views.tables import ProjectSummary, SortKey, TableSpec, Target
 
 if TYPE_CHECKING:
     from engine.live.strips import Strips
-    from engine.views.details import ConceptDetail, ContextDetail, PairDetail
+    from engine.views.details import ConceptDetail, ContextDetail, LatentDetail, PairDetail
     from engine.views.scrutiny import Mix
 
 
@@ -186,6 +186,12 @@ class Looking(Undertakings):
 
         slot = self._slot("concept", is_brief)
         return details.concept_detail(slot, concept_id, context_id, is_brief=is_brief)
+
+    def latent(self, number: int) -> "LatentDetail":
+        """A latent with its own estimates. Raises ``StoreError`` for one that fires nowhere."""
+        from engine.store.latents import latent_detail
+
+        return latent_detail(self._slots["known"].question(), number)
 
     def context(self, context_id: str, *, is_brief: bool = False) -> "ContextDetail":
         """A context with its concepts and examples."""

@@ -5,9 +5,11 @@ and say how they were made.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from engine.errors import StoreError
+from engine.records import EVERYWHERE
 from engine.store.connection import Store
 from engine.store.mirror import SHOWN_NAME
 from engine.store.pages import QuerySlot
@@ -27,10 +29,12 @@ from engine.views.details import (
 from engine.views.scrutiny import LabelEvidence
 from engine.views.tables import FacetCount, Interval, ProjectSummary
 
-_EVIDENCE = """h.hypothesis_id, x.context, x.context_id, x.name, h.n_pairs, h.n_carry, h.n_discordant,
+_ESTIMATES = """h.n_pairs, h.n_carry, h.n_discordant,
     h.n_discordant_groups, h.prevalence, h.win_low, h.win_rate, h.win_high, h.taught_q, h.taught_call,
     h.equal_low, h.equal_win_rate, h.equal_high, h.equal_q, h.equal_call, h.badge, h.skip_reason, h.is_stable,
-    h.half_a, h.half_b, h.min_effect, h.differs_z, h.differs_q, h.differs_call"""
+    h.half_a, h.half_b, h.min_effect"""
+_EVIDENCE = f"""h.hypothesis_id, x.context, x.context_id, x.name, {_ESTIMATES},
+    h.differs_z, h.differs_q, h.differs_call"""
 _NAME = SHOWN_NAME
 _NAMES = "LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
 N_DOSE_BINS = 16
@@ -42,6 +46,12 @@ def _evidence(row: tuple[Any, ...]) -> Evidence:
         *row[:9], Interval(*row[9:12]), *row[12:14], Interval(*row[14:17]), *row[17:28],
     )  # fmt: skip
     return Evidence(*fields)
+
+
+def estimates_of(slot: QuerySlot, source: str, where: str, parameters: Sequence[Any]) -> Evidence | None:
+    """Estimates of one row ``h`` that is no hypothesis, such as a latent's; everywhere."""
+    rows = slot.run(f"SELECT {_ESTIMATES} FROM {source} WHERE {where}", list(parameters))
+    return _evidence(("", 0, "", EVERYWHERE, *rows[0], None, None, None)) if rows else None
 
 
 def summary(slot: QuerySlot, store: Store, root: str) -> ProjectSummary:

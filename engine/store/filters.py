@@ -3,9 +3,9 @@ r"""Filter text of a grid to SQL: ``verdict:none win>.6 !source:web "free words"
 Terms are joined by *and*. ``!`` inverts a term, as ``col!:value`` and ``col!=value`` do. ``col:value``
 looks for text without case, or a flag, ``col:a,"b c"`` is either, ``col:none`` is undefined; ``col>n``
 compares numbers, where ``.6``, ``60%``, ``2k``, ``1,500`` and ``1e-6`` are understood. A word alone is
-looked for in the text columns. In quotes ``\"`` is a quote. Values only travel as parameters. What can
-only be a slip (a share above 1, an operator without a column, a quote that is never closed, a badge that
-does not exist) is said instead of matching nothing.
+looked for in the text columns; ``#812`` also finds what has the latent. In quotes ``\"`` is a quote. Values
+only travel as parameters. What can only be a slip (a share above 1, an operator without a column, a quote
+that is never closed, a badge that does not exist) is said instead of matching nothing.
 """
 
 import difflib
@@ -26,6 +26,7 @@ _NUMBER = re.compile(
 )
 _ESCAPED = re.compile(r'\\(["\\])')
 _PATTERN = re.compile(r"[%_\\]")
+_LATENT = re.compile(r"#(\d{1,9})")
 _SCALE = {"%": 0.01, "k": 1e3, "m": 1e6}
 _NUMERIC = {
     ColumnKind.COUNT,
@@ -55,6 +56,8 @@ class FilterColumn:
     """Every value that it can have, where these are few and known; nothing else is looked for."""
     spoken: Mapping[str, str] = field(default_factory=dict)
     """Shorter words that screens show, lower case, to the values that they stand for."""
+    with_latent: str = ""
+    """Condition with one ``?`` for the rows that have a latent; empty: none can."""
 
 
 class Part(NamedTuple):
@@ -185,7 +188,12 @@ def unknown_column(name: str, columns: Iterable[str], purpose: str = "") -> Stor
 
 
 def _free(word: str, columns: Mapping[str, FilterColumn]) -> tuple[str, list[Any]]:
-    return _any([_contains(c.sql, word) for c in columns.values() if c.is_searched])
+    """Rows that hold a word in a searched column; of a latent's number, rows that have the latent, too."""
+    found = [_contains(c.sql, word) for c in columns.values() if c.is_searched]
+    if latent := _LATENT.fullmatch(word):
+        number: Any = int(latent.group(1))
+        found += [(c.with_latent, number) for c in columns.values() if c.with_latent]
+    return _any(found)
 
 
 def _any(found: list[tuple[str, str]]) -> tuple[str, list[Any]]:

@@ -29,6 +29,8 @@ class GridColumn:
     """Every value, where these are few and the same in every index."""
     spoken: Mapping[str, str] = field(default_factory=dict)
     """Words that screens show instead of values where there is little room."""
+    with_latent: str = ""
+    """Condition with one ``?`` for the rows that have a latent: what a word such as #812 looks for."""
     has_few: bool = False
     """Few values, which the index knows: one that it does not have is worth a remark."""
 
@@ -57,7 +59,12 @@ class Grid:
         """What filters may name."""
         return {
             c.spec.name: FilterColumn(
-                f"({c.whole or c.sql[len(c.sql) // 2]})", c.spec.kind, c.spec.is_searched, c.values, c.spoken
+                f"({c.whole or c.sql[len(c.sql) // 2]})",
+                c.spec.kind,
+                c.spec.is_searched,
+                c.values,
+                c.spoken,
+                c.with_latent,
             )
             for c in self.columns
         }
@@ -85,11 +92,11 @@ class Grid:
 def _c(
     name: str, title: str, kind: K, width: int, rank: int, sql: str | tuple[str, ...], text: str,
     *, joins: str = "", searched: bool = False, whole: str | None = None, values: Iterable[str] = (),
-    few: bool = False, spoken: Mapping[str, str] = MappingProxyType({}),
+    few: bool = False, spoken: Mapping[str, str] = MappingProxyType({}), latent: str = "",
 ) -> GridColumn:  # fmt: skip
     expressions = (sql,) if isinstance(sql, str) else sql
     spec = ColumnSpec(name, title, kind, width, rank, text, searched)
-    return GridColumn(spec, expressions, tuple(joins.split()), whole, tuple(values), spoken, few)
+    return GridColumn(spec, expressions, tuple(joins.split()), whole, tuple(values), spoken, latent, few)
 
 
 SHORT_BADGES = {word: str(value) for value, words in BADGE_WORDS.items() for word in words}
@@ -112,7 +119,8 @@ HYPOTHESES = Grid(
     columns=(
         _c("verdict", "V", K.VERDICT, 1, 1, "v.verdict", "what was decided", joins="c v"),
         _c("concept", "concept", K.TEXT, 0, 1, SHOWN_NAME, "name of the concept",
-           joins="c n", searched=True),
+           joins="c n", searched=True,
+           latent="t.concept IN (SELECT m.concept FROM concept_members m WHERE m.latent = ?)"),
         _c("context", "in context", K.TEXT, 12, 3, "x.name", "everywhere, or the context it is about",
            joins="x", searched=True, few=True, spoken={"all": "everywhere"}),
         _c("taught", "taught 0─────½─────1", K.INTERVAL, 19, 2, ("t.win_low", "t.win_rate", "t.win_high"),
@@ -195,7 +203,7 @@ PAIRS = Grid(
     columns=(
         _c("pair", "pair", K.COUNT, 9, 1, "t.pair", "number of the pair"),
         _c("prompt", "prompt", K.TEXT, 0, 1, "left(t.prompt_text, 400)", "the prompt", searched=True,
-           whole="t.prompt_text"),
+           whole="t.prompt_text", latent="t.pair IN (SELECT a.pair FROM acts a WHERE a.latent = ?)"),
         _c("source", "source", K.TEXT, 14, 3, "t.source", "source", few=True),
         _c("label", "label", K.TEXT, 8, 4, "t.label", ", ".join(Label), values=Label),
         _c("chosen_tokens", "ch.tok", K.COUNT, 7, 2, "t.chosen_tokens", "tokens of the chosen response"),

@@ -67,7 +67,14 @@ def _bare_text(word: str) -> str:
 
 
 def _near(slot: QuerySlot, word: str) -> str:
-    """Names that hold a word, or are nearly it, in words; empty for none."""
+    """Names that hold a word or are nearly it, in words; for a latent its concepts; empty for none."""
+    if re.fullmatch(r"#\d{1,9}", word):
+        rows = slot.run(
+            f"SELECT k.name FROM ({_NAMED}) k JOIN concepts c ON c.concept_id = k.id"
+            " JOIN concept_members m ON m.concept = c.concept WHERE m.latent = ? ORDER BY c.concept LIMIT 3",
+            [int(word[1:])],
+        )
+        return " or ".join(f"`{name}`" for (name,) in rows)
     rows = slot.run(
         f"SELECT name FROM (SELECT name, {_bare('name')} AS bare FROM ({_NAMED}))"
         " WHERE contains(bare, $b) OR jaro_winkler_similarity(bare, $b) > 0.85"

@@ -131,6 +131,32 @@ class ConceptDetail:
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
 
 
+class LatentHome(NamedTuple):
+    """A concept that a latent is in."""
+
+    concept_id: str
+    name: str
+    kind: str
+    n_latents: int
+    place: int
+    """From 1 for the most central latent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatentDetail:
+    """One latent that fired, by its number in the SAE."""
+
+    latent: int
+    n_prompt: int
+    """Prompts that it fires on."""
+    everywhere: Evidence | None
+    """Its own estimates; its id and context are empty, since it is no hypothesis."""
+    concepts: tuple[LatentHome, ...]
+    """Empty for a latent that is too rare to be in any; the cluster or single latent first, then deltas."""
+    top_pairs: tuple[TopPair, ...]
+    """Labelled pairs with the largest |chosen − rejected| activation; scores are the activations."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContextConcept:
     """A concept inside a context beside everywhere."""
