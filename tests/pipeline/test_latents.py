@@ -33,7 +33,8 @@ def test_estimates_are_those_of_its_own_readings(audited: Path, fired: tuple[int
     with Project(audited) as project, Store(project.index_file) as store:
         rows = store.rows(
             "SELECT a.chosen_n, p.chosen_tokens, a.rejected_n, p.rejected_tokens,"
-            " a.chosen_max, a.rejected_max FROM acts a JOIN pairs p USING (pair) WHERE a.latent = ? AND p.label = 'chosen'",
+            " a.chosen_max, a.rejected_max FROM acts a JOIN pairs p USING (pair)"
+            " WHERE a.latent = ? AND p.label = 'chosen'",
             [latent],
         )
         found = project.latent(latent)
