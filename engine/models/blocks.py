@@ -6,7 +6,7 @@ applies the final norm to what it reports.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,11 @@ def find_blocks(model: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:
         ModelError: no list fits.
     """
     n_layers = n_layers_of(model)
+    tower = {id(module) for module in text_tower(model).modules()}
     lists = [
         (name, module)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers
+        if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers and id(module) in tower
     ]
     if not lists:
         raise ModelError(
@@ -58,6 +59,13 @@ def text_config(model: torch.nn.Module) -> Any:
     """The part of a configuration that describes the language model."""
     config: Any = model.config
     return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def text_tower(model: torch.nn.Module) -> torch.nn.Module:
+    """The language model inside a model that also sees or hears; any other model itself."""
+    is_composite = text_config(model) is not getattr(model, "config", None)
+    inner = model.get_decoder() if is_composite and hasattr(model, "get_decoder") else model  # type: ignore[operator]
+    return inner if isinstance(inner, torch.nn.Module) else model
 
 
 def block_parameters(model: torch.nn.Module, layer: int) -> int:
@@ -115,7 +123,8 @@ def _set_blocks(model: torch.nn.Module, blocks: list[torch.nn.Module], types: li
     config = text_config(model)
     config.num_hidden_layers = len(blocks)
     if types is not None:
-        config.layer_types = list(types)
+        with suppress(AttributeError):  # some configurations work the kinds out from the number of layers
+            config.layer_types = list(types)
 
 
 def check_layer(layer: int, n_layers: int) -> None:
@@ -141,7 +150,10 @@ class Captured:
         """The residual stream of the last forward, (B, T, D); it is let go of here."""
         value, self._value = self._value, None
         if value is None:
-            raise ModelError("the block was not reached by the forward", hint="this model cannot be read")
+            raise ModelError(
+                "the forward of this model does not pass this block",
+                hint="a block that waits for an image is passed over by text: read after another layer",
+            )
         return value
 
 

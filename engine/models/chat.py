@@ -7,50 +7,22 @@ literal pieces around them; each real rendering is checked against those pieces.
 and no prompt is tokenised alone to find where its response begins.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from engine.errors import ModelError
 from engine.manifest import hash_json
+from engine.models.templates import CharRange, Rendered, Template, render_plainly
 from engine.records import Message
 
 LAYOUT_VERSION = 2
 """Raised when the same messages would give other tokens or other own tokens."""
-_FIXED_DATE = "26 Jul 2024"
-"""Templates that print today's date would make readings depend on the day; this is Llama 3.1's default."""
-
-_N_SKELETONS = 1024
 
 IntArray = NDArray[np.int64]
-
-
-class CharRange(NamedTuple):
-    """Characters ``start:end`` of a rendered text."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A conversation as one text, and where each message's content lies in it."""
-
-    text: str
-    contents: tuple[CharRange, ...]
-    """One per message; empty for a content that the template left out."""
-    n_lost: int
-    """Contents that the template changed beyond recognition; they count as template text."""
-    has_template: bool
-    """False: the plain layout was used."""
-    has_tools: bool = False
-    """Tool definitions are part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +74,7 @@ class ChatLayout:
     """Hash over tokenizer, template and layout version."""
     _is_special: NDArray[np.bool_] = field(repr=False)
     """By token id; the last entry stands for all larger ones."""
-    _skeletons: dict[tuple[tuple[str, ...], str | None], "_Skeleton | None"] = field(
-        default_factory=dict, repr=False
-    )
+    _template: Template | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, tokenizer: Any, *, is_causal: bool) -> "ChatLayout":
@@ -113,6 +83,7 @@ class ChatLayout:
         backend.no_padding()
         backend.no_truncation()
         template = tokenizer.chat_template if is_causal else None
+        rendering = Template(tokenizer) if template else None
         special_ids = [int(i) for i in tokenizer.all_special_ids]
         is_special = np.zeros(max(special_ids, default=-1) + 2, dtype=bool)
         is_special[special_ids] = True
@@ -121,8 +92,12 @@ class ChatLayout:
             backend=backend,
             is_causal=is_causal,
             has_template=bool(template),
-            fingerprint=hash_json([LAYOUT_VERSION, is_causal, backend.to_str(), template or ""]),
+            fingerprint=hash_json(
+                [LAYOUT_VERSION, is_causal, backend.to_str(), template or ""]
+                + (rendering.marks if rendering is not None else [])
+            ),
             _is_special=is_special,
+            _template=rendering,
         )
 
     def encode(
@@ -204,152 +179,8 @@ class ChatLayout:
         return _truncate(whole, max_tokens, max_tokens * 3 // 4 if has_response else max_tokens, is_special)
 
     def _render(self, messages: Sequence[Message], tools: str | None = None) -> Rendered:
-        if self.has_template:
-            for offered in dict.fromkeys((tools, None)):  # a template may refuse tools, not the messages
-                for turns in (_Turns.of(messages), _Turns.folded(messages)):
-                    skeleton = self._skeleton(turns.roles, offered)
-                    text = self._apply(turns, offered) if skeleton is not None else None
-                    if skeleton is not None and text is not None:
-                        found = turns.unfold(_match(text, skeleton, turns.contents), len(messages))
-                        return replace(found, has_tools=self._prints(turns.roles, offered))
-        return _render_plainly(messages, with_roles=self.is_causal)
-
-    def _prints(self, roles: tuple[str, ...], tools: str | None) -> bool:
-        """Do the tools change the template's own text?"""
-        return tools is not None and self._skeleton(roles, tools) != self._skeleton(roles, None)
-
-    def _skeleton(self, roles: tuple[str, ...], tools: str | None) -> "_Skeleton | None":
-        """The template's own text around the contents; None where it refuses this order of roles."""
-        key = (roles, tools)
-        if key not in self._skeletons:
-            if len(self._skeletons) >= _N_SKELETONS:  # every pair may offer tools of its own
-                self._skeletons.clear()
-            sentinels = [f"zq7x{i}c0ntent{i}x7qz" for i in range(len(roles))]
-            text = self._apply(_Turns(roles, tuple(sentinels), ()), tools)
-            self._skeletons[key] = None if text is None else _Skeleton.cut(text, sentinels)
-        return self._skeletons[key]
-
-    def _apply(self, turns: "_Turns", tools: str | None) -> str | None:
-        chat = [{"role": r, "content": c} for r, c in zip(turns.roles, turns.contents, strict=True)]
-        try:
-            offered = None if tools is None else json.loads(tools)
-            return str(
-                self.tokenizer.apply_chat_template(
-                    chat, tools=offered, tokenize=False, date_string=_FIXED_DATE
-                )
-            )
-        except jinja2.TemplateSyntaxError as error:
-            raise ModelError(
-                f"the chat template is broken: {error.message}", hint="repair chat_template in the tokenizer"
-            ) from error
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError):
-            return None  # the template refuses these roles, or the tools are no JSON that it knows
-
-
-@dataclass(frozen=True, slots=True)
-class _Turns:
-    """Messages as the template gets them."""
-
-    roles: tuple[str, ...]
-    contents: tuple[str, ...]
-    turn_of: tuple[tuple[int, int, int], ...]
-    """Per message: its turn, and where its content lies inside the turn's content."""
-
-    @classmethod
-    def of(cls, messages: Sequence[Message]) -> "_Turns":
-        places = tuple((i, 0, len(m.content)) for i, m in enumerate(messages))
-        return cls(tuple(m.role for m in messages), tuple(m.content for m in messages), places)
-
-    @classmethod
-    def folded(cls, messages: Sequence[Message]) -> "_Turns":
-        """System messages joined to the message after them, as templates without a system role want it."""
-        roles: list[str] = []
-        contents: list[str] = []
-        places: list[tuple[int, int, int]] = []
-        waiting = ""
-        for i, message in enumerate(messages):
-            start = len(waiting)
-            places.append((len(roles), start, start + len(message.content)))
-            if message.role == "system" and i + 1 < len(messages):
-                waiting += message.content + "\n\n"
-                continue
-            roles.append("user" if message.role == "system" else message.role)
-            contents.append(waiting + message.content)
-            waiting = ""
-        return cls(tuple(roles), tuple(contents), tuple(places))
-
-    def unfold(self, rendered: Rendered, n_messages: int) -> Rendered:
-        """Ranges per message from ranges per turn."""
-        if len(self.roles) == n_messages:
-            return rendered
-        ranges = []
-        for turn, start, end in self.turn_of:
-            at = rendered.contents[turn]
-            shift = min(len(self.contents[turn]) - len(self.contents[turn].lstrip()), start)
-            ranges.append(
-                CharRange(min(at.start + start - shift, at.end), min(at.start + end - shift, at.end))
-            )
-        return replace(rendered, contents=tuple(ranges))
-
-
-@dataclass(frozen=True, slots=True)
-class _Skeleton:
-    """Literal text before, between and after the contents, in the order in which the template puts them."""
-
-    order: tuple[int, ...]
-    """Message numbers as they come in the text; those that the template drops are absent."""
-    pieces: tuple[str, ...]
-    """One more than ``order``."""
-
-    @classmethod
-    def cut(cls, text: str, sentinels: Sequence[str]) -> "_Skeleton":
-        found = sorted((text.find(s), i) for i, s in enumerate(sentinels) if s in text)
-        pieces, at = [], 0
-        for position, i in found:
-            pieces.append(text[at:position])
-            at = position + len(sentinels[i])
-        return cls(tuple(i for _, i in found), (*pieces, text[at:]))
-
-
-def _match(text: str, skeleton: _Skeleton, contents: Sequence[str]) -> Rendered:
-    """Find each content in a rendered text, exactly where the skeleton says if the text agrees with it."""
-    ranges = [CharRange(0, 0)] * len(contents)
-    at = 0
-    n_lost = sum(1 for i, c in enumerate(contents) if i not in skeleton.order and c.strip())
-    for k, i in enumerate(skeleton.order):
-        if text.startswith(skeleton.pieces[k], at):
-            at += len(skeleton.pieces[k])
-        after = skeleton.pieces[k + 1]
-        forms = _forms(contents[i])
-        exact = [f for f in forms if text.startswith(f, at) and text.startswith(after, at + len(f))]
-        if exact:
-            ranges[i] = CharRange(at, at + len(exact[0]))
-        else:  # the template treats this content in its own way: search for it
-            places = [(text.find(f, at), f) for f in forms if f]
-            start, form = next(((p, f) for p, f in places if p >= 0), (-1, ""))
-            if start < 0:
-                n_lost += bool(contents[i].strip())
-                continue
-            ranges[i] = CharRange(start, start + len(form))
-        at = ranges[i].end
-    return Rendered(text, tuple(ranges), n_lost, has_template=True)
-
-
-def _forms(content: str) -> list[str]:
-    """How templates print a content: as it is, stripped, or without its reasoning."""
-    answer = content.rpartition("</think>")[2].lstrip("\n")
-    forms = [content, content.strip(), content.rstrip(), content.lstrip(), answer, answer.strip()]
-    return list(dict.fromkeys(forms))
-
-
-def _render_plainly(messages: Sequence[Message], *, with_roles: bool) -> Rendered:
-    text, ranges = "", []
-    for message in messages:
-        text += "\n\n" if text else ""
-        text += f"{message.role.capitalize()}: " if with_roles else ""
-        ranges.append(CharRange(len(text), len(text) + len(message.content)))
-        text += message.content
-    return Rendered(text, tuple(ranges), 0, has_template=False)
+        found = None if self._template is None else self._template.render(messages, tools)
+        return found or render_plainly(messages, with_roles=self.is_causal)
 
 
 def _overlapping(offsets: IntArray, ranges: Sequence[CharRange], is_special: NDArray[np.bool_]) -> IntArray:

@@ -18,13 +18,16 @@ from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.manifest import hash_file, hash_json
+from engine.models.blocks import text_tower
 from engine.models.names import unknown_model
 from engine.paths import is_path
 
 log = logging.getLogger(__name__)
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""What is fetched from the hub: never pickles, never code."""
+"""What is fetched from the hub: never pickles, never code …"""
+_NOT_FETCHED = ("original/*", "consolidated*", "onnx/*")
+"""… and not the same weights once more in another format."""
 _WEIGHTS = ("*.safetensors", "config.json", "model.safetensors.index.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
@@ -62,11 +65,12 @@ def load_model(
         revision: commit, tag or branch on the hub.
         device: ``auto`` (first GPU, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
-        with_head: load the language-modelling head, too; reading needs only the blocks.
+        with_head: load the language-modelling head, too; reading needs only the blocks, of a model that also
+            sees or hears only those of its language model.
 
     Raises:
-        ModelError: no such checkpoint, no safetensors weights, remote code wanted, no fast tokenizer, no
-            such device, not enough memory.
+        ModelError: no such checkpoint, no safetensors weights or not all of them, an adapter, quantised
+            weights, remote code wanted, no fast tokenizer, no such device, not enough memory.
     """
     folder = resolve_folder(path, revision)
     config = read_config(folder)
@@ -76,6 +80,8 @@ def load_model(
     loader = transformers.AutoModelForCausalLM if is_causal and with_head else transformers.AutoModel
     with _quiet_transformers():
         model = _load_weights(loader, folder, chosen_dtype)
+        if not with_head:
+            model = text_tower(model)
         tokenizer = load_tokenizer(folder)
     try:
         model = model.to(chosen_device)
@@ -103,7 +109,11 @@ def resolve_folder(path: str, revision: str | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=list(MODEL_FILES)))
+        return Path(
+            snapshot_download(
+                path, revision=revision, allow_patterns=list(MODEL_FILES), ignore_patterns=list(_NOT_FETCHED)
+            )
+        )
     except HFValidationError as error:
         raise ModelError(
             f"{path} is neither a folder nor a hub id", hint=unknown_model(path) or "check the path"
@@ -123,12 +133,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: missing, damaged, or asking for code of its own.
     """
     file = folder / "config.json"
+    if (folder / "adapter_config.json").exists():  # transformers would go and fetch what it belongs to
+        raise ModelError(*_adapter(folder))
     if not file.exists():
-        if (folder / "adapter_config.json").exists():
-            raise ModelError(
-                f"{folder} holds a LoRA adapter, not a model",
-                hint="merge it into its base model (peft's merge_and_unload) and give the merged folder",
-            )
         raise ModelError(f"{folder} has no config.json", hint="give the folder of a transformers checkpoint")
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -136,7 +143,35 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{file} is not JSON", hint="fetch the checkpoint again") from error
     if "model_type" not in config:
         raise ModelError(f"{file} names no model_type", hint="give the folder of a transformers checkpoint")
+    if config.get("quantization_config"):
+        raise ModelError(*_quantised(folder, config["quantization_config"]))
     return config
+
+
+def _adapter(folder: Path) -> tuple[str, str]:
+    """What is said of an adapter's folder, and what to do."""
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        name = str(base["base_model_name_or_path"] or "its base model")
+    except (OSError, ValueError, KeyError, TypeError):
+        name = "its base model"
+    return (
+        f"{folder} holds a LoRA adapter or its like, for {name}, not a model",
+        "merge it and give the merged folder: AutoPeftModelForCausalLM.from_pretrained(FOLDER)"
+        ".merge_and_unload().save_pretrained(MERGED), with the tokenizer beside it",
+    )
+
+
+def _quantised(folder: Path, config: Any) -> tuple[str, str]:
+    """What is said of a checkpoint with quantised weights, and what to do."""
+    raw = config if isinstance(config, dict) else {}
+    method = raw.get("quant_method") or "some method"
+    bits = raw.get("bits") or next((n for n in (4, 8) if raw.get(f"load_in_{n}bit")), None)
+    return (
+        f"the weights of {folder} are quantised ({method}{f', {bits} bits' if bits else ''})",
+        "readings need the weights that training starts from: give the checkpoint that it was made from, or"
+        " load it once with its own library, dequantise and save it",
+    )
 
 
 def _is_causal(config: dict[str, Any], folder: Path) -> bool:
@@ -156,22 +191,42 @@ def _is_causal(config: dict[str, Any], folder: Path) -> bool:
 
 def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
     if not any(folder.glob("*.safetensors")):
+        pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt*"))
         raise ModelError(
-            f"{folder} has no safetensors weights",
-            hint="pickled weights are not loaded, because they can run code; convert the checkpoint",
+            f"{folder} has no safetensors weights" + (f", only {pickles[0]}" if pickles else ""),
+            hint="pickled weights are not loaded, because they can run code; where you trust them, convert"
+            " once: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)",
         )
     try:
-        return loader.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
+        model, info = loader.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{folder} needs code of its own to run", hint="remote code is never run; use another model"
-            ) from error
+        raise ModelError(*_why_not(folder, error)) from error
+    for key, *shapes in sorted(info["mismatched_keys"], key=str)[:1]:
         raise ModelError(
-            f"{folder} cannot be loaded: {_first_line(error)}", hint="fetch the checkpoint again"
-        ) from error
+            f"{folder}: {key} has shape {list(shapes[0])}, its configuration asks for {list(shapes[1])}",
+            hint="config.json is another checkpoint's; fetch both again",
+        )
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)  # nothing reads a pooler
+    if missing:
+        raise ModelError(
+            f"{folder} lacks {len(missing)} of the weights that its configuration asks for: {missing[0]}"
+            + (" …" if len(missing) > 1 else ""),
+            hint="they would be drawn at random; fetch the checkpoint again, or correct its config.json",
+        )
+    return model
+
+
+def _why_not(folder: Path, error: Exception) -> tuple[str, str]:
+    """What is said of weights that transformers does not load, and what to do."""
+    newer = f"use a kind that transformers {transformers.__version__} knows, or a newer transformers"
+    if "trust_remote_code" in str(error):
+        return f"{folder} needs code of its own to run", f"remote code is never run: {newer}"
+    if "does not recognize this architecture" in str(error):
+        return f"{folder} is of a kind that this transformers does not know", newer
+    return f"{folder} cannot be loaded: {_first_line(error)}", "fetch the checkpoint again"
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -190,6 +245,12 @@ def load_tokenizer(folder: Path) -> Any:
             folder, trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        if "custom code" in str(error) or "trust_remote_code" in str(error):
+            raise ModelError(
+                f"the tokenizer of {folder} needs code of its own, which is never run",
+                hint='if tokenizer.json is there, put "tokenizer_class": "PreTrainedTokenizerFast" into'
+                " tokenizer_config.json and take auto_map out",
+            ) from error
         raise ModelError(
             f"{folder} has no usable tokenizer: {_first_line(error)}",
             hint="copy tokenizer.json and tokenizer_config.json beside the weights",

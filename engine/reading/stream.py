@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.errors import ModelError
 from engine.models.blocks import (
     SpareBlock,
     block_parameters,
@@ -67,6 +68,8 @@ class Stream:
     """Prompts of this many tokens or more are computed once for all their responses, on a CPU."""
     packs: tuple[str, ...] | None = None
     """Kinds of attention that rows of a prompt and its responses need masks for; None: they are not made."""
+    n_embeddings: int = NEVER
+    """Tokens that the model has embeddings for."""
 
     @property
     def is_causal(self) -> bool:
@@ -84,6 +87,7 @@ class Stream:
         Sequences are padded on the right. A causal model needs no mask for that, since no token sees what
         follows it; an encoder gets one.
         """
+        self._check_ids(sequences)
         longest = max(len(s) for s in sequences)
         ids = torch.zeros(len(sequences), longest, dtype=torch.long)
         for row, sequence in zip(ids, sequences, strict=True):
@@ -108,6 +112,7 @@ class Stream:
         if all(len(row.responses) == 1 for row in rows):  # the model's own mask is cheaper
             alone = self.residuals([np.concatenate([row.prompt, *row.responses]) for row in rows])
             return [[text] for text in alone]
+        self._check_ids([part for row in rows for part in (row.prompt, *row.responses)])
         inputs = packed_inputs(rows, self.loaded, self.packs or ())
         model = inner_model(self.loaded.model)
         with torch.inference_mode(), capture(model, self.layer) as captured:
@@ -128,11 +133,23 @@ class Stream:
         return after
 
     def _run(self, ids: NDArray[np.int64], memory: Any) -> torch.Tensor:
+        self._check_ids([ids])
         model = inner_model(self.loaded.model)
         tokens = torch.from_numpy(ids)[None].to(self.device)
         with torch.inference_mode(), capture(model, self.layer) as captured:
             model(input_ids=tokens, use_cache=True, **{_memory_name(model): memory})
             return captured.take()[0]
+
+    def _check_ids(self, sequences: Sequence[NDArray[np.int64]]) -> None:
+        """Raise ``ModelError`` for a token without an embedding: a GPU would end the process for it."""
+        highest = max((int(s.max()) for s in sequences if len(s)), default=0)
+        if highest >= self.n_embeddings:
+            raise ModelError(
+                f"{self.loaded.path} has embeddings for {self.n_embeddings:,} tokens, and its tokenizer gives"
+                f" {self.layout.backend.id_to_token(highest)!r} the number {highest:,}",
+                hint="the tokenizer is another checkpoint's, or tokens were added to it and not to the model:"
+                " put the right tokenizer beside the weights",
+            )
 
     def nothing(self) -> torch.Tensor:
         """The residual stream of no tokens."""
@@ -168,14 +185,21 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     """Forget the blocks after ``layer`` and lay the model out for reading.
 
     Raises:
-        ModelError: the model has no such layer.
+        ModelError: the model has no such layer, or none that a residual stream could be read after.
     """
     inner = inner_model(loaded.model)
     check_layer(layer, n_layers_of(inner))
-    spare = cut_after(inner, layer)
     limit = min(max_tokens, _positions(loaded), MAX_POSITION)
     layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
-    stream = Stream(loaded, layout, layer, limit, spare)
+    stream = Stream(loaded, layout, layer, limit, n_embeddings=_embeddings(inner))
+    whole = _tried(stream)
+    stream = replace(stream, spare=cut_after(inner, layer))
+    off = (_tried(stream) - whole).abs().max() / whole.square().mean().sqrt()
+    if bool(whole.isfinite().all()) and not float(off) < _PROBE_TOLERANCE:
+        raise ModelError(
+            f"{loaded.path} gives another residual stream without the blocks behind layer {layer}",
+            hint="this kind of model cannot be read",
+        )
     if not loaded.is_causal:
         return stream
     if loaded.device.type != "cpu":
@@ -185,6 +209,39 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     per_token = 2.0 * block_parameters(inner, layer)
     min_shared = min(max(math.ceil(SHARED_FLOPS / per_token), MIN_SHARED), MAX_SHARED)
     return replace(stream, min_shared=min_shared)
+
+
+def _tried(stream: Stream) -> torch.Tensor:
+    """The residual stream of a few tokens, (T, D) float32.
+
+    Raises:
+        ModelError: the model fails, or its blocks return something else.
+    """
+    ids = np.arange(3, 3 + _PROBE, dtype=np.int64) % stream.n_embeddings
+    try:
+        found = stream.residuals([ids])[0].float()
+    except (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{stream.loaded.path} cannot be read up to layer {stream.layer}: {str(error).splitlines()[0]}",
+            hint="this kind of model keeps its blocks in a way of its own; use another checkpoint",
+        ) from error
+    expected = (_PROBE, width_of(stream.loaded.model))
+    if tuple(found.shape) != expected:
+        raise ModelError(
+            f"the blocks of {stream.loaded.path} return {list(found.shape)} for {_PROBE} tokens,"
+            f" not {list(expected)}: there is no single residual stream",
+            hint="this kind of model cannot be read; use another checkpoint",
+        )
+    return found
+
+
+def _embeddings(model: torch.nn.Module) -> int:
+    """Rows of a model's token embedding."""
+    try:
+        weight = model.get_input_embeddings().weight  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):
+        return NEVER
+    return int(weight.shape[0])
 
 
 def _can_go_on(stream: Stream) -> bool:

@@ -5,7 +5,9 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
+from engine.manifest import hash_json
 from engine.models.chat import ChatLayout, EncodedText
 from engine.records import Message
 from tests.models.tiny import TEMPLATES, make_tokenizer, make_wordpiece
@@ -202,3 +204,82 @@ def test_a_template_that_refuses_tools_still_prints_the_messages() -> None:
     encoded = ChatLayout.of(tokenizer, is_causal=True).encode(PROMPT, ANSWER, tools=TOOLS)
     assert encoded.has_template
     assert encoded.lacks_tools
+
+
+STRICT = (
+    "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{{ '[INST] ' + m['content'] + ' [/INST]' if m['role'] == 'user' else m['content'] + eos_token }}"
+    "{% endfor %}"
+)
+PARTS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}{% for part in m['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>' }}{% endfor %}"
+)
+DATED = (
+    "{{ strftime_now('%d %B %Y') }}{{ strftime_now(\"%Y\") }}"
+    "{% for m in messages %}{{ m.content }}{% endfor %}"
+)
+
+
+def layout_of(template: str) -> ChatLayout:
+    tokenizer = make_tokenizer("chatml")
+    tokenizer.chat_template = template
+    return ChatLayout.of(tokenizer, is_causal=True)
+
+
+def test_neighbours_of_one_role_are_joined_where_turns_must_alternate() -> None:
+    prompt = [
+        Message("system", "Be brief."),
+        Message("user", "Please help"),
+        Message("user", " with bread"),
+        Message("assistant", "Why?"),
+        Message("user", "tea"),
+    ]
+    encoded = layout_of(STRICT).encode(prompt, ANSWER)
+    assert encoded.has_template
+    assert encoded.text == (
+        "<s>[INST] Be brief.\n\nPlease help\n\n with bread [/INST]Why?</s>"
+        "[INST] tea [/INST]Sorry, I cannot</s>"
+    )
+    places = [encoded.text[at.start : at.end] for at in encoded.contents]
+    assert places == ["Be brief.", "Please help", " with bread", "Why?", "tea", "Sorry, I cannot"]
+    assert joined(encoded, "response_own") == "Sorry, I cannot"
+    refused = layout_of(STRICT).encode([Message("assistant", "Hello")], ANSWER)  # nothing can be joined here
+    assert not refused.has_template
+
+
+def test_a_template_that_takes_parts_gets_parts() -> None:
+    encoded = layout_of(PARTS).encode(PROMPT, ANSWER)
+    assert encoded.n_lost == 0
+    assert joined(encoded, "prompt_own") == "Please help with bread"
+    assert joined(encoded, "response_own") == "Sorry, I cannot"
+
+
+def test_a_template_that_prints_the_date_prints_the_same_on_every_day() -> None:
+    encoded = layout_of(DATED).encode(PROMPT, None)
+    assert encoded.text == "26 July 20242024Please help with bread"
+    named = make_tokenizer("chatml")
+    named.chat_template = {"default": DATED, "tool_use": "{{ strftime_now('%m') }}{{ messages[0].content }}"}
+    layout = ChatLayout.of(named, is_causal=True)
+    assert layout.encode(PROMPT, None, tools="[{}]").text == "07Please help with bread"
+
+
+def test_readings_by_templates_that_print_as_before_stay_valid() -> None:
+    """Only templates whose rendering changed are told apart by the fingerprint."""
+    plain = LAYOUTS["chatml"]
+    assert plain.fingerprint == hash_json([2, True, plain.backend.to_str(), plain.tokenizer.chat_template])
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_tokenizers_own_beginning_is_kept_or_left_out(adds: bool) -> None:
+    """As the tokenizer does it: with a template what that prints, without one what the tokenizer adds."""
+    tokenizer = make_tokenizer()
+    if not adds:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A", special_tokens=[]
+        )
+    encoded = ChatLayout.of(tokenizer, is_causal=True).encode(PROMPT, None)
+    assert encoded.ids.tolist() == tokenizer(encoded.text)["input_ids"]
+    assert (int(encoded.ids[0]) == tokenizer.bos_token_id) is adds
+    assert joined(encoded, "prompt_own").strip() == "Please help with bread"
