@@ -205,15 +205,25 @@ class Amending(Ruling):
         """Move a statement up."""
         self._put(*self.book.move(self._line(), -1))
 
-    def do_rule_undo(self) -> None:
-        """Take the last edit back."""
-        if not self.book.past:
-            self.desk.say("nothing to take back in this file", "warn")
-        self._put(self.book.undo())
+    def do_rule_undo(self, count: int | None = None) -> None:
+        """Take the last edits back."""
+        self._step_through(Rulebook.undo, count or 1, "taken back")
 
-    def do_rule_redo(self) -> None:
-        """Restore it."""
-        self._put(self.book.redo())
+    def do_rule_redo(self, count: int | None = None) -> None:
+        """Restore them."""
+        self._step_through(Rulebook.redo, count or 1, "restored")
+
+    def _step_through(self, step: Callable[[Rulebook], Rulebook], wanted: int, what: str) -> None:
+        """Go through the edits of this file; say how many, where that is not what was asked for."""
+        book, n = self.book, 0
+        while n < wanted and (following := step(book)) is not book:
+            book, n = following, n + 1
+        self._put(book)
+        if not n:
+            self.desk.say(f"no edit of this file can be {what}", "warn")
+        elif wanted > 1:
+            lacking = "" if n == wanted else ": there were no more"
+            self.desk.say(f"{n:,} edit{'s' if n != 1 else ''} {what}{lacking}")
 
     def do_rules_from_verdicts(self) -> None:
         """Statements for verdicts without any; verdicts that are being written are waited for."""

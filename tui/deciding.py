@@ -13,6 +13,8 @@ from tui.review import target_of
 
 MAX_BULK = 20_000
 """Rows that one key may decide on …"""
+MAX_STEPS = 1000
+"""Steps that one key may take back."""
 ASKED_FROM = 100
 """… after a question from so many on."""
 
@@ -220,13 +222,11 @@ class Deciding(Moving):
 
     def do_undo(self, count: int | None = None) -> None:
         """Take back."""
-        for _ in range(min(count or 1, 1000)):
-            self.desk.reviewer.undo()
+        self.desk.reviewer.undo(min(count or 1, MAX_STEPS))
 
     def do_redo(self, count: int | None = None) -> None:
         """Restore."""
-        for _ in range(min(count or 1, 1000)):
-            self.desk.reviewer.undo(is_redo=True)
+        self.desk.reviewer.undo(min(count or 1, MAX_STEPS), is_redo=True)
 
     def do_restore_verdicts(self) -> None:
         """Write what the journal has lost again."""

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from engine.errors import ProsectError
 from engine.records import Verdict
 from engine.safe_text import one_line
 from engine.views.tables import GridRow, JournalChange, JournalLoss, TableSpec, Target, VerdictView
 from tui.session import Session
 
+N_SAID = 5
+"""Steps that are named after several were taken back."""
 OTHERS = "'"
 """Behind a verdict: somebody else's."""
 
@@ -103,10 +106,11 @@ class Reviewer:
 
         self.write(f"verdict {' '.join(keys[:1])}", command, keys)
 
-    def undo(self, *, is_redo: bool = False) -> None:
-        """Take back, or restore."""
+    def undo(self, n: int = 1, *, is_redo: bool = False) -> None:
+        """Take some steps back, or restore them."""
         project = self._session.project
-        self.write("redo" if is_redo else "undo", project.redo if is_redo else project.undo)
+        kind, step = ("redo", project.redo) if is_redo else ("undo", project.undo)
+        self.write(kind, step if n == 1 else lambda: steps(kind, step, n))
 
     def write(self, purpose: str, command: Callable[[], JournalChange], keys: tuple[str, ...] = ()) -> None:
         """Change the journal after all writes before; what it then says comes with the answer."""
@@ -142,6 +146,36 @@ def target_of(row: GridRow, spec: TableSpec) -> Target:
     concept_id = str(row.values[spec.index("concept_id")])
     context_id = None if kind == "concept" else str(row.values[spec.index("context_id")])
     return Target(kind, ident, concept_id, context_id)
+
+
+def steps(kind: str, step: Callable[[], JournalChange], n: int) -> JournalChange:
+    """Undo or redo several times, as far as there is anything; what all of it changed, in one.
+
+    Raises:
+        ProsectError: not even the first could be written.
+    """
+    done: list[JournalChange] = []
+    why = ""
+    while len(done) < n:
+        try:
+            change = step()
+        except ProsectError as error:
+            if not done:
+                raise
+            why = f"then {error.message}"
+            break
+        if not change.changed and not change.names_changed:
+            if not done:
+                return change
+            why = f"there was no more to {kind}"
+            break
+        done.append(change)
+    said = [change.label.removeprefix(f"{kind}: ") for change in done]
+    more = [f"and {len(said) - N_SAID:,} more"] if len(said) > N_SAID else []
+    label = f"{kind} of {len(said):,} step{'s' if len(said) != 1 else ''}: {'; '.join([*said[:N_SAID], *more])}"
+    keys = dict.fromkeys(key for change in done for key in change.changed)
+    has_names = any(change.names_changed for change in done)
+    return JournalChange(f"{label} ({why})" if why else label, tuple(keys), names_changed=has_names)
 
 
 def verdict_of(shown: str) -> Verdict:

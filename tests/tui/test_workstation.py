@@ -53,6 +53,27 @@ def test_all_four_verdicts_clear_repeat_undo_and_redo(world: World) -> None:
     ]  # fmt: skip
 
 
+def test_undo_with_a_count_says_all_that_it_took_back(world: World) -> None:
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("=", "-", "+", "i")
+        await driver.until(lambda: len(driver.desk.reviewer.held) == 4)
+        await driver.keys("3", "u")
+        await driver.shows("undo of 3 steps: ignore ")
+        assert "amplify concept" in driver.screen()
+        assert "suppress concept" in driver.screen()
+        await driver.keys("9", "u")
+        await driver.shows("undo of 1 step: keep ")
+        await driver.shows("(there was no more to undo)")
+        await driver.keys("4", "ctrl+r")
+        await driver.shows("redo of 4 steps: keep ")
+        await driver.until(lambda: len(driver.desk.reviewer.held) == 4)
+        await driver.keys("2", "ctrl+r")
+        await driver.shows("nothing to redo")
+
+    drive(world, scenario)
+    assert len(journal(world)) == 4 + 4 + 4
+
+
 def test_clearing_a_row_without_a_verdict_says_so_and_writes_nothing(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("=", "backspace")
