@@ -71,13 +71,24 @@ class Doing(Deciding, Faceting, Commanding, Paging, Tools, Pairing, Amending, Ru
 
     def do_select(self) -> None:
         """Select and move on."""
+        if not self._can_select():
+            return
         grid = self.desk.table.grid
         grid.toggle_select(grid.cursor)
         grid.move_to(grid.cursor + 1)
         self.desk.draw_where()
 
+    def _can_select(self) -> bool:
+        """Rows are selected to be decided on."""
+        if self.desk.list_name != "hypotheses":
+            self.desk.say("rows are selected to be decided on, and only hypotheses are", "warn")
+            return False
+        return self.desk.table.grid.n_rows > 0
+
     def do_select_range(self) -> None:
         """Begin or end a range."""
+        if not self._can_select():
+            return
         grid = self.desk.table.grid
         if grid.range_start is None:
             grid.range_start = grid.cursor
@@ -89,5 +100,11 @@ class Doing(Deciding, Faceting, Commanding, Paging, Tools, Pairing, Amending, Ru
 
     def do_zoom(self) -> None:
         """Detail pane on and off."""
+        if not self.desk.frame.has_side:
+            why = (
+                "needs a higher screen" if self.desk.place.is_table else "stands beside lists and rules only"
+            )
+            self.desk.say(f"no pane to hide or show here: one {why}", "warn")
+            return
         self.desk.frame.is_side_wanted = not self.desk.frame.is_side_wanted
         self.desk.show(self.desk.place)

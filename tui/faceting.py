@@ -125,7 +125,11 @@ class Faceting(Filtering):
             return
         asked = tuple(f"{column}{operator}" for operator in ":=<>")
         others = [t for t in filter_text.terms(self.desk.table.wish.filter_text) if not t.startswith(asked)]
-        self.do_filter(" ".join([*others, term]))
+        text = " ".join([*others, term])
+        if text == self.desk.table.wish.filter_text:
+            self.desk.say(f"the list has only rows with {term} already")
+        else:
+            self.do_filter(text)
 
     def do_everywhere(self) -> None:
         """All, everywhere, inside contexts."""

@@ -57,7 +57,8 @@ class Frame:
         return self.width < WIDE
 
     @property
-    def _has_side(self) -> bool:
+    def has_side(self) -> bool:
+        """There is room for a pane beside or below what is shown."""
         place = self._desk.place
         if self.is_peeking:
             return place.is_table and self.height >= PEEK_FROM
@@ -70,7 +71,7 @@ class Frame:
         for name, control in desk.tables.items():
             control.grid.display = is_table and name == desk.list_name
         desk.page.display = not is_table
-        desk.side.display = self._has_side and self.is_side_wanted
+        desk.side.display = self.has_side and self.is_side_wanted
         desk.side.is_framed = not self.is_peeking
         desk.side.styles.width = self.side_width
         desk.side.styles.height = PEEK if self.is_peeking else "1fr"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from tui import actions as act
+from tui import idle
 from tui.edges import which_key
 from tui.prefix import ANY, Matched, PrefixMachine, Waiting
 from tui.prompts import Prompt
@@ -96,7 +97,7 @@ class Keyboard:
                 if self.prompt is not None:
                     self._ahead[:0] = self._sequence
                 else:
-                    self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+                    self._run(found)
                 continue
             if self.prompt is not None and self.prompt.is_waiting:
                 self._skip_wait()
@@ -144,13 +145,20 @@ class Keyboard:
             if self._is_waiting_for(found.action):
                 self._blocked = found
                 return
-            self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+            self._run(found)
             if has_old and not self.desk.message and self.prompt is None:
                 self.desk.draw_bottom()
         elif isinstance(found, Waiting):
             self._wait(found)
         else:
-            self.desk.say(f"{found.keys} means nothing here; ? shows the keys", "warn")
+            self.desk.say(idle.unknown(self.desk, found.keys), "warn")
+
+    def _run(self, found: Matched) -> None:
+        """Carry an action out; one that changes nothing says why."""
+        before = idle.mark(self.desk)
+        self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+        if not self.desk.message and self.prompt is None and idle.mark(self.desk) == before:
+            self.desk.say(idle.reason(self.desk, found.action), "dim")
 
     def paste(self, event: events.Paste) -> None:
         """Pasted text goes into the line being typed, never into keys."""

@@ -314,7 +314,9 @@ class Moving:
 
     def do_mark(self, argument: str | None = None) -> None:
         """Mark this place; in a list: the row in it."""
-        if argument:
+        if argument and not ("a" <= argument <= "z"):
+            self.desk.say(f"marks are letters from a to z: {argument} is none", "warn")
+        elif argument:
             row = self.grid.current if self.desk.place.is_table else None
             self.desk.marks[argument] = (self.desk.place, row)
             self.desk.say(f"marked {argument}")

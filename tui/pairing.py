@@ -95,7 +95,12 @@ class Pairing:
         options = self.desk.pair_options
         self.desk.pair_options = replace(options, is_lit=not options.is_lit)
         self.ask_strip()
-        self._redraw_pair()
+        detail = self.desk.detail
+        if isinstance(detail, PairDetail) and detail.concept_id is None:
+            why = "no concept is chosen whose activations could be lit: t chooses one"
+        else:
+            why = "no tokens to light: a latent of this concept fires on neither response, or it is a column"
+        self._redraw_pair(why)
 
     # -- layout -----------------------------------------------------------------------------------------
 
@@ -119,22 +124,28 @@ class Pairing:
         self.desk.pair_options = replace(
             self.desk.pair_options, is_diffed=not self.desk.pair_options.is_diffed
         )
-        self._redraw_pair()
+        self._redraw_pair("the two responses have no words that differ")
 
     def do_fold_prompt(self) -> None:
         """Whole prompt or its first lines."""
         options = self.desk.pair_options
         self.desk.pair_options = replace(options, is_prompt_open=not options.is_prompt_open)
-        self._redraw_pair()
+        self._redraw_pair("the whole prompt is shown: it is short")
 
-    def _redraw_pair(self) -> None:
+    def _redraw_pair(self, unchanged: str = "") -> None:
+        """Lay the pair out again; say why, where that changes nothing."""
+        before = self.desk.page.lines
         self.desk.draw_page(keep_place=True)
         self.desk.draw_where()
+        is_laid_out = self.desk.page.lines is not before
+        if unchanged and is_laid_out and self.desk.page.lines == before:
+            self.desk.say(unchanged)
 
     def do_concepts(self, count: int | None = None) -> None:
         """Next concept of the pair, round all of them."""
         detail = self.desk.detail
         if not isinstance(detail, PairDetail) or not detail.concepts:
+            self.desk.say("no concept is carried by this pair", "warn")
             return
         idents = tuple(c.concept_id for c in detail.concepts)
         # the one that is shown comes first in the list: the round goes by the order that it began with

@@ -172,7 +172,9 @@ def steps(kind: str, step: Callable[[], JournalChange], n: int) -> JournalChange
         done.append(change)
     said = [change.label.removeprefix(f"{kind}: ") for change in done]
     more = [f"and {len(said) - N_SAID:,} more"] if len(said) > N_SAID else []
-    label = f"{kind} of {len(said):,} step{'s' if len(said) != 1 else ''}: {'; '.join([*said[:N_SAID], *more])}"
+    label = (
+        f"{kind} of {len(said):,} step{'s' if len(said) != 1 else ''}: {'; '.join([*said[:N_SAID], *more])}"
+    )
     keys = dict.fromkeys(key for change in done for key in change.changed)
     has_names = any(change.names_changed for change in done)
     return JournalChange(f"{label} ({why})" if why else label, tuple(keys), names_changed=has_names)

@@ -120,13 +120,21 @@ class Running:
 
     def do_smoother(self) -> None:
         """Smooth more."""
-        self._smoothing = min(self._smoothing + 1, len(SMOOTHINGS) - 1)
-        self.draw_runs()
+        self._smooth(1)
 
     def do_rougher(self) -> None:
         """Smooth less."""
-        self._smoothing = max(self._smoothing - 1, 0)
-        self.draw_runs()
+        self._smooth(-1)
+
+    def _smooth(self, by: int) -> None:
+        wanted = self._smoothing + by
+        if self.desk.place.view != "run":
+            self.desk.say("curves are on the page of a run: enter opens it", "warn")
+        elif not 0 <= wanted < len(SMOOTHINGS):
+            self.desk.say(f"the curves cannot be {'smoother' if by > 0 else 'rougher'} than this")
+        else:
+            self._smoothing = wanted
+            self.draw_runs()
 
     def _here(self) -> "tuple[RunsLike, RunRow] | None":
         """The run that is shown or under the cursor."""

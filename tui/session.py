@@ -207,7 +207,8 @@ class Session:
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
         self._is_closed = False
-        self._n_begun = self._n_done = 0
+        self.n_begun = self._n_done = 0
+        """Questions and writes so far; answered ones."""
         self._count = threading.Lock()
 
     def ask(self, purpose: str, question: Callable[[], Any], *, is_slow: bool = False) -> int:
@@ -219,20 +220,20 @@ class Session:
         if self._is_closed:
             return generation
         self._latest[purpose] = generation
-        self._n_begun += 1
+        self.n_begun += 1
         (self._slow if is_slow else self._readers).submit(self._run, purpose, generation, question)
         return generation
 
     def write(self, purpose: str, command: Callable[[], Any], keys: tuple[str, ...]) -> None:
         """Run a write after all writes before it; every one of them is answered."""
         if not self._is_closed:
-            self._n_begun += 1
+            self.n_begun += 1
             self._writer.submit(self._run, purpose, 0, command, keys)
 
     @property
     def n_waiting(self) -> int:
         """Questions and writes that were not answered yet."""
-        return self._n_begun - self._n_done
+        return self.n_begun - self._n_done
 
     def is_current(self, answer: Answer) -> bool:
         """False for an answer that a newer question has overtaken."""
