@@ -269,6 +269,8 @@ class NamingSettings:
     """Length of an excerpt, about."""
     level: Annotated[float, Range(above=0, most=0.05), "probability"] = 0.01
     """A name counts as recognised when chance does as well with at most this probability."""
+    answer_tokens: Annotated[CountOrZero, "tokens"] = 0
+    """Of one answer at most, thinking included; 0: as many as the server allows."""
     timeout_s: Annotated[Positive, "seconds"] = 120.0
     """What one answer may take."""
     retries: Annotated[CountOrZero, "times"] = 4

@@ -64,6 +64,7 @@ class Endpoint:
                     {"role": "system", "content": question.system},
                     {"role": "user", "content": question.user},
                 ],
+                max_completion_tokens=self._settings.answer_tokens or openai.omit,
             )
         except openai.OpenAIError as error:
             raise self._failure(error) from None  # a traceback could hold the key
@@ -105,7 +106,8 @@ class Endpoint:
         if isinstance(error, openai.APITimeoutError):
             return NamingError(
                 f"{where} did not answer within {self._settings.timeout_s:g} seconds",
-                hint="wait and run the same command again, or give it longer: --set naming.timeout_s=600",
+                hint="the same command goes on from here; give it longer (--set naming.timeout_s=600) or bound its"
+                " answers (--set naming.answer_tokens=300)",
             )
         if isinstance(error, openai.APIStatusError):
             said = self._said(error.message)

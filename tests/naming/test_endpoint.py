@@ -53,6 +53,13 @@ def test_only_the_key_that_was_named_is_sent(monkeypatch: pytest.MonkeyPatch) ->
     assert "mine" not in str(script.requests)
 
 
+def test_answers_are_bounded_only_where_that_was_asked_for() -> None:
+    script = Script()
+    ask(script)
+    ask(script, answer_tokens=300)
+    assert [body.get("max_completion_tokens") for body in script.requests] == [None, 300]
+
+
 def test_a_busy_server_is_asked_again() -> None:
     script = Script(failures=[(429, {"retry-after-ms": "1"}), (503, {"retry-after-ms": "1"})])
     assert ask(script, retries=2)
