@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import concepts as offer_concepts
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from engine.settings import NamingSettings
     from engine.views.names import NameControl, NameProposal, Recognition
 
-_CONCEPTS = click.argument("concepts", nargs=-1, metavar="[CONCEPT]...")
+_CONCEPTS = click.argument("concepts", nargs=-1, metavar="[CONCEPT]...", shell_complete=offer_concepts)
 _MANY = 0.2
 """Share of the controls that pass from which on it is said that names say little."""
 _AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
@@ -115,6 +116,8 @@ def _ask_leave(plan: "NamingPlan", settings: "NamingSettings") -> None:
 
 
 def _show_questions(plan: "NamingPlan", *, as_json: bool) -> None:
+    from engine.pipeline.naming import SOME_NAME
+
     if as_json:
         found = [
             {"concept_id": t.concept.concept_id, "label": t.concept.label, "questions": t.questions()}
@@ -126,7 +129,13 @@ def _show_questions(plan: "NamingPlan", *, as_json: bool) -> None:
         for question in task.questions():
             click.echo(f"── {one_line(task.concept.label, 60)} · system\n{sanitise(question.system)}")
             click.echo(f"── user\n{sanitise(question.user)}\n")
-    click.echo(f"{plan.n_requests:,} questions, about {plan.n_tokens:,} tokens; nothing was sent")
+    own = sum(len(task.questions()) for task in plan.tasks)
+    click.echo(
+        f"{own:,} questions, and {plan.n_controls:,} controls at most that repeat some with another name;"
+    )
+    click.echo(
+        f"about {plan.n_tokens:,} tokens; nothing was sent. `{SOME_NAME}` stands for what is proposed."
+    )
 
 
 def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, plain: bool) -> None:
@@ -179,7 +188,10 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
     from engine.api import Project
 
     with Project(project) as opened:
-        found = opened.proposed_names()
+        found, n_damaged = opened.proposed_names(), opened.browser.proposed.n_damaged
+    if n_damaged:
+        lines = f"{n_damaged:,} line{'s' if n_damaged > 1 else ''} of names.jsonl"
+        click.echo(f"warning: {lines} cannot be read and count for nothing", err=True)
     if as_json:
         write_json([_as_dict(p) for p in found])
         return

@@ -19,6 +19,11 @@ class Proposed:
         """The last proposal for each concept, recognised or not."""
         self._given: frozenset[str] = frozenset()
 
+    @property
+    def n_damaged(self) -> int:
+        """Lines of the file that could not be read."""
+        return self._kept.n_damaged
+
     def refresh(self) -> bool:
         """Take over what was proposed since; True when there was anything."""
         if not self._kept.refresh():

@@ -106,8 +106,8 @@ class Endpoint:
         if isinstance(error, openai.APITimeoutError):
             return NamingError(
                 f"{where} did not answer within {self._settings.timeout_s:g} seconds",
-                hint="the same command goes on from here; give it longer (--set naming.timeout_s=600) or bound its"
-                " answers (--set naming.answer_tokens=300)",
+                hint="the same command goes on from here; give it longer (--set naming.timeout_s=600)"
+                " or bound its answers (--set naming.answer_tokens=300)",
             )
         if isinstance(error, openai.APIStatusError):
             said = self._said(error.message)

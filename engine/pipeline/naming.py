@@ -34,7 +34,7 @@ from engine.views.names import NameControl, NameProposal, Recognition
 
 PATIENCE = 5
 """Answers in a row that cannot be read before the run ends."""
-_SOME_NAME = "a name of some words"
+SOME_NAME = "a name of some words"
 """Stands for a name that nobody has proposed yet, where a question is only measured or printed."""
 
 
@@ -52,7 +52,7 @@ class Task:
         first = [] if self.proposal else [naming_question(self.material.shown)]
         if self.material.trial is None:
             return first
-        name = self.proposal.name if self.proposal else _SOME_NAME
+        name = self.proposal.name if self.proposal else SOME_NAME
         return [*first, recognition_question(name, self.material.trial.texts)]
 
 

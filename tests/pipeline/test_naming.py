@@ -365,7 +365,7 @@ def test_a_dry_run_prints_the_questions_and_sends_nothing(own_project: NewProjec
     with serving(script) as url:
         said = run("names", "propose", root, "--endpoint", url, "--model", "words", "-n", "2", "--dry-run")
         assert said.exit_code == 0, said.output
-        assert "4 questions" in said.stdout
+        assert "4 questions, and 0 controls" in said.stdout
         assert not script.requests
         document = json.loads(run("names", "propose", root, "-n", "2", "--dry-run", "--json").stdout)
         run("names", "propose", root, "--endpoint", url, "--model", "words", "-n", "2", "--yes")
@@ -375,6 +375,14 @@ def test_a_dry_run_prints_the_questions_and_sends_nothing(own_project: NewProjec
     assert printed[::2] == script.questions[::2]  # names stand in the others
     assert all(user in said.stdout for user in printed)
     assert Proposals(ProjectPaths(root).proposals).held()
+
+
+def test_lines_that_cannot_be_read_are_told(own_project: NewProject) -> None:
+    root = own_project()
+    ProjectPaths(root).proposals.write_text("nonsense\n")
+    listed = run("names", "list", root)
+    assert listed.exit_code == 0
+    assert "1 line of names.jsonl cannot be read" in listed.stderr
 
 
 def test_nothing_is_sent_before_somebody_agrees(own_project: NewProject) -> None:

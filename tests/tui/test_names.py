@@ -1,12 +1,21 @@
 """Names that a language model proposed, as a person meets them in the workstation."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from engine.naming.proposals import Proposals
 from engine.views.names import NameProposal, Recognition
 from tests.tui.driving import Driver, drive
+from tests.tui.test_pure import HOSTILE, UNSAFE
 from tests.worlds import World
+from tui.lines import to_strip
 from tui.review import target_of
+from tui.theme import PALETTES
+from tui.views.proposals import proposal_lines
 
 GOOD = Recognition(10, 10, 9, 9, 0.0005, 0.01, 0.7513, 0.9987, are_silent=True)
 POOR = Recognition(10, 10, 12, 6, 0.675, 0.01, 0.2, 0.7, are_silent=False)
@@ -132,6 +141,17 @@ def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) ->
         await d.shows("proposed name   vague mood")  # pages follow, too
 
     drive(world, scenario)
+
+
+@given(HOSTILE, st.sampled_from([8, 30, 44, 79, 199]), st.booleans())
+@settings(max_examples=25)
+def test_a_file_that_holds_anything_draws_clean_lines(text: str, width: int, is_brief: bool) -> None:
+    found = replace(POOR, p=0.001) if is_brief else POOR
+    proposal = NameProposal("p", "c", text, text, text, text, text, "w", "i", 12, found)
+    for line in proposal_lines(proposal, width, is_brief=is_brief):
+        shown = "".join(segment.text for segment in to_strip(line, width, PALETTES["terminal"]))
+        assert not UNSAFE & set(shown)
+        assert cell_len(shown) == width
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 24), (200, 60)])
