@@ -60,8 +60,11 @@ def ingest_command(
         lines, report = project.ingest(specs, mix=mix, progress=progress)
     if as_json:
         write_json(report)
-    else:
-        show_report(lines, plain=plain)
+        return
+    show_report(lines, plain=plain)
+    if not plain:
+        words = shlex.join(["prosect", "audit", str(output)])
+        click.echo(f"\nread them: {words} --reader R  (`prosect help reading` says what R may be)")
 
 
 def _show_preview(seen: "SourcePreview", *, plain: bool, as_json: bool) -> None:
@@ -172,12 +175,13 @@ def sae_command(
 
 
 @click.command("doctor")
+@click.argument("folder", type=_FOLDER, required=False, metavar="[DIR]", shell_complete=projects)
 @click.option(
     "--project",
     type=_FOLDER,
     metavar="DIR",
     shell_complete=projects,
-    help="Take number and lengths of pairs from this project.",
+    help="Take number and lengths of pairs from this project, as DIR does.",
 )
 @click.option("--reader", metavar="R", shell_complete=readers, help="Estimate what reading with it costs.")
 @_LAYER
@@ -186,16 +190,23 @@ def sae_command(
 @set_option
 @output_options
 def doctor_command(
-    project: Path | None, reader: str | None, layer: int | None, sae: str | None, n_pairs: int | None,
-    assignments: tuple[str, ...], plain: bool, as_json: bool,
+    folder: Path | None, project: Path | None, reader: str | None, layer: int | None, sae: str | None,
+    n_pairs: int | None, assignments: tuple[str, ...], plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """This machine, and the hours, memory and disk that reading, index and training would take on it."""
     from engine.api import examine
 
+    if folder is not None and project is not None:
+        raise click.UsageError("DIR and --project say the same: give one of them")
     if reader is None and (n_pairs, layer, sae) != (None, None, None):
         raise click.UsageError("-n, --layer and --sae are about a reading: name a reader with --reader R")
     found = examine(
-        project, reader, layer=layer, sae=sae, n_pairs=n_pairs, overrides=parse_assignments(assignments)
+        folder or project,
+        reader,
+        layer=layer,
+        sae=sae,
+        n_pairs=n_pairs,
+        overrides=parse_assignments(assignments),
     )
     if as_json:
         write_json(found)

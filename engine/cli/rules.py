@@ -59,12 +59,18 @@ def format_command(files: tuple[Path, ...], check: bool) -> None:
 @_IN_PROJECT
 @click.option("--json", "as_json", is_flag=True, help="Findings as one JSON document on stdout.")
 def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) -> None:
-    """Every mistake in rule files, with its place; exits with 1 when there is an error."""
+    """Every mistake in rule files, with its place; exits with 1 when there is an error.
+
+    Names are looked up in the project that a file lies in (DIR/rules), or in that of --project.
+    """
     from engine.rules.diagnostics import Severity, render
 
-    if project is not None:
-        tell_if_stale(project, as_json=as_json)
-    checked = [(path, *_diagnosed(path, project)) for path in files]
+    owners = {path: project or _own_project(path) for path in files}
+    for owner in sorted({owner for owner in owners.values() if owner is not None}):
+        tell_if_stale(owner, as_json=as_json)
+    checked = [(path, *_diagnosed(path, owner)) for path, owner in owners.items()]
+    if None in owners.values() and not as_json:
+        click.echo("note: names were not looked up: --project DIR says where", err=True)
     is_wrong = any(d.severity is Severity.ERROR for _, _, found in checked for d in found)
     with exits_with(1 if is_wrong else 0):
         if as_json:
@@ -73,6 +79,13 @@ def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) 
         for path, text, found in checked:
             for diagnostic in found:
                 click.echo(render(diagnostic, text, str(path)))
+
+
+def _own_project(path: Path) -> Path | None:
+    """The project whose rules folder a file lies in, once it has an index."""
+    root = path.absolute().parent.parent
+    is_inside = path.absolute().parent.name == "rules" and (root / "current").exists()
+    return root if is_inside else None
 
 
 def _diagnosed(path: Path, project: Path | None) -> "tuple[str, tuple[Diagnostic, ...]]":

@@ -106,7 +106,7 @@ def audit(
         ingest=ingested.as_dict(),
         reading=read.as_dict(),
         index=facts,
-        lines=_lines(ingested, read, facts),
+        lines=_lines(ingested, read, facts, settings),
     )
 
 
@@ -335,7 +335,7 @@ def weight_lines(ingested: "IngestReport") -> list[ReportLine]:
 
 def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
     """What ingest read, dropped, repaired and noted."""
-    lines = [ReportLine("rows read", ingested.rows_read, f"from {len(ingested.sources)} inputs")]
+    lines = [ReportLine("rows read", ingested.rows_read, _inputs(len(ingested.sources)))]
     for reason, n in ingested.dropped.items():
         lines.append(ReportLine(f"  dropped: {reason}", n, "listed in pairs/report.parquet"))
     lines.append(ReportLine("pairs", ingested.pairs, f"in {ingested.groups:,} prompt groups"))
@@ -347,6 +347,10 @@ def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
         lines.append(ReportLine("  of an evaluation set", ingested.evaluation_pairs, "refused for training"))
     lines += [ReportLine("  remark", 1, remark) for remark in ingested.remarks]
     return tuple(lines)
+
+
+def _inputs(n: int) -> str:
+    return "from 1 input" if n == 1 else f"from {n:,} inputs"
 
 
 def _just_now(read: "ReadingReport") -> str:
@@ -362,7 +366,7 @@ def _changed_shards(read: "ReadingReport") -> list[ReportLine]:
 
 
 def _lines(
-    ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any]
+    ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any], settings: Settings
 ) -> tuple[ReportLine, ...]:
     coverage = facts["coverage"]
     share = f"cover {coverage['share_pairs']:.0%} of pairs, {coverage['share_activation']:.0%} of activation"
@@ -376,4 +380,22 @@ def _lines(
         ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),
         ReportLine("concepts", facts["n_concepts"], share),
         ReportLine("hypotheses", facts["n_hypotheses"], contexts),
+        *_too_few(facts, settings),
     )
+
+
+def _too_few(facts: Mapping[str, Any], settings: Settings) -> list[ReportLine]:
+    """Why a small file shows next to nothing, and what to set where that is wanted all the same."""
+    said = []
+    if not facts["coverage"]["latents_clustered"]:
+        least = settings.concepts.min_pairs
+        said.append(
+            f"no latent fires in {least} pairs or more, so only columns are concepts: take more pairs, "
+            "or --set concepts.min_pairs=N"
+        )
+    if facts["stats"]["n_groups"] < settings.stats.min_discordant:
+        said.append(
+            f"nothing is tested with fewer than {settings.stats.min_discordant} prompt groups that differ: "
+            "take more pairs, or --set stats.min_discordant=N"
+        )
+    return [ReportLine("  remark", 1, text) for text in said]

@@ -12,6 +12,16 @@ from engine.manifest import read_manifest
 from engine.records import FateKind
 
 
+def named_in(project: Path, part: str, most: int = 3) -> str:
+    """The newest folders in a part of a project (``shaped``, ``runs``), as one types them; empty for none."""
+    try:
+        found = [entry for entry in (project / part).iterdir() if entry.is_dir() and entry.name[:1] != "."]
+    except OSError:
+        return ""
+    newest = sorted(found, key=lambda entry: entry.stat().st_mtime, reverse=True)
+    return ", ".join(map(str, newest[:most])) + (", …" if len(newest) > most else "")
+
+
 def shaped_facts(shaped_dir: Path) -> dict[str, str]:
     """Content hash and index hash of a finished shaped dataset.
 
@@ -20,7 +30,9 @@ def shaped_facts(shaped_dir: Path) -> dict[str, str]:
     """
     manifest = read_manifest(shaped_dir) if shaped_dir.is_dir() else None
     if manifest is None or manifest.stage != "compile":
-        raise TrainError(f"{shaped_dir} is no shaped dataset", hint="`prosect compile DIR RULES` makes one")
+        there = named_in(shaped_dir.parent.parent, "shaped")
+        hint = f"this project has {there}" if there else "`prosect compile DIR RULES` makes one"
+        raise TrainError(f"{shaped_dir} is no shaped dataset", hint=hint)
     return {"hash": manifest.fingerprint, "index": manifest.inputs["index"]}
 
 

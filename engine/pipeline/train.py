@@ -11,7 +11,7 @@ from engine.manifest import hash_json
 from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import write_forecasts
 from engine.pipeline.interventions import check_interventions, check_statements, prepare_interventions
-from engine.pipeline.ledger import shaped_facts
+from engine.pipeline.ledger import named_in, shaped_facts
 from engine.pipeline.masks import prepare_masks
 from engine.progress import Progress
 from engine.settings import ReadingSettings, TrainingSettings
@@ -109,6 +109,10 @@ def project_of(folder: Path) -> ProjectPaths:
     root = folder.resolve().parent.parent
     paths = ProjectPaths(root)
     if not paths.pairs.exists():
+        inside = (f"{part}: {there}" for part in ("shaped", "runs") if (there := named_in(folder, part)))
+        if ProjectPaths(folder).pairs.exists():
+            hint = "; ".join(inside) or "`prosect compile DIR RULES` makes a shaped dataset"
+            raise TrainError(f"{folder} is a project: name one of its shaped datasets or runs", hint=hint)
         raise TrainError(f"{folder} lies in no project", hint="name a folder below DIR/shaped or DIR/runs")
     return paths
 

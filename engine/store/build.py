@@ -222,9 +222,10 @@ def current_index(paths: ProjectPaths, reader_hash: str | None = None) -> Publis
     """
     pointer = read_current(paths)
     if pointer is None:
-        raise StoreError(
-            f"{paths.root} has no index yet", hint="run `prosect audit FILE --reader R -o DIR` first"
-        )
+        what = paths.root if paths.pairs.exists() else "FILE"
+        where = "" if paths.pairs.exists() else " -o DIR"
+        hint = f"run `prosect audit {what} --reader R{where}` first"
+        raise StoreError(f"{paths.root} has no index yet", hint=hint)
     chosen = reader_hash or pointer["default"]
     entry = pointer["readers"].get(chosen)
     if entry is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from engine.api import sample_folder
 from engine.cli.main import main
 
 
@@ -41,11 +42,35 @@ def test_a_folder_that_was_there_stays_and_keeps_the_record(tmp_path: Path) -> N
 
 def test_what_a_job_wrote_before_it_failed_stays(tmp_path: Path, pairs: Path) -> None:
     new = tmp_path / "new"
-    failed = run("audit", pairs, "--reader", "/dev", "--sae", "nosuch", "-o", new)
+    wrong = "stats.covariates=['nosuch']"  # known to be wrong only once there is something to estimate
+    failed = run("audit", pairs, "--reader", sample_folder() / "reader", "--set", wrong, "-o", new)
     assert failed.exit_code == 1
+    assert "there is no covariate `nosuch`" in failed.output
     assert (new / "pairs" / "pairs.parquet").exists()
     [job] = json.loads(run("jobs", new, "--json").stdout)
     assert job["state"] == "failed"
+
+
+def test_a_project_in_the_place_of_a_dataset_or_run_is_answered_with_those_it_has(
+    tmp_path: Path, pairs: Path
+) -> None:
+    root = tmp_path / "audit"
+    assert run("ingest", pairs, "-o", root).exit_code == 0
+    for command, found in (
+        ("train", "`prosect compile DIR RULES` makes"),
+        ("outcome", "`prosect compile DIR"),
+    ):
+        assert found in run(command, root).output
+    for name in ("shaped/abc", "runs/r1"):
+        (root / name).mkdir(parents=True)
+    assert f"shaped: {root}/shaped/abc; runs: {root}/runs/r1" in run("train", root).output
+    assert f"this project has {root}/shaped/abc" in run("train", root / "shaped" / "HASH").output
+
+
+def test_pairs_without_an_index_are_to_be_audited(tmp_path: Path, pairs: Path) -> None:
+    root = tmp_path / "audit"
+    assert f"prosect audit {root} --reader R" in run("ingest", pairs, "-o", root).output
+    assert f"run `prosect audit {root} --reader R` first" in run("concepts", root).output
 
 
 def test_a_slip_in_a_change_of_the_mix_is_no_failed_job(tmp_path: Path, pairs: Path) -> None:

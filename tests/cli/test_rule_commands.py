@@ -236,3 +236,17 @@ def test_a_dry_run_from_a_model_that_is_not_there_fails(project: Path, tmp_path:
     assert "there is no model folder" in refused.stderr
     elsewhere = json.loads(run("train", shaped, "--model", "some/model", "--dry-run", "--json").stdout)
     assert "its size is not known" in elsewhere["note"]
+
+
+def test_a_file_of_a_project_is_checked_against_its_index(project: Path, tmp_path: Path) -> None:
+    text = "prosect rules 1\ndrop where delta(@nosuch) > 0\n"
+    inside, outside = project / "rules" / "own.rules", tmp_path / "own.rules"
+    inside.parent.mkdir(exist_ok=True)
+    for path in (inside, outside):
+        path.write_text(text, encoding="utf-8")
+    found = run("rules", "check", inside)
+    assert (found.exit_code, "no concept `@nosuch`" in found.stdout) == (1, True)
+    found = run("rules", "check", outside)
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert "names were not looked up" in found.stderr
+    assert run("rules", "check", outside, "--project", project).exit_code == 1

@@ -19,6 +19,7 @@ from engine.cli.main import main
 from engine.errors import ProsectError
 from engine.pipeline import audit as audit_stage
 from engine.progress import NullProgress
+from engine.settings import Settings
 from engine.store.arrays import build_arrays
 from engine.store.build import current_index
 from engine.store.connection import Store
@@ -257,3 +258,21 @@ def test_large_audit_publishes_an_early_index_over_its_first_pairs(
     assert 0.3 < share < 0.8
     assert share == pytest.approx(n_early / summary.n_pairs)
     assert (summary.share_read, summary.n_pairs) == (1.0, report.ingest["pairs"])
+
+
+@pytest.mark.parametrize(
+    ("clustered", "groups", "said"),
+    [
+        (0, 9, ("min_pairs", "min_discordant")),
+        (0, 400, ("min_pairs",)),
+        (7, 9, ("min_discordant",)),
+        (7, 400, ()),
+    ],
+)
+def test_a_small_file_is_told_why_it_shows_so_little(
+    clustered: int, groups: int, said: tuple[str, ...]
+) -> None:
+    facts = {"coverage": {"latents_clustered": clustered}, "stats": {"n_groups": groups}}
+    remarks = [line.remark for line in audit_stage._too_few(facts, Settings())]
+    assert len(remarks) == len(said)
+    assert all(key in remark for key, remark in zip(said, remarks, strict=True))
