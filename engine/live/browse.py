@@ -332,6 +332,7 @@ class Browser(Looking):
                 n_damaged_lines=self.journal.n_damaged,
                 undo_depth=undo_depth(self.journal.entries, self.author),
                 lost=self.journal_loss(),
+                n_inside=sum(not key.startswith("concept:") for key in held),
                 n_others=sum(entry.author != self.author for entry in held.values()),
             )
 

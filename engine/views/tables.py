@@ -233,6 +233,8 @@ class Coverage:
     n_names_orphaned: int = 0
     lost: JournalLoss | None = None
     """What the journal's file has no more; None: it has all that was read of it."""
+    n_inside: int = 0
+    """Verdicts inside contexts; the others are about concepts everywhere."""
     n_others: int = 0
     """Verdicts that hold and are somebody else's."""
 

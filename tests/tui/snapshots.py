@@ -33,7 +33,7 @@ half: weight *= 0.5 where source == "alpha"
 expect kept >= 50%
 """
 VIEWS: Mapping[str, tuple[str, ...]] = {
-    "hypotheses": ("g", "g"),
+    "hypotheses": ("j", "k"),
     "filtered": ("/", *"verdict:none win>.5", "enter"),
     "facets": (">", ">", "F"),
     "concept": ("g", "g", "enter"),

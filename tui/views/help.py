@@ -33,22 +33,28 @@ def coverage_lines(
     summary: ProjectSummary | None, coverage: Coverage, author: str, width: int, glyphs: Glyphs
 ) -> list[PaneLine]:
     """How far the review is."""
-    bar = min(max(width - 40, 10), 60)
+    bar = min(max(width - 62, 10), 40)
     lines = [heading("Review", f"you decide as {author}"), PaneLine(())]
-    for label, part, whole in (
-        ("concepts decided", coverage.n_decided, coverage.n_concepts),
-        ("called and decided", coverage.n_called_decided, coverage.n_called),
+    for label, part, whole, what in (
+        ("concepts decided", coverage.n_decided, coverage.n_concepts, "concepts, everywhere"),
+        ("called and decided", coverage.n_called_decided, coverage.n_called, "that were called there"),
     ):
         lines.append(
             PaneLine(
                 (
                     (f"{label:<20}", "dim"),
                     (fmt.meter(part, whole, bar, glyphs), "key"),
-                    (f" {part:,} of {whole:,}", "text"),
+                    (f" {part:,} of {whole:,} ", "text"),
+                    (what, "dim"),
                 )
             )
         )
-    lines.append(PaneLine(()))
+    n = sum(n for _, n in coverage.by_verdict)
+    about = f"{n - coverage.n_inside:,} about concepts everywhere, {coverage.n_inside:,} inside contexts"
+    lines += [
+        PaneLine(()),
+        PaneLine(((f"{'verdicts':<20}", "dim"), (f"{n:>8,}", "text"), (f"  {about}", "dim"))),
+    ]
     for verdict, n in coverage.by_verdict:
         lines.append(PaneLine(((f"{verdict.value:<20}", verdict.value), (f"{n:>8,}", "text"))))
     if coverage.n_others:
@@ -87,8 +93,9 @@ def _summary_lines(summary: ProjectSummary, width: int) -> list[PaneLine]:
         ("pairs", f"{summary.n_pairs:,}, {summary.n_signed:,} labelled"),
         ("read", f"{summary.share_read * 100:.0f}% of the pairs"),
         ("concepts", f"{summary.n_concepts:,}"),
-        ("contexts", f"{summary.n_contexts:,}"),
-        ("hypotheses", f"{summary.n_hypotheses:,}, {summary.n_called:,} of those everywhere were called"),
+        ("contexts", f"{summary.n_contexts:,}, everywhere not counted"),
+        ("hypotheses", f"{summary.n_hypotheses:,}: concepts everywhere and inside contexts, where tested"),
+        ("called", f"{summary.n_called:,} of {summary.n_concepts:,} concepts everywhere"),
         ("index", summary.index_hash),
         ("reader", f"{summary.reader}  {summary.reader_hash[:12]}".strip()),
         ("length explains", _explained(summary.length_explains)),
