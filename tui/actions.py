@@ -175,7 +175,15 @@ ACTIONS: tuple[Action, ...] = (
     _a("stop-run", "X", RUNS, "stop", "ask the run to save and stop; asks first"),
     _a("stop-job", "X", JOBS, "stop", "ask the job to stop at a safe place; again ends its process"),
     # Going places
-    _a("back", "q  escape  h  left", GLOBAL, "back", "back to where you came from"),
+    _a("back", "q  h  left", GLOBAL, "back", "back to where you came from"),
+    _a(
+        "close",
+        "escape",
+        GLOBAL,
+        "",
+        "close the innermost thing only: a message, what is being typed, a selection, a section shown whole,"
+        " a filter, the page",
+    ),
     _a("hypotheses", "g h", GLOBAL, "", "hypotheses: what the data teaches"),
     _a("contexts", "g x", GLOBAL, "", "contexts"),
     _a("pairs", "g p", GLOBAL, "", "pairs"),

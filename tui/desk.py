@@ -273,6 +273,7 @@ class Desk(Screen[None]):
         self.call_after_refresh(self.redraw_page)
         self.draw_where()
         self.draw_status()
+        self.draw_bottom()  # a line that is being typed is cut for its width
 
     def redraw_page(self) -> None:
         """Lay the page out again for the width it has now."""

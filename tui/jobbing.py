@@ -76,8 +76,10 @@ class Jobbing:
     _gone = ""
     """A job that was looked for in vain."""
     _is_ticking = False
-    _asked_at: Place | None = None
-    """Where somebody waits for what training takes."""
+    _asked_at = ""
+    """The view on which somebody waits for what training takes."""
+    _known_cost: "tuple[str, Sequence[str], TrainingCost] | None" = None
+    """What came while the person was elsewhere: the next ``T`` asks whether to start it."""
 
     @property
     def _work(self) -> WorkLike | None:
@@ -245,7 +247,9 @@ class Jobbing:
             else:
                 desk.say("nothing was done")
 
-        desk.keyboard.ask_line(prompts.make(f"{question} y/N ", done))
+        desk.keyboard.ask_line(
+            prompts.make(f"{question} y/N ", done, cancel=lambda: desk.say("nothing was done"))
+        )
 
     # -- starting ---------------------------------------------------------------------------------------
 
@@ -299,11 +303,14 @@ class Jobbing:
                 desk.say(f"{text!r} cannot be read: {error}", "warn")
                 return
             desk.say("asking `prosect train --dry-run` what it takes…")
-            self._asked_at = desk.place
+            self._asked_at = desk.place.view
             desk.session.ask("cost", lambda: (ident, options, work.training_cost(ident, options)))
 
+        known, self._known_cost = self._known_cost, None
         if argument is not None:
             done(argument)
+        elif known is not None and known[0] in {row.ident for row in shaped}:
+            self._ask_start(work, *known)
         else:
             label = f"train on {ident[:12]}: options (--steps 200 --lora 8 …), enter for the project's: "
             desk.doing.ask_line("train", label, done)
@@ -313,10 +320,17 @@ class Jobbing:
         desk, work = self.desk, self._work
         if work is None:
             return
-        if desk.place != self._asked_at or desk.keyboard.prompt is not None:
+        if desk.place.view != self._asked_at or desk.keyboard.prompt is not None:
             # The person went on: what is typed now is no answer to this.
-            desk.say("what the training takes is known now; nothing was started: T on the plan asks again")
+            self._known_cost = (ident, options, cost)
+            desk.say(
+                "what the training takes is known; nothing was started: T on rules, plan, runs, jobs goes on"
+            )
             return
+        self._ask_start(work, ident, options, cost)
+
+    def _ask_start(self, work: WorkLike, ident: str, options: Sequence[str], cost: "TrainingCost") -> None:
+        desk = self.desk
         model = one_line("/".join(PurePath(cost.model).parts[-2:]), 30) or "the reader"
         needs = "what it takes is not known"
         if cost.hours is not None and cost.memory_gb is not None:

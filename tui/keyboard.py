@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tui.desk import Desk
 
-NEVER_WAITS = frozenset({"cancel", "quit", "back", "redraw", "suspend"})
+NEVER_WAITS = frozenset({"cancel", "quit", "back", "close", "redraw", "suspend"})
 BLIND = frozenset({"ctrl+c", "ctrl+l", "ctrl+q", "ctrl+z", "Q"})
 """Keys that work while the screen is too small to show anything."""
 MOVES = frozenset(
@@ -136,7 +136,7 @@ class Keyboard:
             self._sequence = []
         self._sequence.append((key, character))
         has_old, self.desk.message = bool(self.desk.message or self.keys.pending), ()
-        if key == "escape" and self.keys.pending:
+        if key == "escape" and has_old:  # the innermost thing, and nothing else
             self.keys.reset()
             self.desk.draw_bottom()
             return

@@ -270,6 +270,25 @@ class Moving:
             saved = f"{unsaved[0]}.rules is NOT SAVED" if unsaved else "verdicts are saved already"
             desk.say(f"this is the first view; Q quits, {saved}")
 
+    def do_close(self) -> None:
+        """Close the innermost thing that is open here."""
+        desk = self.desk
+        if desk.place.is_table:
+            if not self.grid.selection() and desk.place.ident and not self._is_filtered_here():
+                desk.show(replace(desk.place, ident=""))
+                return
+        elif desk.expanded:
+            before, desk.expanded = desk.page.lines, frozenset()
+            desk.draw_page(keep_place=True)
+            if desk.page.lines != before:
+                return
+        self.do_back()
+
+    def _is_filtered_here(self) -> bool:
+        """The place before is this list with another filter: going back closes this one."""
+        past = self.desk.past
+        return bool(past) and (past[-1].view, past[-1].about) == (self.desk.place.view, self.desk.place.about)
+
     def do_history_back(self) -> None:
         """Back in history."""
         if self.desk.past:

@@ -1,6 +1,7 @@
 """Long work in the workstation: compiling, training, watching and stopping, by keys alone."""
 
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from engine.jobs import Tracked, tracked
 from engine.live.job_watch import Work
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
-from engine.views.jobs import TrainingCost
+from engine.views.jobs import ShapedRow, TrainingCost
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
 
@@ -85,6 +86,56 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
     drive(world, scenario)
     (shaped,) = world.paths.shaped_dir.iterdir()
     assert started == [(shaped.name, ["--steps", "7"])]
+
+
+def test_the_question_of_training_outlasts_whatever_changes_underneath(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_known, started = threading.Event(), list[str]()
+    row = ShapedRow("abcdef0123", "shaped/abcdef0123", 30, 90, "2026-01-02T03:04:05+00:00", is_of_index=True)
+
+    def training_cost(_work: Work, _ident: str, _options: Sequence[str] = ()) -> TrainingCost:
+        is_known.wait(20)
+        return TrainingCost(30, 7, 8, "/models/tiny", "cpu", 0.5, 1.25, 8.0, "")
+
+    def start_training(_work: Work, ident: str, _options: Sequence[str] = ()) -> str:
+        started.append(ident)
+        return "train-1"
+
+    monkeypatch.setattr(Work, "shaped", lambda _work: (row,))
+    monkeypatch.setattr(Work, "training_cost", training_cost)
+    monkeypatch.setattr(Work, "start_training", start_training)
+
+    async def scenario(d: Driver) -> None:
+        async def shaken() -> None:
+            d.desk.doing.reload_tables()  # as when a newer index is published
+            d.desk.doing.reload_names(d.desk.names_version + 1)
+            await d.pilot.resize_terminal(100, 30)
+            await d.pilot.resize_terminal(120, 40)
+            await d.until(lambda: not d.desk.table.is_opening)
+
+        await d.keys("g", "l")
+        await d.shows("Shaped datasets")
+        await d.keys("T", "enter")
+        await d.keys("ctrl+l")
+        await shaken()
+        is_known.set()
+        await d.shows("train models/tiny on 30 pairs")
+        await shaken()
+        await d.shows("on cpu? y/N")
+        await d.keys("escape")
+        await d.shows("nothing was done")
+        assert d.desk.place.view == "plan"
+        is_known.clear()
+        await d.keys("T", "enter", "g", "h")
+        is_known.set()
+        await d.shows("nothing was started: T on rules")
+        await d.keys("g", "l", "T")
+        await d.shows("on cpu? y/N")
+        await d.keys("y", "enter")
+        await d.until(lambda: started == [row.ident])
+
+    drive(world, scenario)
 
 
 def test_another_process_is_seen_at_work_and_stops_when_asked(world: World) -> None:

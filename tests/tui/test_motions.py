@@ -8,6 +8,7 @@ from engine.settings import ReviewSettings
 from engine.views.details import ConceptDetail, PairDetail
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
+from tui.places import Place
 
 
 def bottom(driver: Driver) -> str:
@@ -371,3 +372,39 @@ def test_tab_goes_round_the_columns_that_begin_so(world: World) -> None:
         await d.keys("escape")
 
     drive(world, scenario)
+
+
+def test_escape_closes_the_innermost_thing_only(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        async def escape() -> None:
+            await d.keys("escape")
+            await d.until(lambda: d.desk.is_idle)
+
+        d.desk.go(Place("contexts"))
+        await d.keys("g", "h")
+        await d.keys("/", *"family:cells", "enter")
+        await d.until(lambda: d.desk.table.wish.filter_text == "family:cells")
+        await d.until(lambda: d.desk.is_idle)
+        await d.keys("space", "k", "k")
+        await d.shows("this is the first row")
+        await escape()
+        assert "first row" not in d.screen()
+        assert len(d.desk.table.grid.selection()) == 1
+        await escape()
+        assert d.desk.table.grid.selection() == []
+        await d.keys("enter")
+        await d.shows("telling words")
+        await d.keys("/", *"more: enter", "enter")
+        await d.shows("match 1 of")
+        n = len(d.desk.page.lines)
+        await d.keys("enter")
+        await d.until(lambda: len(d.desk.page.lines) > n)
+        await d.keys("/", *"pairs", "escape")
+        await escape()
+        assert (d.desk.place.view, len(d.desk.page.lines)) == ("concept", n)
+        await escape()
+        assert d.desk.place == Place("hypotheses", "family:cells")
+        await escape()
+        assert d.desk.place == Place("hypotheses")
+
+    drive(world, scenario, size=(80, 24))
