@@ -250,7 +250,7 @@ class _Run:
             other = tested[(at + max(len(tested) // 2, 1)) % len(tested)]
             if other.material.trial is None:
                 continue
-            recognition = self._test(other.material.trial, proposal, other)
+            recognition = self._test(other.material.trial, proposal, other, self._settings.level)
             if recognition is not None:
                 found.append(NameControl(proposal.ident, other.concept.concept_id, recognition))
                 self._kept.add_control(found[-1])
@@ -283,12 +283,17 @@ class _Run:
         return proposal
 
     def _recognise(self, task: Task, trial: Trial, proposal: NameProposal) -> None:
-        found = self._test(trial, proposal, task)
+        found = self._test(trial, proposal, task, self._settings.level / (1 + self._n_tested(proposal)))
         if found is not None:
             self._kept.settle(proposal.ident, found)
             self._progress.advance()
 
-    def _test(self, trial: Trial, proposal: NameProposal, task: Task) -> Recognition | None:
+    def _n_tested(self, proposal: NameProposal) -> int:
+        """Names for the same concept that were tested before: whoever asks often enough is right once."""
+        mine = (p for p in self._kept.every if p.concept_id == proposal.concept_id)
+        return sum(p.recognition is not None for p in mine)
+
+    def _test(self, trial: Trial, proposal: NameProposal, task: Task, level: float) -> Recognition | None:
         """Ask which excerpts a name fits; None where the answer cannot be read."""
         answer = self._ask(recognition_question(proposal.name, trial.texts))
         try:
@@ -297,7 +302,7 @@ class _Run:
             self._unreadable(task, f"`{proposal.name}` was not tested: {error}", answer.text)
             return None
         self._n_unreadable = 0
-        return judge(trial, picked, self._settings.level)
+        return judge(trial, picked, level)
 
     def _unreadable(self, task: Task, why: str, answer: str) -> None:
         """Count an answer that was of no use; too many of them end the run."""

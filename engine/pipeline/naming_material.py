@@ -76,7 +76,8 @@ class NamingSource:
             StoreError: a pair is no longer among the ingested ones.
         """
         rng = np.random.default_rng(int(concept.concept_id[:16], 16))
-        carrying = _carriers(places.carriers(self._store, concept.number))
+        score = places.scores(self._store, concept.number, len(self._responses.group))
+        carrying = self._where(score > 0, score)
         picked = pick(carrying, self._settings.excerpts, self._settings.held_out, rng)
         if len(picked.shown) < LEAST_SHOWN:
             return None
@@ -84,13 +85,20 @@ class NamingSource:
         peaks = places.peaks(self._store, concept.number, [int(carrying.pair[i]) for i in at])
         shown = tuple((self._at_peak(carrying, i, peaks, is_marked=True), word) for i, word in picked.shown)
         held = [self._at_peak(carrying, i, peaks, is_marked=False) for i in picked.held]
-        return Material(shown, self._trial(carrying, picked, held, rng))
+        return Material(shown, self._trial(score, carrying, picked, held, rng))
+
+    def _where(self, wanted: NDArray[np.bool_], score: NDArray[np.float64]) -> Carriers:
+        """Some responses as one entry each; empty ones are left out."""
+        pair, side = np.nonzero(wanted & ~self._responses.is_empty)
+        every = self._responses
+        return Carriers(pair, side, every.group[pair], every.text[pair, side], score[pair, side])
 
     def _trial(
-        self, carrying: Carriers, picked: Picked, held: Sequence[str], rng: np.random.Generator
-    ) -> Trial | None:
-        others, are_silent = self._others(carrying, picked, rng)
-        texts = [self._anywhere(*other, rng) for other in others]
+        self, score: NDArray[np.float64], carrying: Carriers, picked: Picked, held: Sequence[str],
+        rng: np.random.Generator,
+    ) -> Trial | None:  # fmt: skip
+        others, at, are_silent = self._others(score, carrying, picked, rng)
+        texts = [self._anywhere(int(others.pair[i]), int(others.side[i]), rng) for i in at]
         fires = [text for text in held if text.strip()]
         texts = [text for text in texts if text.strip()]
         if not can_be_recognised(len(fires), len(texts), self._settings.level):
@@ -98,21 +106,23 @@ class NamingSource:
         return deal(fires, texts, rng, are_silent=are_silent)
 
     def _others(
-        self, carrying: Carriers, picked: Picked, rng: np.random.Generator
-    ) -> tuple[list[tuple[int, int]], bool]:
-        """Responses without the concept, of unused prompts and texts; else those with least of it."""
+        self, score: NDArray[np.float64], carrying: Carriers, picked: Picked, rng: np.random.Generator
+    ) -> tuple[Carriers, NDArray[np.int64], bool]:
+        """Responses without the concept, of unused prompts and texts; else those with least of it.
+
+        Returns:
+            responses, which of them to take, and whether the concept is silent on them.
+        """
         n = len(picked.held)
-        used = np.array([*(i for i, _ in picked.shown), *picked.held], np.int64)
-        all_ = self._responses
-        silent = ~np.isin(2 * all_.pair + all_.side, 2 * carrying.pair + carrying.side)
-        silent &= ~np.isin(all_.text, carrying.text) & ~np.isin(all_.group, carrying.group[used])
-        found = _different(all_, rng.permutation(np.flatnonzero(silent)))[:n]
+        used = carrying.group[np.array([*(i for i, _ in picked.shown), *picked.held], np.int64)]
+        silent = self._where(score <= 0, score)
+        free = ~np.isin(silent.text, carrying.text) & ~np.isin(silent.group, used)
+        found = _different(silent, rng.permutation(np.flatnonzero(free)))[:n]
         if len(found) == n:
-            return [(int(all_.pair[i]), int(all_.side[i])) for i in found], True
-        free = np.flatnonzero(~np.isin(carrying.group, carrying.group[used]))
-        weak = _different(carrying, free[np.argsort(carrying.score[free], kind="stable")])
-        weak = rng.permutation(weak[: max(int(len(weak) * WEAKEST), n)])[:n]
-        return [(int(carrying.pair[i]), int(carrying.side[i])) for i in weak], False
+            return silent, found, True
+        left = np.flatnonzero(~np.isin(carrying.group, used))
+        weak = _different(carrying, left[np.argsort(carrying.score[left], kind="stable")])
+        return carrying, rng.permutation(weak[: max(int(len(weak) * WEAKEST), n)])[:n], False
 
     def _at_peak(
         self, carrying: Carriers, i: int, peaks: Mapping[tuple[int, int], int], *, is_marked: bool
@@ -128,8 +138,8 @@ class NamingSource:
         return excerpt(text, at, at, self._settings.excerpt_chars, is_marked=False)
 
     @cached_property
-    def _responses(self) -> Carriers:
-        return _carriers(places.responses(self._store))
+    def _responses(self) -> places.Responses:
+        return places.responses(self._store)
 
     @cached_property
     def _tokens(self) -> "TokenReader":
@@ -175,10 +185,6 @@ class NamingSource:
                 f"pair {pair} is no longer among the ingested pairs", hint="run `prosect audit` again"
             )
         return row
-
-
-def _carriers(found: Mapping[str, NDArray[Any]]) -> Carriers:
-    return Carriers(found["pair"], found["side"], found["group_index"], found["text"], found["score"])
 
 
 def _different(among: Carriers, order: NDArray[np.int64]) -> NDArray[np.int64]:

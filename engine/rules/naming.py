@@ -15,6 +15,7 @@ from engine.rules.diagnostics import Diagnostic, Place, Severity, suggest
 from engine.rules.lexer import concept_literal
 from engine.rules.syntax import ConceptStatement, Member
 from engine.rules.terms import Concept
+from engine.views.names import MARK
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -109,7 +110,9 @@ class Names:
         if name in BUILT_IN:
             return Concept(name, "built-in")
         close = _nearest(name, [*self.defined, *self._by_name, *BUILT_IN])
-        if close is not None:
+        if name.startswith(MARK):
+            help_line = f"`{MARK.strip()}` marks a proposed name: give it first, `prosect names take`"
+        elif close is not None:
             help_line = f"did you mean `{concept_literal(close)}`?"
         elif self.defined:
             help_line = "this file has " + ", ".join(concept_literal(n) for n in list(self.defined)[:6])

@@ -1,15 +1,25 @@
 """Where a concept is strong and where it is silent, response by response: what naming draws on."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.store.connection import Store
 
-Columns = dict[str, NDArray[Any]]
 _SIDES = (("chosen", 0), ("rejected", 1))
+
+
+class Responses(NamedTuple):
+    """Every response, by pair and side (0 chosen, 1 rejected)."""
+
+    group: NDArray[np.int64]
+    """(P,) prompt group."""
+    text: NDArray[np.uint64]
+    """(P, 2) hash of the text."""
+    is_empty: NDArray[np.bool_]
+    """(P, 2)"""
 
 
 def nameable(store: Store) -> list[tuple[int, str, str, int]]:
@@ -25,36 +35,26 @@ def nameable(store: Store) -> list[tuple[int, str, str, int]]:
     return [(int(n), str(ident), str(name or ""), int(latents or 0)) for n, ident, name, latents in rows]
 
 
-def carriers(store: Store, concept: int) -> Columns:
-    """Responses that carry a concept: pair, side (0 chosen, 1 rejected), group, text (a hash), score."""
-    parts = " UNION ALL ".join(
-        f"SELECT s.pair, {number} AS side, p.group_index, hash(p.{side}_text) AS text, s.{side} AS score"
-        f" FROM concept_scores s JOIN pairs p ON p.pair = s.pair WHERE s.concept = $c AND s.{side} > 0"
-        for side, number in _SIDES
+def responses(store: Store) -> Responses:
+    """Groups and texts of every response. Reads every text once: ask for it once."""
+    sides = [side for side, _ in _SIDES]
+    hashes = ", ".join(f"hash({side}_text) AS {side}" for side in sides)
+    empty = ", ".join(f"coalesce(trim({side}_text), '') = '' AS {side}_empty" for side in sides)
+    found = store.columns(f"SELECT group_index, {hashes}, {empty} FROM pairs ORDER BY pair")
+    return Responses(
+        np.asarray(found["group_index"]).astype(np.int64),
+        np.stack([np.asarray(found[side]).astype(np.uint64) for side in sides], axis=1),
+        np.stack([np.asarray(found[f"{side}_empty"]).astype(np.bool_) for side in sides], axis=1),
     )
-    found = store.columns(f"SELECT * FROM ({parts}) ORDER BY pair, side", {"c": concept})
-    return _as_arrays(found)
 
 
-def responses(store: Store) -> Columns:
-    """Every response that is not empty: pair, side, group, text (a hash)."""
-    parts = " UNION ALL ".join(
-        f"SELECT pair, {number} AS side, group_index, hash({side}_text) AS text, 0.0 AS score FROM pairs"
-        f" WHERE length(trim({side}_text)) > 0"
-        for side, number in _SIDES
-    )
-    return _as_arrays(store.columns(f"SELECT * FROM ({parts}) ORDER BY pair, side"))
-
-
-def _as_arrays(found: Columns) -> Columns:
-    kinds = {
-        "pair": np.int64,
-        "side": np.int64,
-        "group_index": np.int64,
-        "text": np.uint64,
-        "score": np.float64,
-    }
-    return {name: np.asarray(found[name]).astype(kind) for name, kind in kinds.items()}
+def scores(store: Store, concept: int, n_pairs: int) -> NDArray[np.float64]:
+    """(P, 2) score of a concept on each response, 0 where it is silent."""
+    found = store.columns("SELECT pair, chosen, rejected FROM concept_scores WHERE concept = ?", [concept])
+    score = np.zeros((n_pairs, len(_SIDES)))
+    for side, number in _SIDES:
+        score[np.asarray(found["pair"]).astype(np.int64), number] = np.ma.filled(found[side], 0)
+    return score
 
 
 def peaks(store: Store, concept: int, pairs: Sequence[int]) -> dict[tuple[int, int], int]:

@@ -23,7 +23,7 @@ class Recognition:
     p: float
     """Chance that so many hits or more come of picking ``n_picked`` blindly (hypergeometric)."""
     level: float
-    """p at most for which a name counts as recognised, as set when it was asked."""
+    """p at most for which this name counts as recognised: as set, divided by the tests for its concept."""
     low: float
     """Exact 95% interval (Clopper–Pearson) of the share that was told right, its lower end."""
     high: float
