@@ -172,7 +172,7 @@ def test_the_child_ends_with_its_parent(strips: Strips) -> None:
     assert child is not None
     assert child.stdin is not None
     child.stdin.close()  # as when the workstation is killed
-    assert child.wait(60) == 0
+    assert child.wait(600) == 0  # it loads the reader before it looks
 
 
 def test_a_reader_that_is_gone_is_said(own_project: Callable[[], Path], tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "j"
     writers = [start_writer(path, author, 60) for author in ("ana", "bo")]
     for writer in writers:
-        assert writer.communicate(timeout=60)[0].count("\n") == 60
+        assert writer.communicate(timeout=600)[0].count("\n") == 60
     journal = Journal(path, "cy")
     assert len(held(journal)) == 120
     assert journal.n_damaged == 0
@@ -219,7 +219,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_confirmed(tmp_path:
     confirmed = [writer.stdout.readline().strip() for _ in range(25)]
     time.sleep(0.02)
     writer.send_signal(signal.SIGKILL)
-    rest = writer.communicate(timeout=30)[0]
+    rest = writer.communicate(timeout=600)[0]
     confirmed += [line for line in rest.split("\n")[:-1] if line]
     found = held(Journal(path, "ana"))
     assert {f"concept:{ident}" for ident in confirmed} <= set(found)
