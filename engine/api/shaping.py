@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 class Shaping(Base):
     """Stages that decide what a model may learn."""
 
+    def rule_file(self, name: Path | str) -> Path:
+        """A rule file by its path, or by its name alone in the project's rules folder, ``.rules`` left out.
+
+        A path that leads nowhere comes back as it is: whoever reads it says so.
+        """
+        path = Path(name)
+        if path.exists() or len(path.parts) > 1:
+            return path
+        inside = self.paths.rules_dir / path
+        found = (p for p in (inside, inside.with_name(f"{inside.name}.rules")) if p.exists())
+        return next(found, path)
+
     def plan(self, rules: Path | str, *, control: bool = False, update_lock: bool = False) -> "Plan":
         """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``.
 
@@ -35,7 +47,12 @@ class Shaping(Base):
 
         settings = self.settings.rules
         return plan_file(
-            self.paths, Path(rules), self.decisions(), settings, control=control, update_lock=update_lock
+            self.paths,
+            self.rule_file(rules),
+            self.decisions(),
+            settings,
+            control=control,
+            update_lock=update_lock,
         )
 
     def moves(self, rules: Path | str, concept: str) -> "ConceptMoves":
@@ -49,7 +66,7 @@ class Shaping(Base):
 
         target = self.concept_target(concept)
         return concept_moves(
-            self.paths, Path(rules), self.decisions(), self.settings.rules, target.concept_id
+            self.paths, self.rule_file(rules), self.decisions(), self.settings.rules, target.concept_id
         )
 
     def rows_touched(self, rules: Path | str, statements: Sequence[str], limit: int = 20) -> "PairRows":
@@ -57,7 +74,12 @@ class Shaping(Base):
         from engine.pipeline.shape import rows_touched
 
         return rows_touched(
-            self.paths, Path(rules), self.decisions(), self.settings.rules, statements=statements, limit=limit
+            self.paths,
+            self.rule_file(rules),
+            self.decisions(),
+            self.settings.rules,
+            statements=statements,
+            limit=limit,
         )
 
     def rows_matching(self, condition: str, limit: int = 20) -> "PairRows":
@@ -74,7 +96,9 @@ class Shaping(Base):
 
         chosen = options or CompileOptions()
         reporter = progress or NullProgress()
-        return compile_rules(self.paths, Path(rules), self.decisions(), self.settings.rules, chosen, reporter)
+        return compile_rules(
+            self.paths, self.rule_file(rules), self.decisions(), self.settings.rules, chosen, reporter
+        )
 
     def draft_rules(self, *, method: str = "matching", strength: float = 0.5) -> str:
         """The text of a rule file made from the verdicts in force."""
@@ -86,13 +110,15 @@ class Shaping(Base):
         """A rule file's text and every error and warning in it, names included."""
         from engine.pipeline.shape import diagnose
 
-        return diagnose(self.paths, Path(rules), self.decisions())
+        return diagnose(self.paths, self.rule_file(rules), self.decisions())
 
     def compare(self, first: Path | str, second: Path | str) -> "PlanDifference":
         """What changes from one rule file to another, pair by pair and concept by concept."""
         from engine.pipeline.shape import compare
 
-        return compare(self.paths, Path(first), Path(second), self.decisions(), self.settings.rules)
+        return compare(
+            self.paths, self.rule_file(first), self.rule_file(second), self.decisions(), self.settings.rules
+        )
 
     def train(
         self, shaped_dir: Path | str, *, run_dir: Path | str | None = None, progress: Progress | None = None

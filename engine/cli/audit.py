@@ -60,7 +60,7 @@ def audit_command(
     if reader is None and (layer, sae) != (None, None):
         raise click.UsageError("--layer and --sae belong to a reader: name it with --reader R")
     if reader is None and not output.is_dir():
-        raise click.UsageError("name a reader: --reader R, see `prosect audit --help`")
+        raise click.UsageError("name a reader: --reader R (`prosect help guide reader` says what R may be)")
     specs = source_specs(sources, names=names, format_=format_, mapping=parse_mapping(mapping))
     project = Project(output, overrides=parse_assignments(assignments))
     mix = given_mix(weights, evaluation)

@@ -6,6 +6,7 @@ import click
 
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
+from engine.errors import StoreError
 from engine.safe_text import one_line
 from engine.views.jobs import JobRow
 
@@ -19,6 +20,8 @@ def jobs_command(project: Path, cancel: str | None, log_of: str | None, plain: b
     """Audits, compilations, training and other long work: where each stands, and stopping them."""
     from engine.api import Project
 
+    if not project.is_dir():
+        raise StoreError(f"there is no project at {project}", hint="`prosect audit FILE -o DIR` makes one")
     work = Project(project).work
     if cancel is not None:
         click.echo(work.cancel_job(cancel))

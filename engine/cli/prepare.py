@@ -89,6 +89,8 @@ def _show_preview(seen: "SourcePreview", *, plain: bool, as_json: bool) -> None:
     details = {p.dropped: f" ({one_line(p.detail, 80)})" for p in reversed(seen.pairs) if p.detail}
     said = ", ".join(f"{reason} {n}{details.get(reason, '')}" for reason, n in seen.dropped.items())
     click.echo(f"\ndropped among the first {seen.n_rows:,} rows: {said or 'nothing'}")
+    if seen.noted:
+        click.echo("repaired or noted: " + ", ".join(f"{reason} {n}" for reason, n in seen.noted.items()))
 
 
 def _start(messages: "tuple[Message, ...]", *, whole: bool) -> str:

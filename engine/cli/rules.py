@@ -198,7 +198,7 @@ def explain_command(code: str) -> None:
     """What a numbered error of the rule language means, with an example."""
     from engine.rules.explain import EXPLANATIONS, explain
 
-    found = explain(code)
+    found = explain(f"R{code}" if code.isdigit() else code)
     if found is None:
         raise click.UsageError(f"there is no code {code}; known: {', '.join(sorted(EXPLANATIONS))}")
     click.echo(f"{found.code}: {found.title}\n\n{found.why}\n\n  {found.example}")

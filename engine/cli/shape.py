@@ -68,8 +68,8 @@ def plan_command(
 ) -> None:
     """What a rule file would do, before anything is written: fates, overlaps, every concept's change.
 
-    Exits with 1 when it holds an error, with which `compile` writes nothing, and with 3 when an `expect`
-    line does not hold.
+    RULES is a file, or the name of one in DIR/rules. Exits with 1 when it holds an error, with which
+    `compile` writes nothing, and with 3 when an `expect` line does not hold.
     """
     from engine.api import Project
 
@@ -88,6 +88,7 @@ def plan_command(
         if concept is not None:
             _show_moves(opened.moves(rules, concept), plain=plain, as_json=as_json)
             return
+        rules = opened.rule_file(rules)
         stamp = hash_bytes(rules.read_bytes()) if rules.is_file() else ""
         plan, stale = opened.plan(rules, control=control, update_lock=update_lock), opened.stale()
     with exits_with(1 if plan.errors else 0 if plan.is_passing else _FAILED):
@@ -117,7 +118,10 @@ def plan_command(
 def compile_command(
     project: Path, rules: Path, assignments: tuple[str, ...], plain: bool, as_json: bool, **options: Any
 ) -> None:
-    """Write the shaped dataset of a rule file: train.parquet, train.jsonl, ledger, lock, manifest, card."""
+    """Write the shaped dataset of a rule file: train.parquet, train.jsonl, ledger, lock, manifest, card.
+
+    RULES is a file, or the name of one in DIR/rules.
+    """
     from engine.api import Project
     from engine.pipeline.shape import CompileOptions
 

@@ -86,6 +86,11 @@ def locate(text: str) -> Located:
         _check_suffix(path)
         return Located((DataFile(path, path.as_posix(), stem(path)),))
     if path.is_dir():
+        if _is_project(path):
+            raise IngestError(
+                f"{text} is a project of prosect, no dataset",
+                hint=f"`prosect mix list {text}` lists the files that its pairs come from",
+            )
         return _folder(path, path.as_posix(), path.resolve().name, split)
     if glob.has_magic(base):
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207 - user's pattern
@@ -130,7 +135,13 @@ def _check_suffix(path: Path) -> None:
 def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
     table, split, about = pick_table(tables_of(folder), shown, asked)
     by_split: dict[str, list[Path]] = {}
-    for path in sorted(_below(folder, shown)):
+    projects: list[Path] = []
+    below = sorted(_below(folder, shown, projects))
+    about += tuple(
+        f"{shown}: left out {p.relative_to(folder).as_posix()}: a project of prosect"
+        for p in sorted(projects)
+    )
+    for path in below:
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
         if hidden or not path.name.endswith(SUFFIXES):
@@ -161,15 +172,26 @@ def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
     return Located(tuple(sorted(files, key=lambda f: f.shown)), (*about, *remarks))
 
 
-def _below(folder: Path, shown: str) -> Iterator[Path]:
-    """Everything below a folder that is no folder; links to folders are not followed."""
+def _is_project(folder: Path) -> bool:
+    """Ingest has written pairs into this folder: what else lies there is no dataset."""
+    return (folder / "pairs" / "folds.parquet").is_file()
+
+
+def _below(folder: Path, shown: str, projects: list[Path]) -> Iterator[Path]:
+    """Everything below a folder that is no folder; links to folders are not followed.
+
+    Nor are projects: they are appended to ``projects``.
+    """
 
     def refuse(error: OSError) -> None:
         raise IngestError(
             f"{shown}: {error.filename} cannot be read: {error.strerror}", hint="chmod +rx, or ask its owner"
         ) from error
 
-    for root, _, names in os.walk(folder, onerror=refuse):
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        inside = [Path(root) / name for name in folders if _is_project(Path(root) / name)]
+        projects += inside
+        folders[:] = [name for name in folders if Path(root) / name not in inside]
         yield from (Path(root) / name for name in names)
 
 

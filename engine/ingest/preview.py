@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from engine.ingest.collect import checked, convert
-from engine.ingest.drafts import Answer, Draft, Dropped, Notes, Origin, Reason, Turns
+from engine.ingest.drafts import Answer, Draft, Dropped, Kind, Note, Notes, Origin, Reason, Turns
 from engine.ingest.formats.base import WEIGHT, shared_uses
 from engine.ingest.formats.generic import EXTRA_ROLES, TEXT_ROLES, VALUE_ROLES
-from engine.ingest.json_values import Failure, NumberedRow
+from engine.ingest.json_values import Failure, Mended, NumberedRow
 from engine.ingest.pairing import RatedAnswers
 from engine.ingest.source import SAMPLE_ROWS, OpenSource, SourceSpec, line_limit, open_source
 from engine.records import Label, Message
@@ -66,6 +66,8 @@ class SourcePreview:
     """Rows that were looked at."""
     dropped: dict[Reason, int]
     """What would be dropped of them, by reason."""
+    noted: dict[Reason, int]
+    """What would be repaired or noted, by reason."""
     remarks: tuple[str, ...]
     """Splits that were left out, the revision of a download."""
 
@@ -80,7 +82,8 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
     opened = open_source(source, limit)
     form = opened.format
     rows = list(islice(_rows(opened, limit), SAMPLE_ROWS))
-    seen = list(_judged(opened, rows, limit))
+    noted: Counter[Reason] = Counter()
+    seen = list(_judged(opened, rows, limit, noted))
     return SourcePreview(
         source.path,
         tuple(f.shown for f in opened.files),
@@ -93,6 +96,7 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
         tuple(seen[:n]),
         len(rows),
         dict(Counter(p.dropped for p in seen if p.dropped is not None).most_common()),
+        dict(noted.most_common()),
         opened.remarks,
     )
 
@@ -121,7 +125,7 @@ def _rows(opened: OpenSource, limit: int) -> Iterator[tuple[str, str, NumberedRo
 
 
 def _judged(
-    opened: OpenSource, rows: list[tuple[str, str, NumberedRow]], limit: int
+    opened: OpenSource, rows: list[tuple[str, str, NumberedRow]], limit: int, noted: Counter[Reason]
 ) -> Iterator[PreviewPair]:
     """What ingest makes of some rows, in their order; pairs of single answers last.
 
@@ -133,7 +137,8 @@ def _judged(
         try:
             if isinstance(row, Failure):
                 raise Dropped(row.reason, row.detail)
-            notes: Notes = []
+            is_mended = isinstance(row, Mended)
+            notes: Notes = [Note(Kind.REPAIRED, Reason.NO_NUMBER, "")] if is_mended else []
             drafts = convert(opened.format, row, notes)
         except (Dropped, RecursionError) as error:
             yield _shown(opened, origin, None, error)
@@ -142,18 +147,21 @@ def _judged(
             if isinstance(draft, Answer):
                 answers.add(origin, draft, notes)
             else:
-                yield _checked(opened, origin, draft, limit)
-    for origin, made, _ in answers.pairs():
+                yield _checked(opened, origin, draft, limit, notes, noted)
+                notes = []
+    for origin, made, known in answers.pairs():
         if isinstance(made, Draft):
-            yield _checked(opened, origin, made, limit)
+            yield _checked(opened, origin, made, limit, list(known), noted)
 
 
-def _checked(opened: OpenSource, origin: Origin, draft: Draft, limit: int) -> PreviewPair:
-    notes: Notes = []
+def _checked(
+    opened: OpenSource, origin: Origin, draft: Draft, limit: int, notes: Notes, noted: Counter[Reason]
+) -> PreviewPair:
     try:
         checked(draft, origin.source, notes, limit)
     except (Dropped, RecursionError) as error:
         return _shown(opened, origin, draft, error)
+    noted.update(note.reason for note in notes)
     return _shown(opened, origin, draft, None)
 
 

@@ -57,6 +57,7 @@ def filled(command: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_guide_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for file in (sample_folder() / "pairs").glob("*.jsonl"):

@@ -90,3 +90,8 @@ def test_a_slip_in_a_change_of_the_mix_is_no_failed_job(tmp_path: Path, pairs: P
         assert problem in refused.stderr
     assert run("ingest", pairs, "-o", root, "--weight", "forum=0").exit_code == 1
     assert run("jobs", root, "--json").stdout == jobs
+
+
+def test_jobs_of_no_project_are_an_error(tmp_path: Path) -> None:
+    refused = run("jobs", tmp_path / "nowhere")
+    assert (refused.exit_code, "there is no project at" in refused.output) == (1, True)

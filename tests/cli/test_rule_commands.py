@@ -250,3 +250,17 @@ def test_a_file_of_a_project_is_checked_against_its_index(project: Path, tmp_pat
     assert (found.exit_code, found.stdout) == (0, "")
     assert "names were not looked up" in found.stderr
     assert run("rules", "check", outside, "--project", project).exit_code == 1
+
+
+def test_a_rule_file_of_the_project_goes_by_its_name(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "rules").mkdir(exist_ok=True)
+    (project / "rules" / "named.rules").write_text(RULES, encoding="utf-8")
+    monkeypatch.chdir(project.parent)
+    by_path = run("plan", project, project / "rules" / "named.rules", "--json")
+    for name in ("named", "named.rules"):
+        assert run("plan", project, name, "--json").stdout == by_path.stdout
+    assert "there is no rule file other" in run("plan", project, "other").output
+
+
+def test_codes_go_by_their_number_too() -> None:
+    assert run("explain", "404").output == run("explain", "R404").output != ""

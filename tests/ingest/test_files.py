@@ -421,3 +421,23 @@ def test_mixed_types_in_a_column_cost_only_the_odd_rows(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", [*ROWS[:10], *odd])
     report = run(file, out=tmp_path / "out")
     assert (report.pairs, report.dropped) == (10, {"missing_column": 1, "wrong_type": 1})
+
+
+def test_a_project_is_no_dataset_and_is_left_out_of_a_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_jsonl(data / "x.jsonl", [plain_row(1)])
+    run(data / "x.jsonl", out=data / "audit" / "pairs")
+    seen = preview(SourceSpec(str(data)))
+    assert [Path(f).name for f in seen.files] == ["x.jsonl"]
+    assert seen.remarks == (f"{data}: left out audit: a project of prosect",)
+    with pytest.raises(IngestError, match="is a project of prosect, no dataset"):
+        preview(SourceSpec(str(data / "audit")))
+
+
+def test_a_preview_counts_what_would_be_repaired_or_noted(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_bytes(b"prompt,chosen,rejected\ncaf\xe9,good,bad\nq,good,bad\n")
+    assert preview(SourceSpec(str(file))).noted == {"broken_utf8": 1}
+    other = tmp_path / "y.jsonl"
+    other.write_text('{"prompt": "q", "chosen": "a", "rejected": "b", "n": NaN}\n', encoding="utf-8")
+    assert preview(SourceSpec(str(other))).noted == {"no_number": 1}
