@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised when the same reader and texts would give another file."""
 _NICE = 5
 """A serving process gives way to the workstation."""

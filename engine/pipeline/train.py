@@ -12,7 +12,7 @@ from engine.paths import ProjectPaths
 from engine.pipeline.forecasts import write_forecasts
 from engine.pipeline.interventions import check_interventions, check_statements, prepare_interventions
 from engine.pipeline.ledger import named_in, shaped_facts
-from engine.pipeline.masks import prepare_masks
+from engine.pipeline.masks import Reach, prepare_masks
 from engine.progress import Progress
 from engine.settings import ReadingSettings, TrainingSettings
 from engine.store.connection import Store
@@ -71,7 +71,8 @@ def start_run(
         settings = replace(settings, model=_as_read(reader))
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
-    prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress)
+    reach = _reach(shaped_dir, settings)
+    prepare_masks(paths, shaped_dir, shaped["index"], reader["reader_hash"], reading, progress, reach)
     was_there = run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     request = RunRequest(shaped_dir, settings.model, run_dir, paths.cache_dir, settings)
@@ -86,6 +87,18 @@ def start_run(
         raise
     write_request(request)  # only now where a run was there: the request of another one stays as it was
     return Started(report, written.path, written.n_concepts)
+
+
+def _reach(shaped_dir: Path, settings: TrainingSettings) -> Reach:
+    """The pairs that a run sees, and its pilot before it."""
+    import pyarrow.parquet as pq
+
+    from engine.pipeline.pilot import pilot_settings
+    from engine.training.steps import n_reached
+
+    n_pairs = pq.read_metadata(shaped_dir / "train.parquet").num_rows
+    runs = [settings, *([pilot_settings(settings, n_pairs)] if settings.pilot_share else [])]
+    return Reach(settings.seed, max(n_reached(run.steps, run.batch_pairs, n_pairs) for run in runs))
 
 
 def _run_dir(paths: ProjectPaths, run_dir: Path) -> Path:

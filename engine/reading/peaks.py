@@ -21,7 +21,7 @@ def token_peaks(
 
     Args:
         reader: an open reader.
-        texts: prompts with responses, as its layout encoded them; on a GPU neighbours share their prompt.
+        texts: prompts with responses, as its layout encoded them; neighbours share their prompt.
         groups: sets of latents.
 
     Yields:
@@ -33,8 +33,7 @@ def token_peaks(
     """
     wanted = [i for i, text in enumerate(texts) if len(text.response_own)]
     jobs = [response_job(i, texts[i], reader.layout) for i in wanted]
-    # goes_on: thresholds cut where they always did on a CPU, to the last bit
-    for batch, found in reader.batches.each(jobs, partial(_peaks, reader, groups), goes_on=False):
+    for batch, found in reader.batches.each(jobs, partial(_peaks, reader, groups)):
         yield from zip([wanted[k] for k in batch], found, strict=True)
 
 

@@ -7,7 +7,7 @@ and padding is lost work there: it goes on after a prompt that neighbours share.
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from engine.errors import ModelError
 from engine.reading.batches import plan_batches, plan_rows, row_length, row_of
 from engine.reading.jobs import Job, plan_work
 from engine.reading.pair_file import PairFile
-from engine.reading.stream import NEVER, Stream
+from engine.reading.stream import Stream
 from engine.settings import ReadingSettings
 
 log = logging.getLogger(__name__)
@@ -47,16 +47,12 @@ class ResidualBatches:
         """As the stream's device wants it."""
         return cls(stream, 0 if stream.device.type == "cpu" else settings.batch_tokens)
 
-    def each(
-        self, jobs: Sequence[Job], use: Use[Result], *, goes_on: bool = True
-    ) -> Iterator[tuple[list[int], Result]]:
+    def each(self, jobs: Sequence[Job], use: Use[Result]) -> Iterator[tuple[list[int], Result]]:
         """Compute all jobs, batch by batch.
 
         Args:
             jobs: sequences; those with the same prompt are neighbours.
             use: called once per batch that fits into memory; where it runs out in ``use``, that counts too.
-            goes_on: a CPU computes a prompt once for its responses; False: every text whole, as a single
-                forward gives it to the last bit.
 
         Yields:
             Indices into ``jobs`` and what ``use`` made of them: on a CPU one job after the other, else
@@ -66,7 +62,7 @@ class ResidualBatches:
             ModelError: a single text does not fit into memory.
         """
         if not self.batch_tokens:
-            yield from self._in_turn(jobs, use, goes_on=goes_on)
+            yield from self._in_turn(jobs, use)
             return
         waiting = self._plan(jobs, self._rows(jobs))
         while waiting:
@@ -90,11 +86,8 @@ class ResidualBatches:
             return n_computed(jobs, self.stream.min_shared)
         return sum(row_length([jobs[i] for i in row]) for row in self._rows(jobs))
 
-    def _in_turn(
-        self, jobs: Sequence[Job], use: Use[Result], *, goes_on: bool
-    ) -> Iterator[tuple[list[int], Result]]:
-        stream = self.stream if goes_on else replace(self.stream, min_shared=NEVER)
-        streams = job_residuals(stream, jobs)
+    def _in_turn(self, jobs: Sequence[Job], use: Use[Result]) -> Iterator[tuple[list[int], Result]]:
+        streams = job_residuals(self.stream, jobs)
         for i, job in enumerate(jobs):
             try:
                 result = use([job], [next(streams)])

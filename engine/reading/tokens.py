@@ -61,8 +61,7 @@ def pair_tokens(reader: Reader, pair: PairTexts) -> dict[Span, SpanTokens]:
         ModelError: the chat template is broken, or the texts do not fit into memory.
     """
     work = plan_work([pair], reader.layout, reader.max_tokens)
-    # goes_on: strips kept from before stay those of now, to the last bit
-    read = in_order(reader.batches.each(work.jobs, partial(_read, reader), goes_on=False))
+    read = in_order(reader.batches.each(work.jobs, partial(_read, reader)))
     found: dict[Hashable, SpanTokens] = {}
     for job, text, places in zip(work.jobs, work.texts, read, strict=True):
         for want, at in zip(job.wants, places, strict=True):

@@ -4,14 +4,16 @@ Whoever reads the responses writes characters, not tokens: the reader may cut te
 
     masks.parquet   pair_id, side (chosen, rejected), message, start, end   beside train.parquet
 
-``start`` and ``end`` count characters of one response message. A token of the policy is left out when it
-shares a character with such a span; marks of the template, the end of the turn among them, never are. The sum
-of log-probabilities, and for length-normalised losses the token count, run over what is left.
+A row of message −1 says that a pair was read and that nothing of it is masked; a run of few steps needs no
+more pairs to be read than it reaches, and ``covers`` says how far each order was read. ``start`` and ``end``
+count characters of one response message. A token of the policy is left out when it shares a character with
+such a span; marks of the template, the end of the turn among them, never are. The sum of log-probabilities,
+and for length-normalised losses the token count, run over what is left.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +38,8 @@ _SCHEMA = pa.schema(
         ("end", pa.int32()),
     ]
 )
+_NOTHING = -1
+"""Message number of a pair's row where nothing is masked."""
 _REACH = 32
 """How many tokens before the response's own text its first token may lie: the template's opening marks."""
 
@@ -56,17 +60,32 @@ class Masks:
     """Statements that asked for it."""
     spans: Mapping[tuple[str, str], tuple[Span, ...]]
     """By pair id and side."""
+    read: frozenset[str] = frozenset()
+    """Pairs that were read; others of the dataset can have a mask that nobody knows yet."""
+    covers: Mapping[int, int] = field(default_factory=dict)
+    """How many pairs everything is known of, by the seed of their order; empty: all pairs."""
 
-    @property
-    def content_hash(self) -> str:
-        """Hash of everything that determines what is left out."""
-        return hash_json([[*key, *map(list, self.spans[key])] for key in sorted(self.spans)])
+    def content_hash(self, pair_ids: Collection[str]) -> str:
+        """Hash of everything that determines what is left out of these pairs."""
+        keys = [key for key in sorted(self.spans) if key[0] in pair_ids]
+        return hash_json([[*key, *map(list, self.spans[key])] for key in keys])
+
+    def are_known(self, seed: int, n_reached: int, n_pairs: int) -> bool:
+        """Whether all is known of the first ``n_reached`` pairs in the order of a seed."""
+        is_whole = not self.covers or max(self.covers.values()) >= n_pairs
+        return is_whole or self.covers.get(seed, 0) >= min(n_reached, n_pairs)
 
 
 def write_masks(shaped_dir: Path, masks: Masks, made_for: str) -> None:
     """Put masks beside a shaped dataset; ``made_for`` names what they were made from."""
     rows = [(*key, *span) for key in sorted(masks.spans) for span in masks.spans[key]]
-    facts = {b"names": json.dumps(masks.names).encode(), b"made_for": made_for.encode()}
+    silent = masks.read - {pair_id for pair_id, _ in masks.spans}
+    rows += [(pair_id, SIDES[0], _NOTHING, 0, 0) for pair_id in sorted(silent)]
+    facts = {
+        b"names": json.dumps(masks.names).encode(),
+        b"made_for": made_for.encode(),
+        b"covers": json.dumps({str(seed): n for seed, n in sorted(masks.covers.items())}).encode(),
+    }
     columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
     arrays = [pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
     temporary = shaped_dir / f".{FILE}.tmp"
@@ -100,12 +119,17 @@ def read_masks(shaped_dir: Path) -> Masks:
     path = shaped_dir / FILE
     if not path.exists():
         return Masks((), {})
-    names = tuple(json.loads(_metadata(path)[b"names"]))
+    facts = _metadata(path)
+    covers = {int(seed): n for seed, n in json.loads(facts.get(b"covers", b"{}")).items()}
     spans: dict[tuple[str, str], tuple[Span, ...]] = {}
+    read: set[str] = set()
     for row in pq.read_table(path).to_pylist():
+        read.add(row["pair_id"])
+        if row["message"] == _NOTHING:
+            continue
         key = (row["pair_id"], row["side"])
         spans[key] = (*spans.get(key, ()), Span(row["message"], row["start"], row["end"]))
-    return Masks(names, spans)
+    return Masks(tuple(json.loads(facts[b"names"])), spans, frozenset(read), covers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from engine.training.report import RunReport, report_of
 from engine.training.request import STATUS, read_status
 from engine.training.saving import drop_torn, saving
 from engine.training.shaped import ShapedPairs
-from engine.training.steps import in_whole_steps
+from engine.training.steps import in_whole_steps, n_processes, n_reached
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batches, training_arguments
 
 STAGE_VERSION = 2
@@ -125,11 +125,16 @@ class Session:
         """Refuse before anything takes time what could not be trained with these settings."""
         check_batches(self.settings)
         check_fits(self.changes.interventions, self.start.model)
+        if not self.changes.masks.are_known(self.settings.seed, self._n_reached(), self.pairs.n_pairs):
+            raise TrainError(
+                f"token masks are known for fewer pairs than the {self._n_reached():,} that this run reaches",
+                hint="start it with `prosect train`, which reads the others first",
+            )
         check_device(self.settings)
 
     def _with_shares(self, table: pa.Table) -> pa.Table:
         micro = check_batches(self.settings)
-        return in_whole_steps(table, micro, self.settings.batch_pairs // micro, _n_processes())
+        return in_whole_steps(table, micro, self.settings.batch_pairs // micro, n_processes())
 
     def _say_what_is_unusual(self, encoded: EncodedPairs) -> None:
         note = self.progress.note
@@ -251,19 +256,16 @@ class Session:
             readable(folder)
 
     def _pairs_per_step(self) -> int:
-        return self.settings.batch_pairs * _n_processes()
+        return self.settings.batch_pairs * n_processes()
 
     def _n_reached(self) -> int:
         """Pairs that the run sees; encoding and reference pass need no others."""
-        steps = self.settings.steps
-        return (
-            self.pairs.n_pairs if steps is None else min(self.pairs.n_pairs, steps * self._pairs_per_step())
-        )
+        return n_reached(self.settings.steps, self.settings.batch_pairs, self.pairs.n_pairs)
 
     def _fingerprint(self) -> str:
         settings = {k: v for k, v in asdict(self.settings).items() if not k.startswith(_OUTCOME_PREFIX)}
         settings.pop("pilot_share")  # what is forecast beforehand does not change the run
-        settings |= {"model": "", "processes": _n_processes()}
+        settings |= {"model": "", "processes": n_processes()}
         return fingerprint("train", STAGE_VERSION, self._inputs(), settings)
 
     def _inputs(self) -> dict[str, str]:
@@ -273,7 +275,8 @@ class Session:
             "tokenizer": self.start.tokenizer_hash,
         }
         if self.changes.masks.names:
-            inputs["masks"] = self.changes.masks.content_hash
+            used = self.pairs.first(self._n_reached()).table.column("pair_id").to_pylist()
+            inputs["masks"] = self.changes.masks.content_hash(frozenset(used))
         items = self.changes.interventions
         return inputs | {f"intervention {i}": item.content_hash for i, item in enumerate(items)}
 
@@ -319,10 +322,6 @@ def check_device(settings: TrainingSettings) -> None:
             "several GPUs are visible to a single process",
             hint="set CUDA_VISIBLE_DEVICES to one of them, or start the run under torchrun",
         )
-
-
-def _n_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _packages() -> dict[str, str]:

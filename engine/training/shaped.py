@@ -5,6 +5,7 @@ held-out fold, unlabelled rows, zero or broken weights) is refused, not skipped.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,11 +79,14 @@ def read_shaped(folder: Path, seed: int) -> ShapedPairs:
     if compiled not in (None, content_hash):
         raise TrainError(f"{path} is not as it was compiled", hint="compile the rules again")
     table = table.select([*COLUMNS, *(name for name in OPTIONAL if name in table.column_names)])
-    ids: list[str] = table.column("pair_id").to_pylist()
-    keys = [hashlib.md5(f"{seed}:{i}".encode()).digest() for i in ids]  # noqa: S324 - an order, no secret
-    order = sorted(range(len(ids)), key=keys.__getitem__)
-    ordered = table.take(pa.array(order))
+    ordered = table.take(pa.array(training_order(table.column("pair_id").to_pylist(), seed)))
     return ShapedPairs(ordered, content_hash)
+
+
+def training_order(pair_ids: Sequence[str], seed: int) -> list[int]:
+    """Places of pairs in the order in which training takes them."""
+    keys = [hashlib.md5(f"{seed}:{i}".encode()).digest() for i in pair_ids]  # noqa: S324 - an order, no secret
+    return sorted(range(len(pair_ids)), key=keys.__getitem__)
 
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ and each pair has a share, a factor of its gradient and of what is logged, that 
 mean of the pairs. In a full step, and on one process without micro batches, every share is exactly 1.
 """
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,16 @@ SHARE = "share"
 """Column: factor of a pair in the mean of its step; 0 for a filler."""
 _CUT = ("prompt_ids", "reference_ids", "chosen_ids", "rejected_ids", "keep_chosen", "keep_rejected")
 """Lists of a filler are one token long: it costs a forward pass of nothing."""
+
+
+def n_processes() -> int:
+    """Processes that train together, as torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def n_reached(steps: int | None, batch_pairs: int, n_pairs: int) -> int:
+    """Pairs, from the first in training order, that a run sees."""
+    return n_pairs if steps is None else min(n_pairs, steps * batch_pairs * n_processes())
 
 
 def step_shares(n_pairs: int, micro: int, accumulation: int, processes: int) -> list[float]:

@@ -1,8 +1,11 @@
 """`mask tokens` from a rule to the run: the characters are those of tokens on which the concept is active."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +16,20 @@ from click.testing import CliRunner
 
 from engine.cli.main import main
 from engine.compiler.training_lock import latents_of, token_truth
+from engine.models.chat import ChatLayout, EncodedText
 from engine.paths import ProjectPaths
 from engine.pipeline import masks as masks_stage
 from engine.pipeline.ledger import shaped_facts
-from engine.pipeline.masks import _rows_to_read, prepare_masks
+from engine.pipeline.masks import Reach, _rows_to_read, prepare_masks
 from engine.pipeline.readers import reopen
 from engine.progress import NullProgress
 from engine.reading.reader import Reader
 from engine.records import Message
 from engine.settings import ReadingSettings
 from engine.store.connection import Store
+from engine.training.masks import read_masks
+from engine.training.shaped import training_order
+from tests.models.tiny import make_tokenizer
 
 THRESHOLD = 0.5
 
@@ -59,6 +66,8 @@ def test_masked_characters_are_those_of_active_tokens(
     shaped = Path(json.loads(result.stdout)["folder"])
     settings = ReadingSettings(shard_pairs=64)
     index = shaped_facts(shaped)["index"]
+    prepare = partial(prepare_masks, paths, shaped, index, reader_hash, settings)
+    assert_read_as_far_as_runs_reach(shaped, prepare)
     assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
     rows = {row["pair_id"]: row for row in pq.read_table(shaped / "train.parquet").to_pylist()}
     found: dict[tuple[str, str], str] = {}
@@ -78,6 +87,60 @@ def test_masked_characters_are_those_of_active_tokens(
     monkeypatch.setattr(masks_stage, "MASKS_VERSION", masks_stage.MASKS_VERSION + 1)
     assert prepare_masks(paths, shaped, index, reader_hash, settings, NullProgress()) == 1
     assert (shaped / "masks.parquet").stat().st_mtime_ns > before  # a newer prosect makes its own
+
+
+class Counted(NullProgress):
+    """Adds up the pairs that were read."""
+
+    n_pairs = 0
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        assert (stage, unit) == ("mask tokens", "pairs")
+        self.n_pairs += total or 0
+
+
+def assert_read_as_far_as_runs_reach(shaped: Path, prepare: Callable[..., int]) -> None:
+    """A short run reads its own pairs, a longer one those that are missing, a shorter one nothing."""
+    ids = pq.read_table(shaped / "train.parquet", columns=["pair_id"])[0].to_pylist()
+    first = [ids[i] for i in training_order(ids, 3)[:60]]
+    counts, known = [], []
+    for n in (30, 60, 10):
+        counted = Counted()
+        prepare(counted, Reach(3, n))
+        counts.append(counted.n_pairs)
+        known.append(read_masks(shaped))
+    assert known[0].read <= set(first[:30])
+    assert known[1].read <= set(first)
+    assert counts == [len(known[0].read), len(known[1].read) - len(known[0].read), 0]
+    assert counts[0] > 0
+    assert {k: v for k, v in known[1].spans.items() if k[0] in known[0].read} == known[0].spans
+    assert (known[1].are_known(3, 60, len(ids)), known[1].are_known(3, 61, len(ids))) == (True, False)
+
+
+def test_a_response_of_several_pairs_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text}]
+
+    rows = [
+        {"pair_id": str(i), "prompt": said("hello"), "chosen": said("same"), "rejected": said(f"other {i}")}
+        | {"rules": ["m"]}
+        for i in range(3)
+    ]
+    entries = [{"name": "m", "tokens": ["<", 0.5, ["activation", [1]]]}]
+    layout = ChatLayout.of(make_tokenizer("chatml"), is_causal=True)
+    reader: Any = SimpleNamespace(layout=layout, max_tokens=99)
+    read: list[int] = []
+
+    def peaks(_: Any, texts: list[EncodedText], groups: list[tuple[int, ...]]) -> Iterator[Any]:
+        for i, text in enumerate(texts):
+            read.append(i)
+            yield i, {group: np.ones(len(text.response_own)) for group in groups}
+
+    monkeypatch.setattr("engine.reading.peaks.token_peaks", peaks)
+    found = {key: spans for key, spans, _ in masks_stage._read(reader, rows, entries)}
+    assert len(read) == 4  # one response that all have, three of one pair each
+    assert set(found) == {(str(i), side) for i in range(3) for side in ("chosen", "rejected")}
+    assert {tuple(found[str(i), "chosen"]) for i in range(3)} == {((0, 0, 4),)}
 
 
 def test_rows_are_read_with_the_tools_that_their_prompts_offer(tmp_path: Path) -> None:

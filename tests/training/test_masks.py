@@ -203,18 +203,30 @@ def test_a_response_without_text_left_is_counted(shaped: Path) -> None:
 def test_masks_survive_the_disk_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
     assert read_masks(tmp_path) == Masks((), {})
     assert masks_made_for(tmp_path) is None
-    masks = Masks(
-        ("a", "b"), {("p", "chosen"): (Span(0, 1, 4), Span(1, 0, 2)), ("p", "rejected"): (Span(0, 0, 1),)}
-    )
+    spans = {("p", "chosen"): (Span(0, 1, 4), Span(1, 0, 2)), ("p", "rejected"): (Span(0, 0, 1),)}
+    masks = Masks(("a", "b"), spans, frozenset({"p", "silent"}), {0: 2, 7: 1})
     write_masks(tmp_path, masks, "this")
     assert read_masks(tmp_path) == masks
-    assert read_masks(tmp_path).content_hash == masks.content_hash
+    ids = {pair_id for pair_id, _ in masks.spans}
+    assert read_masks(tmp_path).content_hash(ids) == masks.content_hash(ids)
     assert masks_made_for(tmp_path) == "this"
     write_masks(tmp_path, Masks(("a",), {}), "nothing to mask")
     assert read_masks(tmp_path) == Masks(("a",), {})
     (tmp_path / "masks.parquet").write_bytes(b"no parquet")
     with pytest.raises(TrainError, match="damaged"):
         read_masks(tmp_path)
+
+
+def test_masks_of_a_short_run_are_known_to_be_those_of_its_first_pairs() -> None:
+    part = Masks(("m",), {("a", "chosen"): (Span(0, 0, 1),)}, frozenset({"a", "b"}), {0: 2})
+    assert part.are_known(0, 2, 10)
+    assert not part.are_known(0, 3, 10)
+    assert not part.are_known(1, 1, 10)  # another seed has another order
+    assert part.are_known(1, 2, 2)  # all pairs were read
+    assert Masks(("m",), {}).are_known(5, 10, 10)
+    more = Masks(("m",), dict(part.spans) | {("c", "chosen"): (Span(0, 0, 1),)}, frozenset("abc"), {0: 3})
+    assert more.content_hash({"a", "b"}) == part.content_hash({"a", "b"})  # reading on changes no begun run
+    assert more.content_hash({"a", "b", "c"}) != part.content_hash({"a", "b", "c"})
 
 
 def test_masked_responses_have_cached_values_of_their_own() -> None:
@@ -230,6 +242,9 @@ def test_a_run_with_masks_is_another_run_and_needs_them(llama: Path, tmp_path: P
     asked = [{"name": "m", "kind": "mask", "line": "m: mask tokens where @x > 0.3", "tokens": []}]
     (shaped / "lock.json").write_text(json.dumps({"training": asked}))
     with pytest.raises(TrainError, match="nobody prepared: m: mask tokens"):
+        train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
+    write_masks(shaped, replace(word_masks(rows), covers={FAST.seed: 1}), "words")
+    with pytest.raises(TrainError, match="known for fewer pairs"):
         train(shaped, str(llama), tmp_path / "run", FAST, NullProgress())
     write_masks(shaped, word_masks(rows), "words")
     one = train(plain, str(llama), tmp_path / "a", FAST, NullProgress())
