@@ -89,6 +89,8 @@ PATTERNS: dict[str, str] = {
     "@emoji": r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]",
 }
 """Where a text has what a built-in column counts, in RE2: texts are cut and marked there."""
+_BLOCK = 4096
+"""Texts that are copied at a time to count in them."""
 _OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -168,10 +170,13 @@ def count_matches(texts: Sequence[str], pattern: str) -> NDArray[np.float64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # Arrow takes no lone surrogate; a replaced character matches no letter that a pattern may ask for.
-    whole = pa.array([text.encode("utf-8", "replace") for text in texts], pa.binary()).cast(pa.string())
-    counts = pc.count_substring_regex(whole, pattern).to_numpy(zero_copy_only=False)
-    return np.asarray(np.log1p(counts), np.float64)
+    counts = np.zeros(len(texts))
+    for start in range(0, len(texts), _BLOCK):
+        # Arrow takes no lone surrogate; a replaced character matches no letter that a pattern may ask for.
+        block = [text.encode("utf-8", "replace") for text in texts[start : start + _BLOCK]]
+        strings = pa.array(block, pa.large_binary()).cast(pa.large_string())
+        counts[start : start + len(block)] = pc.count_substring_regex(strings, pattern).to_numpy()
+    return np.log1p(counts)
 
 
 def _measure(texts: Sequence[str], of: Callable[[str], float]) -> NDArray[np.float64]:

@@ -80,3 +80,8 @@ def test_marks_of_built_in_columns_stand_where_they_are_counted() -> None:
         per_match = 2 if name == "@code_blocks" else 1  # marks are the fences, counted are blocks
         found = [len(search(pattern).findall(text)) // per_match for text in texts]
         assert found == [COUNTERS[name](text) for text in texts], name
+
+
+def test_counting_goes_on_over_blocks() -> None:
+    counts = count_matches(["a a", "b"] * 4097, "a")
+    assert counts.tolist() == [math.log(3), 0.0] * 4097
