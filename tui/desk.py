@@ -326,7 +326,8 @@ class Desk(Screen[None]):
         self.rest()
 
     def on_text_pane_moved(self, _message: TextPane.Moved) -> None:
-        """The page's cursor stands elsewhere."""
+        """The page's cursor stands elsewhere, or other lines are in view."""
+        self.draw_where()
         if self.frame.has_preview:
             self.rest()
 
@@ -392,6 +393,7 @@ class Desk(Screen[None]):
         """Fill the page."""
         is_other, self.page_place = self.page_place != self.place, self.place
         self.page.set_lines(lines, keep_place=keep_place)
+        self.draw_where()
         if is_other and self._spot is not None:
             self.page.return_to(self._spot)
             self._spot = None

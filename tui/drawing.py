@@ -95,6 +95,7 @@ def draw_side(desk: "Desk", *, keep_place: bool = False) -> None:
         return
     width = desk.frame.side_width - 2
     detail = desk.side_detail
+    side.way_to_rest = "" if desk.frame.is_peeking else "enter"
     if desk.frame.is_peeking:
         side.set_lines(peek_lines(detail, desk.list_position, width, desk.glyphs), keep_place=keep_place)
         side.cursor = -1

@@ -31,6 +31,8 @@ def status_line(desk: "Desk", width: int) -> Line:
 
         jobs = [short_text(job) for job in desk.running[:3]]
         parts += [(5, [job, one_line(job, 20), one_line(job, 12)]) for job in jobs]
+        if len(desk.running) > len(jobs):
+            parts.append((5, [f"and {len(desk.running) - len(jobs)} more jobs", ""]))
     if desk.coverage is not None:
         parts += _coverage_parts(desk.coverage)
     return ((" " + "  ".join(_shortened(parts, width - 1)), "bar"),)
@@ -143,6 +145,9 @@ def _page_where(desk: "Desk") -> Line:
         spans += desk.doing.rule_state()
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
+    if len(desk.page.lines) > desk.page.size.height > 0:
+        first, n = desk.page.top + 1, len(desk.page.lines)
+        spans.append((f"  lines {first:,}–{min(first + desk.page.size.height - 1, n):,} of {n:,}", "dim"))
     among = desk.doing.place_among()
     if among is not None:
         spans.append((f"  {among + 1:,}/{len(desk.beside):,} of the page before", "dim"))

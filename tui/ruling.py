@@ -282,6 +282,7 @@ class Ruling(Moving):
             lines = rule_lines(book, self.preview if is_of_these else None, width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:
+                desk.side.way_to_rest = "g l"
                 desk.side.set_lines(plan, keep_place=True)
                 desk.side.cursor = -1
         desk.draw_where()

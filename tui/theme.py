@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
+from engine.errors import SettingsError
+from engine.safe_text import one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Palette:
@@ -153,7 +156,17 @@ PALETTES: Mapping[str, Palette] = {
 
 
 def choose_palette(name: str | None, environment: Mapping[str, str]) -> Palette:
-    """The named palette; without a name ``mono`` under NO_COLOR, PROSECT_THEME, else ``terminal``."""
+    """The named palette; without a name ``mono`` under NO_COLOR, PROSECT_THEME, else ``terminal``.
+
+    Raises:
+        SettingsError: there is no palette of that name.
+    """
+    wanted = name or environment.get("PROSECT_THEME", "")
+    if wanted and wanted not in PALETTES:
+        where = "" if name else " (PROSECT_THEME)"
+        raise SettingsError(
+            f"there is no theme {one_line(wanted, 40)!r}{where}", hint=f"themes: {', '.join(PALETTES)}"
+        )
     if environment.get("NO_COLOR"):
         return PALETTES["mono"]
-    return PALETTES.get(name or environment.get("PROSECT_THEME", ""), PALETTES["terminal"])
+    return PALETTES[wanted or "terminal"]

@@ -23,6 +23,7 @@ def open_workstation(
     project: Path,
     *,
     author: str | None = None,
+    theme: str | None = None,
     ascii_only: bool = False,
     mouse: bool = True,
     tour: bool = False,
@@ -49,7 +50,7 @@ def open_workstation(
         from tui.places import Place
 
         start = Place("tour") if tour else None
-        run(browser.result(), is_ascii=ascii_only, has_mouse=mouse, start=start, warm=rows)
+        run(browser.result(), theme=theme, is_ascii=ascii_only, has_mouse=mouse, start=start, warm=rows)
 
 
 def _open(project: "Project") -> "Browser":

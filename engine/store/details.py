@@ -132,6 +132,7 @@ def concept_detail(
         everywhere=next((e for e in evidence if e.context == 0), None),
         dose=_dose(slot, number, context),
         differs=tuple(e for e in evidence if e.context > 0),
+        n_contexts=_count(slot, "hypotheses WHERE context > 0 AND concept = ?", number),
         neighbours=() if is_brief else _neighbours(slot, number, redundancy),
         top_pairs=top_pairs(
             slot, number, members, N_BRIEF if is_brief else N_TOP, context=context, pattern=pattern or ""
@@ -141,6 +142,10 @@ def concept_detail(
         definition=definition or "",
         inside=None if context is None else _inside(slot, number, context),
     )
+
+
+def _count(slot: QuerySlot, what: str, number: int) -> int:
+    return int(slot.run(f"SELECT count(*) FROM {what}", [number])[0][0])
 
 
 def _context_number(slot: QuerySlot, context_id: str) -> int:
@@ -249,13 +254,17 @@ def context_detail(slot: QuerySlot, context_id: str) -> ContextDetail:
         " abs(h.taught_z) DESC NULLS LAST LIMIT 300",
         [number],
     )
+    sources = slot.run(
+        f"SELECT p.source, count(*) n, count(*) OVER () FROM {members} GROUP BY 1 ORDER BY n DESC, 1 LIMIT 20"
+    )
     return ContextDetail(
         number, context_id, name or "", kind, definition or "", int(n_pairs or 0), int(n_groups or 0),
-        tuple(FacetCount(s, int(n)) for s, n in slot.run(
-            f"SELECT p.source, count(*) n FROM {members} GROUP BY 1 ORDER BY n DESC, 1 LIMIT 20")),
+        tuple(FacetCount(s, int(n)) for s, n, _ in sources),
         tuple(ContextConcept(r[0], r[1] or "", _evidence(r[5:]), Interval(*r[2:5])) for r in rows),
         tuple((int(p), text or "") for p, text in slot.run(
             f"SELECT p.pair, left(p.prompt_text, 400) FROM {members} ORDER BY p.pair LIMIT 40")),
+        n_concepts=_count(slot, "hypotheses WHERE context = ?", number),
+        n_sources=int(sources[0][2]) if sources else 0,
     )  # fmt: skip
 
 
@@ -308,6 +317,8 @@ def pair_detail(slot: QuerySlot, pair: int, concept_id: str | None = None) -> Pa
             PairConcept(i, n or "", float(c or 0), float(r or 0), float(u or 0)) for i, n, c, r, u in concepts
         ),
         contexts=tuple((str(i), n or "") for i, n in contexts),
+        n_concepts=_count(slot, "pair_scores WHERE pair = ?", pair),
+        n_contexts=_count(slot, "context_pairs WHERE pair = ?", pair),
         peaks=_peaks(slot, pair, concept_id) if concept_id else (),
         concept_id=concept_id,
         concept_tokens=_telling(slot, concept_id) if concept_id else (),

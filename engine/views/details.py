@@ -127,6 +127,8 @@ class ConceptDetail:
     """What a column counts, in words or as a pattern; empty for latents."""
     proposal: "NameProposal | None" = None
     """The last name that a language model proposed for it."""
+    n_contexts: int = 0
+    """Contexts that it was tested in, those beyond ``differs`` included."""
     inside: Evidence | None = None
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
 
@@ -183,6 +185,10 @@ class ContextDetail:
     """Strongest evidence first."""
     examples: tuple[tuple[int, str], ...]
     """Pair number and prompt."""
+    n_concepts: int = 0
+    """Concepts that were tested inside, those beyond ``concepts`` included."""
+    n_sources: int = 0
+    """Likewise sources."""
 
 
 class Peak(NamedTuple):
@@ -242,3 +248,7 @@ class PairDetail:
     """Its telling words."""
     marks: tuple[tuple[str, tuple[Mark, ...]], ...] = ()
     """Side and where its text holds what the column asked about counts."""
+    n_concepts: int = 0
+    """Concepts that it carries, those beyond ``concepts`` included."""
+    n_contexts: int = 0
+    """Likewise contexts."""

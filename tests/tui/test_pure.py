@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from engine.errors import SettingsError
 from engine.store.grids import GRIDS
 from engine.views.tables import GridRow, Interval
 from tui import format as fmt
@@ -126,6 +127,10 @@ def test_no_color_wins_over_every_other_wish() -> None:
     assert choose_palette("dark", {"NO_COLOR": "1"}).name == "mono"
     assert choose_palette(None, {"PROSECT_THEME": "light"}).name == "light"
     assert choose_palette(None, {}).name == "terminal"
+    for name, environment in (("solarized", {}), (None, {"PROSECT_THEME": "darkk", "NO_COLOR": "1"})):
+        with pytest.raises(SettingsError) as caught:
+            choose_palette(name, environment)
+        assert caught.value.hint == "themes: terminal, dark, light, mono"
 
 
 def test_every_palette_styles_every_role_and_mono_has_no_colour() -> None:

@@ -60,7 +60,7 @@ def concept_lines(
     if is_brief:
         lines += top_pairs_lines(detail, width, glyphs, limit=8)
         lines += _differs(detail, bar, width, glyphs, limit=5)
-        return [line for line in lines if not isinstance(line.item, More)]
+        return [PaneLine(x.spans) if isinstance(x.item, More) else x for x in lines]
     lines += top_pairs_lines(detail, width, glyphs, limit=1000 if "pairs" in expanded else 12)
     lines += _differs(detail, bar, width, glyphs, limit=1000 if "contexts" in expanded else 12)
     if shift is not None and moves is not None:
@@ -249,8 +249,9 @@ def _differs(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs, *, lim
     if not detail.differs:
         return []
     n_called = sum(1 for e in detail.differs if e.is_differs_call)
+    n_all = max(detail.n_contexts, len(detail.differs))
     is_narrow = width < 60
-    said = f"differs{'' if is_narrow else ' from everywhere'} in {n_called} of {len(detail.differs)}"
+    said = f"differs{'' if is_narrow else ' from everywhere'} in {n_called:,} of {n_all:,}"
     lines = [PaneLine(()), heading("Inside contexts", said)]
     name = min(max(width - bar - (19 if is_narrow else 34), 8), 32)
     for evidence in detail.differs[:limit]:
@@ -271,13 +272,21 @@ def _differs(detail: ConceptDetail, bar: int, width: int, glyphs: Glyphs, *, lim
                 place,
             )
         )
-    return [*lines, *more_lines("contexts", len(detail.differs) - limit)]
+    lines += more_lines("contexts", len(detail.differs) - limit)
+    if n_all > len(detail.differs):
+        everyone = Place("hypotheses", f"concept_id={detail.concept_id}")
+        said = f"{n_all - len(detail.differs):>9,} more that differ less: enter lists all"
+        lines.append(PaneLine(((said, "key"),), everyone))
+    return lines
 
 
 def _neighbours(detail: ConceptDetail, width: int) -> list[PaneLine]:
     if not detail.neighbours:
         return []
-    lines = [PaneLine(()), heading("Moves with", "cosine of the disparities over all pairs")]
+    lines = [
+        PaneLine(()),
+        heading("Moves with", f"the nearest {len(detail.neighbours)}: cosine of the disparities"),
+    ]
     for other in detail.neighbours:
         role = "plus" if other.cosine > 0 else "minus"
         lines.append(

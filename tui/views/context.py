@@ -17,19 +17,26 @@ def context_lines(
 ) -> list[PaneLine]:
     """The page of a context."""
     sources = ", ".join(f"{one_line(f.value or '?', 24)} {fmt.count(f.n)}" for f in detail.sources[:6])
+    if detail.n_sources > 6:
+        sources += f" and {detail.n_sources - 6:,} more"
+    defined = wrap(definition_words(detail.definition), width, "dim")
+    if len(defined) > 4:
+        defined = [*defined[:4], ((f"… {len(defined) - 4} more lines of the definition", "dim"),)]
     size = f"{fmt.count(detail.n_pairs)} pairs in {fmt.count(detail.n_groups)} groups"
     lines = [
         PaneLine(((one_line(detail.name, width - 2), "bold"),)),
         PaneLine(((f"{detail.kind.replace('_', ' ')} · {size}", "text"),)),
         *(PaneLine(line) for line in wrap(f"sources: {sources}", width, "dim")),
-        *(PaneLine(line) for line in wrap(definition_words(detail.definition), width, "dim")[:4]),
+        *(PaneLine(line) for line in defined),
     ]
     if detail.context:
         members = Place("pairs", "", detail.context_id)
         lines.append(PaneLine((("its pairs as a list", "key"),), members))
     lines += _concepts(detail, width, glyphs, limit=12 if is_brief else 300)
     if detail.examples:
-        lines += [PaneLine(()), heading("Prompts", "in the order of the index")]
+        n_shown = min(len(detail.examples), 10 if is_brief else 40)
+        shown = f"the first {n_shown:,} of {detail.n_pairs:,}" if n_shown < detail.n_pairs else "all of them"
+        lines += [PaneLine(()), heading("Prompts", f"{shown}, in the order of the index")]
         lines += [
             PaneLine(
                 ((f"{pair:>9,} ", "dim"), (fit(one_line(prompt, width), max(width - 11, 4)), "text")),
@@ -97,4 +104,8 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
                 Place("concept", concept.concept_id, detail.context_id),
             )
         )
+    hidden = max(detail.n_concepts, len(detail.concepts)) - min(len(detail.concepts), limit)
+    if hidden > 0:
+        all_of_them = Place("hypotheses", f"context_id={detail.context_id}")
+        lines.append(PaneLine(((f"{hidden:>9,} more: enter lists all", "key"),), all_of_them))
     return lines

@@ -170,6 +170,10 @@ def _concepts(detail: PairDetail, width: int) -> list[PaneLine]:
                 Place("concept", concept.concept_id),
             )
         )
+    hidden = detail.n_concepts - len(detail.concepts)
+    if hidden > 0:
+        said = f" {hidden:,} more that move less are left out; `prosect show` with --json has all"
+        lines.append(PaneLine(((fit(said, width).rstrip(), "dim"),)))
     return lines
 
 
@@ -189,4 +193,7 @@ def _facts(detail: PairDetail, width: int) -> list[PaneLine]:
         PaneLine((("in context           ", "dim"), (one_line(name, 60), "text")), Place("context", ident))
         for ident, name in detail.contexts
     ]
+    if detail.n_contexts > len(detail.contexts):
+        said = f"                     {detail.n_contexts - len(detail.contexts):,} more contexts"
+        lines.append(PaneLine(((said, "dim"),)))
     return lines

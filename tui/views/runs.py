@@ -17,7 +17,7 @@ _ROLES = {
 }  # fmt: skip
 CURVES = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate")
 """Shown first, in this order; a run that logs others shows those after them."""
-FORECASTS, DIFFERENT = 20, 20
+FORECASTS, DIFFERENT, OUTCOMES = 20, 20, 40
 """Concepts that a forecast shows, and a difference of runs."""
 WITH_PAIRS = 100
 """From so many cells on a run's row has room for its pairs and the year."""
@@ -174,6 +174,7 @@ def _difference(ident: str, found: RunDifference, width: int, glyphs: Glyphs) ->
         PaneLine(()),
         heading("Difference of runs", note),
         *_scored(said, found.concepts[:DIFFERENT], width, glyphs),
+        *_more(len(found.concepts) - DIFFERENT),
     ]
 
 
@@ -181,7 +182,14 @@ def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if not detail.outcome_lines:
         return []
     title = heading("Outcome", "rollouts on held-out prompts, against the forecast")
-    return [PaneLine(()), title, *_scored(detail.outcome_lines, detail.outcome[:40], width, glyphs)]
+    scored = _scored(detail.outcome_lines, detail.outcome[:OUTCOMES], width, glyphs)
+    return [PaneLine(()), title, *scored, *_more(len(detail.outcome) - OUTCOMES)]
+
+
+def _more(n: int) -> list[PaneLine]:
+    """What is left out of a list of concepts, and where it is."""
+    said = f"{n:,} more concepts: `prosect outcome` has them all"
+    return [PaneLine(((said, "dim"),))] if n > 0 else []
 
 
 def _scored(
@@ -211,18 +219,22 @@ def _forecast(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     name = max(width - bar - 32, 10)
     note = "disparity per pair with its 90% interval, largest first" if width >= 80 else "with 90% intervals"
     lines = [PaneLine(()), heading(f"Forecast by {one_line(detail.leading, 30)}", note)]
-    return lines + [
-        PaneLine(
-            (
-                (fit(one_line(c.name), name), "text"),
-                (balance(c.value, c.low, c.high, bar, top, glyphs), "key"),
-                (f" {c.value:+.3f}", "text"),
-                (f"  {c.low:+.3f} to {c.high:+.3f}", "dim"),
-            ),
-            Place("concept", c.concept_id),
-        )
-        for c in shown
-    ]
+    return (
+        lines
+        + [
+            PaneLine(
+                (
+                    (fit(one_line(c.name), name), "text"),
+                    (balance(c.value, c.low, c.high, bar, top, glyphs), "key"),
+                    (f" {c.value:+.3f}", "text"),
+                    (f"  {c.low:+.3f} to {c.high:+.3f}", "dim"),
+                ),
+                Place("concept", c.concept_id),
+            )
+            for c in shown
+        ]
+        + _more(len(detail.forecast) - FORECASTS)
+    )
 
 
 def _concept(found: ConceptOutcome, name: int, bar: int, top: float, glyphs: Glyphs) -> PaneLine:

@@ -46,6 +46,8 @@ class TextPane(Widget):
         self.cursor = -1
         self.matched = -1
         self.is_framed = is_framed
+        self.way_to_rest = ""
+        """How to see what does not fit, of a pane that no key scrolls; empty: this one is scrolled."""
 
     def set_lines(self, lines: Sequence[PaneLine], *, keep_place: bool = False) -> None:
         """Show other lines; lines that stay as they were are not drawn again when the place is kept."""
@@ -155,6 +157,7 @@ class TextPane(Widget):
         top = min(max(self.top + by, 0), max(len(self.lines) - self.size.height, 0))
         if top != self.top:
             self.top = top
+            self.post_message(self.Moved())
             self.refresh()
 
     def to_edge(self, *, is_end: bool) -> None:
@@ -228,6 +231,9 @@ class TextPane(Widget):
         if at >= len(self.lines):
             return to_strip(((frame, "dim"),), self.size.width, self.palette)
         line = self.lines[at]
+        n_below = len(self.lines) - at
+        if self.way_to_rest and y == self.size.height - 1 and n_below > 1:
+            line = PaneLine(((f"{self.glyphs.more} {n_below:,} more lines: {self.way_to_rest}", "key"),))
         is_cursor = at == self.cursor
         gutter = self.glyphs.cursor if is_cursor else " "
         flat = "cursor" if is_cursor else "mark" if at == self.matched else None
