@@ -16,6 +16,7 @@ from engine.pipeline.entries import reason_counts
 from engine.records import EVERYWHERE
 from engine.safe_text import code_span
 from engine.settings import Settings, load_settings
+from engine.views.names import MARK
 
 if TYPE_CHECKING:
     from engine.api import Listing, Project
@@ -119,13 +120,15 @@ def _data(project: "Project") -> list[str]:
 
 def _taught(project: "Project", summary: "ProjectSummary", limit: int) -> list[str]:
     called = project.concepts("called:yes", sort="-evidence", limit=limit)
+    is_proposed = any(str(r["concept"]).startswith(MARK) for r in called.records())
+    proposed = f" `{MARK.strip()}` marks names that a language model proposed and nobody has given."
     q = project.settings.stats.q
     lines = [
         "", "## Taught everywhere", "",
         f"{called.n_rows:,} of {summary.n_concepts:,} concepts are called at a false discovery rate of {q:g}."
         " A win rate is the share of the pairs whose sides differ in the concept in which the chosen one has"
         " more of it, with its 95% interval; *at equal length* is what remains when length and origin are"
-        " accounted for. Strongest evidence first.",
+        f" accounted for. Strongest evidence first.{proposed if is_proposed else ''}",
         "", *_table(("concept", "taught", "at equal length", "which", "pairs >", "q >", "verdict"), [
             (_code(r["concept"]), _interval(r, "taught"), _interval(r, "equal"), r["badge"] or "",
              f"{r['discordant']:,}", _small(r["q"]), r["verdict"] or "")
