@@ -129,13 +129,13 @@ def _offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> "li
 
 
 @click.command("help")
-@click.argument("words", nargs=-1, metavar="[TOPIC [SECTION...]|COMMAND...]", shell_complete=_offered)
+@click.argument("words", nargs=-1, metavar="[TOPIC [WORDS...]|COMMAND...]", shell_complete=_offered)
 @click.pass_context
 def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """What to type for what one wants, or a page of the documentation.
 
-    TOPIC is a page, such as guide, formats or statistics; SECTION are words of one of its headings. A
-    COMMAND is explained as by --help.
+    TOPIC is a page, such as guide, formats or statistics; WORDS are of one of its headings, or name what
+    one of its tables explains, as in `prosect help settings lora_rank`. A COMMAND is explained as by --help.
     """
     if not words:
         _show(_overview())
@@ -165,19 +165,19 @@ def _topic(word: str) -> Topic | None:
 
 
 def _section(topic: Topic, page: str, words: Sequence[str]) -> str:
-    """The first part of a page whose heading has all the words; else the shortest that has them at all."""
-    from engine.cli.markdown import sections
+    """The first part with all the words in its heading, else entries of tables, else the shortest part."""
+    from engine.cli.markdown import entries, sections
 
     found = sections(page)[1:]
     wanted = [word.lower() for word in words]
     titled = [part for part in found if all(word in part.title.lower() for word in wanted)]
     holding = [part for part in found if all(word in part.text.lower() for word in wanted)]
-    if titled or holding:
-        return titled[0].text if titled else min(holding, key=lambda part: len(part.text)).text
+    listed = "" if titled else entries(page, wanted)
+    if titled or listed or holding:
+        return titled[0].text if titled else listed or min(holding, key=lambda part: len(part.text)).text
     titles = "\n".join(f"    {part.title}" for part in found)
-    raise ProsectError(
-        f"the page {topic.name} says nothing of {one_line(' '.join(words), 60)}", hint=f"its parts:\n{titles}"
-    )
+    hint = f"its parts:\n{titles}" if found else f"`prosect help {topic.name}` shows all of it"
+    raise ProsectError(f"the page {topic.name} says nothing of {one_line(' '.join(words), 60)}", hint=hint)
 
 
 def _command_help(ctx: click.Context, words: Sequence[str]) -> str:

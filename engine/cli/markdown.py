@@ -41,6 +41,28 @@ def sections(page: str) -> list[Section]:
     return found
 
 
+def entries(page: str, words: Sequence[str]) -> str:
+    """Rows of tables that have all the words in one cell before the last, as a page; empty for none."""
+    out: list[str] = []
+    heading, table = "", ["", ""]
+    lines = page.splitlines()
+    for i, line in _outside_code(lines):
+        if found := _HEADING.match(line):
+            heading, table = f"## {found[2]}", ["", ""]
+        elif not line.startswith("|"):
+            continue
+        elif not lines[i - 1].startswith("|"):
+            table = lines[i : i + 2]
+        elif line != table[1] and _names(line, words):
+            out += [*([] if table[0] in out and heading in out else ["", heading, "", *table]), line]
+    return "\n".join(out[1:]) + "\n" if out else ""
+
+
+def _names(row: str, words: Sequence[str]) -> bool:
+    """A row is about what its cells before the last, the meaning, say together."""
+    return any(all(word in cell.lower() for word in words) for cell in _CELL.split(row)[1:-2])
+
+
 def _outside_code(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     is_code = False
     for i, line in enumerate(lines):

@@ -96,11 +96,28 @@ def test_headings_in_code_are_no_parts() -> None:
 
 def test_parts_of_a_page_are_found_by_heading_then_by_text() -> None:
     assert run("formats", "places").output.startswith("Places inside columns\n---")
-    assert run("settings", "lora_rank").output.startswith("[training]\n")
+    assert run("workstation", "sends", "no", "bytes").output.startswith("Terminal\n")
     assert run("GLOSSARY.md").output == run("gloss").output
     missing = run("formats", "no such words")
     assert missing.exit_code == 1
     assert "    Mixes\n" in missing.output
+
+
+def test_entries_of_tables_are_looked_up() -> None:
+    found = run("settings", "lora_rank").output
+    assert found.startswith("[training]\n")
+    assert "full fine-tuning" in " ".join(found.split())
+    assert "beta" not in found
+    assert run("glossary", "reader").output.splitlines()[0] == "Glossary"
+    assert "no_answer  a side" in run("formats", "no_answer").output
+    both = run("settings", "seed").output
+    assert [line for line in both.splitlines() if line.startswith("[")] == [
+        "[sae]",
+        "[concepts]",
+        "[training]",
+    ]
+    missing = run("glossary", "zzz")
+    assert (missing.exit_code, "shows all of it" in missing.output) == (1, True)
 
 
 def test_commands_are_explained_as_by_their_own_help() -> None:
