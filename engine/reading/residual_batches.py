@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 MIN_ROW = 2048
 """Tokens that a prompt and its responses may have together at least before they take more than one row."""
 PAIRS_AT_ONCE = 16
-"""Pairs among which ``own_residuals`` gives a text once."""
+"""Pairs that ``own_residuals`` takes at least, up to the end of their last group."""
+MOST_AT_ONCE = 1024
+"""Pairs of one group beyond which a step ends all the same."""
 BATCHES_AT_ONCE = 8
 """What ``own_residuals`` plans and holds at a time, in token budgets; with more of them less is padding."""
 
@@ -184,7 +186,8 @@ def own_residuals(
         batches: computes them.
         start: first pair.
         stop: pair after the last.
-        step: texts that occur more than once in so many pairs are given once.
+        step: pairs that are taken at a time, and those of their last group: only pairs of one group can share
+            a text, so each is read and given once.
         on_pairs: called with the number of pairs whenever a step's texts have all been given.
 
     Yields:
@@ -194,7 +197,7 @@ def own_residuals(
     Raises:
         ModelError: a text does not fit into memory.
     """
-    for window in _windows(pairs, batches, range(start, stop, step), stop):
+    for window in _windows(pairs, batches, group_steps(pairs.group_ids, start, stop, step)):
         vectors = in_order(batches.each([job for part in window for job in part.jobs], _own_tokens))
         for part in window:
             for job, of_job in zip(part.jobs, vectors, strict=False):  # vectors of the next part stay
@@ -205,19 +208,30 @@ def own_residuals(
                 on_pairs(part.n_pairs)
 
 
+def group_steps(group_ids: Sequence[str], start: int, stop: int, size: int) -> Iterator[range]:
+    """Runs of ``size`` pairs and those of the last one's group, at most ``MOST_AT_ONCE`` in all."""
+    while start < stop:
+        end, limit = min(start + size, stop), min(start + max(size, MOST_AT_ONCE), stop)
+        while end < limit and group_ids[end] == group_ids[end - 1]:
+            end += 1
+        yield range(start, end)
+        start = end
+
+
 def own_tokens_per_pair(pairs: PairFile, stream: Stream, start: int, n: int = 16) -> float:
     """Vectors that ``own_residuals`` gives per pair, from texts all over and without the model."""
-    first = np.unique(np.linspace(start, max(len(pairs) - PAIRS_AT_ONCE, start), n).astype(int))
-    steps = [_Step.of(pairs, stream, int(at), min(int(at) + PAIRS_AT_ONCE, len(pairs))) for at in first]
+    runs = list(group_steps(pairs.group_ids, start, len(pairs), PAIRS_AT_ONCE))
+    chosen = np.unique(np.linspace(0, max(len(runs) - 1, 0), n).astype(int)) if runs else ()
+    steps = [_Step.of(pairs, stream, runs[i].start, runs[i].stop) for i in chosen]
     n_tokens = sum(len(want.own) for step in steps for job in step.jobs for want in job.wants)
     return n_tokens / max(sum(step.n_pairs for step in steps), 1)
 
 
-def _windows(pairs: PairFile, batches: ResidualBatches, starts: range, stop: int) -> Iterator[list[_Step]]:
+def _windows(pairs: PairFile, batches: ResidualBatches, runs: Iterable[range]) -> Iterator[list[_Step]]:
     """Steps that are planned together: a few batches' worth, so that a batch's texts are of like length."""
     window, n = [], 0
-    for start in starts:
-        window.append(_Step.of(pairs, batches.stream, start, min(start + starts.step, stop)))
+    for run in runs:
+        window.append(_Step.of(pairs, batches.stream, run.start, run.stop))
         n += sum(len(job.ids) for job in window[-1].jobs)
         if n >= BATCHES_AT_ONCE * batches.batch_tokens:
             yield window

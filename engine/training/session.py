@@ -126,9 +126,10 @@ class Session:
         check_batches(self.settings)
         check_fits(self.changes.interventions, self.start.model)
         if not self.changes.masks.are_known(self.settings.seed, self._n_reached(), self.pairs.n_pairs):
+            steps = math.ceil(self._n_reached() / self.settings.batch_pairs)
             raise TrainError(
                 f"token masks are known for fewer pairs than the {self._n_reached():,} that this run reaches",
-                hint="start it with `prosect train`, which reads the others first",
+                hint=f"`prosect train` in one process with --steps {steps} reads the others before it starts",
             )
         check_device(self.settings)
 

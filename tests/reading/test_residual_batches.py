@@ -20,7 +20,13 @@ from engine.reading.packed import Row
 from engine.reading.pair_file import PairFile
 from engine.reading.peaks import token_peaks
 from engine.reading.reader import Reader, open_reader
-from engine.reading.residual_batches import ResidualBatches, in_order, own_residuals
+from engine.reading.residual_batches import (
+    ResidualBatches,
+    group_steps,
+    in_order,
+    own_residuals,
+    own_tokens_per_pair,
+)
 from engine.reading.sae_training import train_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import NEVER, Stream, neighbour
@@ -106,10 +112,34 @@ def test_pairs_are_reported_when_their_texts_have_been_given(
     given = [
         (part, sum(done)) for part, _ in own_residuals(pairs, batches, 1, 17, step=5, on_pairs=done.append)
     ]
-    assert done == [5, 5, 5, 1]
-    assert sorted({n for _, n in given}) == [0, 5, 10, 15]
-    each = [part for at in (1, 6, 11, 16) for part, _ in own_residuals(pairs, batches, at, min(at + 5, 17))]
+    runs = list(group_steps(pairs.group_ids, 1, 17, 5))
+    assert done == [len(run) for run in runs]
+    assert sum(done) == 16
+    assert sorted({n for _, n in given}) == [run.start - 1 for run in runs]
+    each = [part for run in runs for part, _ in own_residuals(pairs, batches, run.start, run.stop)]
     assert [part for part, _ in given] == each
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_steps_end_with_a_group(size: int) -> None:
+    groups = list("aaabbcdddd")
+    runs = list(group_steps(groups, 0, 10, size))
+    assert [i for run in runs for i in run] == list(range(10))
+    assert all(len(run) >= size for run in runs[:-1])
+    assert all(groups[run.stop - 1] != groups[run.stop] for run in runs[:-1])
+    assert [len(run) for run in group_steps(groups, 1, 8, 2)] == [2, 2, 3]  # cut where the range is
+
+
+def test_a_text_of_many_pairs_is_read_and_given_once(folders: Path, tmp_path: Path) -> None:
+    """One answer meets 40 others to the same prompt, more than are taken at a time."""
+    rows = [pair_row(i, "Tell me about tea", "It is warm.", f"It is number {i}.") for i in range(40)]
+    pairs = PairFile(write_pairs(tmp_path / "shared.parquet", rows))
+    reader = open_tiny(folders)
+    for batches in (reader.batches, padded_batches(reader.stream, BUDGET)):
+        given = list(own_residuals(pairs, batches, 0, len(pairs)))
+        assert len(given) == 1 + 1 + 40  # prompt, the answer of all, and each other
+    each = own_tokens_per_pair(pairs, reader.stream, 0)
+    assert each == pytest.approx(sum(len(x) for _, x in given) / 40)
 
 
 @pytest.mark.parametrize(("shape", "budget"), [("llama", 150), ("bert", 60)])
