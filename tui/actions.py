@@ -51,7 +51,7 @@ ACTIONS: tuple[Action, ...] = (
         "c",
         REVIEW,
         "",
-        "call the concept by another name, starting from a proposed one; an empty one brings the label back",
+        "name the concept, starting from a proposed name; an empty one: its label again",
         "NAME",
     ),
     _a("next-undecided", "n", GRID, "", "next row without a verdict"),

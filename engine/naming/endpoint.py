@@ -73,9 +73,12 @@ class Endpoint:
         choices = getattr(completion, "choices", None)
         if not choices:
             raise self._no_completion(str(getattr(completion, "error", None) or "there is no choice in it"))
-        usage = completion.usage
-        text = choices[0].message.content or "" if choices[0].message is not None else ""
-        return Answer(text, usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+        # The library does not check what a server sends against its types.
+        text = getattr(getattr(choices[0], "message", None), "content", None)
+        usage = getattr(completion, "usage", None)
+        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        n_read, n_written = (n if isinstance(n, int) else 0 for n in counts)
+        return Answer(text if isinstance(text, str) else "", n_read, n_written)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -87,13 +90,19 @@ class Endpoint:
         if self._client is None:
             import openai
 
-            client = openai.OpenAI(
-                base_url=self._settings.endpoint,
-                api_key=self._key or _NO_KEY,
-                timeout=self._settings.timeout_s,
-                max_retries=self._settings.retries,
-                http_client=openai.DefaultHttpxClient(follow_redirects=False),
-            )
+            try:
+                client = openai.OpenAI(
+                    base_url=self._settings.endpoint,
+                    api_key=self._key or _NO_KEY,
+                    timeout=self._settings.timeout_s,
+                    max_retries=self._settings.retries,
+                    http_client=openai.DefaultHttpxClient(follow_redirects=False),
+                )
+            except (ImportError, ValueError) as error:  # proxies of the environment that it cannot use
+                raise NamingError(
+                    f"no connection can be made: {self._said(str(error))}",
+                    hint="are HTTP_PROXY, HTTPS_PROXY and ALL_PROXY as they should be?",
+                ) from None
             client.organization = client.project = client.admin_api_key = None  # not those of the environment
             self._client = client
         return self._client

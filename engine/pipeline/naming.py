@@ -189,6 +189,11 @@ def key_from(settings: NamingSettings) -> str:
             f"the environment variable {settings.key_env} is not set or empty",
             hint="put the server's key there; it is read when it is needed and kept nowhere",
         )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise NamingError(
+            f"what {settings.key_env} holds is no key: it has characters that cannot be sent as one",
+            hint="set it again, without blanks, line ends and signs around the key",
+        )
     return key
 
 

@@ -109,6 +109,23 @@ def test_an_empty_message_is_an_empty_answer() -> None:
     assert ask(Script(body=body)) == ""
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices": [{"message": {"content": [{"type": "text"}]}}], "usage": {"prompt_tokens": null}}',
+        b'{"choices": [{"message": null}], "usage": null}',
+        b'{"choices": [{}]}',
+    ],
+)
+def test_a_completion_that_is_not_as_it_should_be_is_an_empty_answer(body: bytes) -> None:
+    assert ask(Script(body=body)) == ""
+
+
+def test_a_proxy_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://nowhere")
+    assert "no connection can be made" in refused(Script()).message
+
+
 def test_texts_do_not_follow_a_redirection() -> None:
     elsewhere = Script()
     with serving(elsewhere) as other:

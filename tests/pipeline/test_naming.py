@@ -468,7 +468,9 @@ def test_nothing_is_sent_before_somebody_agrees(own_project: NewProject) -> None
         assert "2 concepts were answered before" in again.stdout
 
 
-def test_without_a_server_or_its_key_nothing_begins(own_project: NewProject) -> None:
+def test_without_a_server_or_its_key_nothing_begins(
+    own_project: NewProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = own_project()
     nowhere = run("names", "propose", root, "--yes")
     assert nowhere.exit_code == 1
@@ -477,6 +479,10 @@ def test_without_a_server_or_its_key_nothing_begins(own_project: NewProject) -> 
     keyless = run("names", "propose", root, *words)
     assert keyless.exit_code == 1
     assert "NO_SUCH_KEY is not set" in keyless.stderr
+    monkeypatch.setenv("A_KEY", "“sk-…”")
+    odd = run("names", "propose", root, *words[:5], "A_KEY", "--yes")
+    assert "what A_KEY holds is no key" in odd.stderr
+    assert "sk-" not in odd.output
     assert not ProjectPaths(root).proposals.exists()
 
 
