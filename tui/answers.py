@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def take(desk: "Desk", answer: Answer) -> None:
     """Take over one answer, by its purpose."""
     purpose, _, name = answer.purpose.partition(" ")
-    if purpose in ("verdict", "undo", "redo", "name"):
+    if purpose in ("verdict", "reason", "undo", "redo", "name"):
         _written(desk, answer)
     elif purpose == "save":
         desk.doing.rules_saved(name, answer.value, answer.error)
@@ -41,6 +41,8 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
         if desk.place.is_table and desk.place.ident:
             desk.doing.mend_filter(error)
             return
+    if purpose == "cost":
+        desk.doing.is_costing = False
     if purpose in ("seek", "facet"):
         desk.is_seeking = False
         if desk.keyboard.prompt is not None:
@@ -69,8 +71,9 @@ def _written(desk: "Desk", answer: Answer) -> None:
         change = answer.value.change
         is_single_verdict = answer.purpose.startswith("verdict") and len(change.changed) == 1
         if not is_single_verdict or change.differs_from:
-            can_undo = answer.purpose.startswith("verdict") and change.changed
-            desk.say(change.label + (", u takes it back" if can_undo else ""))
+            can_undo = answer.purpose.startswith(("verdict", "reason")) and change.changed
+            head = "reason noted: " if answer.purpose.startswith("reason") else ""
+            desk.say(head + change.label + (", u takes it back" if can_undo else ""))
         if answer.purpose in ("undo", "redo"):
             desk.ask_verdicts()
         desk.doing.reload_names(answer.value.names_version)
@@ -130,7 +133,7 @@ def _side(desk: "Desk", value: Any, _name: str) -> None:
 def _sought(desk: "Desk", row: int | None, _name: str) -> None:
     desk.is_seeking = False
     if row is None:
-        desk.say("no row without a verdict in that direction")
+        desk.say("no row without a verdict in that direction; n looks below, N above")
     else:
         desk.doing.move_list(row)
 

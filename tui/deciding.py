@@ -184,7 +184,7 @@ class Deciding(Moving):
         view = desk.reviewer.held.get(targets[0].key)
 
         def done(text: str) -> None:
-            desk.reviewer.decide(targets, verdict, text.strip() or None)
+            desk.reviewer.decide(targets, verdict, text.strip() or None, is_reason=True)
 
         if argument is not None:
             done(argument)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
+FACTS, MIN_NAME = 52, 20
+"""Cells of the second line for facts behind a name or a filter, and cells that a name has at least."""
+
+
 def status_line(desk: "Desk", width: int) -> Line:
     """Project, size, how far the review is; where there is little room, in shorter forms."""
     parts: list[tuple[int, list[str]]] = [(1, ["prosect", ""])]
@@ -95,8 +99,12 @@ def where_line(desk: "Desk") -> Line:
         return _page_where(desk)
     control, grid = desk.table, desk.table.grid
     spans: list[Span] = [(grid.spec.title, "title")]
+    if not grid.n_rows and control.cursor is not None:  # first: it must not be cut behind a long filter
+        why = one_line(control.remark or "no row matches; / changes the filter, q goes back")
+        spans.append((f"  {why}", "warn"))
     if control.wish.filter_text:
-        spans.append((f"  / {one_line(control.wish.filter_text, 80)}", "key"))
+        room = max(desk.size.width - FACTS, MIN_NAME)
+        spans.append((f"  / {one_line(control.wish.filter_text, room)}", "key"))
     if control.wish.context_id is not None:
         name = desk.context_names.get(control.wish.context_id, "one context")
         spans.append((f"  in {one_line(name, 50)}", "key"))
@@ -104,9 +112,6 @@ def where_line(desk: "Desk") -> Line:
         at = f"{grid.cursor + 1:,}/" if grid.n_rows else ""
         total = f" of {control.cursor.n_total:,}" if control.cursor.n_rows != control.cursor.n_total else ""
         spans.append((f"  {at}{control.cursor.n_rows:,}{total}", "text"))
-        if not grid.n_rows:
-            why = one_line(control.remark or "no row matches; / changes the filter, q goes back")
-            spans.append((f"  {why}", "warn"))
     keys = ", ".join(f"{k.column} {desk.glyphs.down if k.descending else desk.glyphs.up}" for k in grid.sort)
     spans.append((f"  by {keys}", "dim"))
     if grid.spec.name == "hypotheses" and not desk.advances:
@@ -132,7 +137,7 @@ def _page_where(desk: "Desk") -> Line:
     spans: list[Span] = [(title, "title")]
     detail = desk.detail
     if isinstance(detail, ConceptDetail | ContextDetail):
-        spans.append((f"  {one_line(detail.name, 60)}", "text"))
+        spans.append((f"  {one_line(detail.name, max(min(desk.size.width - FACTS, 60), MIN_NAME))}", "text"))
     elif isinstance(detail, PairDetail):
         layout = desk.pair_options.layout_for(desk.frame.page_width)
         spans.append(
@@ -145,9 +150,9 @@ def _page_where(desk: "Desk") -> Line:
         spans += desk.doing.rule_state()
     elif place.view in ("concept", "context", "pair"):
         spans.append(("  working…", "warn"))
-    if len(desk.page.lines) > desk.page.size.height > 0:
-        first, n = desk.page.top + 1, len(desk.page.lines)
-        spans.append((f"  lines {first:,}–{min(first + desk.page.size.height - 1, n):,} of {n:,}", "dim"))
+    first, n, height = desk.page.top + 1, len(desk.page.lines), desk.page.size.height or desk.size.height - 3
+    if n > height > 0:
+        spans.append((f"  lines {first:,}–{min(first + height - 1, n):,} of {n:,}", "dim"))
     among = desk.doing.place_among()
     if among is not None:
         spans.append((f"  {among + 1:,}/{len(desk.beside):,} of the page before", "dim"))

@@ -25,6 +25,9 @@ class Faceting(Filtering):
         if argument is not None and argument not in columns:
             self.desk.say(f"no column {argument} to count; there are {', '.join(columns)}", "warn")
             return
+        if not self.desk.table.grid.n_rows:
+            self.desk.say("there are no rows to count; / changes the filter, q goes back", "warn")
+            return
         self.desk.is_seeking = self.desk.table.cursor is not None  # keys that follow are for the menu
         self._ask_facets(argument or self.desk.table.grid.chosen_column.name)
 

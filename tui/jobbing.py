@@ -78,6 +78,8 @@ class Jobbing:
     _is_ticking = False
     _asked_at = ""
     """The view on which somebody waits for what training takes."""
+    is_costing = False
+    """What a training takes is being found out."""
     _known_cost: "tuple[str, Sequence[str], TrainingCost] | None" = None
     """What came while the person was elsewhere: the next ``T`` asks whether to start it."""
 
@@ -303,7 +305,7 @@ class Jobbing:
                 desk.say(f"{text!r} cannot be read: {error}", "warn")
                 return
             desk.say("asking `prosect train --dry-run` what it takes…")
-            self._asked_at = desk.place.view
+            self._asked_at, self.is_costing = desk.place.view, True
             desk.session.ask("cost", lambda: (ident, options, work.training_cost(ident, options)))
 
         known, self._known_cost = self._known_cost, None
@@ -318,6 +320,7 @@ class Jobbing:
     def costed(self, ident: str, options: Sequence[str], cost: "TrainingCost") -> None:
         """What the run would take is known: ask whether to start it."""
         desk, work = self.desk, self._work
+        self.is_costing = False
         if work is None:
             return
         if desk.place.view != self._asked_at or desk.keyboard.prompt is not None:
@@ -328,6 +331,12 @@ class Jobbing:
             )
             return
         self._ask_start(work, ident, options, cost)
+
+    def give_up_costing(self) -> None:
+        """Nobody wants to train any more."""
+        self.is_costing = False
+        self.desk.session.forget("cost")
+        self.desk.say("nothing was started")
 
     def _ask_start(self, work: WorkLike, ident: str, options: Sequence[str], cost: "TrainingCost") -> None:
         desk = self.desk

@@ -139,6 +139,8 @@ class Keyboard:
         if key == "escape" and has_old:  # the innermost thing, and nothing else
             self.keys.reset()
             self.desk.draw_bottom()
+            if self.desk.doing.is_costing:
+                self.desk.doing.give_up_costing()
             return
         found = self.keys.feed(key, act.bindings(self.scopes))
         if isinstance(found, Matched):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FILTER_DELAY_S, READING_DELAY_S = 0.08, 0.5
 """Pauses of typing after which a list is narrowed; the longer one where that reads many texts."""
 MANY_PAIRS = 100_000
+_UNDECIDED = {1: "below; N looks above", -1: "above; n looks below"}
 
 
 class Moving:
@@ -140,6 +141,7 @@ class Moving:
 
     def _end_list(self) -> None:
         self.is_listing = False
+        self.desk.session.forget("facet")  # counts that are still to come would open the menu again
         self.desk.show(self.desk.past.pop(), is_return=True)
 
     def not_later(self) -> None:
@@ -236,7 +238,7 @@ class Moving:
             self.move_list(found)
         elif found is None:
             if not is_quiet or self.grid.cursor + 1 >= self.grid.n_rows:
-                desk.say("no row without a verdict " + ("below" if step > 0 else "above"))
+                desk.say(f"no row without a verdict {_UNDECIDED[step]}")
         else:
             cursor, at = control.cursor, control.edge
             desk.is_seeking = True

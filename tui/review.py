@@ -87,8 +87,11 @@ class Reviewer:
         shown = self.shown(key)
         return verdict_of(shown) if shown else None
 
-    def decide(self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None) -> None:
-        """Write a verdict (None: clear) for some targets."""
+    def decide(
+        self, targets: Sequence[Target], verdict: Verdict | None, reason: str | None = None, *,
+        is_reason: bool = False,
+    ) -> None:  # fmt: skip
+        """Write a verdict (None: clear) for some targets; once more, where it is the reason that is new."""
         if verdict is not None:
             self.last, self.last_targets = (verdict, reason), tuple(targets)
         for target in targets:
@@ -104,7 +107,7 @@ class Reviewer:
                 return project.clear_verdict(targets, reason, seen=seen)
             return project.set_verdict(targets, verdict, reason, seen=seen)
 
-        self.write(f"verdict {' '.join(keys[:1])}", command, keys)
+        self.write(f"{'reason' if is_reason else 'verdict'} {' '.join(keys[:1])}", command, keys)
 
     def undo(self, n: int = 1, *, is_redo: bool = False) -> None:
         """Take some steps back, or restore them."""

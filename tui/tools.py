@@ -130,7 +130,7 @@ class Tools:
         desk.session.cancel()
         for control in desk.tables.values():
             control.failed()
-        desk.is_seeking = False
+        desk.is_seeking = desk.doing.is_costing = False
         desk.keyboard.keys.reset()
         desk.say("cancelled; ctrl+c again quits")
 

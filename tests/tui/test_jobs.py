@@ -127,6 +127,12 @@ def test_the_question_of_training_outlasts_whatever_changes_underneath(
         await d.shows("nothing was done")
         assert d.desk.place.view == "plan"
         is_known.clear()
+        await d.keys("T", "enter", "escape")
+        await d.shows("nothing was started")
+        is_known.set()
+        await d.until(lambda: d.desk.is_idle)
+        assert d.desk.keyboard.prompt is None
+        is_known.clear()
         await d.keys("T", "enter", "g", "h")
         is_known.set()
         await d.shows("nothing was started: T on rules")

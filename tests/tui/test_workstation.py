@@ -172,7 +172,9 @@ def test_a_reason_and_a_name_are_typed_and_kept(world: World) -> None:
     async def scenario(driver: Driver) -> None:
         await driver.keys("=", "k", "r")
         await driver.type("praise [red] first")
-        await driver.keys("enter", "c")
+        await driver.keys("enter")
+        await driver.shows("reason noted: keep: ")
+        await driver.keys("c")
         await driver.type("flattery")
         await driver.keys("enter")
         await driver.shows("flattery")

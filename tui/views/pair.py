@@ -8,7 +8,7 @@ from engine.safe_text import one_line
 from engine.views.details import PairDetail, Peak
 from tui import format as fmt
 from tui.format import Glyphs
-from tui.lines import Line, PaneLine, fit, wrap, wrapped
+from tui.lines import Line, PaneLine, fit, width_of, wrap, wrapped
 from tui.places import Place
 from tui.views.headings import heading
 from tui.views.layouts import PairOptions
@@ -71,7 +71,13 @@ def _head(detail: PairDetail, width: int, verdict: Line) -> list[PaneLine]:
     if named is not None:
         text = f"{named.chosen:.2f} chosen − {named.rejected:.2f} rejected, u {named.u:+.2f}"
         name = one_line(named.name, max(width // 2, 8))
-        lines.append(PaneLine((("concept ", "dim"), (name, "title"), ("  " + text + "  ", "text"), *verdict)))
+        scores: Line = (("concept ", "dim"), (name, "title"), (f"  {text}", "text"))
+        if width_of((*scores, ("  ", "text"), *verdict)) <= width or not verdict:
+            lines.append(PaneLine((*scores, ("  ", "text"), *verdict)))
+        else:  # neither the scores nor what was decided may be cut off
+            short = one_line(named.name, max(width - 10 - len(text), 8))
+            lines.append(PaneLine((("concept ", "dim"), (short, "title"), (f"  {text}", "text"))))
+            lines.append(PaneLine((("        ", "dim"), *verdict)))
     elif detail.concept_id:
         lines.append(PaneLine((("the concept is silent on this pair  ", "dim"), *verdict)))
     return lines
