@@ -1,13 +1,15 @@
 """What the user wrote behind --map, checked against the first rows of the file before anything is read."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.errors import IngestError
 from engine.ingest.drafts import Row
-from engine.ingest.formats.generic import EXTRA_ROLES, TEXT_ROLES, VALUE_ROLES, is_complete
+from engine.ingest.formats.generic import EXAMPLE, EXTRA_ROLES, TEXT_ROLES, VALUE_ROLES, is_complete
 from engine.ingest.formats.places import find, listed, record_text
+from engine.ingest.suggest import suggested
 from engine.safe_text import one_line
 
 _ROLES = (*TEXT_ROLES, *EXTRA_ROLES, *VALUE_ROLES)
@@ -59,6 +61,13 @@ def first_record(sample: Sequence[tuple[int, Row]]) -> str:
     """The first record of a file, place by place: what a mapping may name, and what stands there."""
     number, row = sample[0]
     return f"the first record (row {number}), by the names that --map takes:\n{record_text(row)}"
+
+
+def how_to_map(sample: Sequence[tuple[int, Row]]) -> str:
+    """What to type for a table of no known format, and what there is to choose from."""
+    guess = next((found for _, row in sample[:_LOOKED_THROUGH] if (found := suggested(row))), None)
+    tried = f"\n  perhaps --map {shlex.quote(guess)}; look at the pairs with --preview" if guess else ""
+    return f"map the table (`prosect help formats map`): {EXAMPLE}{tried}\n  {first_record(sample)}"
 
 
 def unmapped(mapping: Mapping[str, str]) -> str | None:

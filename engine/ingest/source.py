@@ -14,7 +14,7 @@ from engine.ingest.formats.places import placed
 from engine.ingest.formats.registry import TEXT_COLUMNS, choose
 from engine.ingest.formats.shape import Shape
 from engine.ingest.json_values import Failure, Mended, NumberedRow, Part
-from engine.ingest.mapping import first_record, settle, unmapped
+from engine.ingest.mapping import how_to_map, settle, unmapped
 from engine.ingest.readers import read_rows
 from engine.manifest import hash_file, hash_json
 from engine.safe_text import is_printable_name
@@ -131,9 +131,7 @@ def _chosen(spec: SourceSpec, shape: Shape, sample: tuple[tuple[int, Row], ...])
             raise
         lacks = unmapped(spec.mapping)
         message = error.message if lacks is None else f"{spec.path}: {lacks}"
-        raise IngestError(
-            message, hint=f"map the table (`prosect help formats map`): {EXAMPLE}\n  {first_record(sample)}"
-        ) from error
+        raise IngestError(message, hint=how_to_map(sample)) from error
 
 
 def _refuse_printed(path: str, columns: frozenset[str]) -> None:

@@ -1,12 +1,15 @@
 """Tables of no known format, mapped in one line, and errors that say how."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+from engine.cli.mix import parse_mapping
 from engine.errors import IngestError
 from engine.ingest.run import SourceSpec
-from tests.ingest.tables import Json, only_pair, plain_row, run, said, write_jsonl
+from engine.ingest.suggest import suggested
+from tests.ingest.tables import Json, only_pair, pairs_of, plain_row, run, said, write_jsonl
 
 
 def test_unknown_columns_are_listed_with_a_mapping_to_copy(tmp_path: Path) -> None:
@@ -111,3 +114,64 @@ def test_labels_of_some_rows_without_a_meaning_are_a_remark_that_stays(tmp_path:
     other = write_jsonl(tmp_path / "other.jsonl", [plain_row(1)])
     again = run(spec, other, out=tmp_path / "out")
     assert [r for s in again.sources for r in s.remarks] == [said]
+
+
+@pytest.mark.parametrize(
+    ("row", "mapping"),
+    [
+        (
+            {"query": "q", "accepted": "yes", "rejected": "no"},
+            "prompt=query,chosen=accepted,rejected=rejected",
+        ),
+        (
+            {"userMessage": "q", "winner": "yes", "loser": "no"},
+            "prompt=userMessage,chosen=winner,rejected=loser",
+        ),
+        (
+            {"d": {"question": "q"}, "good": ["yes"], "bad": ["no"]},
+            "prompt=d.question,chosen=good[0],rejected=bad[0]",
+        ),
+        (
+            {"instruction": "q", "out_a": "x", "out_b": "y", "better": "A"},
+            "prompt=instruction,a=out_a,b=out_b,label=better",
+        ),
+        (
+            {"Q": "q", "question": "q", "left": "x", "right": "y", "winner": "left"},
+            "prompt=question,a=left,b=right,label=winner",
+        ),
+        (
+            {"prompt": "q", "response 1": "x", "response 2": "y", "rating_1": 4, "rating_2": 2.5},
+            "prompt=prompt,a=response 1,b=response 2,score_a=rating_1,score_b=rating_2",
+        ),
+        ({"question": "q", "good": "a", "better": "b", "bad": "c"}, None),  # which of the two?
+        ({"question": "q", "left": "x", "right": "y", "winner": "1"}, None),  # whichever that is
+        ({"good": "a", "bad": "b"}, None),
+        ({"text": "q", "x": "a", "y": "b"}, None),
+    ],
+)
+def test_names_that_say_which_side_is_better_are_suggested(
+    tmp_path: Path, row: Json, mapping: str | None
+) -> None:
+    assert suggested(row) == mapping
+    file = write_jsonl(tmp_path / "x.jsonl", [row])
+    if mapping is None:
+        return
+    with pytest.raises(IngestError) as refused:
+        run(file, out=tmp_path / "out")
+    assert f"perhaps --map {shlex.quote(mapping)}" in str(refused.value.hint)
+    spec = SourceSpec(str(file), mapping=parse_mapping((mapping,)))
+    assert run(spec, out=tmp_path / "out").pairs == 1
+
+
+def test_scores_of_two_slots_make_the_label(tmp_path: Path) -> None:
+    mapping = {"prompt": "q", "a": "x", "b": "y", "score_a": "s", "score_b": "t"}
+    rows = [
+        {"q": str(i), "x": f"left {i}", "y": f"right {i}", "s": s, "t": t}
+        for i, (s, t) in enumerate([(4, 1.5), (1, 3), (2, 2), (2, None), ("5", "9")])
+    ]
+    file = write_jsonl(tmp_path / "x.jsonl", rows)
+    assert run(SourceSpec(str(file), mapping=mapping), out=tmp_path / "out").pairs == 5
+    made = {p["prompt"][0]["content"]: p for p in pairs_of(tmp_path / "out")}
+    assert [made[str(i)]["label"] for i in range(5)] == ["chosen", "chosen", "tie", "none", "chosen"]
+    assert [made[str(i)]["chosen_was"] for i in (0, 1, 4)] == ["a", "b", "b"]
+    assert [(made["1"][k]) for k in ("score_chosen", "score_rejected", "strength")] == [3, 1, 2]

@@ -66,8 +66,9 @@ def preference_word(value: Any) -> tuple[float | None, bool] | None:
 
 
 def is_complete(mapping: Mapping[str, str]) -> bool:
-    """The mapping names both sides, and the label where the sides are slots."""
-    return {"chosen", "rejected"} <= mapping.keys() or {"a", "b", "label"} <= mapping.keys()
+    """The mapping names both sides, and where these are slots the label or the scores that make one."""
+    sides = ({"chosen", "rejected"}, {"a", "b", "label"}, {"a", "b", "score_a", "score_b"})
+    return any(named <= mapping.keys() for named in sides)
 
 
 def renamed(row: Row, mapping: Mapping[str, str]) -> dict[str, Any]:
@@ -120,7 +121,9 @@ def _draft(seen: Mapping[str, Any], mapping: Mapping[str, str], notes: Notes) ->
     whole = explicit_draft(prompt, one, side_turns(_messages(seen[second]), notes, mapping[second]), notes)
     if first == "chosen":
         return whole
-    preference, both_bad = _preference(seen["label"], mapping)
+    preference, both_bad = (
+        _preference(seen["label"], mapping) if "label" in seen else (_by_scores(seen), False)
+    )
     return oriented(whole.prompt, whole.chosen, whole.rejected, preference, both_bad=both_bad)
 
 
@@ -153,6 +156,12 @@ def _preference(value: Any, mapping: Mapping[str, str]) -> tuple[float | None, b
     return known
 
 
+def _by_scores(seen: Mapping[str, Any]) -> float | None:
+    """The slot with the higher score; a tie where both are equal, no label where one has none."""
+    a, b = number(seen["score_a"]), number(seen["score_b"])
+    return None if a is None or b is None else float((a > b) - (a < b))
+
+
 def _same(said: str, meant: str) -> bool:
     left, right = number(said), number(meant)
     return said == meant or (left is not None and left == right) or said.lower() == meant.lower()
@@ -162,6 +171,9 @@ def _extras(draft: Draft, seen: Mapping[str, Any]) -> set[str]:
     """Fill everything beside texts and label; the roles whose value was taken."""
     found: dict[str, Any] = {role: word(seen.get(role)) for role in _PLAIN}
     strength = number(seen.get("strength"))
+    if strength is None and "label" not in seen and "chosen" not in seen:
+        a, b = number(seen["score_a"]), number(seen["score_b"])
+        strength = None if a is None or b is None else a - b
     found["strength"] = None if strength is None else abs(strength)
     if (weight := stated(seen.get("weight"))) is not None:
         found["weight"] = weight_of(weight)
