@@ -817,3 +817,17 @@ def test_an_undone_reason_is_called_a_reason(world: World) -> None:
         await driver.shows("0 verdicts")
 
     drive(world, scenario)
+
+
+def test_a_page_says_which_lines_are_in_view_and_the_pane_beside_how_many_are_not(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.shows("more lines: enter")
+        await d.keys("enter")
+        await d.shows("lines 1–")
+        n = len(d.desk.page.lines)
+        await d.keys("G")
+        await d.shows(f"lines {n - d.desk.page.size.height + 1}–{n} of {n}")
+        await d.keys("g", "g", "ctrl+e")
+        await d.shows(f"lines 2–{d.desk.page.size.height + 1} of {n}")
+
+    drive(world, scenario)

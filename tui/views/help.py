@@ -94,7 +94,7 @@ def _summary_lines(summary: ProjectSummary, width: int) -> list[PaneLine]:
         ("read", f"{summary.share_read * 100:.0f}% of the pairs"),
         ("concepts", f"{summary.n_concepts:,}"),
         ("contexts", f"{summary.n_contexts:,}, everywhere not counted"),
-        ("hypotheses", f"{summary.n_hypotheses:,}: concepts everywhere and inside contexts, where tested"),
+        ("hypotheses", f"{summary.n_hypotheses:,}: concepts everywhere and inside contexts"),
         ("called", f"{summary.n_called:,} of {summary.n_concepts:,} concepts everywhere"),
         ("index", summary.index_hash),
         ("reader", f"{summary.reader}  {summary.reader_hash[:12]}".strip()),

@@ -27,7 +27,7 @@ class TextPane(Widget):
     """Lines with a cursor on those that carry an item; without items it only scrolls."""
 
     class Moved(Message):
-        """The cursor stands on another line."""
+        """The cursor stands on another line, or other lines are in view."""
 
         def can_replace(self, message: Message) -> bool:
             """Only the last of several moves matters."""
@@ -42,12 +42,24 @@ class TextPane(Widget):
         super().__init__(id=ident)
         self.palette, self.glyphs = palette, glyphs
         self.lines: list[PaneLine] = []
-        self.top = 0
+        self._top = 0
         self.cursor = -1
         self.matched = -1
         self.is_framed = is_framed
         self.way_to_rest = ""
         """How to see what does not fit, of a pane that no key scrolls; empty: this one is scrolled."""
+
+    @property
+    def top(self) -> int:
+        """The first line in view."""
+        return self._top
+
+    @top.setter
+    def top(self, line: int) -> None:
+        if line != self._top:
+            self._top = line
+            if self.is_attached:
+                self.post_message(self.Moved())
 
     def set_lines(self, lines: Sequence[PaneLine], *, keep_place: bool = False) -> None:
         """Show other lines; lines that stay as they were are not drawn again when the place is kept."""
@@ -157,7 +169,6 @@ class TextPane(Widget):
         top = min(max(self.top + by, 0), max(len(self.lines) - self.size.height, 0))
         if top != self.top:
             self.top = top
-            self.post_message(self.Moved())
             self.refresh()
 
     def to_edge(self, *, is_end: bool) -> None:
