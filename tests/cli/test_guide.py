@@ -35,6 +35,8 @@ def steps() -> list[tuple[str, list[str]]]:
 def alike(said: str, seen: str) -> bool:
     """The same words, and numbers no further apart than machines may be; … stands for anything."""
     said_words, seen_words = said.split(), seen.split()
+    if said_words[-1:] == ["…"]:
+        said_words, seen_words = said_words[:-1], seen_words[: len(said_words) - 1]
     if len(said_words) != len(seen_words):
         return False
     for a, b in zip(said_words, seen_words, strict=True):
