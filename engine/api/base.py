@@ -25,6 +25,10 @@ class Base:
         self.settings: Settings = load_settings(self.paths.settings, overrides)
         self._browser: Browser | None = None
 
+    def __repr__(self) -> str:
+        """With its folder."""
+        return f"{type(self).__name__}({str(self.paths.root)!r})"
+
     def __enter__(self) -> Self:
         """Nothing is opened yet."""
         return self

@@ -24,6 +24,14 @@ class Listing(NamedTuple):
     remark: str | None = None
     """What to know of the filter: a value that no row has."""
 
+    def __repr__(self) -> str:
+        """Short: a notebook shows what stands last in a cell, and this may be a million rows."""
+        return f"<{len(self.rows):,} of {self.n_rows:,} {self.spec.name}: .records() or .frame()>"
+
+    def _repr_html_(self) -> str:
+        """The frame, where a notebook can show one."""
+        return str(self.frame()._repr_html_())
+
     def records(self) -> list[dict[str, Any]]:
         """One plain dict per row, by column name; undefined is None.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.api.base import Base
 from engine.api.listing import Counts, Listing
+from engine.errors import StoreError
 from engine.views.tables import OF_CONCEPTS, GridRow, SortKey
 
 if TYPE_CHECKING:
@@ -120,6 +121,23 @@ class Looking(Base):
         from engine.store.stale import stale_text
 
         return stale_text(self.paths)
+
+    def concept(self, what: str, context: str | None = None) -> "ConceptDetail":
+        """A concept with its evidence, everywhere or in a context, by name, id or start of an id.
+
+        Raises:
+            StoreError: nothing or more than one thing is called so; a pair is.
+        """
+        from engine.views.details import ConceptDetail
+
+        found = self.browser.find(what, context)
+        if not isinstance(found, ConceptDetail):
+            raise StoreError(f"`{what}` is a pair, not a concept", hint="ask `pair` for it")
+        return found
+
+    def pair(self, what: int | str) -> "PairDetail":
+        """A pair with its texts and concepts, by number, id or start of an id. Raises ``StoreError``."""
+        return self.browser.pair(self.browser.find_pair(str(what)))
 
     def find(self, what: str, context: str | None = None) -> "PairDetail | ConceptDetail":
         """A pair by number or id, or a concept (in a context); beginnings suffice where they are unique.

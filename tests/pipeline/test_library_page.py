@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.api import Project
-from engine.errors import ReviewError
+from engine.errors import ReviewError, StoreError
 from engine.live.browse import Browser
 from engine.paths import ProjectPaths
 
@@ -94,3 +94,24 @@ def test_a_verdict_that_does_not_exist_is_refused_and_none_takes_one_away(
         assert len(Browser(ProjectPaths(folder)).verdicts()) == 1
         project.decide("@exclamations", None)
         assert project.browser.verdicts() == {}
+
+
+def test_a_concept_is_no_pair_and_a_pair_no_concept(audited: Path) -> None:
+    with Project(audited) as project:
+        name = project.concepts(limit=1).records()[0]["concept"]
+        assert project.concept(name) == project.find(name)
+        assert project.pair(3) == project.find("3")
+        ident = project.pair(3).pair_id
+        assert project.pair(ident) == project.pair(3)
+        with pytest.raises(StoreError, match="is a pair, not a concept"):
+            project.concept(ident)
+        with pytest.raises(StoreError, match="no pair"):
+            project.pair(name)
+
+
+def test_notebooks_show_little_of_much(audited: Path) -> None:
+    with Project(audited) as project:
+        assert repr(project) == f"Project({str(audited)!r})"
+        found = project.pairs(limit=7)
+        assert repr(found) == f"<7 of {found.n_rows} pairs: .records() or .frame()>"
+        assert "<table" in found._repr_html_()
