@@ -159,6 +159,8 @@ class Keyboard:
         """Carry an action out; one that changes nothing says why."""
         before = idle.mark(self.desk)
         self.desk.doing.run(found.action, count=found.count, argument=found.argument)
+        if found.action in NEVER_WAITS or found.action == "editor":
+            return  # what they do is not on the screen
         if not self.desk.message and self.prompt is None and idle.mark(self.desk) == before:
             self.desk.say(idle.reason(self.desk, found.action), "dim")
 

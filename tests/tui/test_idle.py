@@ -24,6 +24,9 @@ def test_what_a_key_says_when_there_is_nothing_to_do(world: World) -> None:
             await d.shows(text)
 
         await says("this is the first row", "g", "g", "k")
+        await d.keys("j", "ctrl+l")
+        assert "nothing to do" not in d.screen()
+        await d.keys("k")
         await says("marks are letters from a to z: 1 is none", "m", "1")
         await says("no mark 1", "'", "1")
         await says("there is no place before this one", "[")
