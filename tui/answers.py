@@ -70,7 +70,9 @@ def _written(desk: "Desk", answer: Answer) -> None:
         desk.reviewer.take(answer.value)
         change = answer.value.change
         is_single_verdict = answer.purpose.startswith("verdict") and len(change.changed) == 1
-        if not is_single_verdict or change.differs_from:
+        target = desk.doing.page_target() if desk.place.view == "concept" else None
+        has_gone_on = target is not None and answer.keys != (target.key,)
+        if not is_single_verdict or change.differs_from or has_gone_on:  # else the row or page shows it
             can_undo = answer.purpose.startswith(("verdict", "reason")) and change.changed
             head = "reason noted: " if answer.purpose.startswith("reason") else ""
             desk.say(head + change.label + (", u takes it back" if can_undo else ""))

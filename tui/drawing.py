@@ -7,6 +7,7 @@ from engine.views.details import ConceptDetail, ContextDetail, PairDetail
 from engine.views.tables import FacetCount
 from tui import format as fmt
 from tui.lines import Line, PaneLine, fit
+from tui.review import loss_text
 from tui.views.concept import concept_lines, verdict_line
 from tui.views.context import context_lines
 from tui.views.help import coverage_lines, tour_lines
@@ -37,9 +38,9 @@ def draw_page(desk: "Desk", *, keep_place: bool = False) -> None:
         desk.set_page(tour_lines(desk.summary, width), keep_place=keep_place)
     elif view == "coverage" and desk.coverage is not None:
         author = desk.session.project.author
-        desk.set_page(
-            coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs), keep_place=keep_place
-        )
+        lost = loss_text(desk.coverage.lost) if desk.coverage.lost is not None else ""
+        lines = coverage_lines(desk.summary, desk.coverage, author, width, desk.glyphs, lost)
+        desk.set_page(lines, keep_place=keep_place)
     elif isinstance(detail, ConceptDetail):
         desk.doing.page_subject()  # which the pages of its pairs go on with
         lines = concept_lines(

@@ -98,7 +98,7 @@ class Faceting(Filtering):
         if len(marked) > 1:
             term = filter_text.joined(column, [c.term for c in marked])
             if not term:
-                self.desk.say("bins of numbers cannot be joined in a filter: take one of them", "warn")
+                self.desk.say("no filter selects just these rows: bins of numbers cannot be joined", "warn")
             else:
                 self._filter_to(column, term)
         elif marked:

@@ -8,6 +8,9 @@ _ASKED = re.compile(r"!?([A-Za-z_%]+)(!=|!:|:|=)")
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"?|[^,"][^,]*|,')
 
 
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+
+
 class ValuePart(NamedTuple):
     """A value that is being typed at the end of a filter."""
 
@@ -40,4 +43,8 @@ def joined(column: str, found: list[str]) -> str:
     heads = (f"{column}=", f"{column}:")
     if not all(term.startswith(heads) and len(terms(term)) == 1 for term in found):
         return ""
-    return f"{column}=" + ",".join(term[len(column) + 1 :] for term in found)
+    values = [term[len(column) + 1 :] for term in found]
+    for order in (values, values[::-1]):
+        if not _THOUSANDS.fullmatch(",".join(order)):  # `1,500` is one number
+            return f"{column}=" + ",".join(order)
+    return ""

@@ -246,17 +246,29 @@ def _compare(name: str, column: FilterColumn, operator: str, parts: list[Part]) 
             raise StoreError(f"`{name}` is yes or no, not {value!r}", hint=f"{name}:yes")
         return f"{column.sql} = ?", [_FLAGS[value]]
     if column.kind in _NUMERIC:
-        number = _number(name, value)
-        if column.kind is ColumnKind.COUNT and value.endswith("%"):
-            raise StoreError(f"`{name}` is a count, not a share: {value}", hint=f"{name}{operator}60")
-        if column.kind in SHARES and abs(number) > 1:
-            raise StoreError(
-                f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}60%"
-            )
-        return f"{column.sql} {'=' if operator == ':' else operator} ?", [number]
+        return _compare_numbers(name, column, operator, value)
     if operator not in {":", "="}:
         raise StoreError(f"`{name}` is text: it has no {operator}", hint=f"use {name}:{value}")
     return _compare_texts(column, operator, parts)
+
+
+def _compare_numbers(name: str, column: FilterColumn, operator: str, value: str) -> tuple[str, list[Any]]:
+    if operator not in {":", "="}:
+        return f"{column.sql} {operator} ?", [_checked(name, column, operator, value)]
+    options = [value] if _NUMBER.match(value) else value.split(",")  # `1,500` is a number, `0,19` are two
+    numbers = [_checked(name, column, operator, o) for o in options if o not in _UNDEFINED]
+    clause = f"{column.sql} IN ({', '.join('?' * len(numbers))})" if numbers else "FALSE"
+    return (f"{clause} OR {column.sql} IS NULL" if len(numbers) < len(options) else clause), numbers
+
+
+def _checked(name: str, column: FilterColumn, operator: str, value: str) -> float:
+    """The number that a column is compared with; one that it can never be is a slip."""
+    number = _number(name, value)
+    if column.kind is ColumnKind.COUNT and value.endswith("%"):
+        raise StoreError(f"`{name}` is a count, not a share: {value}", hint=f"{name}{operator}60")
+    if column.kind in SHARES and abs(number) > 1:
+        raise StoreError(f"`{name}` is a share from 0 to 1: it is never {value}", hint=f"{name}{operator}60%")
+    return number
 
 
 def _compare_texts(column: FilterColumn, operator: str, parts: list[Part]) -> tuple[str, list[Any]]:

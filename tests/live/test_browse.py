@@ -79,6 +79,9 @@ def test_pages_of_an_ordering_join_to_the_whole(browser: Browser) -> None:
         ("discordant>=.1k", "h.n_discordant >= 100"),
         ("stable:yes called:no", "h.is_stable AND NOT (h.taught_call OR h.equal_call)"),
         ("differs:none", "h.differs_z IS NULL"),
+        ("discordant:20,18,none", "h.n_discordant IN (20, 18)"),
+        ("discordant=1,000", "h.n_discordant = 1000"),
+        ('!context:"tea",code', "x.name NOT IN ('tea', 'code')"),
     ],
 )
 def test_a_filter_means_what_its_sql_twin_means(

@@ -29,6 +29,8 @@ def test_the_value_at_the_end_of_a_filter(text: str, expected: ValuePart | None)
 
 def test_terms_of_one_column_join() -> None:
     assert joined("context", ["context=tea", 'context="a b"', "context:none"]) == 'context=tea,"a b",none'
+    assert joined("fold", ["fold=1", "fold=100"]) == "fold=100,1"
+    assert joined("tokens", ["tokens=100", "tokens=200"]) == ""
     assert joined("win", ["win>=.1 win<.2", "win>=.2 win<.3"]) == ""
 
 

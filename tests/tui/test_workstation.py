@@ -831,3 +831,15 @@ def test_a_page_says_which_lines_are_in_view_and_the_pane_beside_how_many_are_no
         await d.shows(f"lines 2–{d.desk.page.size.height + 1} of {n}")
 
     drive(world, scenario)
+
+
+def test_a_verdict_on_a_page_that_goes_on_says_what_was_decided(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("enter")
+        await d.shows("telling words")
+        name = str(d.desk.table.grid.current.values[1])  # type: ignore[union-attr]
+        await d.keys("-")
+        await d.shows(f"suppress: {name}")
+        await d.shows("u takes it back")
+
+    drive(world, scenario, size=(80, 24))

@@ -30,9 +30,10 @@ def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLin
 
 
 def coverage_lines(
-    summary: ProjectSummary | None, coverage: Coverage, author: str, width: int, glyphs: Glyphs
-) -> list[PaneLine]:
-    """How far the review is."""
+    summary: ProjectSummary | None, coverage: Coverage, author: str, width: int, glyphs: Glyphs,
+    lost: str = "",
+) -> list[PaneLine]:  # fmt: skip
+    """How far the review is; ``lost`` is what to know of a journal that somebody took away."""
     bar = min(max(width - 62, 10), 40)
     lines = [heading("Review", f"you decide as {author}"), PaneLine(())]
     for label, part, whole, what in (
@@ -81,6 +82,7 @@ def coverage_lines(
     ):
         if n:
             lines.append(PaneLine(((f"{n:,} {what}", "warn"),)))
+    lines += [PaneLine(line) for line in wrap(lost, width, "error")] if lost else []
     if coverage.n_damaged_lines:
         lines.append(PaneLine(((f"{coverage.n_damaged_lines:,} journal lines cannot be read", "warn"),)))
     if summary is not None:
