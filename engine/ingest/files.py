@@ -127,9 +127,30 @@ def _kinds() -> str:
     )
 
 
+_OTHERS = {
+    ("xlsx", "xls", "ods", "numbers"): "save the sheet as csv (UTF-8)",
+    ("pkl", "pickle", "pt", "joblib"): "a pickle can run code: save the table as parquet or JSON lines",
+    (
+        "zip",
+        "tar",
+        "tgz",
+        "7z",
+        "rar",
+        "bz2",
+        "xz",
+        "lz4",
+    ): "unpack it first; .gz and .zst are read as they are",
+    ("db", "sqlite", "sqlite3", "duckdb"): "export the table as parquet or csv",
+    ("npy", "npz", "h5", "hdf5", "tfrecord", "orc", "avro"): "save the rows as parquet or JSON lines",
+    ("txt", "log", "md", "yaml", "yml", "xml", "html"): "is it JSON lines, csv or tsv? then name it so",
+}
+"""What to do with files that people have and ingest does not read, by the end of their names."""
+
+
 def _check_suffix(path: Path) -> None:
     if not path.name.endswith(SUFFIXES):
-        raise IngestError(f"{path}: not a kind of file that can be read", hint=_kinds())
+        hint = next((said for ends, said in _OTHERS.items() if path.suffix[1:].lower() in ends), _kinds())
+        raise IngestError(f"{path}: not a kind of file that can be read", hint=hint)
 
 
 def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
@@ -155,7 +176,9 @@ def _folder(folder: Path, shown: str, name: str, asked: str) -> Located:
         if part is not None:
             by_split.setdefault(part or _split_of(inside, path), []).append(path)
     if not by_split:
-        raise IngestError(f"{shown}: no data files in this folder", hint=_kinds())
+        names = [p.relative_to(folder).as_posix() for p in below if not p.name.startswith(".")]
+        holds = f"it holds {', '.join(names[:5])}{' …' if len(names) > 5 else ''}; " if names else ""
+        raise IngestError(f"{shown}: no data files in this folder", hint=holds + _kinds())
     about += _once(folder, shown, by_split)
     try:
         taken, remarks = _pick_splits(by_split, shown, split)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from engine.errors import IngestError
 from engine.ingest.drafts import Row
 from engine.ingest.formats.generic import EXAMPLE, EXTRA_ROLES, TEXT_ROLES, VALUE_ROLES, is_complete
-from engine.ingest.formats.places import find, listed, record_text
+from engine.ingest.formats.places import find, listed, record_text, row_lists
 from engine.ingest.suggest import suggested
 from engine.safe_text import one_line
 
@@ -60,7 +60,15 @@ def settle(path: str, mapping: Mapping[str, str], sample: Sequence[tuple[int, Ro
 def first_record(sample: Sequence[tuple[int, Row]]) -> str:
     """The first record of a file, place by place: what a mapping may name, and what stands there."""
     number, row = sample[0]
-    return f"the first record (row {number}), by the names that --map takes:\n{record_text(row)}"
+    inside = row_lists(row) if len(sample) == 1 else []
+    places = " and ".join(f"`{place}` ({n:,})" for place, n in inside)
+    said = (
+        f"the file is a single record; if its rows lie in {places}, write them as a file of their own: "
+        f"jq -c '{inside[0][0]}[]' FILE > rows.jsonl\n  "
+        if inside
+        else ""
+    )
+    return f"{said}the first record (row {number}), by the names that --map takes:\n{record_text(row)}"
 
 
 def how_to_map(sample: Sequence[tuple[int, Row]]) -> str:

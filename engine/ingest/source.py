@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from engine.errors import IngestError
-from engine.ingest.drafts import Row
+from engine.ingest.drafts import Reason, Row
 from engine.ingest.files import DataFile, locate
 from engine.ingest.formats.base import Format
 from engine.ingest.formats.generic import EXAMPLE, is_complete, mapped_format, renamed
@@ -163,7 +163,7 @@ def identify(source: OpenSource, max_text_bytes: int) -> Identity:
 
 def _sample(files: tuple[DataFile, ...], limit: int) -> tuple[tuple[int, Row], ...]:
     """The first readable rows. Raises ``IngestError`` where no file has any."""
-    problem = ""
+    problem, hint = "", "is it JSON lines, csv or parquet?"
     for file in files:
         rows = list(islice(read_rows(file.path, limit), 4 * SAMPLE_ROWS))
         good = [(n, row) for n, row in rows if not isinstance(row, Failure)][:SAMPLE_ROWS]
@@ -171,8 +171,18 @@ def _sample(files: tuple[DataFile, ...], limit: int) -> tuple[tuple[int, Row], .
             return tuple(good)
         if rows and not problem:
             number, row = rows[0]
-            problem = f"row {number}: {row.reason}, {row.detail}" if isinstance(row, Failure) else ""
+            if isinstance(row, Failure):
+                problem, hint = f"row {number}: {row.reason}, {row.detail}", _not_lines(file, row) or hint
     where = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
     if not problem:
         raise IngestError(f"{where}: there are no rows", hint="an interrupted download or an empty export?")
-    raise IngestError(f"{where}: no row can be read ({problem})", hint="is it JSON lines, csv or parquet?")
+    raise IngestError(f"{where}: no row can be read ({problem})", hint=hint)
+
+
+def _not_lines(file: DataFile, row: Failure) -> str:
+    """What to do with JSON that is not one object a line though its name says so; empty for anything else."""
+    name, suffix, rest = file.path.name.rpartition(".jsonl")
+    is_open = row.reason is Reason.NOT_JSON and row.detail.startswith("Expecting property name")
+    if not suffix or not (is_open or row.reason is Reason.NOT_AN_OBJECT):
+        return ""
+    return f"JSON lines hold one object a line; call a list, or objects over several lines, {name}.json{rest}"

@@ -441,3 +441,24 @@ def test_a_preview_counts_what_would_be_repaired_or_noted(tmp_path: Path) -> Non
     other = tmp_path / "y.jsonl"
     other.write_text('{"prompt": "q", "chosen": "a", "rejected": "b", "n": NaN}\n', encoding="utf-8")
     assert preview(SourceSpec(str(other))).noted == {"no_number": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("x.xlsx", "as csv"),
+        ("x.PKL", "can run code"),
+        ("x.jsonl.bz2", "unpack it first"),
+        ("x.db", "export the table"),
+        ("x.txt", "then name it so"),
+        ("x.unheard", "give a file (.jsonl"),
+    ],
+)
+def test_other_kinds_of_files_are_refused_with_the_way_out(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(IngestError, match="not a kind of file that can be read") as refused:
+        preview(SourceSpec(str(tmp_path / name)))
+    assert hint in str(refused.value.hint)
+    with pytest.raises(IngestError, match="no data files") as refused:
+        preview(SourceSpec(str(tmp_path)))
+    assert f"it holds {name}; give a file" in str(refused.value.hint)

@@ -1,5 +1,6 @@
 """Tables of no known format, mapped in one line, and errors that say how."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -175,3 +176,38 @@ def test_scores_of_two_slots_make_the_label(tmp_path: Path) -> None:
     assert [made[str(i)]["label"] for i in range(5)] == ["chosen", "chosen", "tie", "none", "chosen"]
     assert [made[str(i)]["chosen_was"] for i in (0, 1, 4)] == ["a", "b", "b"]
     assert [(made["1"][k]) for k in ("score_chosen", "score_rejected", "strength")] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ({"train": [1, 2, 3], "test": [1, 2]}, "`.train` (3) and `.test` (2), write them"),
+        ({"version": 1, "data": {"items": [1, 2]}}, "jq -c '.data.items[]' FILE > rows.jsonl"),
+        ({"0": 1, "1": 2}, "jq -c '.[]' FILE > rows.jsonl"),
+    ],
+)
+def test_rows_inside_of_one_record_are_pointed_at(tmp_path: Path, file: Json, command: str) -> None:
+    def filled(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: filled(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [filled(v) for v in value]
+        return {"good": f"yes {value}", "bad": f"no {value}"} if isinstance(value, int) else value
+
+    path = tmp_path / "x.json"
+    path.write_text(
+        json.dumps({k: v if k == "version" else filled(v) for k, v in file.items()}), encoding="utf-8"
+    )
+    for mapping in ({}, {"chosen": "good", "rejected": "bad"}):
+        with pytest.raises(IngestError) as refused:
+            run(SourceSpec(str(path), mapping=mapping), out=tmp_path / "out")
+        assert command in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1}]', '{\n "a": 1\n}\n'])
+def test_json_that_is_no_lines_is_to_be_called_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(IngestError) as refused:
+        run(path, out=tmp_path / "out")
+    assert "objects over several lines, x.json" in str(refused.value.hint)

@@ -122,6 +122,25 @@ def record_text(row: Row) -> str:
     return "\n".join(lines)
 
 
+def row_lists(row: Row) -> list[tuple[str, int]]:
+    """Where a record that is a whole file keeps its rows, as jq writes it, with how many there are."""
+    found: list[tuple[str, int]] = []
+    todo: list[tuple[str, Any]] = [("", row)]
+    while todo and len(found) < _SHOWN_ELEMENTS:
+        path, value = todo.pop(0)
+        items = list(value.values()) if isinstance(value, dict) else value
+        are_rows = len(items) > 1 and all(isinstance(i, dict) and i.keys() == items[0].keys() for i in items)
+        if are_rows and items[0] and not is_messages(items):
+            found.append((path or ".", len(items)))
+        elif isinstance(value, dict) and path.count(".") < _SHOWN_DEPTH:
+            todo += [
+                (f"{path}.{k}", v)
+                for k, v in value.items()
+                if isinstance(v, dict | list) and k.isidentifier()
+            ]
+    return found
+
+
 def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     inner = unpacked(value)
     if depth > _SHOWN_DEPTH:
