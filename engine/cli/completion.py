@@ -9,10 +9,12 @@ def completion_command(shell: str) -> None:
     """Print the script that completes commands, options, projects, concepts and rule files.
 
     \b
-    bash: prosect completion bash > ~/.local/share/bash-completion/completions/prosect
-    zsh:  prosect completion zsh > ~/.zfunc/_prosect   (a folder of $fpath), or in ~/.zshrc:
-          eval "$(prosect completion zsh)"
+    bash: prosect completion bash > ~/.prosect.bash; echo '. ~/.prosect.bash' >> ~/.bashrc
+    zsh:  prosect completion zsh > ~/.prosect.zsh; echo '. ~/.prosect.zsh' >> ~/.zshrc
     fish: prosect completion fish > ~/.config/fish/completions/prosect.fish
+
+    In zsh the line must stand below `compinit`. A new shell completes; so does this one once it has read
+    the file.
     """  # noqa: D301 - \b is Click's mark for text that must not be wrapped
     from engine.cli.shells import script
 

@@ -232,7 +232,14 @@ def _are_lists(columns: list[Any]) -> bool:
         len(columns) > 1
         and all(isinstance(c, list) and not _is_chat(c) for c in columns)
         and len({len(c) for c in columns}) == 1
+        and not _are_splits(columns)
     )
+
+
+def _are_splits(columns: list[Any]) -> bool:
+    """Lists of records alike: parts of a dataset that happen to be equally long, not its columns."""
+    firsts = [c[0] if c and isinstance(c[0], dict) else {} for c in columns]
+    return bool(firsts[0]) and all(first.keys() == firsts[0].keys() for first in firsts)
 
 
 def _are_numbered(columns: list[Any]) -> bool:

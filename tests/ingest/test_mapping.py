@@ -182,6 +182,7 @@ def test_scores_of_two_slots_make_the_label(tmp_path: Path) -> None:
     ("file", "command"),
     [
         ({"train": [1, 2, 3], "test": [1, 2]}, "`.train` (3) and `.test` (2), write them"),
+        ({"train": [1, 2], "test": [1, 2]}, "jq -c '.train[]' FILE > rows.jsonl"),
         ({"version": 1, "data": {"items": [1, 2]}}, "jq -c '.data.items[]' FILE > rows.jsonl"),
         ({"0": 1, "1": 2}, "jq -c '.[]' FILE > rows.jsonl"),
     ],
