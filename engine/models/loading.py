@@ -74,7 +74,7 @@ def load_model(
     """
     folder = resolve_folder(path, revision)
     config = read_config(folder)
-    is_causal = _is_causal(config, folder)
+    is_causal = is_causal_kind(config, folder)
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
     loader = transformers.AutoModelForCausalLM if is_causal and with_head else transformers.AutoModel
@@ -174,7 +174,12 @@ def _quantised(folder: Path, config: Any) -> tuple[str, str]:
     )
 
 
-def _is_causal(config: dict[str, Any], folder: Path) -> bool:
+def is_causal_kind(config: dict[str, Any], folder: Path) -> bool:
+    """True for a language model, False for an encoder, by its configuration.
+
+    Raises:
+        ModelError: it is both in one.
+    """
     names = [str(name) for name in config.get("architectures") or []]
     if any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names):
         return True

@@ -15,9 +15,10 @@ from engine.settings import Settings
 
 if TYPE_CHECKING:
     from engine.pipeline.audit import ReaderChoice
-    from engine.reading.costs import Costs
-    from engine.reading.doctor import Machine
+    from engine.reading.costs import Costs, Workload
+    from engine.reading.doctor import Machine, ModelShape
     from engine.reading.run import ReadingReport
+    from engine.reading.spec import ReaderSpec
 
 
 def require_pairs(paths: ProjectPaths) -> None:
@@ -107,9 +108,8 @@ def examine(
         StoreError: the project has no pairs.
         ModelError: the reader or the device is not there.
     """
-    from engine.models.loading import resolve_folder
-    from engine.reading.costs import Workload, estimate_costs
-    from engine.reading.doctor import inspect_machine, sae_shape, shape_of
+    from engine.reading.costs import estimate_costs
+    from engine.reading.doctor import inspect_machine, shape_of
     from engine.reading.names import check_names
     from engine.reading.spec import load_reader_spec
 
@@ -123,28 +123,7 @@ def examine(
     if spec is None:
         return Examined(machine, None, {})
     shape = shape_of(spec.model, spec.revision)
-    n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
-    lengths = mean_lengths(paths, resolve_folder(spec.model, spec.revision)) if paths is not None else None
-    n_known, prompt, response = lengths or (0, 250.0, 300.0)
-    n_levels = count_levels(paths, settings.stats.min_discordant) if paths is not None else 0
-    assumed = {
-        "pairs": n_pairs or n_known or 10_000,
-        "prompt tokens": round(prompt, 1),
-        "response tokens": round(response, 1),
-        "latents": n_latents,
-        "latents per token": spec.expected_l0 or l0,
-        "sources, models, annotators": n_levels,
-        "lengths are": f"those of this project's first {_SAMPLED} pairs" if lengths else "assumed",
-    }
-    work = Workload(
-        n_pairs=n_pairs or n_known or 10_000,
-        prompt_tokens=prompt,
-        response_tokens=response,
-        layer=spec.layer if spec.layer is not None else shape.n_layers // 2,
-        n_latents=n_latents,
-        l0=spec.expected_l0 or l0,
-        n_levels=n_levels,
-    )
+    work = _workload(paths, spec, shape, n_pairs, settings, on_gpu=machine.device_memory_gb is not None)
     cost = estimate_costs(
         machine,
         shape,
@@ -153,7 +132,52 @@ def examine(
         batch_pairs=settings.training.micro_batch_pairs or settings.training.batch_pairs,
         lora_rank=settings.training.lora_rank,
     )
+    assumed = {
+        "pairs": work.n_pairs,
+        "prompt tokens": round(work.prompt_tokens, 1),
+        "response tokens": round(work.response_tokens, 1),
+        "latents": work.n_latents,
+        "latents per token": work.l0,
+        "sources, models, annotators": work.n_levels,
+        "lengths are": "assumed"
+        if work.model_tokens is None
+        else f"those of this project's first {_SAMPLED} pairs",
+    }
     return Examined(machine, cost, assumed)
+
+
+def _workload(
+    paths: ProjectPaths | None,
+    spec: "ReaderSpec",
+    shape: "ModelShape",
+    n_pairs: int | None,
+    settings: Settings,
+    *,
+    on_gpu: bool,
+) -> "Workload":
+    """What is to be read: a project's pairs as its first ones are, or what is assumed without one."""
+    from engine.reading.costs import Workload
+    from engine.reading.doctor import sae_shape, text_lengths
+    from engine.reading.pair_file import PairFile
+
+    n_latents, l0 = sae_shape(Path(spec.sae or "")) or (16_384, 64.0)
+    layer = spec.layer if spec.layer is not None else shape.n_layers // 2
+    limit = spec.max_tokens or settings.reading.max_tokens
+    pairs = PairFile(paths.pairs) if paths is not None else None
+    lengths = None
+    if pairs is not None:
+        lengths = text_lengths(pairs, spec.model, spec.revision, limit, layer + 1, on_gpu=on_gpu, n=_SAMPLED)
+    prompt, response, through = lengths or (250.0, 300.0, None)
+    return Workload(
+        n_pairs=n_pairs or (len(pairs) if pairs is not None else 0) or 10_000,
+        prompt_tokens=prompt,
+        response_tokens=response,
+        layer=layer,
+        n_latents=n_latents,
+        l0=spec.expected_l0 or l0,
+        n_levels=count_levels(paths, settings.stats.min_discordant) if paths is not None else 0,
+        model_tokens=through,
+    )
 
 
 def count_levels(paths: ProjectPaths, at_least: int) -> int:

@@ -18,20 +18,21 @@ SEQUENCE_S = {"cpu": 4e-3, "cuda": 2e-4, "mps": 1e-3}
 _PROCESS_GB = 1.0
 """Of a training process before it holds a model: frameworks, and the pairs. On a GPU it lies elsewhere."""
 TRAINING_SHARE = {"cpu": 0.25, "cuda": 0.35, "mps": 0.2}
-_LATENTS_PER_SPAN = 30
-"""Different latents that fire in a response, per latent that fires at a token (k = 64: about 2,000)."""
+_LATENTS_FACTOR, _LATENTS_POWER = 7.9, 0.564
+"""Different latents that fire on a span of T tokens with L0 each: a factor times (L0 · T) to a power, as the
+words of a text grow with its length (20 · 132: 674 on the sample; 20 · 62: 440 on HH; 64 · 300: 2,000)."""
 _BYTES_PER_READING = 14.0
 """Of a shard: one latent of one span with all that is kept of it, compressed."""
 _ROWS_PER_SPAN = 1.45
 """Latents that fire on either response, per latent that fires on one."""
-_BYTES_PER_INDEX_ROW = 100.0
-"""Index and arrays in both orders: one pair and latent, both sides."""
+_BYTES_PER_INDEX_ROW, _BYTES_PER_PROMPT_ROW = 95.0, 28.0
+"""Index and arrays in both orders: one pair and latent, both sides; one latent of a prompt."""
 _MEMORY_PER_INDEX_ROW = 120.0
 """Arrow tables on their way into the index, and the arrays' pages."""
 _INDEX_ROWS_PER_S = 4e5
 """Arrays, concepts, statistics and the index together, on two cores."""
-_INDEX_S = 15.0
-"""Compiling the kernels, and what else a small index costs."""
+_INDEX_S = 2.0
+"""What a small index costs; compiling the kernels takes 15 s more, once on a machine."""
 _LEVEL_ROWS_PER_S = 5e6
 """Estimates without one source, model or annotator: each is left out once (17.7 M rows, 18 levels: 70 s)."""
 _PAIRS_PER_S = 300.0
@@ -54,6 +55,8 @@ class Workload:
     """Latents that fire per token."""
     n_levels: int = 0
     """Sources, models and annotators that are left out once each."""
+    model_tokens: float | None = None
+    """Tokens through the model per pair, counted; None: from the lengths of the texts alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,8 @@ def reading_cost(
     kind = machine.device.partition(":")[0]
     n_prompts = 1 if kind == "cpu" else 2
     length = work.prompt_tokens + work.response_tokens
-    n_tokens = work.n_pairs * (n_prompts * work.prompt_tokens + 2 * work.response_tokens)
+    by_lengths = n_prompts * work.prompt_tokens + 2 * work.response_tokens
+    n_tokens = work.n_pairs * (work.model_tokens if work.model_tokens is not None else by_lengths)
     own = work.n_pairs * (work.prompt_tokens + 2 * work.response_tokens)
     blocks = work.layer + 1
     per_token = blocks * (2 * shape.parameters_per_block + _attention(shape, length))
@@ -159,21 +163,22 @@ def reading_cost(
         hours=seconds / 3600,
         model_gb=weights * bytes_each / 1e9,
         sae_gb=shape.width * work.n_latents * 2 * 4 / 1e9,
-        shards_gb=work.n_pairs * 3 * _per_span(work) * _BYTES_PER_READING / 1e9,
+        shards_gb=work.n_pairs * _readings(work) * _BYTES_PER_READING / 1e9,
         residuals_gb=work.n_pairs * 6 * shape.width * 2 / 1e9 if store_residuals else 0.0,
     )
 
 
 def index_cost(work: Workload) -> IndexCost:
     """Arrays, concepts, statistics and the index."""
-    n_rows = work.n_pairs * _ROWS_PER_SPAN * _per_span(work)
+    n_rows = work.n_pairs * _ROWS_PER_SPAN * _latents(work, work.response_tokens)
+    n_prompt = work.n_pairs * _latents(work, work.prompt_tokens)
     seconds = _INDEX_S + n_rows / _INDEX_ROWS_PER_S + work.n_pairs / _PAIRS_PER_S
     seconds += work.n_levels * n_rows / _LEVEL_ROWS_PER_S
     return IndexCost(
         n_rows=round(n_rows),
         hours=seconds / 3600,
         memory_gb=0.8 + n_rows * _MEMORY_PER_INDEX_ROW / 1e9,
-        disk_gb=n_rows * _BYTES_PER_INDEX_ROW / 1e9,
+        disk_gb=(n_rows * _BYTES_PER_INDEX_ROW + n_prompt * _BYTES_PER_PROMPT_ROW) / 1e9,
     )
 
 
@@ -209,9 +214,15 @@ def _attention(shape: ModelShape, length: float) -> float:
     return 2 * 2 * shape.width * length / 2
 
 
-def _per_span(work: Workload) -> float:
-    """Different latents that fire on a response: at most all, and each token brings at most L0 new ones."""
-    return min(work.l0 * min(_LATENTS_PER_SPAN, work.response_tokens), work.n_latents)
+def _latents(work: Workload, n_tokens: float) -> float:
+    """Different latents that fire on a span: at most all, and each token brings at most L0 new ones."""
+    fired = work.l0 * n_tokens
+    return float(min(_LATENTS_FACTOR * fired**_LATENTS_POWER, fired, work.n_latents))
+
+
+def _readings(work: Workload) -> float:
+    """Readings that a shard holds of a pair."""
+    return _latents(work, work.prompt_tokens) + 2 * _latents(work, work.response_tokens)
 
 
 def _problems(

@@ -6,13 +6,28 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from engine.errors import ModelError
 from engine.machine import cores
 from engine.manifest import package_versions
-from engine.models.loading import pick_device, pick_dtype, read_config, resolve_folder
+from engine.models.chat import ChatLayout
+from engine.models.loading import (
+    is_causal_kind,
+    load_tokenizer,
+    pick_device,
+    pick_dtype,
+    read_config,
+    resolve_folder,
+)
+from engine.reading.batches import plan_rows, row_length
+from engine.reading.jobs import plan_work
+from engine.reading.pair_file import PairFile
+from engine.reading.residual_batches import MIN_ROW, n_computed
+from engine.reading.stream import NEVER, shared_from
+from engine.records import Span
 from engine.settings import ReadingSettings
 
 _PACKAGES = (
@@ -131,6 +146,53 @@ def shape_of(model: str, revision: str | None = None) -> ModelShape:
         int(attention + (3 if is_gated else 2) * width * inner),
         int(config.get("vocab_size") or 0),
     )
+
+
+class TextLengths(NamedTuple):
+    """Mean tokens of a project's pairs, laid out as a reader lays them out."""
+
+    prompt: float
+    """Own tokens of a prompt."""
+    response: float
+    """Own tokens of a response."""
+    model: float
+    """Tokens through the model per pair: marks of the template, and prompts as often as they are computed."""
+
+
+def text_lengths(
+    pairs: PairFile, model: str, revision: str | None, max_tokens: int, n_blocks: int, *, on_gpu: bool, n: int
+) -> TextLengths | None:
+    """Lengths of the first pairs, a random sample; None where there are none.
+
+    Args:
+        pairs: the project's.
+        model: folder or hub id of the checkpoint, for its tokenizer and template.
+        revision: of the hub.
+        max_tokens: texts are cut to it.
+        n_blocks: that the model computes.
+        on_gpu: prompts and responses are rows of a batch; else a prompt is computed once from a length on.
+        n: pairs to tokenise.
+
+    Raises:
+        ModelError: no such checkpoint, or no tokenizer.
+    """
+    n = min(n, len(pairs))
+    if not n:
+        return None
+    folder = resolve_folder(model, revision)
+    config = read_config(folder)
+    layout = ChatLayout.of(load_tokenizer(folder), is_causal=is_causal_kind(config, folder))
+    positions = (config | config.get("text_config", {})).get("max_position_embeddings") or max_tokens
+    work = plan_work(pairs.texts(0, n), layout, min(max_tokens, int(positions)))
+    own = {want.key: len(want.own) for job in work.jobs for want in job.wants}
+    spans = {span: sum(own[keys[span]] for keys in work.keys) / n for span in Span}
+    if on_gpu and layout.is_causal:
+        rows = plan_rows(work.jobs, max(max_tokens, MIN_ROW))
+        through = sum(row_length([work.jobs[i] for i in row]) for row in rows)
+    else:
+        least = shared_from(n_blocks * shape_of(model, revision).parameters_per_block)
+        through = n_computed(work.jobs, least if layout.is_causal else NEVER)
+    return TextLengths(spans[Span.PROMPT], (spans[Span.CHOSEN] + spans[Span.REJECTED]) / 2, through / n)
 
 
 def sae_shape(folder: Path) -> tuple[int, float] | None:

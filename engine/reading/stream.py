@@ -206,9 +206,12 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
         return with_packing(stream)
     if not _can_go_on(stream):
         return stream
-    per_token = 2.0 * block_parameters(inner, layer)
-    min_shared = min(max(math.ceil(SHARED_FLOPS / per_token), MIN_SHARED), MAX_SHARED)
-    return replace(stream, min_shared=min_shared)
+    return replace(stream, min_shared=shared_from(block_parameters(inner, layer)))
+
+
+def shared_from(n_weights: int) -> int:
+    """Tokens from which a prompt is computed by itself, by the weights up to the layer."""
+    return min(max(math.ceil(SHARED_FLOPS / (2.0 * n_weights)), MIN_SHARED), MAX_SHARED)
 
 
 def _tried(stream: Stream) -> torch.Tensor:

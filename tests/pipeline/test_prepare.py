@@ -116,6 +116,9 @@ def test_doctor_foresees_the_tokens_that_an_audit_read(audited: Path) -> None:
     ):
         means = store.row("SELECT avg(prompt_tokens), avg((chosen_tokens + rejected_tokens) / 2) FROM pairs")
     assert means is not None
+    reading = next(audited.glob("readings/*/manifest.json"))
+    read = json.loads(reading.read_text())["facts"]["report"]["n_tokens"]
+    assert found["cost"]["reading"]["n_tokens"] == pytest.approx(read, rel=0.001)  # marks and shared prompts
     assumed = found["assumed"]
     assert [assumed["prompt tokens"], assumed["response tokens"]] == pytest.approx(means, rel=0.1)
 

@@ -9,7 +9,7 @@ import pytest
 from engine.errors import ModelError
 from engine.models.blocks import find_blocks
 from engine.models.loading import load_model, pick_device, pick_dtype
-from engine.reading.costs import Workload, estimate_costs, index_cost
+from engine.reading.costs import Workload, estimate_costs, index_cost, reading_cost
 from engine.reading.doctor import Machine, ModelShape, inspect_machine, measure_tflops, sae_shape, shape_of
 from engine.settings import ReadingSettings
 from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
@@ -43,8 +43,8 @@ def test_a_large_reading_is_foreseen_by_arithmetic(tmp_path: Path) -> None:
     assert costs.reading.n_tokens == 270_000 * 860
     assert 1.0 < costs.reading.hours < 2.0
     assert 10 < costs.reading.shards_gb + costs.reading.residuals_gb < 40
-    # 1,500 latents a response, 1.45 of them on either side
-    assert costs.index.n_rows == 270_000 * 2175
+    # 7.9 · (50 · 330)^0.564 = 1,889 latents a response, 1.45 of them on either side
+    assert costs.index.n_rows == pytest.approx(270_000 * 1889 * 1.45, rel=1e-3)
     assert 0.1 < costs.index.hours < 2.0
     # 10 operations for each of 8 billion weights and 232 million tokens, at 0.35 of 700 TFLOP/s
     assert 15 < costs.training.hours < 30
@@ -67,6 +67,20 @@ def test_a_small_reading_is_mostly_its_calls() -> None:
     # what is left out once costs a pass over the rows each
     more = 3600 * (index_cost(replace(nothing, n_levels=5)).hours - index_cost(nothing).hours)
     assert more == pytest.approx(5 * 1450 / 5e6)
+
+
+def test_latents_of_a_span_are_at_most_all_and_at_most_its_activations() -> None:
+    work = replace(TULU, n_pairs=1)
+    assert index_cost(replace(work, n_latents=100)).n_rows == 145
+    assert index_cost(replace(work, l0=2, response_tokens=3)).n_rows == round(6 * 1.45)
+    longer = index_cost(replace(work, prompt_tokens=1000))
+    assert longer.n_rows == index_cost(work).n_rows
+    assert longer.disk_gb > index_cost(work).disk_gb  # latents of prompts lie in the arrays, too
+
+
+def test_counted_tokens_stand_for_those_of_the_lengths() -> None:
+    shape = ModelShape(4096, 32, 218_103_808, 128_256)
+    assert reading_cost(H100, shape, replace(TULU, model_tokens=900.5)).n_tokens == 270_000 * 900.5
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
