@@ -83,6 +83,8 @@ class Keyboard:
         event.prevent_default()
         if self.desk.frame.is_small and not (self.prompt is None and key_name(event) in BLIND):
             return  # nobody decides or types what they cannot see
+        if event.key.startswith("alt+"):  # what terminals make of escape and a key right behind it
+            self._ahead.append(("escape", None))
         self._ahead.append((key_name(event), event.character))
         self.take_keys()
 

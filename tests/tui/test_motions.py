@@ -408,3 +408,13 @@ def test_escape_closes_the_innermost_thing_only(world: World) -> None:
         assert d.desk.place == Place("hypotheses")
 
     drive(world, scenario, size=(80, 24))
+
+
+def test_a_key_right_behind_escape_is_typed_after_it(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("/", *"tea")
+        d.app.post_message(events.Key("alt+j", "j"))
+        await d.until(lambda: d.desk.keyboard.prompt is None and d.desk.table.grid.cursor == 1)
+        assert d.desk.table.wish.filter_text == ""
+
+    drive(world, scenario)

@@ -41,7 +41,8 @@ def at(driver: Driver, row: int = 0) -> Target:
 
 
 def entries(world: World) -> list[dict[str, object]]:
-    return [json.loads(line) for line in world.paths.journal.read_text().splitlines()]
+    whole = world.paths.journal.read_text().rpartition("\n")[0]  # a line may be on its way
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 async def decided(driver: Driver, n: int) -> None:

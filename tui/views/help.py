@@ -20,12 +20,9 @@ def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLin
         if all(w in haystack for w in words):
             keys = fit(shown_keys(action), 24) + " "
             name = fit(action.ident, 19)
-            lines.append(
-                PaneLine(
-                    ((keys, "key"), (name + " ", "bold"), (fit(action.help, max(width - 47, 8)), "text")),
-                    action.ident,
-                )
-            )
+            first, *rest = wrap_plain(action.help, max(width - 46, 20))
+            lines.append(PaneLine(((keys, "key"), (name + " ", "bold"), (first, "text")), action.ident))
+            lines += [PaneLine(((" " * 45 + part, "text"),)) for part in rest]
     return lines or [PaneLine((("nothing matches", "dim"),))]
 
 
