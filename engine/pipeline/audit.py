@@ -343,7 +343,9 @@ def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
     lines += [ReportLine(f"  label {label}", n, "") for label, n in ingested.labels.items() if n]
     lines += [ReportLine(f"  repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
     lines += [ReportLine(f"  noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]
-    if ingested.evaluation_pairs:
+    for known in ingested.evaluations:
+        lines.append(ReportLine("  compared with", known.prompts, f"prompts of {known.path}"))
+    if ingested.evaluation_pairs or ingested.evaluations:
         lines.append(ReportLine("  of an evaluation set", ingested.evaluation_pairs, "refused for training"))
     lines += [ReportLine("  remark", 1, remark) for remark in ingested.remarks]
     return tuple(lines)

@@ -95,3 +95,13 @@ def test_a_slip_in_a_change_of_the_mix_is_no_failed_job(tmp_path: Path, pairs: P
 def test_jobs_of_no_project_are_an_error(tmp_path: Path) -> None:
     refused = run("jobs", tmp_path / "nowhere")
     assert (refused.exit_code, "there is no project at" in refused.output) == (1, True)
+
+
+def test_evaluation_sets_that_meet_nothing_are_said_to_have_been_compared(
+    tmp_path: Path, pairs: Path
+) -> None:
+    other = tmp_path / "bench.jsonl"
+    other.write_text('{"prompt": "something else"}\n{"prompt": "and more"}\n', encoding="utf-8")
+    lines = run("ingest", pairs, "-o", tmp_path / "a", "--evaluation", other, "--plain").stdout.splitlines()
+    assert f"compared with\t2\tprompts of {other}" in [line.strip() for line in lines]
+    assert "of an evaluation set\t0\trefused for training" in [line.strip() for line in lines]
