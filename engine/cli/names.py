@@ -120,7 +120,11 @@ def _show_questions(plan: "NamingPlan", *, as_json: bool) -> None:
 
     if as_json:
         found = [
-            {"concept_id": t.concept.concept_id, "label": t.concept.label, "questions": t.questions()}
+            {
+                "concept_id": t.concept.concept_id,
+                "label": t.concept.label,
+                "questions": [q._asdict() for q in t.questions()],
+            }
             for t in plan.tasks
         ]
         write_json({"concepts": found, "n_requests": plan.n_requests, "n_tokens": plan.n_tokens})

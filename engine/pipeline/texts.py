@@ -66,12 +66,15 @@ class TokenReader:
     def in_text(self, pair: int, span: Span, position: int) -> tuple[str, int, int]:
         """The text of a span, and the characters of the word that one of its tokens belongs to.
 
-        An empty range at the text's beginning where the position does not exist.
+        White space is no part of a word and stands for itself. An empty range at the text's beginning where
+        the position does not exist.
         """
         located = self._located(pair, span)
         if not 0 <= position < len(located.offsets):
             return located.text, 0, 0
-        return located.text, *word_at(located.text, *(int(c) for c in located.offsets[position]))
+        start, end = (int(c) for c in located.offsets[position])
+        first, last = word_at(located.text, start, end)
+        return (located.text, first, last) if first < last else (located.text, start, end)
 
     def _located(self, pair: int, span: Span) -> "_Located":
         key = (pair, span)

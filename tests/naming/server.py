@@ -46,7 +46,7 @@ def asked_name(user: str) -> str:
 
 def marked(user: str) -> list[str]:
     """The marked word of each place."""
-    return re.findall("«(.*?)»", "\n".join(places(user)))
+    return re.findall("(?s)«(.*?)»", "\n".join(places(user)))
 
 
 def truthful(user: str) -> str:

@@ -429,9 +429,7 @@ def test_a_dry_run_prints_the_questions_and_sends_nothing(own_project: NewProjec
         assert not script.requests
         document = json.loads(run("names", "propose", root, "-n", "2", "--dry-run", "--json").stdout)
         run("names", "propose", root, "--endpoint", url, "--model", "words", "-n", "2", "--yes")
-    printed = [
-        q["user"] if isinstance(q, dict) else q[1] for c in document["concepts"] for q in c["questions"]
-    ]
+    printed = [q["user"] for c in document["concepts"] for q in c["questions"]]
     assert printed[::2] == script.questions[::2]  # names stand in the others
     assert all(user in said.stdout for user in printed)
     assert Proposals(ProjectPaths(root).proposals).held()
@@ -513,6 +511,18 @@ def test_the_key_is_written_nowhere(own_project: NewProject, monkeypatch: pytest
     assert "sk-very-secret" not in done.output
     written = [p for p in root.rglob("*") if p.is_file() and p.suffix in ("", ".json", ".jsonl")]
     assert not [p for p in written if b"sk-very-secret" in p.read_bytes()]
+
+
+def test_every_excerpt_has_its_mark_also_where_a_concept_peaks_on_white_space(
+    own_project: NewProject,
+) -> None:
+    with opened(own_project(), concepts=1000) as project:
+        marks = [m for t in project.naming_plan().tasks for m in marked(t.questions()[0].user)]
+        shown = [text for t in project.naming_plan().tasks for text, _ in t.material.shown]
+    assert len(shown) > 1000
+    assert all(text.count("«") == text.count("»") == 1 for text in shown)
+    assert all(marks)
+    assert any(not mark.strip() for mark in marks)
 
 
 def test_the_marked_words_are_what_the_working_label_says(own_project: NewProject) -> None:
