@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ProsectError
+from tui import watching
 from tui.keyboard import FROM_FILES
 from tui.lines import PaneLine, wrap
-from tui.prompts import LOOKING
 from tui.review import Written, loss_text
 from tui.session import Answer
 
 if TYPE_CHECKING:
-    from tui.desk import Changes, Desk
+    from tui.desk import Desk
 
 
 def take(desk: "Desk", answer: Answer) -> None:
@@ -177,26 +177,6 @@ def _coverage(desk: "Desk", value: Any, _name: str) -> None:
         desk.draw_page(keep_place=True)
 
 
-def _watched(desk: "Desk", value: "Changes", _name: str) -> None:
-    desk.has_watch_failed = False
-    has_new_names = value.names_version != desk.names_version
-    if desk.message == LOOKING:
-        is_anything = value.has_new_entries or has_new_names
-        desk.say("others have decided something" if is_anything else "nothing new")
-    if value.has_new_index:
-        desk.names_version = value.names_version
-        desk.doing.reload_tables()
-        desk.say("a newer index is here; places are kept")
-    else:
-        desk.doing.reload_names(value.names_version)
-    if value.has_new_index or (desk.summary is not None and desk.summary.stale != value.stale):
-        desk.session.ask("summary", desk.session.project.summary)
-    if value.has_new_index or value.has_new_entries:
-        desk.reviewer.is_news_wanted |= value.has_new_entries and not value.has_new_index
-        desk.ask_verdicts()
-        desk.ask_coverage()
-
-
 _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "open": _opened,
     "loaded": lambda desk, _value, _name: desk.doing.ask_work(),
@@ -229,5 +209,5 @@ _TAKERS: Mapping[str, Callable[["Desk", Any, str], None]] = {
     "verdicts": _verdicts,
     "summary": _summary,
     "coverage": _coverage,
-    "watch": _watched,
+    "watch": lambda desk, value, _: watching.watched(desk, value),
 }

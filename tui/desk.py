@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from textual.screen import Screen
 from engine.errors import ProsectError
 from engine.safe_text import one_line
 from engine.views.tables import Coverage, GridRow, ProjectSummary, TableSpec
-from tui import answers, edges
+from tui import answers, edges, watching
 from tui.format import Glyphs
 from tui.framing import Frame
 from tui.keyboard import Keyboard
@@ -53,17 +53,6 @@ class Answered(Message):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
-
-
-class Changes(NamedTuple):
-    """What others did to the project since the last look."""
-
-    has_new_index: bool
-    has_new_entries: bool
-    """Of the journal."""
-    names_version: int
-    stale: str | None
-    """What to know of a mix that has changed since."""
 
 
 class Desk(Screen[None]):
@@ -168,15 +157,9 @@ class Desk(Screen[None]):
         self.session.ask("loaded", answers.load_pages)
 
     def _watch(self) -> None:
-        self.session.ask("watch", self.look_for_changes)
+        self.session.ask("watch", lambda: watching.look(self.session.project))
         self.doing.ask_work()
         self.doing.watch_rules()
-
-    def look_for_changes(self) -> Changes:
-        """A newer index, entries of others, names, a mix that has changed since; for a worker thread."""
-        project = self.session.project
-        is_moved, has_entries = project.reopen_if_changed(), project.refresh_journal()
-        return Changes(is_moved, has_entries, project.names_version, project.stale())
 
     def ask_verdicts(self) -> None:
         """Ask for all verdicts that hold."""

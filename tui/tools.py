@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RuleError
 from engine.safe_text import one_line
+from tui import watching
 from tui.prompts import LOOKING
 from tui.yank import yank
 
@@ -109,7 +110,8 @@ class Tools:
         """Look for changes now."""
         self.desk.doing.strip_failure = None
         self.desk.doing.ask_strip()
-        self.desk.session.ask("watch", self.desk.look_for_changes)
+        project = self.desk.session.project
+        self.desk.session.ask("watch", lambda: watching.look(project))
         if self.desk.place.is_table:
             self.desk.table.filter_by(self.desk.table.wish.filter_text)
         self.desk.say(LOOKING[0][0], LOOKING[0][1])

@@ -5,18 +5,17 @@ Writes nothing but the journal. Methods may be called from any thread.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ProsectError, ReviewError, StoreError
+from engine.errors import ReviewError, StoreError
 from engine.live.carried import MARK
 from engine.live.looking import Looking
 from engine.live.proposed import Proposed
-from engine.manifest import hash_bytes, write_atomic
+from engine.live.rescue import Rescue
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
-from engine.review.entries import Entry, encode
+from engine.review.entries import Entry
 from engine.review.journal import Decision, Journal
 from engine.review.replay import undo_depth
 from engine.safe_text import one_line
@@ -54,8 +53,7 @@ class Browser(Looking):
         self.names_version = 0
         """Raised whenever concepts are called otherwise than before, whoever named them."""
         self._shown: tuple[object, ...] = ()
-        self._kept: set[Path] = set()
-        """Files that hold entries which the journal has lost."""
+        self._rescue = Rescue(paths.root)
         self.proposed = Proposed(paths.proposals)
         """What a language model would call concepts."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
@@ -273,19 +271,7 @@ class Browser(Looking):
     def journal_loss(self) -> JournalLoss | None:
         """Entries that the journal's file has no more, kept in a file beside it as soon as that is seen."""
         with self._lock:
-            lost = self.journal.lost
-            if not lost:
-                return None
-            lines = b"".join(encode(entry) for entry in lost)
-            path = self.paths.root / f"journal-lost-{hash_bytes(lines)[:8]}.jsonl"
-            try:
-                if self.paths.root.is_dir() and not path.exists():
-                    write_atomic(path, lines)
-                self._kept.add(path)
-            except ProsectError:  # no room: the person is told that only memory has them
-                self._kept.discard(path)
-            kept = path.name if path.exists() else None
-            return JournalLoss(self.journal.how_lost, len(lost), kept)
+            return self._rescue.keep(self.journal)
 
     def restore_journal(self) -> JournalChange:
         """Write the entries that the journal lost again; what was decided since stays, the later word holds.
@@ -294,11 +280,8 @@ class Browser(Looking):
             ReviewError: nothing was written.
         """
         with self._lock:
-            change = self.journal.restore()
+            change = self._rescue.restore(self.journal)
             self._mirror()
-            for path in self._kept:
-                path.unlink(missing_ok=True)
-            self._kept.clear()
             return change
 
     def _after(self, change: JournalChange) -> JournalChange:

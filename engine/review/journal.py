@@ -8,7 +8,6 @@ Lines that cannot be read, a torn last one included, are counted and stepped ove
 
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from engine.errors import ReviewError
 from engine.records import Verdict
 from engine.review.entries import Entry, EntryKind, decode, encode
 from engine.review.replay import State, redo_batch, replay, undo_batch
+from engine.review.said import who_of, whose
 from engine.views.tables import JournalChange, Target
 
 Clock = Callable[[], datetime]
@@ -218,12 +218,12 @@ class Journal:
 
         written = self._append(entries, is_wanted=is_wanted)
         label = (
-            f"{'cleared' if verdict is None else verdict.value}: {_who(written) if written else 'nothing'}"
+            f"{'cleared' if verdict is None else verdict.value}: {who_of(written) if written else 'nothing'}"
         )
         if over:
-            label += f", over {_whose(over)}"
+            label += f", over {whose(over)}"
         if left:
-            label += f"; left alone what others decided meanwhile: {_whose(left)}"
+            label += f"; left alone what others decided meanwhile: {whose(left)}"
         keys = tuple(e.target.key for e in written if e.target is not None)
         return JournalChange(label, keys, differs_from=tuple({e.author for e in (*left, *over)}))
 
@@ -275,7 +275,7 @@ class Journal:
         what = first.verdict.value if first.verdict else first.kind.value
         if first.verdict is not None and before == self._held(keys):  # only why it was given changes
             what = f"reason of {what}"
-        who = _who(touched)
+        who = who_of(touched)
         return JournalChange(f"{kind.value}: {what} {who}", keys, names_changed=first.kind is EntryKind.NAME)
 
     def _held(self, keys: Iterable[str]) -> list[Verdict | None]:
@@ -370,21 +370,3 @@ def _not_saved(path: Path, error: OSError) -> ReviewError:
         f"not saved: {path}: {error.strerror or error}",
         hint="free some space or fix permissions, then decide again",
     )
-
-
-def _who(entries: Sequence[Entry]) -> str:
-    """The concept with its context; of several ``3 concepts``, ``2 hypotheses`` or decisions, where mixed."""
-    if len(entries) == 1:
-        only = entries[0]
-        return f"{only.name} · in {only.context}" if only.context is not None else only.name
-    kinds = {entry.target.kind if entry.target is not None else "" for entry in entries}
-    what = {"concept": "concepts", "hypothesis": "hypotheses"}
-    return f"{len(entries):,} {what.get(kinds.pop(), 'decisions') if len(kinds) == 1 else 'decisions'}"
-
-
-def _whose(held: Sequence[Entry]) -> str:
-    """``bo's keep``, ``2 of bo's, 1 of cy's``."""
-    if len(held) == 1:
-        verdict = held[0].verdict
-        return f"{held[0].author}'s {verdict.value if verdict is not None else 'verdict'}"
-    return ", ".join(f"{n:,} of {author}'s" for author, n in Counter(e.author for e in held).most_common())
