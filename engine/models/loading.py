@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from engine.errors import ModelError
 from engine.manifest import hash_file, hash_json
 from engine.models.blocks import text_tower
-from engine.models.names import unknown_model
+from engine.models.names import not_fetched, unknown_model
 from engine.paths import is_path
 
 log = logging.getLogger(__name__)
@@ -114,16 +114,8 @@ def resolve_folder(path: str, revision: str | None = None) -> Path:
                 path, revision=revision, allow_patterns=list(MODEL_FILES), ignore_patterns=list(_NOT_FETCHED)
             )
         )
-    except HFValidationError as error:
-        raise ModelError(
-            f"{path} is neither a folder nor a hub id", hint=unknown_model(path) or "check the path"
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{path} is not a folder here, and fetching it from the hub failed: {_first_line(error)}",
-            hint=unknown_model(path)
-            or "check the name and the connection; an interrupted download goes on when started again",
-        ) from error
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(*not_fetched(path, revision, error)) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -200,7 +192,9 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
         raise ModelError(
             f"{folder} has no safetensors weights" + (f", only {pickles[0]}" if pickles else ""),
             hint="pickled weights are not loaded, because they can run code; where you trust them, convert"
-            " once: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)",
+            " once: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            if pickles or folder.parent.name != "snapshots"
+            else "its download was broken off, or it has none: start again with a connection",
         )
     try:
         model, info = loader.from_pretrained(

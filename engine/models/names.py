@@ -84,10 +84,49 @@ def unknown_model(path: str, also: Iterable[str] = ()) -> str | None:
         path: what was asked for.
         also: other names that are known, of presets for example.
     """
-    folders = nearest_paths(Path(path))
+    folders, also = nearest_paths(Path(path)), list(also)
     if is_path(path):
         return meant(folders)
+    if path in also:
+        return None  # the name is right
     return meant([*nearest(path, [*cached_models(), *also], hub=True), *folders][:3])
+
+
+def not_fetched(path: str, revision: str | None, error: Exception) -> tuple[str, str]:
+    """What is said of a hub id that could not be fetched, and what to do.
+
+    Args:
+        path: what was asked for.
+        revision: the commit, tag or branch of it; None: the main branch.
+        error: of the hub's client.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, HFValidationError):
+        return f"{path} is neither a folder nor a hub id", unknown_model(path) or "check the path"
+    if isinstance(error, GatedRepoError):
+        return f"the hub gives {path} to those only who accepted its terms", (
+            f"accept them at https://huggingface.co/{path}, then log in with `hf auth login`"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{path} has no revision {revision}", "give a commit, tag or branch of it"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"the hub has no {path}, or it is private", unknown_model(path) or _PRIVATE
+    if path in cached_models():
+        what = f"revision {revision}" if revision else "all of it"
+        return f"{path} is in the hub's cache, but not {what}", f"fetch it with a connection; {_GOES_ON}"
+    reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+    said = f"{path} is not a folder here, and fetching it from the hub failed: {reason}"
+    return said, unknown_model(path) or f"check the name and the connection; {_GOES_ON}"
+
+
+_GOES_ON = "an interrupted download goes on when started again"
+_PRIVATE = "check the name; for a private repository log in with `hf auth login`"
 
 
 def check_model(path: str, revision: str | None = None, also: Iterable[str] = ()) -> None:
@@ -118,7 +157,7 @@ def check_model(path: str, revision: str | None = None, also: Iterable[str] = ()
         raise ModelError(
             f"{path} is neither a folder nor a hub id", hint=unknown_model(path, also) or "check the path"
         ) from error
-    if not isinstance(kept, str):
+    if not isinstance(kept, str) and path not in cached_models():  # else another revision is meant
         check_repository(path, unknown_model(path, also))
 
 
@@ -149,5 +188,5 @@ def check_repository(name: str, hint: str | None) -> None:
     if not is_there:
         raise ModelError(
             f"the hub has no {name}, or it is private",
-            hint=hint or "check the name; for a private repository log in with `hf auth login`",
+            hint=hint or _PRIVATE,
         )

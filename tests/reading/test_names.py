@@ -1,11 +1,19 @@
 """A misspelt reader is said at once with the nearest names, offline and before any pair is touched."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from engine.api import Project, source_specs
 from engine.errors import ModelError
+from engine.models.loading import resolve_folder
 from engine.models.names import cached_models, check_model, nearest, nearest_paths
 from engine.progress import NullProgress
 from engine.reading.names import check_names, check_sae_name
@@ -42,9 +50,34 @@ def test_the_nearest_cached_checkpoints_are_offered(cache: Path) -> None:
         with pytest.raises(ModelError, match="neither a folder here nor in the hub's cache") as failure:
             check_model(wrong)
         assert failure.value.hint == "did you mean acme/River-7B-Instruct?"
-    with pytest.raises(ModelError) as failure:
-        check_model("other/thing")
+    for known in ((), ("other/thing", "other/think")):  # a name that is right is not another's misspelling
+        with pytest.raises(ModelError) as failure:
+            check_model("other/thing", also=known)
     assert failure.value.hint == "check the name, or fetch it where there is a connection"
+
+
+def test_what_the_hub_refuses_is_said_for_what_it_is(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusal(kind: type[HfHubHTTPError]) -> HfHubHTTPError:
+        return kind("no", response=Mock(headers={}))
+
+    cases: list[tuple[Exception, str, str]] = [
+        (
+            refusal(GatedRepoError),
+            "those only who accepted its terms",
+            "huggingface.co/acme/Tundra, then log in",
+        ),
+        (refusal(RepositoryNotFoundError), "the hub has no acme/Tundra, or it is private", "hf auth login"),
+        (refusal(RevisionNotFoundError), "acme/Tundra has no revision v9", "commit, tag or branch"),
+        (OSError("disk quota exceeded"), "fetching it from the hub failed: disk quota", "connection"),
+    ]
+    for error, message, hint in cases:
+        monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
+        with pytest.raises(ModelError, match=message) as failure:
+            resolve_folder("acme/Tundra", "v9")
+        assert hint in str(failure.value.hint)
+    with pytest.raises(ModelError, match="in the hub's cache, but not revision v9"):
+        resolve_folder("acme/River-7B-Instruct", "v9")
+    check_model("acme/River-7B-Instruct", "v9")  # it may be there when it is fetched
 
 
 def test_the_nearest_folders_are_offered(tmp_path: Path) -> None:
