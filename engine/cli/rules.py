@@ -69,9 +69,9 @@ def check_command(files: tuple[Path, ...], project: Path | None, as_json: bool) 
     for owner in sorted({owner for owner in owners.values() if owner is not None}):
         tell_if_stale(owner, as_json=as_json)
     checked = [(path, *_diagnosed(path, owner)) for path, owner in owners.items()]
-    if None in owners.values() and not as_json:
-        click.echo("note: names were not looked up: --project DIR says where", err=True)
     is_wrong = any(d.severity is Severity.ERROR for _, _, found in checked for d in found)
+    if None in owners.values() and not is_wrong and not as_json:
+        click.echo("note: names were not looked up: --project DIR says where", err=True)
     with exits_with(1 if is_wrong else 0):
         if as_json:
             write_json([_finding(d, text, path) for path, text, found in checked for d in found])
