@@ -10,6 +10,9 @@ from tui.lines import PaneLine, fit, wrap, wrap_plain
 from tui.places import Place
 from tui.views.headings import heading
 
+BESIDE = 72
+"""Cells from which on a page has two columns of words."""
+
 
 def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLine]:
     """Actions that match every word of a text, as lines that run them."""
@@ -20,7 +23,13 @@ def help_lines(actions: Iterable[Action], text: str, width: int) -> list[PaneLin
         if all(w in haystack for w in words):
             keys = fit(shown_keys(action), 24) + " "
             name = fit(action.ident, 19)
-            first, *rest = wrap_plain(action.help, max(width - 46, 20))
+            if width < BESIDE:  # no room for what it does beside it
+                lines.append(
+                    PaneLine(((shown_keys(action) + "  ", "key"), (action.ident, "bold")), action.ident)
+                )
+                lines += [PaneLine((("   " + part, "text"),)) for part in wrap_plain(action.help, width - 4)]
+                continue
+            first, *rest = wrap_plain(action.help, width - 46)
             lines.append(PaneLine(((keys, "key"), (name + " ", "bold"), (first, "text")), action.ident))
             lines += [PaneLine(((" " * 45 + part, "text"),)) for part in rest]
     return lines or [PaneLine((("nothing matches", "dim"),))]
@@ -31,7 +40,8 @@ def coverage_lines(
     lost: str = "",
 ) -> list[PaneLine]:  # fmt: skip
     """How far the review is; ``lost`` is what to know of a journal that somebody took away."""
-    bar = min(max(width - 62, 10), 40)
+    is_narrow = width < BESIDE
+    bar = max(width - 36, 4) if is_narrow else min(width - 62, 40)
     lines = [heading("Review", f"you decide as {author}"), PaneLine(())]
     for label, part, whole, what in (
         ("concepts decided", coverage.n_decided, coverage.n_concepts, "concepts, everywhere"),
@@ -43,7 +53,7 @@ def coverage_lines(
                     (f"{label:<20}", "dim"),
                     (fmt.meter(part, whole, bar, glyphs), "key"),
                     (f" {part:,} of {whole:,} ", "text"),
-                    (what, "dim"),
+                    ("" if is_narrow else what, "dim"),
                 )
             )
         )
@@ -51,7 +61,10 @@ def coverage_lines(
     about = f"{n - coverage.n_inside:,} about concepts everywhere, {coverage.n_inside:,} inside contexts"
     lines += [
         PaneLine(()),
-        PaneLine(((f"{'verdicts':<20}", "dim"), (f"{n:>8,}", "text"), (f"  {about}", "dim"))),
+        PaneLine(
+            ((f"{'verdicts':<20}", "dim"), (f"{n:>8,}", "text"), ("" if is_narrow else f"  {about}", "dim"))
+        ),
+        *((PaneLine(line) for line in wrap(about, width, "dim")) if is_narrow else ()),
     ]
     for verdict, n in coverage.by_verdict:
         lines.append(PaneLine(((f"{verdict.value:<20}", verdict.value), (f"{n:>8,}", "text"))))
