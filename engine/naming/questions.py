@@ -20,6 +20,8 @@ QUESTIONS_VERSION = 1
 """Raised when the wording changes: answers to other questions are not the same."""
 MAX_NAME, MAX_DESCRIPTION = 60, 300
 """Characters."""
+_ANSWER_END = 20_000
+"""Characters at the end of an answer that are looked at: thinking comes first and may be long."""
 CHARS_PER_TOKEN = 4
 """About, in most languages and vocabularies: what a cost is estimated by."""
 ANSWER_TOKENS = 60
@@ -147,6 +149,7 @@ def read_picks(answer: str, n: int) -> frozenset[int]:
 
 def _object(answer: str, key: str) -> dict[str, Any]:
     """The last JSON object with a key: models think aloud, and put their answer in fences."""
+    answer = answer[-_ANSWER_END:]
     decoder = json.JSONDecoder()
     best: dict[str, Any] | None = None
     at = answer.find("{")

@@ -129,6 +129,10 @@ def test_picks_that_make_no_sense_are_no_answer(fits: Any) -> None:
         read_picks(json.dumps({"fits": fits}), 3)
 
 
+def test_thinking_that_goes_on_and_on_hides_no_answer() -> None:
+    assert read_picks("{ perhaps [1] " * 10_000 + '{"fits": [2]}', 3) == {1}
+
+
 def test_a_very_deep_answer_is_no_answer() -> None:
     with pytest.raises(Unreadable):
         read_name("{" * 3000)
