@@ -3,7 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING
 
-from engine.views.tables import SortKey
+from engine.views.tables import ColumnKind, SortKey
 from tui.amending import Amending
 from tui.commanding import Commanding
 from tui.deciding import Deciding
@@ -67,7 +67,8 @@ class Doing(Deciding, Faceting, Commanding, Paging, Tools, Pairing, Amending, Ru
         grid = self.desk.table.grid
         grid.move_column(by)
         column = grid.chosen_column
-        self.desk.say(f"{column.name}: {column.help}", "dim")
+        marks = "; ' by somebody else, ~ from an older index" if column.kind is ColumnKind.VERDICT else ""
+        self.desk.say(f"{column.name}: {column.help}{marks}", "dim")
 
     def do_select(self) -> None:
         """Select and move on."""

@@ -17,8 +17,8 @@ def who_of(entries: Sequence[Entry]) -> str:
 
 
 def whose(held: Sequence[Entry]) -> str:
-    """``bo's keep``, ``2 of bo's, 1 of cy's``."""
+    """``bo's keep``, ``2 by bo, 1 by cy``."""
     if len(held) == 1:
         verdict = held[0].verdict
         return f"{held[0].author}'s {verdict.value if verdict is not None else 'verdict'}"
-    return ", ".join(f"{n:,} of {author}'s" for author, n in Counter(e.author for e in held).most_common())
+    return ", ".join(f"{n:,} by {author}" for author, n in Counter(e.author for e in held).most_common())
