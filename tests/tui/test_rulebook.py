@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from engine.rules.lexer import lex
 from engine.views.rules import OFF
+from tui.lines import width_of
 from tui.rulebook import Rulebook
+from tui.views.rules import MAX_ROWS, folded
 
 TEXT = """prosect rules 1
 # a remark
@@ -176,3 +178,17 @@ def test_the_version_line_stays_first_wherever_it_stands() -> None:
     assert book.move(2, -1) == (book, 2)
     assert book.move(1, 1) == (book, 1)
     assert book.delete(0).text == "prosect rules 1\na: drop\n"
+
+
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=200),
+    room=st.integers(20, 60),
+)
+def test_a_folded_line_has_every_character_on_rows_that_fit(text: str, room: int) -> None:
+    rows = folded(text, room)
+    assert all(width_of([(part, "")]) <= room for _, part in rows[:MAX_ROWS])
+    if len(rows) <= MAX_ROWS:
+        assert "".join(part for _, part in rows) == text
+        assert [start for start, _ in rows] == [
+            sum(len(part) for _, part in rows[:n]) for n in range(len(rows))
+        ]

@@ -8,7 +8,7 @@ from engine.safe_text import one_line, sanitise
 from engine.views.rules import FAILS, OFF
 from tui import format as fmt
 from tui.format import Glyphs
-from tui.lines import PaneLine, Span, fit, wrap_plain
+from tui.lines import PaneLine, Span, fit, width_of, wrap_plain
 from tui.places import Place
 from tui.rulebook import Rulebook
 from tui.views.headings import heading
@@ -23,6 +23,10 @@ OVERLAPS, DRIFTS = 8, 20
 """Pairs of statements, and parts of the data, that a plan shows at first."""
 MANY_CELLS, MOVER_CELLS = 100, 26
 """From so many cells on, the statement that moves a concept most stands beside its win rates."""
+
+
+INDENT, MAX_ROWS = " " * 14, 8
+"""What stands before the text of a line; rows that one line of the file may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +49,61 @@ def rule_lines(book: Rulebook, preview: "PlanPreview | None", width: int) -> lis
         spans: list[Span] = [(f"{number + 1:>4} ", "dim"), (count, "key" if effect else "dim")]
         shown = sanitise(text.removeprefix(OFF).removesuffix("\r"), tab=" ")
         off = text.startswith(OFF)
-        spans.append(
-            (("off " if off else "") + fit(shown, room - (4 if off else 0)).rstrip(), "dim" if off else role)
-        )
+        (_, first), *more = folded("off " + shown if off else shown, room)
+        spans.append((first, "dim" if off else role))
         lines.append(PaneLine(tuple(spans), RuleLine(number)))
-        lines += _findings_under(preview, number + 1, text, room)
+        found = [f for f in preview.findings if f.line == number + 1] if preview else []
+        if not more:
+            lines += _findings_under(found, text, room)
+            continue
+        starts = [start for start, _ in more]
+        lines += _carets(found, text, 0, starts[0])
+        for (start, part), end in zip(more, [*starts[1:], len(shown) + 1], strict=True):
+            lines.append(PaneLine(((INDENT + part, "dim" if off else role),)))
+            lines += _carets(found, text, start, end)
+        lines += [line for f in found for line in _said(f, room, INDENT)]
     return lines
 
 
-def _findings_under(preview: "PlanPreview | None", line: int, text: str, room: int) -> list[PaneLine]:
+def folded(text: str, room: int) -> list[tuple[int, str]]:
+    """A line of the file as rows with where each begins; of a very long one the first, and what is left."""
+    rows: list[tuple[int, str]] = []
+    start = 0
+    while len(rows) < MAX_ROWS and width_of([(text[start : start + room + 1], "")]) > room:
+        n = room
+        while width_of([(text[start : start + n], "")]) > room:
+            n -= 1
+        n = (
+            text.rfind(" ", start + n // 2, start + n) + 1 - start
+            if " " in text[start + n // 2 : start + n]
+            else n
+        )
+        rows.append((start, text[start : start + n]))
+        start += n
+    rest = text[start:]
+    if len(rows) == MAX_ROWS:
+        rest = f"… {len(rest):,} more characters: enter edits the line"
+    return [*rows, (start, rest)]
+
+
+def _carets(findings: "Sequence[RuleFinding]", text: str, start: int, end: int) -> list[PaneLine]:
+    """Marks under one row of a folded line."""
     lines = []
-    for found in preview.findings if preview else ():
-        if found.line == line:
+    for found in findings:
+        before = len(sanitise(text[: found.column - 1], tab=" "))
+        if start <= before < end:
+            caret = "^" * max(min(found.width, end - before), 1)
             role = "error" if found.is_error else "warn"
-            before = len(sanitise(text[: found.column - 1], tab=" "))
-            caret = "^" * max(min(found.width, room - before), 1)
-            lines.append(PaneLine(((" " * (14 + min(before, room - 1)), "dim"), (caret, role))))
-            lines += _said(found, room, " " * 14)
+            lines.append(PaneLine(((INDENT + " " * (before - start), "dim"), (caret, role))))
     return lines
+
+
+def _findings_under(findings: "Sequence[RuleFinding]", text: str, room: int) -> list[PaneLine]:
+    return [
+        line
+        for found in findings
+        for line in (*_carets([found], text, 0, len(text) + 1), *_said(found, room, INDENT))
+    ]
 
 
 def _said(found: "RuleFinding", room: int, indent: str) -> list[PaneLine]:
