@@ -136,6 +136,10 @@ def check_layer(layer: int, n_layers: int) -> None:
         )
 
 
+class NotReached(ModelError):
+    """A forward passed a block over."""
+
+
 class Captured:
     """Holds what a block returned last."""
 
@@ -150,7 +154,7 @@ class Captured:
         """The residual stream of the last forward, (B, T, D); it is let go of here."""
         value, self._value = self._value, None
         if value is None:
-            raise ModelError(
+            raise NotReached(
                 "the forward of this model does not pass this block",
                 hint="a block that waits for an image is passed over by text: read after another layer",
             )

@@ -16,6 +16,7 @@ import torch
 
 from engine.errors import ModelError
 from engine.manifest import hash_bytes, hash_json, write_json
+from engine.models.blocks import NotReached
 from engine.paths import is_path
 from engine.progress import Progress
 from engine.reading.encode import Encoder, normalise
@@ -192,8 +193,13 @@ def _neighbours(pairs: PairFile, reader: Reader, n_pairs: int) -> dict[str, floa
             if stream is None:
                 continue
             tally, batches = _Tally(), replace(reader.batches, stream=stream)
-            for _, x in own_residuals(pairs, batches, 0, min(_NEIGHBOUR_PAIRS, n_pairs)):
-                _tally(x, reader, [tally], fired.clone())
+            try:
+                for _, x in own_residuals(pairs, batches, 0, min(_NEIGHBOUR_PAIRS, n_pairs)):
+                    _tally(x, reader, [tally], fired.clone())
+            except NotReached:  # a block that waits for an image: there is nothing beside this layer
+                if offset == 0:
+                    raise
+                continue
             found[str(stream.layer)] = tally.numbers(has_decoder=True)["unexplained"]
     return found
 

@@ -14,13 +14,15 @@ from safetensors.torch import save_file
 
 from engine.errors import ModelError
 from engine.models.loading import load_model
+from engine.progress import NullProgress
+from engine.reading.check import measure
 from engine.reading.jobs import plan_work
-from engine.reading.pair_file import PairTexts
+from engine.reading.pair_file import PairFile, PairTexts
 from engine.reading.reader import Reader, open_reader
 from engine.reading.spec import ReaderSpec
 from engine.records import Message
 from tests.models.tiny import make_tokenizer
-from tests.reading.readers import SETTINGS, padded
+from tests.reading.readers import SETTINGS, make_rows, padded, save_sae, write_pairs
 
 LAYER, N = 2, len(make_tokenizer("chatml"))
 SIZES: dict[str, Any] = {
@@ -157,6 +159,27 @@ def test_a_checkpoint_is_read_as_its_own_full_forward(tmp_path: Path, make: Make
     model = type(make()).from_pretrained(folder, dtype=torch.float32).eval()
     assert_read_as_a_full_forward(opened(folder), model)
     assert_read_as_a_full_forward(padded(opened(folder)), model)
+
+
+def mllama() -> Any:
+    """Block 1 waits for an image."""
+    vision = {
+        "hidden_size": 64, "num_hidden_layers": 4, "num_global_layers": 1, "attention_heads": 4,
+        "image_size": 28, "patch_size": 14, "intermediate_layers_indices": [1], "vision_output_dim": 128,
+    }  # fmt: skip
+    text = SIZES | {"cross_attention_layers": [1], "pad_token_id": 2}
+    return hf.MllamaForConditionalGeneration(hf.MllamaConfig(text_config=text, vision_config=vision))
+
+
+def test_a_block_that_waits_for_an_image_is_not_read_and_stops_no_layer_beside_it(tmp_path: Path) -> None:
+    folder = save(tmp_path / "model", mllama)
+    with pytest.raises(ModelError, match="does not pass this block") as failure:
+        opened(folder, 1)
+    assert "read after another layer" in str(failure.value.hint)
+    spec = ReaderSpec(str(folder), 2, str(save_sae(tmp_path / "sae", "topk")))
+    pairs = PairFile(write_pairs(tmp_path / "pairs.parquet", make_rows(5)))
+    check = measure(pairs, open_reader(spec, SETTINGS), 1000, NullProgress())
+    assert list(check.neighbours) == ["2", "3"]
 
 
 def gemma3n() -> Any:
