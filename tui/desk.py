@@ -375,7 +375,7 @@ class Desk(Screen[None]):
     def set_page(self, lines: list[PaneLine], *, keep_place: bool = False) -> None:
         """Fill the page."""
         is_other, self.page_place = self.page_place != self.place, self.place
-        self.page.set_lines(lines, keep_place=keep_place)
+        self.page.set_lines(lines, keep_place=keep_place and not is_other)  # the place was on another page
         self.draw_where()
         if is_other and self._spot is not None:
             self.page.return_to(self._spot)
