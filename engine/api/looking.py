@@ -112,7 +112,7 @@ class Looking(Base):
 
     def warning(self) -> str | None:
         """What to know before any row is read: whether authorship or length alone explain the labels."""
-        from engine.pipeline.audit import stored_warning
+        from engine.pipeline.index import stored_warning
 
         return stored_warning(self.paths)
 

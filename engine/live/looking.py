@@ -201,9 +201,9 @@ class Looking(Undertakings):
 
     def pair(self, pair: int, concept_id: str | None = None, *, is_brief: bool = False) -> "PairDetail":
         """A pair; with the peaks of a concept when one is named."""
-        from engine.store import details
+        from engine.store.pair_detail import pair_detail
 
-        return details.pair_detail(self._slot("pair", is_brief), pair, concept_id)
+        return pair_detail(self._slot("pair", is_brief), pair, concept_id)
 
     def mix(self, facet: str) -> "Mix":
         """Every concept by ``source``, ``model`` or ``annotator``, and without each of them."""

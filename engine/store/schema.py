@@ -8,7 +8,7 @@ from engine.store.columns import Table
 from engine.store.columns import columns as _columns
 from engine.store.schema_scrutiny import BESIDE, SCRUTINY
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 META = Table(
     "meta",

@@ -24,9 +24,10 @@ from engine.progress import NullProgress
 from engine.store.arrays import build_arrays, load_truncated, open_arrays
 from engine.store.build import build_index
 from engine.store.connection import Store
-from engine.store.details import concept_detail, pair_detail
+from engine.store.details import concept_detail
 from engine.store.mirror import mirror
 from engine.store.pages import QuerySlot
+from engine.store.pair_detail import pair_detail
 from engine.store.snippets import N_BRIEF, N_TOP, top_pairs
 from engine.store.tables import acts_table, last_acts_table, pairs_table, prompt_acts_table
 from tests.benchmarks.measured import Peak, evict, quantiles, say
