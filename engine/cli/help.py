@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parent.parent / "docs"
 _TOPIC = re.compile(r"^- \[([^\]]+)\]\(([^)]+)\): (.+)$", re.MULTILINE)
+_WORDS = ("glossary", "settings")
+"""Pages whose entries need no page before them."""
 _WIDEST = 100
 """Cells of a line at most: longer ones are hard to read."""
 
@@ -135,20 +137,43 @@ def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """What to type for what one wants, or a page of the documentation.
 
     TOPIC is a page, such as guide, formats or statistics; WORDS are of one of its headings, or name what
-    one of its tables explains, as in `prosect help settings lora_rank`. A COMMAND is explained as by --help.
+    one of its tables explains, as in `prosect help settings lora_rank`. Words of the glossary, settings such
+    as stats.q and codes such as R404 need no page before them. A COMMAND is explained as by --help.
     """
     if not words:
         _show(_overview())
         return
+    from engine.cli.markdown import rendered
+    from engine.cli.rules import explain_command
+
     topic = _topic(words[0])
-    if topic is None:
+    if re.fullmatch(r"[Rr]\d{3}", words[0]):
+        ctx.invoke(explain_command, code=words[0].upper())
+        return
+    if topic is not None:
+        page = topic.file.read_text(encoding="utf-8")
+        text = page if len(words) == 1 else _section(topic, page, words[1:])
+    elif not (text := _explained(words)):
         click.echo(_command_help(ctx, words))
         return
-    from engine.cli.markdown import rendered
-
-    page = topic.file.read_text(encoding="utf-8")
-    text = page if len(words) == 1 else _section(topic, page, words[1:])
     _show(rendered(text, _width(), styled=_is_terminal()))
+
+
+def _explained(words: Sequence[str]) -> str:
+    """What words of the glossary and settings, such as `stats.q`, mean; empty where they are none."""
+    from engine.cli.main import main
+    from engine.cli.markdown import entries, sections
+
+    if words[0] in main.commands:
+        return ""
+    pages = {topic.name: topic.file.read_text(encoding="utf-8") for topic in topics() if topic.name in _WORDS}
+    stage, dot, key = words[0].partition(".")
+    if dot and len(words) == 1:
+        parts = [part.text for part in sections(pages.get("settings", "")) if part.title == f"[{stage}]"]
+        return "\n".join(entries(part, [f"`{key}`"]) for part in parts)
+    wanted = [word.lower() for word in words]
+    found = [entries(pages[name], wanted) for name in _WORDS if name in pages and len(words[0]) > 2]
+    return "\n".join(filter(None, found))
 
 
 def _topic(word: str) -> Topic | None:

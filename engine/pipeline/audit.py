@@ -143,7 +143,7 @@ def weight_lines(ingested: "IngestReport") -> list[ReportLine]:
         return []
     return [
         ReportLine(
-            f"  source {name}",
+            f"source {name}",
             n,
             f"weight {ingested.weights[name]:g}, {ingested.weight_by_source[name] / total:.1%} of the mix",
         )
@@ -155,17 +155,17 @@ def ingest_lines(ingested: "IngestReport") -> tuple[ReportLine, ...]:
     """What ingest read, dropped, repaired and noted."""
     lines = [ReportLine("rows read", ingested.rows_read, _inputs(len(ingested.sources)))]
     for reason, n in ingested.dropped.items():
-        lines.append(ReportLine(f"  dropped: {reason}", n, "listed in pairs/report.parquet"))
+        lines.append(ReportLine(f"dropped: {reason}", n, "listed in pairs/report.parquet"))
     lines.append(ReportLine("pairs", ingested.pairs, f"in {ingested.groups:,} prompt groups"))
     lines += weight_lines(ingested)
-    lines += [ReportLine(f"  label {label}", n, "") for label, n in ingested.labels.items() if n]
-    lines += [ReportLine(f"  repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
-    lines += [ReportLine(f"  noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]
+    lines += [ReportLine(f"label {label}", n, "") for label, n in ingested.labels.items() if n]
+    lines += [ReportLine(f"repaired: {reason}", n, "") for reason, n in ingested.repaired.items() if n]
+    lines += [ReportLine(f"noted: {reason}", n, "") for reason, n in ingested.noted.items() if n]
     for known in ingested.evaluations:
-        lines.append(ReportLine("  compared with", known.prompts, f"prompts of {known.path}"))
+        lines.append(ReportLine("compared with", known.prompts, f"prompts of {known.path}"))
     if ingested.evaluation_pairs or ingested.evaluations:
-        lines.append(ReportLine("  of an evaluation set", ingested.evaluation_pairs, "refused for training"))
-    lines += [ReportLine("  remark", 1, remark) for remark in ingested.remarks]
+        lines.append(ReportLine("of an evaluation set", ingested.evaluation_pairs, "refused for training"))
+    lines += [ReportLine("remark", 1, remark) for remark in ingested.remarks]
     return tuple(lines)
 
 
@@ -182,7 +182,7 @@ def _just_now(read: "ReadingReport") -> str:
 def _changed_shards(read: "ReadingReport") -> list[ReportLine]:
     if not read.n_shards_changed:
         return []
-    return [ReportLine("  shards read again", read.n_shards_changed, "changed on disk since being written")]
+    return [ReportLine("shards read again", read.n_shards_changed, "changed on disk since being written")]
 
 
 def _lines(
@@ -218,4 +218,4 @@ def _too_few(facts: Mapping[str, Any], settings: Settings) -> list[ReportLine]:
             f"nothing is tested with fewer than {settings.stats.min_discordant} prompt groups that differ: "
             "take more pairs, or --set stats.min_discordant=N"
         )
-    return [ReportLine("  remark", 1, text) for text in said]
+    return [ReportLine("remark", 1, text) for text in said]

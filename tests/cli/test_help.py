@@ -120,6 +120,15 @@ def test_entries_of_tables_are_looked_up() -> None:
     assert (missing.exit_code, "shows all of it" in missing.output) == (1, True)
 
 
+def test_words_settings_and_codes_need_no_page_before_them() -> None:
+    assert run("offset").output.startswith(run("glossary", "offset").output)
+    assert run("lora_rank").output.startswith("[training]\n")
+    (row,) = [line for line in run("stats.q").output.splitlines() if line.startswith("q ")]
+    assert "0.05" in row
+    assert run("r404").output == CliRunner().invoke(main, ["explain", "R404"]).output
+    assert run("stats.zzz").exit_code == 1
+
+
 def test_commands_are_explained_as_by_their_own_help() -> None:
     assert run("plan").output == CliRunner().invoke(main, ["plan", "--help"]).output
     assert run("verdicts", "set").output == CliRunner().invoke(main, ["verdicts", "set", "--help"]).output
