@@ -44,7 +44,7 @@ def test_an_encoder_reads_with_an_sae_trained_on_the_pairs(tmp_path: Path) -> No
     one_shard = replace(SETTINGS, shard_pairs=1000)
     read_pairs(pairs_path, reader, tmp_path / "r", one_shard, NullProgress())
     stored = read_residuals(next((tmp_path / "r" / "residuals").iterdir()))
-    table = pq.read_table(next((tmp_path / "r" / "shards").iterdir()))
+    table = pq.read_table(next((tmp_path / "r" / "shards").glob("*.parquet")))
     tokenizer, full = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
     for i, text in enumerate(PairFile(pairs_path).texts(0, 5)):
         prompt, response = text.prompt[0].content, text.chosen[0].content
