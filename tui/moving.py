@@ -350,6 +350,10 @@ class Moving:
             desk.say(f"no mark {argument}", "warn")
             return
         place, row = marked
+        here = self.grid.current if desk.place.is_table else None
+        if place == desk.place and (row is None or (here is not None and here.ident == row.ident)):
+            desk.say(f"this is the place marked {argument}")
+            return
         desk.go(place)
         if row is not None:
             desk.table.open(Wish(place.ident, desk.table.wish.sort, place.about), stay_on=row)

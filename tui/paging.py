@@ -62,7 +62,7 @@ class Paging(Moving):
 
     def do_open_item(self) -> None:
         """Open what the cursor is on; show the rest of a section."""
-        item = self.desk.page.item
+        item = self.desk.page.item if self.desk.page.is_cursor_seen else None
         if isinstance(item, Place):
             self.desk.beside = self._siblings(item)
             self.desk.go(item)

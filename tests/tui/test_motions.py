@@ -418,3 +418,26 @@ def test_a_key_right_behind_escape_is_typed_after_it(world: World) -> None:
         assert d.desk.table.wish.filter_text == ""
 
     drive(world, scenario)
+
+
+def test_enter_opens_only_what_is_seen_and_scrolling_takes_the_cursor_along(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "p")
+        await d.shows("Pairs")
+        await d.keys("enter")
+        await d.until(lambda: d.desk.place.view == "pair" and d.desk.detail is not None)
+        await d.until(lambda: d.desk.is_idle)
+        d.desk.draw_page(keep_place=True)  # as when the pair's fate is known
+        assert d.desk.page.cursor == -1 or d.desk.page.is_cursor_seen
+        pair = d.desk.place
+        if d.desk.page.cursor == -1:
+            await d.keys("enter")
+            assert d.desk.place == pair
+        assert d.desk.page.is_cursor_seen
+        for key in ("ctrl+d", "ctrl+d", "ctrl+u", "ctrl+e", "ctrl+y", "ctrl+u"):
+            await d.keys(key)
+            stops = [i for i, line in enumerate(d.desk.page.lines) if line.item is not None]
+            page = d.desk.page
+            assert page.is_cursor_seen or not any(page.top <= i < page.top + page.size.height for i in stops)
+
+    drive(world, scenario, size=(80, 24))

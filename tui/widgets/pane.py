@@ -70,6 +70,8 @@ class TextPane(Widget):
             self._follow(old[self.cursor].item if 0 <= self.cursor < len(old) else None)
             if not (0 <= self.cursor < len(self.lines) and self.lines[self.cursor].item is not None):
                 self.cursor = self._stop(-1, 1)
+                if not self.is_cursor_seen:  # enter must not open what nobody sees
+                    self.cursor = -1
             self._refresh_changed(before)
             return
         self.top, self.matched = 0, -1
@@ -125,6 +127,12 @@ class TextPane(Widget):
         """What the cursor is on."""
         return self.lines[self.cursor].item if 0 <= self.cursor < len(self.lines) else None
 
+    @property
+    def is_cursor_seen(self) -> bool:
+        """The cursor's line is in view."""
+        height = self.size.height or self.app.size.height
+        return self.top <= self.cursor < self.top + height
+
     def _stop(self, start: int, step: int) -> int:
         at = start + step
         while 0 <= at < len(self.lines):
@@ -169,7 +177,16 @@ class TextPane(Widget):
         top = min(max(self.top + by, 0), max(len(self.lines) - self.size.height, 0))
         if top != self.top:
             self.top = top
+            self._take_along(by)
             self.refresh()
+
+    def _take_along(self, by: int) -> None:
+        """Keep the cursor among the lines in view where one of them has a stop: keys act on what is seen."""
+        if self.cursor < 0 or self.is_cursor_seen:
+            return
+        stop = self._stop(self.top - 1, 1) if by > 0 else self._stop(self.top + self.size.height, -1)
+        if self.top <= stop < self.top + self.size.height:
+            self.cursor = stop
 
     def to_edge(self, *, is_end: bool) -> None:
         """Top or bottom, with the cursor on the nearest stop."""
