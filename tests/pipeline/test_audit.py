@@ -118,7 +118,7 @@ def test_lost_or_altered_shard_is_read_again_and_gives_the_same_index(
     assert {p: p.read_bytes() for p in shards} == {p: data for p, (data, _) in shards.items()}
     assert [p for p in shards if p.stat().st_mtime_ns != shards[p][1]] == [sorted(shards)[1]]
     assert json.loads((root / "current").read_text()) == pointer
-    assert [line.n for line in report.lines if line.what == "  shards read again"] == said
+    assert [line.n for line in report.lines if line.what == "shards read again"] == said
     folder, arrays = sorted(shards)[0].parent, next(root.glob("arrays-*"))
     n_latents = json.loads((arrays / "arrays.json").read_text())["n_latents"]
     build_arrays(folder, root / "pairs" / "pairs.parquet", tmp_path / "again", n_latents, NullProgress())
