@@ -44,6 +44,11 @@ class ProjectPaths:
         return self.root / "names.jsonl"
 
     @property
+    def labels(self) -> Path:
+        """Append-only log of labels of latents that were imported, one line per file."""
+        return self.root / "labels.jsonl"
+
+    @property
     def rules_dir(self) -> Path:
         """Rule files and their locks."""
         return self.root / "rules"

@@ -1,7 +1,9 @@
 """Names that a language model proposes: what would be asked, asking, and taking what is worth taking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.api.base import Base
@@ -10,7 +12,7 @@ from engine.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from engine.pipeline.naming import NamingPlan, NamingReport
-    from engine.views.names import NameProposal
+    from engine.views.names import LabelReport, NameProposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,36 @@ class Naming(Base):
         held = Proposals(self.paths.proposals).held()
         labels, given = self.browser.shown_names(held.keys()), self.browser.names()
         return tuple(ProposedName(p, labels.get(k, ""), given.get(k, "")) for k, p in held.items())
+
+    def import_labels(
+        self, files: Sequence[Path | str], *, index: str = "", label: str = "", accept_other: bool = False
+    ) -> "tuple[LabelReport, ...]":
+        """Keep what files of other people call latents of the reader's SAE. All files are read first.
+
+        Args:
+            files: JSON lines, JSON, CSV or TSV, also gzipped.
+            index: column of the latent's number; empty: known by its name.
+            label: likewise of the label.
+            accept_other: take labels that say that they are of another SAE.
+
+        Raises:
+            NamingError: a file cannot be read, or is of another SAE; nothing was kept.
+            StoreError: there is no index yet.
+        """
+        from engine.naming.belonging import ReaderFacts
+        from engine.naming.label_import import read_labels
+
+        reader = ReaderFacts.of(self.browser.reader_facts())
+        if reader is None:
+            raise NamingError("the index does not say how many latents its SAE has", hint="audit again")
+        read = [
+            read_labels(Path(f), reader, index=index, label=label, accept_other=accept_other) for f in files
+        ]
+        now, sae, kept = datetime.now(UTC).isoformat(timespec="seconds"), self.browser.vocabulary, []
+        for found in read:
+            is_new = self.browser.labels.add(sae, found.report.file, found.sha, now, found.labels)
+            kept.append(replace(found.report, is_new=is_new))
+        return tuple(kept)
 
     def take_names(self, concepts: Sequence[str] = ()) -> Taken:
         """Give concepts the names that were proposed for them as one step, as a person who names them does.

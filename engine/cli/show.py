@@ -15,7 +15,7 @@ from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
     from engine.views.details import ConceptDetail, Evidence, LatentDetail, PairDetail, TopPair
-    from engine.views.names import NameProposal
+    from engine.views.names import LatentLabel, NameProposal
     from engine.views.scrutiny import LabelEvidence
 
 
@@ -76,6 +76,7 @@ def _show_concept(concept: "ConceptDetail") -> None:
         _show_label(concept.label)
     if concept.proposal is not None:
         _show_proposal(concept.proposal)
+    _show_labels(concept.labels)
     if concept.latents:
         shown = " ".join(f"#{n}" for n in concept.latents[:16])
         click.echo(f"latents ({concept.n_latents}): {shown}{' …' if concept.n_latents > 16 else ''}")
@@ -96,6 +97,7 @@ def _show_concept(concept: "ConceptDetail") -> None:
 def _show_latent(latent: "LatentDetail") -> None:
     """A latent's own estimates, its concepts, and where it differs most."""
     click.echo(f"#{latent.latent}  latent  fires on {latent.n_prompt:,} prompts")
+    _show_labels(latent.labels)
     for home in latent.concepts:
         place = "" if home.n_latents < 2 else f", {home.place} of {home.n_latents} by centrality"
         click.echo(f"in {one_line(home.name)}  {home.kind}{place}  {home.concept_id[:10]}")
@@ -140,6 +142,14 @@ def _show_proposal(proposal: "NameProposal") -> None:
         f"  {said}: {found.n_right} of {found.n} excerpts told right by the name alone"
         f" [{found.low:.0%}, {found.high:.0%}], p {_q(found.p)} (level {found.level:g}){among}"
     )
+
+
+def _show_labels(labels: "Sequence[LatentLabel]") -> None:
+    """What other people's files call latents."""
+    for label in labels:
+        by = f" by {one_line(label.model, 60)}" if label.model else ""
+        origin = f"label from {one_line(label.file, 60)}{by}, untested"
+        click.echo(f"#{label.latent}: {one_line(label.text, 200)}  ({origin})")
 
 
 def _show_evidence(evidence: "Evidence") -> None:

@@ -12,6 +12,7 @@ from engine.live.carried import MARK
 from engine.live.looking import Looking
 from engine.live.proposed import Proposed
 from engine.live.rescue import Rescue
+from engine.naming.labels import ByLatent, Labels
 from engine.paths import ProjectPaths
 from engine.records import Verdict
 from engine.review.author import resolve_author
@@ -37,7 +38,10 @@ from engine.views.tables import (
 )
 
 if TYPE_CHECKING:
-    from engine.views.details import ConceptDetail
+    from engine.views.details import ConceptDetail, LatentDetail
+
+N_LABELS = 5
+"""Most central latents of a concept whose imported labels its page shows."""
 
 
 class Browser(Looking):
@@ -56,6 +60,8 @@ class Browser(Looking):
         self._rescue = Rescue(paths.root)
         self.proposed = Proposed(paths.proposals)
         """What a language model would call concepts."""
+        self.labels = Labels(paths.labels)
+        """What other people's files call latents."""
         self.journal = Journal(paths.journal, lambda: resolve_author(chosen, paths.root))
         self._open(current_index(paths))
 
@@ -76,7 +82,8 @@ class Browser(Looking):
         ]
         shown += self.proposed.shown(concept_id for concept_id, _, _ in shown)
         mirror(self._store, held, shown)
-        now = (sorted(shown), self.proposed.by_concept)  # pages show also what was not recognised
+        pages = (self.proposed.by_concept, self.labels.stamp)  # they show also what was not recognised
+        now = (sorted(shown), pages)
         if now != self._shown:
             self._shown = now
             self.names_version += 1
@@ -137,7 +144,23 @@ class Browser(Looking):
     ) -> "ConceptDetail":
         """As of the index, with the name that was proposed for it."""
         detail = super().concept(concept_id, context_id, is_brief=is_brief)
-        return replace(detail, proposal=self.proposed.by_concept.get(concept_id))
+        labels = {} if is_brief else self._labels()
+        central = [labels[n][0] for n in detail.latents[:N_LABELS] if n in labels]
+        return replace(detail, proposal=self.proposed.by_concept.get(concept_id), labels=tuple(central))
+
+    def latent(self, number: int) -> "LatentDetail":
+        """As of the index, with the labels that were imported for it."""
+        return replace(super().latent(number), labels=self._labels().get(number, ()))
+
+    @property
+    def vocabulary(self) -> str:
+        """What numbers of latents mean in this index: its SAE, else its reader."""
+        return self._carrier.sae or self._published.reader_hash
+
+    def _labels(self) -> ByLatent:
+        with self._lock:
+            self.labels.refresh()
+            return self.labels.of(self.vocabulary)
 
     def name_views(self) -> tuple[NameView, ...]:
         """Every name given by a person, also those that were carried over or orphaned."""
@@ -261,6 +284,7 @@ class Browser(Looking):
         """Take over what other processes decided or had proposed; True when there was anything."""
         with self._lock:
             is_proposed = self.proposed.refresh()
+            is_proposed |= self.labels.refresh()
             if not self.journal.refresh() and not is_proposed:
                 return False
             self._mirror()

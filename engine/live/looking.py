@@ -4,11 +4,12 @@ Reads only. When ``current`` points to a newer index, ``reopen_if_changed`` move
 keep working until they are closed. Methods may be called from any thread.
 """
 
+import json
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
 from engine.live.carried import Carrier
@@ -119,6 +120,12 @@ class Looking(Undertakings):
         root = self.paths.root
         found = details.summary(self._slots["summary"], self._store, root.name or str(root))
         return replace(found, folder=str(root), stale=stale_text(self.paths))
+
+    def reader_facts(self) -> Mapping[str, Any]:
+        """What the index says of its reader: model, layer, sae, n_latents …; empty where it does not."""
+        held = self._slots["known"].run("SELECT value FROM meta WHERE key = 'reader'")
+        found: dict[str, Any] = json.loads(held[0][0]) if held else {}
+        return found
 
     def stale(self) -> str | None:
         """What to know when mix or settings have changed since the audit; None while they have not."""

@@ -119,19 +119,29 @@ class Proposals:
         self._append({"v": FORMAT} | raw)
 
     def _append(self, raw: dict[str, Any]) -> None:
-        line = json.dumps(raw, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
-        try:
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise _not_saved(self.path, error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            _append_durably(handle, line)
-        except OSError as error:
-            raise _not_saved(self.path, error) from error
-        finally:
-            os.close(handle)  # lets the lock go, too
+        append_line(self.path, raw)
         self.refresh()
+
+
+def append_line(path: Path, raw: Mapping[str, Any]) -> bytes:
+    """Add a JSON line to a file that others may add to as well, and return it.
+
+    Raises:
+        NamingError: it cannot be written; the file is as it was.
+    """
+    line = json.dumps(raw, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _not_saved(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _append_durably(handle, line)
+    except OSError as error:
+        raise _not_saved(path, error) from error
+    finally:
+        os.close(handle)  # lets the lock go, too
+    return line
 
 
 def _append_durably(handle: int, line: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.views.tables import FacetCount, Interval
 
 if TYPE_CHECKING:
-    from engine.views.names import NameProposal
+    from engine.views.names import LatentLabel, NameProposal
     from engine.views.scrutiny import ConceptScrutiny, LabelEvidence
 
 
@@ -127,6 +127,8 @@ class ConceptDetail:
     """What a column counts, in words or as a pattern; empty for latents."""
     proposal: "NameProposal | None" = None
     """The last name that a language model proposed for it."""
+    labels: "tuple[LatentLabel, ...]" = ()
+    """Imported labels of its most central latents, one of each; untested."""
     n_contexts: int = 0
     """Contexts that it was tested in, those beyond ``differs`` included."""
     inside: Evidence | None = None
@@ -157,6 +159,8 @@ class LatentDetail:
     """Empty for a latent that is too rare to be in any; the cluster or single latent first, then deltas."""
     top_pairs: tuple[TopPair, ...]
     """Labelled pairs with the largest |chosen − rejected| activation; scores are the activations."""
+    labels: "tuple[LatentLabel, ...]" = ()
+    """Imported labels of it; untested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Frozen view models of names that a language model proposed, for lists and pages of concepts."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MARK = "? "
 """Stands before a proposed name wherever it is shown: nobody has given it yet."""
@@ -84,3 +85,39 @@ class NameProposal:
     def is_recognised(self) -> bool:
         """A name that says where the concept fires: lists show it."""
         return self.recognition is not None and self.recognition.is_recognised
+
+
+class LatentLabel(NamedTuple):
+    """What somebody else's file calls a latent. Nothing here tested it; its text is trusted as little as a
+    pair's.
+    """
+
+    latent: int
+    text: str
+    model: str
+    """That wrote it, as the file says; empty: it does not."""
+    file: str
+    """Name of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReport:
+    """What became of the rows of a file of labels."""
+
+    file: str
+    n_rows: int
+    n_kept: int
+    """Labels; a row can hold several."""
+    n_latents: int
+    """Latents that have one."""
+    n_unreadable: int
+    n_empty: int
+    n_no_index: int
+    n_out_of_range: int
+    n_doubled: int
+    n_other: int
+    """Rows that say that they are of another SAE."""
+    says_whose: bool
+    """The file names a model or an SAE."""
+    is_new: bool = True
+    """False: the same labels were there already."""

@@ -20,6 +20,7 @@ from engine.views.details import (
     Snippet,
     TopPair,
 )
+from engine.views.names import LatentLabel
 from engine.views.rules import (
     ConceptShift,
     HeldShift,
@@ -110,6 +111,7 @@ def concept(text: str) -> ConceptDetail:
         (Neighbour("d", text, 3, -0.5, True),),
         (TopPair(7, "p", text, 3.0, 0.0, piece, Snippet("", 0, 0, None, 0)),),
         inside=evidence(text),
+        labels=(LatentLabel(2, text, text, text),),
     )
 
 

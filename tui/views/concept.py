@@ -13,7 +13,7 @@ from tui.lines import Line, PaneLine, Span, fit, wrapped
 from tui.places import Place
 from tui.views.headings import heading
 from tui.views.moves import Moves, mover, moves_lines
-from tui.views.proposals import proposal_lines
+from tui.views.proposals import imported_lines, proposal_lines
 from tui.views.scrutiny import scrutiny_lines
 from tui.views.top_pairs import More, more_lines, top_pairs_lines, within
 
@@ -121,7 +121,7 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs, *, is_brief: bool) 
     lines += _label_lines(detail.label, width)
     if detail.proposal is not None:
         lines += proposal_lines(detail.proposal, width, is_brief=is_brief)
-    return lines
+    return lines if is_brief else lines + imported_lines(detail.labels, width)
 
 
 def _label_lines(label: "LabelEvidence | None", width: int) -> list[Line]:

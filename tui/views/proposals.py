@@ -1,9 +1,10 @@
-"""A proposed name on the page of its concept: by which model, and how far it was recognised. Pure."""
+"""A proposed name on the page of its concept, how far it was recognised, and imported labels. Pure."""
 
+from collections.abc import Sequence
 from itertools import islice
 
 from engine.safe_text import one_line
-from engine.views.names import NameProposal, Recognition
+from engine.views.names import LatentLabel, NameProposal, Recognition
 from tui import format as fmt
 from tui.lines import Line, fit, wrapped
 
@@ -36,6 +37,17 @@ def proposal_lines(proposal: NameProposal, width: int, *, is_brief: bool = False
     for n, part in enumerate(_recognised(proposal.recognition, room)):
         lines.append(_line("" if n else title, part, room, role))
     return lines
+
+
+def imported_lines(labels: Sequence[LatentLabel], width: int) -> list[Line]:
+    """What other people's files call the most central latents."""
+    room = max(width - _TITLE, 8)
+    lines: list[Line] = []
+    for label in labels:
+        number = f"#{label.latent}"
+        lines.append(_line(f"{number[: _TITLE - 1]:{_TITLE}}", label.text, room, "dim"))
+    files = dict.fromkeys(label.file for label in labels)
+    return lines + [_line("", f"label from {file}, untested", room, "dim") for file in files]
 
 
 def _recognised(found: Recognition, room: int) -> list[str]:
