@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -401,3 +402,37 @@ def test_what_others_decided_unseen_is_left_alone_and_what_was_seen_is_gone_over
     size = path.stat().st_size
     assert ana.set_verdicts([decision(2)], None, seen={}).changed == ()
     assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_to_the_file_somebody_still_has_every_decision(tmp_path: Path, seed: int) -> None:
+    """Two authors decide while the file is deleted, cut and replaced by a part of itself."""
+    chance, path = random.Random(seed), tmp_path / "j"  # noqa: S311 - what happens, not a secret
+    both, written = (Journal(path, "ana"), Journal(path, "bo")), set[str]()
+
+    def spoil() -> None:
+        held = path.read_bytes() if path.exists() else b""
+        how = chance.randrange(3)
+        if how == 0:
+            path.unlink(missing_ok=True)
+        elif how == 1:
+            path.write_bytes(held[: chance.randrange(len(held) + 1)])
+        else:
+            (tmp_path / "k").write_bytes(b"".join(held.splitlines(keepends=True)[1:]))
+            (tmp_path / "k").replace(path)
+
+    for _ in range(25):
+        who, what = chance.choice(both), chance.random()
+        if what < 0.5:
+            who.set_verdicts([decision(chance.randrange(6))], chance.choice(list(Verdict)))
+            written.add(who.entries[-1].ident)
+        elif what < 0.75:
+            spoil()
+        else:
+            chance.choice((who.undo, who.refresh, who.restore))()
+        assert written <= {e.ident for journal in both for e in (*journal.entries, *journal.lost)}
+    for journal in both:
+        journal.refresh()
+        journal.restore()
+    both[0].refresh()
+    assert written <= {e.ident for e in both[0].entries}
