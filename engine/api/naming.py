@@ -66,6 +66,43 @@ class Naming(Base):
         reporter = progress or NullProgress()
         return plan_names(self.paths, self.settings.naming, given, reporter, wanted=wanted, again=again)
 
+    def label_plan(
+        self, concepts: Sequence[str] = (), *, again: bool = False, progress: Progress | None = None
+    ) -> "NamingPlan":
+        """What testing imported labels would ask, for ``propose_names``. Sends nothing.
+
+        Args:
+            concepts: names or ids; empty: the first of one latent without a name, as the settings say.
+            again: test also what is recognised, or was tested by the same model.
+            progress: counts concepts.
+
+        Raises:
+            NamingError: no concept of one latent has an imported label.
+        """
+        from engine.pipeline.naming_labels import plan_label_tests
+
+        wanted = [self.concept_target(what).concept_id for what in concepts] if concepts else None
+        given = frozenset(self.browser.names())
+        labels, reporter = self.browser.latent_labels(), progress or NullProgress()
+        return plan_label_tests(
+            self.paths, self.settings.naming, given, labels, reporter, wanted=wanted, again=again
+        )
+
+    def labelled_names(self) -> tuple[ProposedName, ...]:
+        """Imported labels of concepts of one latent that have neither a given nor a recognised name."""
+        from engine.pipeline.naming_labels import labelled
+
+        found = labelled(self.browser.single_latents(), self.browser.latent_labels())
+        given, held = self.browser.names(), {p.proposal.concept_id: p for p in self.proposed_names()}
+        left = {
+            k: p
+            for k, p in found.items()
+            if k not in given
+            and not (k in held and (held[k].proposal.is_recognised or held[k].proposal.tested_by))
+        }
+        shown = self.browser.shown_names(left.keys())
+        return tuple(ProposedName(p, shown.get(k, ""), "") for k, p in left.items())
+
     def propose_names(self, plan: "NamingPlan", *, progress: Progress | None = None) -> "NamingReport":
         """Send the questions of a plan to the server that the settings name; answers are kept as they come.
 

@@ -45,14 +45,17 @@ def names_group() -> None:
     "-n", "--limit", "limit", type=click.IntRange(1), help="Concepts at most; default: [naming] concepts."
 )
 @click.option("--again", is_flag=True, help="Ask also what the same model has answered before.")
+@click.option(
+    "--test-labels", is_flag=True, help="Ask for no names: test imported labels of concepts of one latent."
+)
 @click.option("--dry-run", is_flag=True, help="Print the questions as they would be sent; send nothing.")
 @click.option("--yes", is_flag=True, help="Send without asking.")
 @set_option
 @output_options
 def propose_command(
     project: Path, concepts: tuple[str, ...], endpoint: str | None, model: str | None, key_env: str | None,
-    limit: int | None, again: bool, dry_run: bool, yes: bool, assignments: tuple[str, ...], plain: bool,
-    as_json: bool,
+    limit: int | None, again: bool, test_labels: bool, dry_run: bool, yes: bool, assignments: tuple[str, ...],
+    plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask a language model for names of concepts that have none, and test each name.
 
@@ -74,7 +77,8 @@ def propose_command(
             check_settings(settings)
             key_from(settings)
         with progress_for(plain=plain, as_json=as_json) as looking:
-            plan = opened.naming_plan(concepts, again=again, progress=looking)
+            planned = opened.label_plan if test_labels else opened.naming_plan
+            plan = planned(concepts, again=again, progress=looking)
         if dry_run:
             _show_questions(plan, as_json=as_json)
             return
@@ -133,13 +137,13 @@ def _show_questions(plan: "NamingPlan", *, as_json: bool) -> None:
         for question in task.questions():
             click.echo(f"── {one_line(task.concept.label, 60)} · system\n{sanitise(question.system)}")
             click.echo(f"── user\n{sanitise(question.user)}\n")
+    is_any = any(task.proposal is None for task in plan.tasks)
+    stands = f" `{SOME_NAME}` stands for what is proposed." if is_any else ""
     own = sum(len(task.questions()) for task in plan.tasks)
     click.echo(
         f"{own:,} questions, and {plan.n_controls:,} controls at most that repeat some with another name;"
     )
-    click.echo(
-        f"about {plan.n_tokens:,} tokens; nothing was sent. `{SOME_NAME}` stands for what is proposed."
-    )
+    click.echo(f"about {plan.n_tokens:,} tokens; nothing was sent.{stands}")
 
 
 def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, plain: bool) -> None:
@@ -186,13 +190,17 @@ def interval_text(found: "Recognition") -> str:
 
 @names_group.command("list")
 @index_argument
+@click.option("--labels", is_flag=True, help="Also imported labels of concepts of one latent without a name.")
 @output_options
-def list_command(project: Path, plain: bool, as_json: bool) -> None:
+def list_command(project: Path, labels: bool, plain: bool, as_json: bool) -> None:
     """Every proposed name, how far it was recognised, and what became of it."""
     from engine.api import Project
 
     with Project(project) as opened:
         found, n_damaged = opened.proposed_names(), opened.browser.proposed.n_damaged
+        untested = opened.labelled_names()
+    if labels:
+        found += untested
     if n_damaged:
         lines = f"{n_damaged:,} line{'s' if n_damaged > 1 else ''} of names.jsonl"
         click.echo(f"warning: {lines} cannot be read and count for nothing", err=True)
@@ -200,12 +208,16 @@ def list_command(project: Path, plain: bool, as_json: bool) -> None:
         write_json([_as_dict(p) for p in found])
         return
     rows = [
-        (p.proposal.name, p.state, *_recognised(p.proposal)[1:], p.label, p.proposal.model,
+        (p.proposal.name, p.state, *_recognised(p.proposal)[1:], p.label, _whose(p.proposal),
          p.proposal.time[:19])
         for p in found
     ]  # fmt: skip
     header = ("proposed name", "state", "right", "of", "95%", "p", "concept", "model", "time")
     write_table(header, rows, plain=plain, flexible=(6, 7), ranks=(1, 1, 1, 1, 3, 2, 1, 4, 5))
+    if untested and not labels and not plain:
+        click.echo(
+            f"\n{len(untested):,} concepts of one latent have an imported label: --labels lists them too"
+        )
 
 
 @names_group.command("import")
@@ -257,6 +269,11 @@ def _tell_imported(report: "LabelReport") -> None:
             click.echo(f"  left out: {n:,} that {why}")
     if not report.says_whose:
         click.echo("  the file does not say which SAE its labels are of: make sure that it is the reader's")
+
+
+def _whose(proposal: "NameProposal") -> str:
+    """Who named it, and who tested it where that is another."""
+    return f"{proposal.model}; tested by {proposal.tested_by}" if proposal.tested_by else proposal.model
 
 
 def _as_dict(found: "ProposedName") -> dict[str, Any]:

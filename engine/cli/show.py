@@ -127,9 +127,10 @@ def _show_label(label: "LabelEvidence") -> None:
 
 def _show_proposal(proposal: "NameProposal") -> None:
     """A name that a model proposed, and whether it says where the concept fires."""
-    click.echo(
-        f"proposed name: {one_line(proposal.name)}  by {one_line(proposal.model)}, {proposal.time[:10]}"
-    )
+    whose = f"by {one_line(proposal.model)}"
+    if proposal.tested_by:
+        whose = f"{one_line(proposal.model)}, tested by {one_line(proposal.tested_by)}"
+    click.echo(f"proposed name: {one_line(proposal.name)}  {whose}, {proposal.time[:10]}")
     if proposal.description:
         click.echo(f"  {one_line(proposal.description)}")
     found = proposal.recognition

@@ -40,7 +40,7 @@ from engine.views.tables import (
 if TYPE_CHECKING:
     from engine.views.details import ConceptDetail, LatentDetail
 
-N_LABELS = 5
+N_LABELS = 3
 """Most central latents of a concept whose imported labels its page shows."""
 
 
@@ -144,20 +144,27 @@ class Browser(Looking):
     ) -> "ConceptDetail":
         """As of the index, with the name that was proposed for it."""
         detail = super().concept(concept_id, context_id, is_brief=is_brief)
-        labels = {} if is_brief else self._labels()
+        labels = {} if is_brief else self.latent_labels()
         central = [labels[n][0] for n in detail.latents[:N_LABELS] if n in labels]
         return replace(detail, proposal=self.proposed.by_concept.get(concept_id), labels=tuple(central))
 
     def latent(self, number: int) -> "LatentDetail":
         """As of the index, with the labels that were imported for it."""
-        return replace(super().latent(number), labels=self._labels().get(number, ()))
+        return replace(super().latent(number), labels=self.latent_labels().get(number, ()))
 
     @property
     def vocabulary(self) -> str:
         """What numbers of latents mean in this index: its SAE, else its reader."""
         return self._carrier.sae or self._published.reader_hash
 
-    def _labels(self) -> ByLatent:
+    def single_latents(self) -> Mapping[str, int]:
+        """Concept id → latent, of every concept that is one latent."""
+        from engine.store.places import single_latents
+
+        return single_latents(self._store)
+
+    def latent_labels(self) -> ByLatent:
+        """Latent → its imported labels, for the SAE of the open index."""
         with self._lock:
             self.labels.refresh()
             return self.labels.of(self.vocabulary)

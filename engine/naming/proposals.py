@@ -90,6 +90,10 @@ class Proposals:
         """All proposals, the oldest first."""
         return tuple(self._lines)
 
+    def has(self, ident: str) -> bool:
+        """Whether a proposal is kept."""
+        return ident in self._at
+
     @property
     def controls(self) -> tuple[NameControl, ...]:
         """Names tested on the excerpts of other concepts."""
@@ -165,7 +169,7 @@ def _not_saved(path: Path, error: OSError) -> NamingError:
     )
 
 
-_TEXTS = tuple(f.name for f in fields(NameProposal) if f.name not in ("n_shown", "recognition"))
+_TEXTS = tuple(f.name for f in fields(NameProposal) if f.name not in ("n_shown", "tested_by", "recognition"))
 _COUNTS = ("n_fires", "n_others", "n_picked", "n_hits")
 _NUMBERS = ("p", "level", "low", "high")
 
@@ -174,7 +178,7 @@ def _proposal(raw: Mapping[str, Any]) -> NameProposal:
     texts = {name: raw[name] for name in _TEXTS}
     if not all(isinstance(text, str) for text in texts.values()) or not texts["name"]:
         raise TypeError("a text is none")
-    return NameProposal(**texts, n_shown=int(raw["n_shown"]))
+    return NameProposal(**texts, n_shown=int(raw["n_shown"]), tested_by=str(raw.get("tested_by", "")))
 
 
 def _recognition(raw: Mapping[str, Any]) -> Recognition:

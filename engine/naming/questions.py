@@ -135,6 +135,13 @@ def read_name(answer: str) -> Named:
     return Named(name, one_line(_line(found.get("description", "")), MAX_DESCRIPTION))
 
 
+def label_name(label: str) -> tuple[str, str]:
+    """An imported label as a name, and the whole of it where that is more; the name is empty for no words."""
+    name = one_line(_line(label).strip("\"'`“”‘’.?@ "), MAX_NAME)
+    whole = one_line(_line(label), MAX_DESCRIPTION)
+    return (name if any(c.isalnum() for c in name) else ""), ("" if whole == name else whole)
+
+
 def read_picks(answer: str, n: int) -> frozenset[int]:
     """Positions (from 0) that an answer names.
 

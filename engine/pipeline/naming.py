@@ -45,7 +45,9 @@ class Task:
     concept: Nameable
     material: Material
     proposal: NameProposal | None
-    """A name that was proposed before the last run was stopped: only the test is missing."""
+    """A name that was proposed before the last run was stopped, or a label: only the test is missing."""
+    is_label: bool = False
+    """The name is an imported label, which becomes a proposal when it is tested."""
 
     def questions(self) -> list[Question]:
         """What would be sent; the second question has a stand-in where the first was not answered yet."""
@@ -135,7 +137,7 @@ def plan_names(
         NamingError: so few places at so strict a level that no name could ever be recognised.
         StoreError, ModelError: the index, the texts or the tokenizer cannot be opened.
     """
-    _check_level(settings)
+    check_level(settings)
     prompts = wording(settings.excerpts, settings.held_out, settings.excerpt_chars)
     held = {} if again else Proposals(paths.proposals).held(model=settings.model, prompts=prompts)
     source = NamingSource(paths, settings)
@@ -166,7 +168,8 @@ def plan_names(
         source.close()
 
 
-def _check_level(settings: NamingSettings) -> None:
+def check_level(settings: NamingSettings) -> None:
+    """Raises ``NamingError`` where not even an answer without a mistake would do."""
     n = settings.held_out
     if not can_be_recognised(n, n, settings.level):
         raise NamingError(
@@ -231,6 +234,8 @@ class _Run:
         self._progress.start("ask for names", self._plan.n_requests, "questions")
         for task in self._plan.tasks:
             proposal = task.proposal or self._name(task)
+            if task.is_label and proposal is not None and not self._kept.has(proposal.ident):
+                self._kept.add(proposal)
             if proposal is not None:
                 self._done.append(proposal.ident)
                 if task.material.trial is not None:

@@ -68,6 +68,10 @@ class NamingSource:
         """Every concept, the strongest evidence first."""
         return tuple(Nameable(*row) for row in places.nameable(self._store))
 
+    def single_latents(self) -> dict[str, int]:
+        """Concept id → latent, of every concept that is one latent."""
+        return places.single_latents(self._store)
+
     def material(self, concept: Nameable) -> Material | None:
         """What is shown of a concept, always the same for one index; None: too few prompts carry it.
 

@@ -35,6 +35,15 @@ def nameable(store: Store) -> list[tuple[int, str, str, int]]:
     return [(int(n), str(ident), str(name or ""), int(latents or 0)) for n, ident, name, latents in rows]
 
 
+def single_latents(store: Store) -> dict[str, int]:
+    """Concept id → latent, of every concept that is one latent."""
+    rows = store.rows(
+        "SELECT c.concept_id, m.latent FROM concepts c JOIN concept_members m ON m.concept = c.concept"
+        " WHERE c.kind = 'latent' AND c.n_latents = 1 ORDER BY c.concept"
+    )
+    return {str(ident): int(latent) for ident, latent in rows}
+
+
 def responses(store: Store) -> Responses:
     """Groups and texts of every response. Reads every text once: ask for it once."""
     sides = [side for side, _ in _SIDES]

@@ -80,6 +80,9 @@ class NameProposal:
     """Excerpts that the name was made from."""
     recognition: Recognition | None = None
     """None: not asked yet, or too few excerpts were left."""
+    tested_by: str = ""
+    """Model that tested an imported label, ``model`` being the label's source; empty: ``model`` named and
+    tested."""
 
     @property
     def is_recognised(self) -> bool:

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from engine.naming.proposals import Proposals
-from engine.views.names import NameProposal, Recognition
+from engine.views.names import LatentLabel, NameProposal, Recognition
 from tests.tui.driving import Driver, drive
 from tests.tui.test_pure import HOSTILE, UNSAFE
 from tests.worlds import World
 from tui.lines import to_strip
 from tui.review import target_of
 from tui.theme import PALETTES
-from tui.views.proposals import proposal_lines
+from tui.views.proposals import imported_lines, proposal_lines
 
 GOOD = Recognition(10, 10, 9, 9, 0.0005, 0.01, 0.7513, 0.9987, are_silent=True)
 POOR = Recognition(10, 10, 12, 6, 0.675, 0.01, 0.2, 0.7, are_silent=False)
@@ -148,7 +148,10 @@ def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) ->
 def test_a_file_that_holds_anything_draws_clean_lines(text: str, width: int, is_brief: bool) -> None:
     found = replace(POOR, p=0.001) if is_brief else POOR
     proposal = NameProposal("p", "c", text, text, text, text, text, "w", "i", 12, found)
-    for line in proposal_lines(proposal, width, is_brief=is_brief):
+    lines = proposal_lines(proposal, width, is_brief=is_brief)
+    lines += proposal_lines(replace(proposal, tested_by=text), width, is_brief=is_brief)
+    lines += imported_lines([LatentLabel(2**31, text, text, text)], width)
+    for line in lines:
         shown = "".join(segment.text for segment in to_strip(line, width, PALETTES["terminal"]))
         assert not UNSAFE & set(shown)
         assert cell_len(shown) == width

@@ -26,10 +26,10 @@ def proposal_lines(proposal: NameProposal, width: int, *, is_brief: bool = False
     lines += [
         _line("", part, room, "dim") for part in islice(wrapped(proposal.description, room), _DESCRIPTION)
     ]
-    said = [
-        f"by {one_line(proposal.model, 60)}, {proposal.time[:10]},"
-        f" from {fmt.count(proposal.n_shown)} excerpts"
-    ]
+    date = proposal.time[:10]
+    said = [f"by {one_line(proposal.model, 60)}, {date}, from {fmt.count(proposal.n_shown)} excerpts"]
+    if proposal.tested_by:
+        said = [proposal.model, f"tested by {one_line(proposal.tested_by, 60)}, {date}"]
     lines += [_line("", part, room, "dim") for part in said]
     title = "recognised" if proposal.is_recognised else "not recognised"
     if proposal.recognition is None:
