@@ -41,14 +41,16 @@ Placed = tuple[int, ColumnSpec, int]
 def columns_for(spec: TableSpec, width: int) -> list[Placed]:
     """Columns by rank as long as they fit, in the table's order, the flexible one taking what is left.
 
-    Where not all essential ones fit as they are, they become narrower, and no others are shown.
+    Where not all essential ones fit as they are, they become narrower, and no others are shown. Names are
+    not cut below 18 cells for the last of them.
     """
     ranked = sorted((c.rank, i, c) for i, c in enumerate(spec.columns) if c.rank > 0)
     n_essential = sum(1 for rank, _, _ in ranked if rank <= ESSENTIAL)
+    n_before = sum(1 for rank, _, _ in ranked if rank < ESSENTIAL)
     can_shrink = any(c.kind is K.INTERVAL for c in spec.columns)
     for room in ROOMS if can_shrink else ROOMS[1:2]:
         chosen = _fitting(ranked, room, width)
-        if len(chosen) >= n_essential:
+        if len(chosen) >= (n_before + 1 if room is ROOMS[-2] else n_essential):
             break
     if can_shrink and room is not ROOMS[0]:
         chosen = chosen[:n_essential]

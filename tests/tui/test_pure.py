@@ -160,8 +160,12 @@ def test_a_list_of_hypotheses_shows_both_effects_and_the_badge_at_every_width(wi
     assert placed["concept"] >= 16
     assert {"verdict", "context", "badge"} <= set(placed)
     assert min(placed["taught"], placed["equal"]) >= 11
-    if width >= 120 or width < WIDE:
+    if width >= 160 or width < WIDE:
         assert {"win", "equal_win"} <= set(placed)
+    if width == 120:  # the pane beside has the numbers; names and contexts are nowhere else
+        assert "win" in placed
+        assert placed["concept"] >= 18
+        assert placed["context"] == 12
 
 
 def test_short_forms_in_narrow_columns() -> None:
