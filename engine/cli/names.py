@@ -197,13 +197,17 @@ def list_command(project: Path, labels: bool, plain: bool, as_json: bool) -> Non
     from engine.api import Project
 
     with Project(project) as opened:
-        found, n_damaged = opened.proposed_names(), opened.browser.proposed.n_damaged
-        untested = opened.labelled_names()
+        found, untested = opened.proposed_names(), opened.labelled_names()
+        damaged = {
+            "names.jsonl": opened.browser.proposed.n_damaged,
+            "labels.jsonl": opened.browser.labels.n_damaged,
+        }
     if labels:
         found += untested
-    if n_damaged:
-        lines = f"{n_damaged:,} line{'s' if n_damaged > 1 else ''} of names.jsonl"
-        click.echo(f"warning: {lines} cannot be read and count for nothing", err=True)
+    for file, n in damaged.items():
+        if n:
+            lines = f"{n:,} line{'s' if n > 1 else ''} of {file}"
+            click.echo(f"warning: {lines} cannot be read and count for nothing", err=True)
     if as_json:
         write_json([_as_dict(p) for p in found])
         return

@@ -82,6 +82,7 @@ class Browser(Looking):
         ]
         shown += self.proposed.shown(concept_id for concept_id, _, _ in shown)
         mirror(self._store, held, shown)
+        self._labels_shown = self.labels.stamp
         pages = (self.proposed.by_concept, self.labels.stamp)  # they show also what was not recognised
         now = (sorted(shown), pages)
         if now != self._shown:
@@ -291,8 +292,9 @@ class Browser(Looking):
         """Take over what other processes decided or had proposed; True when there was anything."""
         with self._lock:
             is_proposed = self.proposed.refresh()
-            is_proposed |= self.labels.refresh()
-            if not self.journal.refresh() and not is_proposed:
+            self.labels.refresh()
+            is_labelled = self.labels.stamp != self._labels_shown
+            if not (self.journal.refresh() or is_proposed or is_labelled):
                 return False
             self._mirror()
             return True

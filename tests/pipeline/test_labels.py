@@ -150,7 +150,11 @@ def test_untested_labels_are_listed_when_asked_for_and_named_concepts_are_left_o
     root = own_project()
     (one, first, _), (two, second, _) = telling(root, 2)
     labelled(root, {first: "tea", second: "bread"})
-    assert "2 concepts of one latent have an imported label" in run("names", "list", root).stdout
+    with ProjectPaths(root).labels.open("a") as file:
+        file.write("nonsense\n")
+    listed = run("names", "list", root)
+    assert "2 concepts of one latent have an imported label" in listed.stdout
+    assert "1 line of labels.jsonl cannot be read" in listed.stderr
     rows = json.loads(run("names", "list", root, "--labels", "--json").stdout)
     assert {(r["proposal"]["concept_id"], r["proposal"]["name"], r["state"]) for r in rows} == {
         (one, "tea", "not tested"), (two, "bread", "not tested")

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from engine.naming.labels import Labels
 from engine.naming.proposals import Proposals
+from engine.store.build import current_index
 from engine.views.names import LatentLabel, NameProposal, Recognition
 from tests.tui.driving import Driver, drive
 from tests.tui.test_pure import HOSTILE, UNSAFE
@@ -139,6 +141,26 @@ def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) ->
         await d.until(lambda: d.desk.is_idle and not d.desk.place.is_table)
         propose(world, concept_at(d), "vague mood", POOR)
         await d.shows("proposed name   vague mood")  # pages follow, too
+
+    drive(world, scenario)
+
+
+def test_labels_imported_by_another_process_show_on_the_page_only(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.until(lambda: d.desk.is_idle)
+        project, ident = d.desk.session.project, concept_at(d)
+        latent = project.concept(ident).latents[0]
+        await d.keys("enter")
+        await d.until(lambda: d.desk.is_idle and not d.desk.place.is_table)
+        reader = current_index(world.paths).reader_hash  # that world does not say which SAE it has
+        label = LatentLabel(latent, "[red]hot\x1b[2J drinks", "m", "theirs.jsonl")
+        Labels(world.paths.labels).add(reader, label.file, "0", "now", (label,))
+        await d.shows("label from theirs.jsonl, untested")
+        assert f"#{latent}" in d.screen()
+        assert "[red]hot<ESC>[2J drinks" in d.screen()
+        await d.keys("q")
+        await d.until(lambda: d.desk.place.is_table and d.desk.is_idle)
+        assert "hot" not in d.screen()
 
     drive(world, scenario)
 
