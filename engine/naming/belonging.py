@@ -17,7 +17,8 @@ _CACHED = re.compile(r"models--[^/]+?--([^/]+)")
 _NOT_RESIDUAL = {"mlp", "att", "attn", "attention", "transcoder", "transcoders", "tc", "clt"}
 _INPUTS = re.compile("resid_pre|jb|ajt")
 """SAEs of what goes into a layer, which is what comes out of the one before."""
-_TUNED = {"it", "instruct", "chat"}
+_TUNED = re.compile(r"it|instruct|chat|base|pt|hf|v\d+(\.\d+)*")
+"""Words of a checkpoint's name that an SAE's labels do not depend on, or that are often left out."""
 _EXACT = 0.04
 """Part that a rounded width may be off by: 16k is 16,384 or 16,000."""
 
@@ -86,10 +87,12 @@ def _plain_name(model: str) -> str:
 def _same_model(a: str, b: str) -> bool:
     """Names that may mean one checkpoint, or one and what was tuned from it."""
     one, two = _letters(a), _letters(b)
-    return one.endswith(two) or two.endswith(one)
+    short, long = sorted((one, two), key=len)
+    is_start = re.search(r"\d[bm]$", short) and long.startswith(short)  # tuned from it, as its name goes on
+    return long.endswith(short) or bool(is_start)
 
 
 def _letters(name: str) -> str:
-    words = [word for word in re.split(r"[^a-z0-9.]+", name.lower()) if word and word not in _TUNED]
+    words = [word for word in re.split(r"[^a-z0-9.]+", name.lower()) if word and not _TUNED.fullmatch(word)]
     joined = re.sub(r"[^a-z0-9]", "", "".join(words))
     return "gpt2" if joined == "gpt2small" else joined
