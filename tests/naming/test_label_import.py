@@ -130,6 +130,12 @@ def test_names_that_mean_the_same_do_not_differ() -> None:
     assert not why_not(llama, "llama3.1-8b-it", "19-resid-post-131k")
     assert not why_not(llama, "llama3.1-8b", "19-llamascope-res-128k")
     assert why_not(llama, "llama3.1-8b", "19-llamascope-res-32k")
+    tuned = ReaderFacts("me/gemma-2-2b-my-dpo-v3", "/saes/x", 20, 16384)
+    assert not why_not(tuned, "gemma-2-2b", SOURCE)
+    assert why_not(tuned, "gemma-2-27b", SOURCE)
+    mistral = ReaderFacts("mistralai/Mistral-7B-v0.1", "/saes/x", 8, 65536)
+    assert not why_not(mistral, "mistral-7b", "8-res-wg")
+    assert why_not(mistral, "mixtral-8x7b", "8-res-wg")
     assert not why_not(
         ReaderFacts("/work/model", "/work/sae", 2, 1280), "gemma-2-2b", ""
     )  # it cannot be told
