@@ -363,8 +363,15 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             if allowed is not None and not allowed.holds(value):
                 raise SettingsError(f"{where} must be {allowed}, not {value!r}")
             return float(value) if option is float else value
-    names = " or ".join(getattr(o, "__name__", str(o)) for o, _ in options if o is not type(None))
+    names = " or ".join(_in_words(o) for o, _ in options if o is not type(None))
     raise SettingsError(f"{where} must be {names}, not {value!r}")
+
+
+def _in_words(kind: Any) -> str:
+    """What a value of a type is in a settings file."""
+    if typing.get_origin(kind) is Mapping:
+        return "a table of texts"
+    return "a list of texts" if typing.get_origin(kind) is tuple else str(getattr(kind, "__name__", kind))
 
 
 def _plain(hint: Any) -> tuple[Any, Range | None]:

@@ -64,7 +64,7 @@ def test_mistakes_name_the_column(columns: dict[str, str], why: str) -> None:
 def test_a_table_of_texts_is_a_setting() -> None:
     settings = apply(ConceptSettings(), {"columns": {"apology": "/sorry/"}}, "here: [concepts]")
     assert settings.columns == {"apology": "/sorry/"}
-    with pytest.raises(SettingsError, match="here: \\[concepts\\] columns must be"):
+    with pytest.raises(SettingsError, match="here: \\[concepts\\] columns must be a table of texts"):
         apply(ConceptSettings(), {"columns": {"apology": 3}}, "here: [concepts]")
 
 
