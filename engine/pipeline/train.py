@@ -67,8 +67,8 @@ def start_run(
     if not (run_dir / STATUS).exists():
         check_settings(settings)
     check_training(paths, shaped_dir, settings.model)
-    if not is_named and not (run_dir / STATUS).exists():
-        settings = replace(settings, model=_as_read(reader))
+    if not is_named:
+        settings = replace(settings, model=_as_read(reader, is_begun=(run_dir / STATUS).exists()))
     prepare_interventions(paths, shaped_dir, reader["reader_hash"], reader["layer"])
     reading = reading or ReadingSettings()
     reach = _reach(shaped_dir, settings)
@@ -157,8 +157,10 @@ def check_training(paths: ProjectPaths, shaped_dir: Path, model: str) -> None:
         check_interventions(shaped_dir, model, reader.get("width"), reader.get("layer"))
 
 
-def _as_read(reader: Mapping[str, Any]) -> str:
+def _as_read(reader: Mapping[str, Any], *, is_begun: bool) -> str:
     """The reader's checkpoint, in the revision that read the pairs: forecasts are about that one.
+
+    A run that has begun compares weights with its own start, so they are not looked at here once more.
 
     Raises:
         TrainError: other weights or another configuration lie in its place.
@@ -166,8 +168,10 @@ def _as_read(reader: Mapping[str, Any]) -> str:
     """
     from engine.models.loading import fingerprint_of, resolve_folder
 
+    if is_begun and not reader.get("revision"):
+        return str(reader["model"])
     folder = resolve_folder(reader["model"], reader.get("revision"))
-    if fingerprint_of(folder) != reader["model_fingerprint"]:
+    if not is_begun and fingerprint_of(folder) != reader["model_fingerprint"]:
         raise TrainError(
             f"{folder} has changed since the pairs were read: readings and forecasts are of other weights",
             hint="read the pairs again with `prosect audit`, or train it all the same with --model",

@@ -20,8 +20,10 @@ from click.testing import CliRunner, Result
 from engine.api import Project, sample_folder
 from engine.cli.main import main
 from engine.errors import TrainError
+from engine.models import loading
 from engine.paths import ProjectPaths
 from engine.pipeline.interventions import check_interventions
+from engine.pipeline.train import _as_read
 from engine.records import HELD_OUT_FOLD, Verdict
 from engine.store.connection import Store
 from engine.views.tables import Target
@@ -303,6 +305,25 @@ def test_a_reader_whose_weights_have_changed_is_not_trained_unasked(
     assert refused.exit_code == 1
     assert f"{model} has changed since the pairs were read" in refused.stderr
     assert not (copy / "runs" / "changed").exists()
+
+
+def test_a_hub_checkpoint_is_trained_in_the_revision_that_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = sample_folder() / "reader" / "model"
+    asked: list[tuple[str, str | None]] = []
+
+    def snapshot(path: str, revision: str | None = None) -> Path:
+        asked.append((path, revision))
+        return model
+
+    monkeypatch.setattr(loading, "resolve_folder", snapshot)
+    reader = {
+        "model": "org/name",
+        "revision": "abc",
+        "model_fingerprint": loading.fingerprint_of(model),
+    }
+    for is_begun in (False, True):  # also when the same command goes on with the run
+        assert _as_read(reader, is_begun=is_begun) == str(model)
+    assert asked == [("org/name", "abc")] * 2
 
 
 def test_a_copied_project_reads_nothing_of_the_old_one(
