@@ -94,7 +94,7 @@ def measure_outcome(
         TrainError: a run is not finished, has no held-out prompts, or the two cannot be compared.
         ModelError: the reader or a checkpoint is gone.
     """
-    if against is not None and against.name == str(against) and not against.exists():
+    if against is not None and against.name == str(against):  # as `train -o` takes it
         against = paths.runs_dir / against
     runs = [_finished(run_dir)] + ([_finished(against)] if against is not None else [])
     if len(runs) > 1:
