@@ -64,7 +64,8 @@ def _head(project: "Project", summary: "ProjectSummary") -> list[str]:
         lines += [f"**Note:** {_code(text, None)}", ""]
     facts = [*_reader(project.paths, summary), ("index", _code(summary.index_hash))]
     changed = _changed_settings(load_settings(project.paths.settings))
-    facts.append(("settings other than the defaults", ", ".join(changed) or "none"))
+    facts += [("columns of its own", own)] if (own := ", ".join(_own_columns(project))) else []
+    facts.append(("set in prosect.toml, other than the defaults", ", ".join(changed) or "nothing"))
     return [*lines, *_table(("", ""), facts)]
 
 
@@ -89,6 +90,12 @@ def _reader(paths: ProjectPaths, summary: "ProjectSummary") -> list[tuple[str, s
             )
         )
     return facts
+
+
+def _own_columns(project: "Project") -> list[str]:
+    """Columns that a person defined, as the index has them: flags of the audit may have named them."""
+    columns = [project.browser.concept(r["concept_id"]) for r in project.concepts("kind:column").records()]
+    return [_code(f"{c.name} = {c.definition}") for c in columns if c.name_source == "pattern"]
 
 
 def _changed_settings(settings: Settings) -> list[str]:

@@ -63,6 +63,7 @@ def test_it_is_tested_named_planned_and_measured(own_project: Callable[[], Path]
         assert isinstance(links, ConceptDetail)
         assert "bullet" in links.definition
 
+        assert f"| columns of its own | `@you = {YOU}` |" in project.card()
         project.decide("@you", "suppress")
         rules = root / "you.rules"
         rules.write_text(project.draft_rules(), encoding="utf-8")
