@@ -114,6 +114,23 @@ def write_atomic(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def append_durably(handle: int, data: bytes) -> None:
+    """Write everything behind what a file has and sync, or leave the file as it was.
+
+    Raises:
+        OSError: nothing was added.
+    """
+    size = os.fstat(handle).st_size
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside a folder durable; quietly skipped where the file system has no such call."""
     try:

@@ -138,10 +138,7 @@ def discover(
         concept_of[list(latents)] = number
     scores = concept_scores(readings, concept_of, len(groups), tau)
     deltas = delta_groups(readings, settings)
-    own = own_patterns(settings.columns)
-    columns = surface_columns(readings, texts, own)
-    for name in own.keys() - {column.name for column in columns}:
-        progress.note(f"{name} matches in no response, so there is nothing to test about it")
+    columns = _columns(readings, texts, settings, progress)
     every = stack_scores(scores, _delta_scores(readings, deltas, tau), column_scores(columns))
     concepts = [
         *_latent_concepts(readings, [*groups, *deltas], len(groups), token_text, reader_hash),
@@ -164,6 +161,19 @@ def discover(
         _coverage(readings, concept_of, scores, groups, sample.n_spans),
         tuple(c.concept_id for c in concepts),
     )
+
+
+def _columns(
+    readings: Readings, texts: PairTexts, settings: ConceptSettings, progress: Progress
+) -> list[Column]:
+    """Built-in columns and a person's own; one of the latter that matches nowhere is said."""
+    own = own_patterns(settings.columns)
+    columns = surface_columns(readings, texts, own)
+    found = {column.name for column in columns}
+    for name in own:
+        if name not in found:
+            progress.note(f"{name} matches in no response, so there is nothing to test about it")
+    return columns
 
 
 Group = tuple[tuple[int, ...], tuple[float, ...]]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import NamingError
+from engine.manifest import append_durably
 from engine.views.names import NameControl, NameProposal, Recognition
 
 FORMAT = 1
@@ -140,27 +141,14 @@ def append_line(path: Path, raw: Mapping[str, Any]) -> bytes:
         raise _not_saved(path, error) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        _append_durably(handle, line)
+        size = os.fstat(handle).st_size
+        is_torn = bool(size) and os.pread(handle, 1, size - 1) != b"\n"
+        append_durably(handle, b"\n" + line if is_torn else line)
     except OSError as error:
         raise _not_saved(path, error) from error
     finally:
         os.close(handle)  # lets the lock go, too
     return line
-
-
-def _append_durably(handle: int, line: bytes) -> None:
-    """Write a line and sync, or leave the file as it was; a torn line before it is closed first."""
-    size = os.fstat(handle).st_size
-    if size and os.pread(handle, 1, size - 1) != b"\n":
-        line = b"\n" + line
-    try:
-        view = memoryview(line)
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    except OSError:
-        os.ftruncate(handle, size)
-        raise
 
 
 def _not_saved(path: Path, error: OSError) -> NamingError:

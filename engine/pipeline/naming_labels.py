@@ -84,10 +84,8 @@ def plan_label_tests(
                     skipped.append((concept.label, "too few prompts carry it to test a label"))
                 else:
                     is_open = before is not None and before.recognition is None
-                    proposal = (
-                        before if is_open else _new(names[concept.concept_id], settings, prompts, source)
-                    )
-                    tasks.append(Task(concept, material, proposal, is_label=True))
+                    new = _new(names[concept.concept_id], settings, prompts, source)
+                    tasks.append(Task(concept, material, before if is_open else new, is_label=True))
             progress.advance()
         progress.finish()
         n_controls = min(settings.controls, len(tasks)) if len(tasks) > 1 else 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ReviewError
+from engine.manifest import append_durably
 from engine.records import Verdict
 from engine.review.entries import Entry, EntryKind, decode, encode
 from engine.review.replay import State, redo_batch, replay, undo_batch
@@ -333,7 +334,7 @@ class Journal:
                 return ()
             stamped = self._stamp(wanted) if stamp else list(wanted)
             lines = b"".join(encode(e) for e in stamped)
-            _append_durably(handle, b"\n" + lines if self._torn else lines)
+            append_durably(handle, b"\n" + lines if self._torn else lines)
             self._read_from(handle)
             return stamped
         except OSError as error:
@@ -350,19 +351,6 @@ class Journal:
         batch = os.urandom(6).hex()
         time = now.astimezone(UTC).isoformat(timespec="microseconds")
         return [replace(e, batch=batch, time=time) for e in entries]
-
-
-def _append_durably(handle: int, data: bytes) -> None:
-    """Write everything and sync, or leave the file as it was."""
-    size = os.fstat(handle).st_size
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    except OSError:
-        os.ftruncate(handle, size)
-        raise
 
 
 def _not_saved(path: Path, error: OSError) -> ReviewError:

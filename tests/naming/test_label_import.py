@@ -137,7 +137,7 @@ def test_names_that_mean_the_same_do_not_differ() -> None:
     assert not why_not(mistral, "mistral-7b", "8-res-wg")
     assert why_not(mistral, "mixtral-8x7b", "8-res-wg")
     assert not why_not(
-        ReaderFacts("/work/model", "/work/sae", 2, 1280), "gemma-2-2b", ""
+        ReaderFacts("/models/mine", "/saes/mine", 2, 1280), "gemma-2-2b", ""
     )  # it cannot be told
 
 

@@ -72,6 +72,18 @@ def coverage_lines(
         lines.append(PaneLine(((f"{'by others':<20}", "dim"), (f"{coverage.n_others:>8,}", "text"))))
     n = coverage.undo_depth
     lines += [PaneLine(()), PaneLine(((f"{n:,} step{'s' if n != 1 else ''} can be taken back", "dim"),))]
+    lines += _left_over(coverage)
+    lines += [PaneLine(line) for line in wrap(lost, width, "error")] if lost else []
+    if coverage.n_damaged_lines:
+        lines.append(PaneLine(((f"{coverage.n_damaged_lines:,} journal lines cannot be read", "warn"),)))
+    if summary is not None:
+        lines += [PaneLine(()), *_summary_lines(summary, width)]
+    return lines
+
+
+def _left_over(coverage: Coverage) -> list[PaneLine]:
+    """What came over from an older index, and what found no place here."""
+    lines = []
     if coverage.n_carried:
         text = f"{coverage.n_carried:,} verdicts came over from an older index (~): decide again to confirm"
         lines.append(PaneLine(((text, "warn"),)))
@@ -92,11 +104,6 @@ def coverage_lines(
     ):
         if n:
             lines.append(PaneLine(((f"{n:,} {what}", "warn"),)))
-    lines += [PaneLine(line) for line in wrap(lost, width, "error")] if lost else []
-    if coverage.n_damaged_lines:
-        lines.append(PaneLine(((f"{coverage.n_damaged_lines:,} journal lines cannot be read", "warn"),)))
-    if summary is not None:
-        lines += [PaneLine(()), *_summary_lines(summary, width)]
     return lines
 
 
