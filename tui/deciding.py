@@ -243,7 +243,7 @@ class Deciding(Moving):
             return
         desk.names_version = version
         for control in desk.tables.values():
-            control.grid.drop_pages()
+            control.grid.fetch_again()
         if not desk.place.is_table:
             self.ask_page()
         if desk.keyboard.prompt is None:

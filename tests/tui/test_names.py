@@ -145,6 +145,19 @@ def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) ->
     drive(world, scenario)
 
 
+def test_rows_stay_until_those_with_new_names_are_here(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        ident, before = concept_at(d), grid.current
+        d.desk.session.project.set_name(ident, "another name")
+        grid.fetch_again()
+        assert grid.current == before  # nothing waits for an empty row, and no key is held back
+        await d.until(lambda: grid.current is not None and grid.current.values[1] == "another name")
+        assert "another name" in d.screen()
+
+    drive(world, scenario)
+
+
 def test_labels_imported_by_another_process_show_on_the_page_only(world: World) -> None:
     async def scenario(d: Driver) -> None:
         await d.until(lambda: d.desk.is_idle)

@@ -58,6 +58,7 @@ class GridView(Widget):
         self.selected: set[int] = set()
         self.range_start: int | None = None
         self._pages: dict[int, tuple[GridRow, ...]] = {}
+        self._stale: set[int] = set()
         self._asked: list[int] = []
         self._drawn: dict[int, str | None] = {}
         self._strips: dict[int, tuple[tuple[int, str, str | None], Strip]] = {}
@@ -71,7 +72,10 @@ class GridView(Widget):
     def reset(self, n_rows: int, *, cursor: int = 0) -> None:
         """New rows under the grid; what was fetched and selected is forgotten."""
         self.n_rows = n_rows
-        self._forget_pages()
+        self._pages.clear()
+        self._stale.clear()
+        self._strips.clear()
+        self._asked = []
         self.selected.clear()
         self.range_start = None
         self.cursor = min(max(cursor, 0), max(n_rows - 1, 0))
@@ -83,10 +87,14 @@ class GridView(Widget):
     def put_pages(self, pages: dict[int, tuple[GridRow, ...]]) -> None:
         """Pages arrived."""
         here = self.cursor // PAGE_ROWS
-        had_current = here in self._pages
+        had_current = here in self._pages and here not in self._stale
         self._pages.update(pages)
+        self._stale -= pages.keys()
+        for row in [row for row in self._strips if row // PAGE_ROWS in pages]:
+            del self._strips[row]
         while len(self._pages) > MAX_PAGES:
             del self._pages[max(self._pages, key=lambda p: abs(p - here))]
+        self._stale &= self._pages.keys()
         first, last = self.top // PAGE_ROWS, (self.top + self.body_height) // PAGE_ROWS
         if any(first <= p <= last for p in pages):
             self.refresh()
@@ -95,15 +103,11 @@ class GridView(Widget):
         self._asked = []
         self.want()
 
-    def drop_pages(self) -> None:
-        """What was fetched is stale: fetch again what is on screen."""
-        self._forget_pages()
-        self.want()
-
-    def _forget_pages(self) -> None:
-        self._pages.clear()
-        self._strips.clear()
+    def fetch_again(self) -> None:
+        """What was fetched is out of date: it stays, page by page, until its successor is here."""
+        self._stale = set(self._pages)
         self._asked = []
+        self.want()
 
     def want(self) -> None:
         """Ask for pages on screen that are missing; when none is, for one beyond either edge."""
@@ -112,10 +116,9 @@ class GridView(Widget):
         last_page = (self.n_rows - 1) // PAGE_ROWS
         first = self.top // PAGE_ROWS
         last = min((self.top + self.body_height) // PAGE_ROWS, last_page)
-        missing = [p for p in range(first, last + 1) if p not in self._pages]
-        missing = missing or [
-            p for p in (last + 1, first - 1) if 0 <= p <= last_page and p not in self._pages
-        ]
+        fresh = self._pages.keys() - self._stale
+        missing = [p for p in range(first, last + 1) if p not in fresh]
+        missing = missing or [p for p in (last + 1, first - 1) if 0 <= p <= last_page and p not in fresh]
         if missing and missing != self._asked:
             self._asked = missing
             self.post_message(self.PagesWanted(self, missing))
