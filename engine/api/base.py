@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 from engine.errors import ReviewError, StoreError
 from engine.paths import ProjectPaths
 from engine.records import EVERYWHERE, Verdict
-from engine.settings import Settings, load_settings
+from engine.settings_file import load_settings
 from engine.views.tables import JournalChange, Target
 
 if TYPE_CHECKING:
     from engine.live.browse import Browser
     from engine.live.job_watch import Work
     from engine.pipeline.shape import Decisions
+    from engine.settings import Settings
 
 
 class Base:

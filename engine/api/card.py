@@ -15,7 +15,8 @@ from engine.paths import ProjectPaths, is_path
 from engine.pipeline.entries import reason_counts
 from engine.records import EVERYWHERE
 from engine.safe_text import code_span
-from engine.settings import Settings, load_settings
+from engine.settings import Settings
+from engine.settings_file import load_settings
 from engine.views.names import MARK
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
 from engine.paths import ProjectPaths
-from engine.settings import load_settings
+from engine.settings_file import load_settings
 
 if TYPE_CHECKING:
     from engine.compiler.export import ExportReport

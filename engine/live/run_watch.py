@@ -15,7 +15,7 @@ from typing import Any
 from engine.errors import ProsectError, TrainError
 from engine.jobs import is_locked
 from engine.paths import ProjectPaths
-from engine.settings import load_settings
+from engine.settings_file import load_settings
 from engine.training.request import here_now
 from engine.views.runs import (
     ConceptForecast,

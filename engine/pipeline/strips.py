@@ -36,7 +36,8 @@ from engine.manifest import hash_json, write_atomic
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress, Progress
 from engine.records import Span
-from engine.settings import Settings, load_settings
+from engine.settings import Settings
+from engine.settings_file import load_settings
 from engine.store.build import current_index
 from engine.store.connection import Store
 from engine.views.jobs import PASSING

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import ProsectError
 from engine.paths import ProjectPaths
-from engine.settings import load_settings
+from engine.settings_file import load_settings
 from engine.store.build import current_index, ingest_of
 
 

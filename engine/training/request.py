@@ -15,7 +15,8 @@ from typing import Any
 
 from engine.errors import TrainError
 from engine.manifest import write_json
-from engine.settings import TrainingSettings, apply
+from engine.settings import TrainingSettings
+from engine.settings_file import apply
 
 REQUEST = "request.json"
 STATUS = "run.json"

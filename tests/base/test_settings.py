@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import SettingsError
-from engine.settings import Settings, load_settings
+from engine.settings import Settings
+from engine.settings_file import load_settings
 
 
 def test_defaults_hold_without_a_file(tmp_path: Path) -> None:

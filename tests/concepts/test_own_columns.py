@@ -21,7 +21,8 @@ from engine.concepts.surface import (
 from engine.concepts.texts import PairTexts
 from engine.errors import SettingsError
 from engine.patterns import search
-from engine.settings import ConceptSettings, apply
+from engine.settings import ConceptSettings
+from engine.settings_file import apply
 from tests.worlds import make_readings
 
 

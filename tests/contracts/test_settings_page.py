@@ -8,7 +8,8 @@ import pytest
 from engine.cli.options import parse_assignments
 from engine.cli.settings_page import TARGET, Key, keys, settings_page, stages
 from engine.reading.spec import ReaderSpec
-from engine.settings import Settings, apply, load_settings
+from engine.settings import Settings
+from engine.settings_file import apply, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [(stage, key) for stage, cls in stages().items() for key in keys(cls)]

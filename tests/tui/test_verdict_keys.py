@@ -5,7 +5,8 @@ import json
 import pytest
 
 from engine.live.browse import Browser
-from engine.settings import ReviewSettings, load_settings
+from engine.settings import ReviewSettings
+from engine.settings_file import load_settings
 from tests.tui.driving import Driver, drive
 from tests.worlds import World
 
