@@ -66,6 +66,7 @@ class Reason(StrEnum):
     NO_PROMPT = "no_prompt"
     TOOL_CALLS_AS_TEXT = "tool_calls_as_text"
     UNREAD_FIELDS = "unread_fields"
+    UNREAD_VALUE = "unread_value"
     SPACING = "spacing"
     SCORES_DISAGREE = "scores_disagree"
     EXACT_DUPLICATE = "exact_duplicate"
@@ -105,11 +106,12 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_LABEL: "no label: kept, left out of signed statistics",
     Reason.DIFFER_EARLIER: "the sides differ before their last answer: the prompt ends where they part",
     Reason.PROMPT_GUESSED: "the file has no prompt and no markers: split where the sides part, at a word",
-    Reason.NO_PROMPT: "the sides share no beginning: the prompt is empty",
+    Reason.NO_PROMPT: "the prompt is empty: nothing stands in it, or the sides share no beginning",
     Reason.TOOL_CALLS_AS_TEXT: "tool calls became JSON text of the message",
+    Reason.UNREAD_VALUE: "a value that the role of its column cannot take stays in meta",
     Reason.UNREAD_FIELDS: "fields of a message that hold text and are not read were left out",
     Reason.SPACING: "a turn that the row repeats has other white space at its ends: taken as one turn",
-    Reason.SCORES_DISAGREE: "the rejected side has the higher score",
+    Reason.SCORES_DISAGREE: "the rejected side has the higher score, or the strength is negative",
     Reason.EXACT_DUPLICATE: "same prompt, sides and label as an earlier pair of this source",
     Reason.NEAR_DUPLICATE: "nearly the same words as another pair",
     Reason.EVALUATION_OVERLAP: "the prompt, or much of it, occurs in an evaluation set: refused for training",

@@ -10,6 +10,7 @@ from engine.ingest.drafts import Row
 from engine.ingest.formats.generic import preference_word
 from engine.ingest.formats.places import find, listed
 from engine.ingest.formats.turns import is_messages, unpacked
+from engine.ingest.formats.values import number
 
 _PROMPT = frozenset(
     [
@@ -84,12 +85,13 @@ def _only(places: Iterable[str]) -> str | None:
 
 
 def _is_text(row: Row, place: str) -> bool:
-    """A text or messages; a word such as ``left`` says who won."""
+    """A text or messages; a word such as ``left`` says who won, a number in quotes is a score."""
     found = find(row, place)
     value = None if found is None else unpacked(found.value)
     if isinstance(value, list | dict):
         return is_messages(value if isinstance(value, list) else [value])
-    return isinstance(value, str) and bool(value.strip()) and preference_word(value) is None
+    is_said = isinstance(value, str) and bool(value.strip())
+    return is_said and preference_word(value) is None and number(value) is None
 
 
 def _is_label(row: Row, place: str) -> bool:

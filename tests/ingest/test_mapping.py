@@ -28,7 +28,7 @@ def test_sides_are_mapped_by_name(tmp_path: Path) -> None:
     row = {"query": "q", "good": "a", "bad": "b", "lang": "de", "by": -2, "left": 1}
     pair = only_pair([row], tmp_path, mapping=mapping)
     assert said(pair["chosen"]) == [("assistant", "a")]
-    assert (pair["language"], pair["strength"], pair["meta"]) == ("de", 2.0, '{"left": 1}')
+    assert (pair["language"], pair["strength"], pair["meta"]) == ("de", -2.0, '{"left": 1}')
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,10 @@ def test_labels_of_some_rows_without_a_meaning_are_a_remark_that_stays(tmp_path:
         ({"question": "q", "left": "x", "right": "y", "winner": "1"}, None),  # whichever that is
         ({"good": "a", "bad": "b"}, None),
         ({"text": "q", "x": "a", "y": "b"}, None),
+        (
+            {"dialog": "q", "best": "yes", "worst": "no", "score_best": "4.5", "score_worst": "2"},
+            "prompt=dialog,chosen=best,rejected=worst",
+        ),
     ],
 )
 def test_names_that_say_which_side_is_better_are_suggested(

@@ -87,6 +87,40 @@ def test_a_value_that_its_role_cannot_take_stays_in_meta(tmp_path: Path) -> None
     assert json.loads(pair["meta"]) == {"by": {"name": "ann"}, "sys": ["a"], "n": "many"}
 
 
+@pytest.mark.parametrize("column", ["strength", "margin"])
+def test_what_a_mapped_column_cannot_say_is_reported(column: str, tmp_path: Path) -> None:
+    """Numbers may be in quotes; a word, a comma for a point and the like are counted, and stay to be seen."""
+    margins = ["1.5", "n/a", "1,5", "", None, 2]
+    rows = [
+        {"prompt": f"q{i}", "chosen": "x", "rejected": "y", column: m, "by": {"name": "ann"}}
+        for i, m in enumerate(margins)
+    ]
+    file = write_jsonl(tmp_path / "x.jsonl", rows)
+    report = run(SourceSpec(str(file), mapping={"strength": column}), out=tmp_path / "out")
+    assert report.noted == {"unread_value": 2}
+    found = {(e["row"], e["detail"]) for e in entries_of(tmp_path / "out", "unread_value")}
+    assert found == {(1, "strength: 'n/a'"), (2, "strength: '1,5'")}
+    by_row = {p["source_row"]: p["strength"] for p in pairs_of(tmp_path / "out")}
+    assert [by_row[i] for i in range(6)] == [1.5, None, None, None, None, 2.0]
+
+
+@pytest.mark.parametrize("mapping", [{}, {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}])
+def test_a_negative_strength_of_chosen_is_no_preference_for_it(mapping: Json, tmp_path: Path) -> None:
+    row = {"prompt": "q", "chosen": "x", "rejected": "y", "margin": "-0.5"}
+    pair = only_pair([row], tmp_path, mapping=mapping | {"strength": "margin"})
+    assert pair["strength"] == -0.5
+    (entry,) = entries_of(tmp_path / "out")
+    assert (entry["reason"], entry["detail"]) == ("scores_disagree", "strength -0.5")
+
+
+def test_a_negative_strength_of_slots_says_which_won(tmp_path: Path) -> None:
+    row = {"q": "q", "l": "x", "r": "y", "won": "right", "margin": -2}
+    mapping = {"prompt": "q", "a": "l", "b": "r", "label": "won", "strength": "margin"}
+    pair = only_pair([row], tmp_path, mapping=mapping)
+    assert (said(pair["chosen"]), pair["strength"]) == ([("assistant", "y")], 2.0)
+    assert entries_of(tmp_path / "out") == []
+
+
 def test_a_column_that_goes_by_a_mapped_role_is_not_lost(tmp_path: Path) -> None:
     row = {"prompt": "old", "question": "new", "chosen": "x", "rejected": "y", "weight": 7, "w": 2}
     pair = only_pair([row], tmp_path, mapping={"prompt": "question", "weight": "w"})

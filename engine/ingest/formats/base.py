@@ -117,7 +117,9 @@ def finish(draft: Draft | Answer, row: Row, form: Format, notes: Notes) -> None:
     for column, value in row.items():
         if column not in taken and value is not None and not (column in _SHARED and stated(value) is None):
             draft.meta[column] = value
-    if isinstance(draft, Draft) and draft.score_chosen is not None and draft.score_rejected is not None:
+            if column in form.mapped:
+                notes.append(unread_value(column, value))
+    if isinstance(draft, Draft):
         _compare_scores(draft, notes)
 
 
@@ -132,7 +134,7 @@ def _finish_pair(draft: Draft, row: Row, form: Format, taken: set[str]) -> None:
     """What only pairs have: strength, and the scores and models of two slots."""
     strength = number(row.get("strength"))
     if strength is not None and (draft.strength is None or "strength" in form.mapped):
-        draft.strength = abs(strength)
+        draft.strength = as_strength(strength, draft)
         taken.add("strength")
     if draft.chosen_was is not None:
         _finish_slots(draft, row, form, taken)
@@ -154,6 +156,22 @@ def _compare_scores(draft: Draft, notes: Notes) -> None:
     chosen, rejected = draft.score_chosen, draft.score_rejected
     if draft.label is Label.CHOSEN and chosen is not None and rejected is not None and rejected > chosen:
         notes.append(Note(Kind.NOTED, Reason.SCORES_DISAGREE, f"{chosen:g} < {rejected:g}"))
+    elif draft.label is Label.CHOSEN and draft.strength is not None and draft.strength < 0:
+        notes.append(Note(Kind.NOTED, Reason.SCORES_DISAGREE, f"strength {draft.strength:g}"))
+
+
+def as_strength(value: float, draft: Draft) -> float:
+    """How much better chosen is.
+
+    Of two slots the sign says which won, which the label says already; where the file names chosen and
+    rejected, a negative one contradicts it and must not look like a preference.
+    """
+    return value if draft.chosen_was is None else abs(value)
+
+
+def unread_value(role: str, value: Any) -> Note:
+    """A value that the user gave a role which cannot take it."""
+    return Note(Kind.NOTED, Reason.UNREAD_VALUE, f"{role}: {value!r}"[:80])
 
 
 def as_json(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.ingest.drafts import Draft, Dropped, Notes, Reason, Row, oriented
-from engine.ingest.formats.base import WEIGHT, Format, as_json
+from engine.ingest.formats.base import WEIGHT, Format, as_json, as_strength, unread_value
 from engine.ingest.formats.transcripts import is_open_transcript, open_transcript_turns
 from engine.ingest.formats.trl import explicit_draft
 from engine.ingest.formats.turns import is_messages, prompt_turns, side_turns, unpacked, with_system
@@ -101,6 +101,7 @@ def mapped_format(mapping: Mapping[str, str]) -> Format:
         for role, value in seen.items():
             if role not in read and stated(value) is not None:
                 draft.meta[mapping[role]] = value
+                notes.append(unread_value(role, value))
         return [draft]
 
     shape = ", ".join(f"{role}={column}" for role, column in mapping.items())
@@ -174,7 +175,7 @@ def _extras(draft: Draft, seen: Mapping[str, Any]) -> set[str]:
     if strength is None and "label" not in seen and "chosen" not in seen:
         a, b = number(seen["score_a"]), number(seen["score_b"])
         strength = None if a is None or b is None else a - b
-    found["strength"] = None if strength is None else abs(strength)
+    found["strength"] = None if strength is None else as_strength(strength, draft)
     if (weight := stated(seen.get("weight"))) is not None:
         found["weight"] = weight_of(weight)
     if seen.get("tools"):
