@@ -18,13 +18,12 @@ from engine.errors import ReviewError
 from engine.manifest import append_durably
 from engine.records import Verdict
 from engine.review.entries import Entry, EntryKind, decode, encode
+from engine.review.following import Follower
 from engine.review.replay import State, redo_batch, replay, undo_batch
 from engine.review.said import who_of, whose
 from engine.views.tables import JournalChange, Target
 
 Clock = Callable[[], datetime]
-_TAIL = 512
-"""Bytes before the end of what was read that are compared before more is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,7 @@ class Journal:
         self._entries: list[Entry] = []
         self._ids: set[str] = set()
         self._n_damaged = 0
-        self._offset = 0
-        self._torn = b""
-        self._inode: int | None = None
-        self._seen = (0, b"")
-        """Time of the last change, and the last bytes that were read: both differ where lines were edited."""
+        self._file = Follower()
         self._missing: dict[str, Entry] = {}
         self._ids_before: set[str] = set()
         """What the file had before it lost them."""
@@ -80,7 +75,7 @@ class Journal:
     @property
     def n_damaged(self) -> int:
         """Lines that could not be read; an unfinished last line counts."""
-        return self._n_damaged + bool(self._torn)
+        return self._n_damaged + bool(self._file.torn)
 
     @property
     def lost(self) -> tuple[Entry, ...]:
@@ -90,9 +85,9 @@ class Journal:
     @property
     def how_lost(self) -> str:
         """What became of the file that had them: deleted, emptied, cut short, replaced or changed."""
-        if not self._missing or self._inode is None:
+        if not self._missing or not self._file.is_there:
             return "deleted" if self._missing else ""
-        if not self._offset:
+        if not self._file.offset:
             return "emptied"
         if self._ids & self._ids_before:
             return "cut short" if self._ids <= self._ids_before else "changed"
@@ -114,6 +109,7 @@ class Journal:
                 self._has_news |= self._read_from(f.fileno())
         except FileNotFoundError:
             self._has_news |= bool(self._entries)
+            self._file.forget()
             self._forget()
         except OSError as error:
             raise ReviewError(f"{self.path} cannot be read: {error.strerror}") from error
@@ -123,32 +119,17 @@ class Journal:
         if self._entries:
             self._missing |= {entry.ident: entry for entry in self._entries}
             self._ids_before = self._ids
-        self._entries, self._ids, self._n_damaged, self._offset = [], set(), 0, 0
-        self._torn, self._inode, self._seen, self.state = b"", None, (0, b""), State()
+        self._entries, self._ids, self._n_damaged, self.state = [], set(), 0, State()
 
     def _read_from(self, handle: int) -> bool:
         """Read on, from the beginning where the file is another one; True when anything changed."""
-        status = os.fstat(handle)
-        is_other_file = self._inode is not None and (
-            status.st_ino != self._inode or status.st_size < self._offset or self._was_edited(handle, status)
-        )
-        if is_other_file:
+        news = self._file.read_on(handle)
+        if news.is_other_file:
             self._forget()
-        self._inode = status.st_ino
-        if status.st_size == self._offset:
-            self._seen = (status.st_mtime_ns, self._seen[1])
-            return is_other_file
-        os.lseek(handle, self._offset - len(self._torn), os.SEEK_SET)
-        chunks = []
-        while chunk := os.read(handle, 1 << 20):
-            chunks.append(chunk)
-        data = b"".join(chunks)
-        self._offset += len(data) - len(self._torn)
-        before = self._seen[1].removesuffix(self._torn)
-        self._seen = (status.st_mtime_ns, (before + data)[-_TAIL:])
-        *lines, self._torn = data.split(b"\n")
+        if not news.has_more:
+            return news.is_other_file
         known = len(self._entries)
-        for line in lines:
+        for line in news.lines:
             self._take(line)
         new = self._entries[known:]
         if self.state.can_take(new):
@@ -159,14 +140,6 @@ class Journal:
         if self._missing:
             self._missing = {k: entry for k, entry in self._missing.items() if k not in self._ids}
         return True
-
-    def _was_edited(self, handle: int, status: os.stat_result) -> bool:
-        """What was read before stands there no more: somebody changed lines in place."""
-        changed, tail = self._seen
-        if status.st_size == self._offset:
-            return status.st_mtime_ns != changed
-        os.lseek(handle, max(self._offset - len(tail), 0), os.SEEK_SET)
-        return os.read(handle, len(tail)) != tail
 
     def _take(self, line: bytes) -> None:
         if not line.strip():
@@ -334,7 +307,7 @@ class Journal:
                 return ()
             stamped = self._stamp(wanted) if stamp else list(wanted)
             lines = b"".join(encode(e) for e in stamped)
-            append_durably(handle, b"\n" + lines if self._torn else lines)
+            append_durably(handle, b"\n" + lines if self._file.torn else lines)
             self._read_from(handle)
             return stamped
         except OSError as error:
