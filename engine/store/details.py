@@ -112,7 +112,8 @@ def concept_detail(
     )
     telling = json.loads(tokens) if tokens else []
     evidence = evidence_of(slot, number)
-    context = None if context_id is None else _context_number(slot, context_id)
+    # everywhere is a context too, but nothing is inside it that is not everywhere
+    context = None if context_id is None else _context_number(slot, context_id) or None
     members = [int(r[0]) for r in latents]
     return ConceptDetail(
         concept=number,

@@ -379,6 +379,8 @@ def test_a_concept_is_shown_inside_a_context(world: World) -> None:
     inside = json.loads(run("show", world.paths.root, "concept 1", "--context", "tea", "--json").stdout)
     assert everywhere["inside"] is None
     assert inside["inside"]["context_name"] == "tea"
+    as_a_context = run("show", world.paths.root, "concept 1", "--context", "everywhere", "--json")
+    assert json.loads(as_a_context.stdout) == everywhere
     assert inside["top_pairs"] != everywhere["top_pairs"]
     text = run("show", world.paths.root, "concept 1", "--context", "tea").stdout
     assert text.index("in tea") < text.index("everywhere") < text.index("top pairs in tea")

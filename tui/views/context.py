@@ -70,21 +70,33 @@ def definition_words(definition: str) -> str:
     return f"defined by {one_line(rest or definition, 300)}" if definition not in ("", "{}") else ""
 
 
+def _order(detail: ContextDetail, *, is_narrow: bool) -> str:
+    """What the first of the concepts are, and whether any of them was called."""
+    if not detail.context:
+        return "strongest evidence first"
+    n = sum(1 for concept in detail.concepts if concept.here.is_differs_call)
+    if is_narrow:
+        return f"≠ {n:,} differ; largest z first" if n else "none differs beyond chance"
+    if not n:
+        return "none differs from everywhere beyond chance; largest difference first"
+    return f"{n:,} differ{'s' * (n == 1)} from everywhere (≠); largest difference first"
+
+
 def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
     if not detail.concepts:
         return [PaneLine(()), PaneLine((("no concept was tested inside this context", "dim"),))]
     bar = min(21, max(width // 4, 9)) | 1
-    is_wide, is_narrow = width >= 90, width < 60
+    # beside everywhere there is no second bar: it would be the same one
+    is_wide, is_narrow = width >= 90 and bool(detail.context), width < 60
     tail = 16 if is_narrow else 32
     name = min(max(width - (bar + 1) * (2 if is_wide else 1) - tail - 3, 10), 48)
     title = interval_title("here", bar, glyphs) + (" " + interval_title("all", bar, glyphs)) * is_wide
     title += "   win%      z" if is_narrow else ""
-    note = (
-        "≠: differs from everywhere"
-        if is_narrow
-        else "those whose effect here differs from everywhere (≠) first"
-    )
-    lines = [PaneLine(()), heading("Concepts", note), PaneLine(((" " * (name + 3) + title, "dim"),))]
+    lines = [
+        PaneLine(()),
+        heading("Concepts", _order(detail, is_narrow=is_narrow)),
+        PaneLine(((" " * (name + 3) + title, "dim"),)),
+    ]
     for concept in detail.concepts[:limit]:
         here = concept.here
         z = "" if here.differs_z is None else fmt.signed(here.differs_z)
@@ -101,7 +113,7 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
                     (f"{fmt.share(here.taught.estimate):>6}%", "text"),
                     (f"{count} {f'z {z}' if z and not is_narrow else z:>7}", "dim"),
                 ),
-                Place("concept", concept.concept_id, detail.context_id),
+                Place("concept", concept.concept_id, detail.context_id if detail.context else None),
             )
         )
     hidden = max(detail.n_concepts, len(detail.concepts)) - min(len(detail.concepts), limit)

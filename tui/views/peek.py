@@ -14,8 +14,11 @@ Detail = ConceptDetail | ContextDetail | PairDetail | None
 def peek_lines(detail: Detail, position: str, width: int, glyphs: Glyphs) -> list[PaneLine]:
     """A rule with the name, then what does not fit into the list's columns."""
     if isinstance(detail, ConceptDetail):
-        tokens = " ".join(one_line(t) or "␣" for t in detail.tokens)
-        head: list[Span] = [(one_line(detail.name, width // 2), "bold"), ("  " + tokens, "dim")]
+        head: list[Span] = [(one_line(detail.name, width // 2), "bold")]
+        if detail.inside is not None:
+            head.append((f"  in {fmt.context_name(detail.inside.context_name, 30).rstrip()}", "text"))
+        if detail.tokens:
+            head.append(("  " + " ".join(one_line(t) or "␣" for t in detail.tokens), "dim"))
         return [_rule(head, position, width, glyphs), *_concept(detail, width, glyphs)]
     if isinstance(detail, ContextDetail):
         head = [(one_line(detail.name, width // 2), "bold"), (f"  {detail.kind}", "dim")]
@@ -47,13 +50,15 @@ def _rule(head: list[Span], position: str, width: int, glyphs: Glyphs) -> PaneLi
 
 def _concept(detail: ConceptDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     lines: list[PaneLine] = []
-    found = detail.everywhere
+    found = detail.inside or detail.everywhere  # what the row says, with its interval
     if found is not None:
         line: Line = (
             ("taught ", "dim"), (fmt.interval_text(found.taught), fmt.leaning(found.taught)),
             ("  equal ", "dim"), (fmt.interval_text(found.equal), fmt.leaning(found.equal)),
-            (f"  {fmt.count(found.n_discordant)} discordant, {fmt.share(found.prevalence)}%", "dim"),
+            (f"  {fmt.count(found.n_discordant)} discordant", "dim"),
         )  # fmt: skip
+        carry: Span = (f"  carry {fmt.share(found.prevalence)}%", "dim")
+        line = (*line, carry) if width_of([*line, carry]) <= width else line
         lines.append(PaneLine(line))
     pairs = top_pairs_lines(detail, width, glyphs, limit=4 - len(lines))
     return lines + [PaneLine(p.spans) for p in pairs if isinstance(p.item, Place)]
@@ -63,7 +68,8 @@ def _context(detail: ContextDetail, width: int) -> list[PaneLine]:
     sources = ", ".join(f"{one_line(f.value or '?', 24)} {fmt.count(f.n)}" for f in detail.sources[:6])
     size = f"{detail.n_pairs:,} pairs in {detail.n_groups:,} groups"
     named = " · ".join(one_line(c.name, 30) for c in detail.concepts[:6])
+    said = "differs most  " if detail.context else "most evidence  "
     return [
         PaneLine(((fit(f"{size}: {sources}", width), "text"),)),
-        PaneLine((("differs most  ", "dim"), (fit(named, max(width - 14, 4)), "text"))),
+        PaneLine(((said, "dim"), (fit(named, max(width - len(said), 4)), "text"))),
     ]
