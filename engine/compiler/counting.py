@@ -78,7 +78,9 @@ def _effect(
                 others = [d for n, d in effects.dropped_by.items() if n != rule.name] + [*spared.values()]
                 out |= hit & np.logical_or.reduce([np.zeros(len(hit), bool), *others])
             case "weight *=" | "weight =":
-                out |= hit & (kept | by_weight)
+                out |= effects.changed[rule.name] & (kept | by_weight)
+            case "offset +=":
+                out |= effects.changed[rule.name] & kept
             case _:
                 out |= hit & kept
     return out

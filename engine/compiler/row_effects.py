@@ -1,7 +1,7 @@
 """Stage 2 over all input pairs at once: the algebra of engine/rules/effects.py on arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class RowEffects:
     """Rule name to the pairs for which its condition holds."""
     dropped_by: dict[str, Bools]
     """Rule name to the pairs that it would drop, protected ones too."""
+    changed: dict[str, Bools]
+    """Rule name to the pairs whose weight or offset is another for it, of rules that set one."""
     n_without_value: dict[str, int]
     """Rule name to matched pairs whose weight or offset is missing."""
     n_negative: dict[str, int]
@@ -72,72 +74,78 @@ def row_effects(
             dropped_by[rule.name] = ~hit
             others = any(a.verb != "keep only" for a in rule.actions)
             touched[rule.name] = (hit | ~hit) if others else ~hit
-    missing: dict[str, int] = {}
-    negative: dict[str, int] = {}
-    weight, conflict = _exclusive(rules, evaluation, matched, missing, negative, base)
+    numbers = _Numbers(evaluation, matched)
+    weight, conflict = _exclusive(rules, numbers, np.ones(n) if base is None else base.copy())
     offset = np.zeros(n)
     for rule in rules:
-        value = _value(rule, "weight *=", evaluation, matched, missing)
+        value = numbers.of(rule, "weight *=")
         if value is not None:
-            _count_negative(rule, value, negative)
-            weight *= np.where(np.isnan(value), 1.0, np.maximum(value, 0.0))
+            factor = np.where(np.isnan(value), 1.0, np.maximum(value, 0.0))
+            numbers.note(rule, factor != 1)
+            weight *= factor
     for rule in rules:
-        value = _value(rule, "offset +=", evaluation, matched, missing)
+        value = numbers.of(rule, "offset +=")
         if value is not None:
-            offset += np.nan_to_num(value)
-    weight = rounded(weight)
+            added = np.nan_to_num(value)
+            numbers.note(rule, rounded(added) != 0)
+            offset += added
     dropped = np.logical_or.reduce([none, *dropped_by.values()]) & ~protected
     return RowEffects(
-        dropped, protected, weight, rounded(offset), flipped, conflict, touched, matched, dropped_by, missing,
-        negative,
+        dropped, protected, rounded(weight), rounded(offset), flipped, conflict, touched, matched, dropped_by,
+        numbers.changed, numbers.missing, numbers.negative,
     )  # fmt: skip
 
 
-def _value(
-    rule: CheckedRule, verb: str, evaluation: Evaluation, matched: dict[str, Bools], missing: dict[str, int]
-) -> Floats | None:
-    """The action's number where the rule matches and it has one, else NaN; None without such an action."""
-    action = rule.action(verb)
-    if action is None or action.value is None:
-        return None
-    value = evaluation.values[action.value]
-    hit = matched[rule.name]
-    n_missing = int((hit & np.isnan(value)).sum())
-    if n_missing:
-        missing[rule.name] = missing.get(rule.name, 0) + n_missing
-    return np.where(hit, value, np.nan)
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The weights and offsets that rules give, and what is to be said of them by name of rule."""
+
+    evaluation: Evaluation
+    matched: dict[str, Bools]
+    missing: dict[str, int] = field(default_factory=dict)
+    negative: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, Bools] = field(default_factory=dict)
+
+    def of(self, rule: CheckedRule, verb: str) -> Floats | None:
+        """The action's number where the rule matches and it has one, else NaN; None: no such action."""
+        action = rule.action(verb)
+        if action is None or action.value is None:
+            return None
+        value, hit = self.evaluation.values[action.value], self.matched[rule.name]
+        _count(self.missing, rule, hit & np.isnan(value))
+        given = np.where(hit, value, np.nan)
+        if verb != "offset +=":
+            _count(self.negative, rule, given < 0)
+        return given
+
+    def note(self, rule: CheckedRule, changed: Bools) -> None:
+        """Add pairs whose weight or offset the rule changes."""
+        self.changed[rule.name] = self.changed.get(rule.name, False) | changed
 
 
-def _count_negative(rule: CheckedRule, value: Floats, negative: dict[str, int]) -> None:
-    n = int((value < 0).sum())
-    if n:
-        negative[rule.name] = negative.get(rule.name, 0) + n
+def _count(counts: dict[str, int], rule: CheckedRule, where: Bools) -> None:
+    if n := int(where.sum()):
+        counts[rule.name] = counts.get(rule.name, 0) + n
 
 
-def _exclusive(
-    rules: Sequence[CheckedRule],
-    evaluation: Evaluation,
-    matched: dict[str, Bools],
-    missing: dict[str, int],
-    negative: dict[str, int],
-    base: Floats | None,
-) -> tuple[Floats, Bools]:
+def _exclusive(rules: Sequence[CheckedRule], numbers: _Numbers, weight: Floats) -> tuple[Floats, Bools]:
     """``weight =``: the highest priority wins; equals must agree; elsewhere the weight of the mix stands."""
-    n = len(evaluation.pair)
-    weight = np.ones(n) if base is None else base.copy()
-    conflict = np.zeros(n, bool)
-    best = np.full(n, -1, np.int64)
+    conflict = np.zeros(len(weight), bool)
+    best = np.full(len(weight), -1, np.int64)
+    given: list[tuple[CheckedRule, Bools]] = []
     for rule in rules:
-        value = _value(rule, "weight =", evaluation, matched, missing)
+        value = numbers.of(rule, "weight =")
         if value is None:
             continue
-        _count_negative(rule, value, negative)
         value = np.maximum(value, 0.0)
         has = ~np.isnan(value)
+        given.append((rule, has))
         wins = has & (rule.priority > best)
         equal = has & (rule.priority == best)
         conflict |= equal & (rounded(np.nan_to_num(value)) != rounded(weight))
         conflict &= ~wins
         weight = np.where(wins, value, weight)
         best = np.where(wins, rule.priority, best)
+    for rule, has in given:
+        numbers.note(rule, has & (rule.priority == best))
     return weight, conflict

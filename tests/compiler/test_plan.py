@@ -91,6 +91,28 @@ def test_protect_beats_drop_and_says_so(world: World, store: Store) -> None:
     assert plan.counts["dropped"] == counted["gone"].n_effect
 
 
+def test_a_number_counts_as_an_effect_only_where_it_changes_a_pair(world: World, store: Store) -> None:
+    """Missing numbers, offsets of 0, factors of 1 and weights that are overruled do nothing."""
+    rating = [json.loads(world.pair_rows[i]["meta"])["rating"] for i in rows_where(world)]
+    rules = """
+by_log: offset += log(meta.rating - 2)
+by_ratio: weight *= meta.rating / 5
+usual: weight = 2 where meta.rating <= 4
+strong: weight = 3 where meta.rating >= 4 priority 1
+unknown: offset += strength
+"""
+    counted = {r.name: r for r in plan_of(store, rules.lstrip()).rules}
+    effects = {name: rule.n_effect for name, rule in counted.items()}
+    assert effects == {
+        "by_log": sum(r > 3 for r in rating),
+        "by_ratio": sum(r < 5 for r in rating),
+        "usual": sum(r < 4 for r in rating),
+        "strong": sum(r >= 4 for r in rating),
+        "unknown": 0,
+    }
+    assert counted["unknown"].n_matched == len(rating)
+
+
 def test_keep_only_drops_the_rest(world: World, store: Store) -> None:
     assert plan_of(store, 'keep only where source == "beta"\n').counts["kept"] == len(
         rows_where(world, source="beta")
