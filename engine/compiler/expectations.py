@@ -11,6 +11,7 @@ from engine.rules.checked import CheckedExpect
 from engine.rules.diagnostics import Diagnostic, line_and_column
 from engine.rules.evaluate import Interpreter, PairFacts, Value
 from engine.rules.terms import Outcome, Term, walk
+from engine.wording import counted
 
 
 def check_expectations(plan: Plan, everyone: Population) -> tuple[Expectation, ...]:
@@ -75,7 +76,7 @@ def _pair(outcome: Outcome, plan: Plan, everyone: Population) -> Value:
     prefix = outcome.argument or ""
     found = [i for i, ident in enumerate(everyone.pair_ids) if ident.startswith(prefix)] if prefix else []
     if len(found) != 1:
-        count = "no pair has" if not found else f"{len(found)} pairs have"
+        count = "no pair has" if not found else counted(len(found), "pair has", "pairs have")
         raise CompileError(
             f"{count} an id that begins with {prefix!r}", hint="copy the id from the workstation"
         )

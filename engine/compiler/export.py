@@ -28,6 +28,7 @@ from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.errors import CompileError
 from engine.manifest import Manifest, hash_file, read_manifest, write_atomic, write_json
 from engine.rules.diagnostics import did_you_mean
+from engine.wording import counted
 
 TARGETS = ("prosect", "trl", "trl-reward", "axolotl", "llama-factory", "open-instruct")
 _NEITHER = frozenset({"trl", "axolotl", "llama-factory", "open-instruct"})
@@ -164,12 +165,12 @@ def _refuse_loss(request: ExportRequest, table: Any, lock: Mapping[str, Any]) ->
         lost.append("weights (replicate pairs instead: --weights replicate)")
     n_offset = sum(m != 0 for m in table.column("offset").to_pylist())
     if target in _NEITHER and n_offset:
-        lost.append(f"offsets of {n_offset} pairs")
+        lost.append(f"offsets of {counted(n_offset, 'pair')}")
     lost += [f"`{entry['line']}`" for entry in lock["training"]]
     if target in ("axolotl", "llama-factory", "open-instruct") and "tools" in table.column_names:
         n_tools = len(table) - table.column("tools").null_count
         if n_tools:
-            lost.append(f"tools of {n_tools} pairs")
+            lost.append(f"tools of {counted(n_tools, 'pair')}")
     if lost:
         raise CompileError(
             f"{target} has no place for: " + "; ".join(lost), hint="train with prosect, or change the rules"
@@ -220,7 +221,7 @@ def _made(target: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
         except ValueError as error:
             problems[str(error)] = problems.get(str(error), 0) + 1
     if problems:
-        shown = "; ".join(f"{text} ({n} rows)" for text, n in sorted(problems.items()))
+        shown = "; ".join(f"{text} ({counted(n, 'row')})" for text, n in sorted(problems.items()))
         raise CompileError(f"{target} cannot hold: {shown}", hint="drop these pairs by a rule")
     return _same_keys(made)
 

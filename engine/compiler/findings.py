@@ -12,6 +12,7 @@ from engine.compiler.shapes import side_terms
 from engine.rules.checked import CheckedShape
 from engine.rules.diagnostics import Diagnostic, Place, Severity
 from engine.rules.terms import Column, Constant, Meta, Statistic, Term, walk
+from engine.wording import counted
 
 FEW_PAIRS = 30
 """A target that fewer input pairs carry inside the selection gets a warning."""
@@ -59,60 +60,71 @@ def _warn(
 
 
 def _rules(plan: Plan, evaluation: Evaluation, effects: RowEffects) -> Iterator[Diagnostic]:
-    none = np.zeros(len(evaluation.pair), bool)
-    raw_offset = none.copy()
+    yield from _values(plan, effects)
+    yield from _protected(plan, effects)
+    yield from _turned(plan, effects)
+    yield from _conflicts(plan)
+    yield from _statistics(plan, evaluation)
+    yield from _missing(plan, evaluation)
+
+
+def _values(plan: Plan, effects: RowEffects) -> Iterator[Diagnostic]:
+    """Rules that match nothing, and values that are missing or negative."""
     for rule in plan.checked.rules:
-        matched = effects.matched[rule.name]
-        if not matched.any():
+        if not effects.matched[rule.name].any():
             message = f"`{rule.name}` matches no pair"
             yield _warn("R506", message, rule.place, rule.if_nothing, rules=(rule.name,))
-        if rule.action("offset +="):
-            raw_offset |= matched
         for kind, count in (("missing", effects.n_without_value), ("negative", effects.n_negative)):
             n = count.get(rule.name, 0)
             if n:
                 meaning = "has no effect there" if kind == "missing" else "counts as 0 there"
-                message = f"the value of `{rule.name}` is {kind} on {n} pairs and {meaning}"
+                message = f"the value of `{rule.name}` is {kind} on {counted(n, 'pair')} and {meaning}"
                 code = "R504" if kind == "missing" else "R511"
                 yield _warn(code, message, rule.place, n_pairs=n, rules=(rule.name,))
-    for drop, dropped in effects.dropped_by.items():
+
+
+def _protected(plan: Plan, effects: RowEffects) -> Iterator[Diagnostic]:
+    """Pairs that something would drop and that stay, and those that `protect` cannot keep."""
+    for drop, dropped in (*effects.dropped_by.items(), *plan.spared.items()):
         for rule in plan.checked.rules:
-            both = dropped & effects.matched[rule.name]
-            if rule.action("protect") and both.any():
-                n = int(both.sum())
-                message = f"{n} pairs are dropped by `{drop}` and protected by `{rule.name}`; they stay"
+            n = int((dropped & effects.matched[rule.name]).sum())
+            if rule.action("protect") and n:
+                held = counted(n, "pair is", "pairs are")
+                message = f"{held} kept by `{rule.name}` that `{drop}` would drop"
                 yield _warn("R501", message, rule.place, n_pairs=n, rules=(drop, rule.name))
-    for shape, spared in plan.spared.items():
-        for rule in plan.checked.rules:
-            both = spared & effects.matched[rule.name]
-            if rule.action("protect") and both.any():
-                n = int(both.sum())
-                message = (
-                    f"{n} pairs would be dropped by `{shape}` and are protected by `{rule.name}`; they stay"
-                )
-                yield _warn("R501", message, rule.place, n_pairs=n, rules=(shape, rule.name))
     weightless = effects.protected & (effects.weight <= 0) & ~effects.dropped
     if weightless.any():
         names = tuple(r.name for r in plan.checked.rules if r.action("protect"))
         n = int(weightless.sum())
-        message = f"{n} protected pairs get the weight 0 and are dropped: `protect` shields from `drop`"
+        zero = counted(n, "protected pair gets", "protected pairs get")
+        message = f"{zero} the weight 0 and will be dropped: `protect` shields from `drop`"
         place = next(r.place for r in plan.checked.rules if r.action("protect"))
         yield _warn("R501", message, place, "leave them out of the rule that sets it", n_pairs=n, rules=names)
-    turned = raw_offset & effects.flipped
-    if turned.any():
-        n = int(turned.sum())
-        names = tuple(r.name for r in plan.checked.rules if r.action("offset +="))
-        message = f"{n} flipped pairs get a raw offset; its expression sees them as labelled"
-        yield _warn("R507", message, plan.checked.rules[0].place, n_pairs=n, rules=names)
+
+
+def _turned(plan: Plan, effects: RowEffects) -> Iterator[Diagnostic]:
+    """Flipped pairs whose raw offset was written for the sides as labelled."""
+    rules = [r for r in plan.checked.rules if r.action("offset +=")]
+    turned = np.zeros(len(effects.flipped), bool)
+    for rule in rules:
+        turned |= effects.matched[rule.name] & effects.flipped
+    n = int(turned.sum())
+    if n:
+        got = counted(n, "flipped pair gets", "flipped pairs get")
+        message = f"{got} a raw offset; its expression sees the sides as labelled"
+        yield _warn("R507", message, rules[0].place, n_pairs=n, rules=tuple(r.name for r in rules))
+
+
+def _conflicts(plan: Plan) -> Iterator[Diagnostic]:
+    """Pairs that statements of one rank give different weights."""
     if plan.conflicts:
         rules = tuple(r.name for r in plan.checked.rules if r.action("weight ="))
-        message = f"{plan.conflicts} pairs get different weights from {', '.join(rules)}"
+        got = counted(plan.conflicts, "pair gets", "pairs get")
+        message = f"{got} different weights from {', '.join(rules)}"
         place = next(r.place for r in plan.checked.rules if r.action("weight ="))
         yield _warn(
             "R601", message, place, "give one of them `priority 1`", n_pairs=plan.conflicts, rules=rules
         )
-    yield from _statistics(plan, evaluation)
-    yield from _missing(plan, evaluation)
 
 
 def _statistics(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
@@ -138,7 +150,9 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
                 continue
             written = source.name if isinstance(source, Column) else ".".join(("meta", *source.path))
             n, hit = int(absent.sum()), int((absent & evaluation.truths[condition]).sum())
-            message = f"`{written}` is missing on {n} pairs; `{name}` matches {hit or 'none'} of them"
+            message = (
+                f"`{written}` is missing on {counted(n, 'pair')}; `{name}` matches {hit or 'none'} of them"
+            )
             help_line = (
                 "where nothing is known `!=` and `not` are true; `==` and `<` are not" if hit else None
             )
@@ -191,7 +205,8 @@ def _target(shape: CheckedShape, evaluation: Evaluation, effects: RowEffects) ->
     n = int((inside & (delta != 0)).sum())
     name = shape.concept.name
     if n < FEW_PAIRS:
-        message = f"only {n} pairs of the selection differ in `@{name}`"
+        differ = counted(n, "pair of the selection differs", "pairs of the selection differ")
+        message = f"only {differ} in `@{name}`"
         yield _warn("R508", message, shape.place, "widen the selection", n_pairs=n, rules=(shape.name,))
     outside = ~evaluation.truths[shape.condition] & left & (delta != 0)
     if isinstance(shape.condition, Constant) or not outside.any():

@@ -19,6 +19,7 @@ from engine.errors import CompileError
 from engine.rules.checked import CheckedShape
 from engine.rules.terms import Concept
 from engine.safe_text import one_line
+from engine.wording import counted
 
 Bools = NDArray[np.bool_]
 
@@ -214,7 +215,8 @@ def _refuse_saturated(shape: CheckedShape, taken_out: sparse.csr_matrix, part: B
         where = f" in {stratum}" if stratum else ""
         raise UnmetTarget(
             shape.name,
-            f"`{shape.name}` takes out {n_controls} other things on {n} pairs{where}: nothing would be left",
+            f"`{shape.name}` takes out {counted(n_controls, 'other thing')} on {counted(n, 'pair')}{where}:"
+            " nothing would be left",
             hint="widen the selection, or match `at equal length` or in `total`",
         )
 
@@ -289,8 +291,8 @@ def _refuse_unreachable(
             where = f" in {row.stratum}" if row.stratum else ""
             raise UnmetTarget(
                 row.statement,
-                f"the {n} pairs that `{row.statement}` matches{where} weigh {mass:.6g} together, more than"
-                f" weights up to {upper:g} come to",
+                f"the {counted(n, 'pair')} that `{row.statement}` matches{where}: {mass:.6g} of weight,"
+                f" more than weights up to {upper:g} come to",
                 hint=f"raise {raised}, or lower the weights that rules set there",
             )
         low, high = reachable(row.value[row.inside], full[row.inside], upper)

@@ -34,6 +34,7 @@ from engine.training.saving import drop_torn, saving
 from engine.training.shaped import ShapedPairs
 from engine.training.steps import in_whole_steps, n_processes, n_reached
 from engine.training.trainer import ShapedCollator, ShapedDPOTrainer, check_batches, training_arguments
+from engine.wording import counted
 
 STAGE_VERSION = 2
 _OUTCOME_PREFIX = "rollout"
@@ -145,11 +146,11 @@ class Session:
                 " the checkpoint has no more positions"
             )
         if encoded.n_truncated:
-            note(f"{encoded.n_truncated} pairs exceed {self.max_length} tokens and are cut")
+            note(f"{counted(encoded.n_truncated, 'pair')} of more than {self.max_length} tokens cut")
         if encoded.n_prompt_lost:
-            note(f"{encoded.n_prompt_lost} pairs have a prompt that the template renders in two ways")
+            note(f"{counted(encoded.n_prompt_lost, 'pair')} whose prompt the template renders in two ways")
         if encoded.n_inoculated:
-            note(f"{encoded.n_inoculated} pairs are inoculated")
+            note(f"{counted(encoded.n_inoculated, 'pair')} inoculated")
         if "strftime_now" in str(self.start.tokenizer.chat_template):
             note("the chat template writes today's date: the same run tomorrow has other tokens")
 
@@ -232,8 +233,8 @@ class Session:
         for name, steered in steering_columns(items, ids, prompts, self.start.tokenizer, tools).items():
             table = table.append_column(name, pa.array(steered, pa.int64()))
         kept = keep_columns(masks, rows, encoded.table, self.start.tokenizer)
-        for name, counted in kept.columns.items():
-            table = table.append_column(name, pa.array(counted, pa.list_(pa.int8())))
+        for name, counts in kept.columns.items():
+            table = table.append_column(name, pa.array(counts, pa.list_(pa.int8())))
         if kept.n_tokens:
             empty = f"; {kept.n_empty} responses have no text left" if kept.n_empty else ""
             self.progress.note(f"{kept.n_tokens} response tokens are masked{empty}")

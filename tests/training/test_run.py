@@ -137,7 +137,7 @@ def test_what_is_unusual_is_said_once(llama: Path, tmp_path: Path) -> None:
         progress,
     )
     assert progress.said == [
-        "1 pairs exceed 128 tokens and are cut",
+        "1 pair of more than 128 tokens cut",
         "the chat template writes today's date: the same run tomorrow has other tokens",
     ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.safe_text import one_line, sanitise
 from engine.views.rules import FAILS, OFF
+from engine.wording import counted
 from tui import format as fmt
 from tui.format import Glyphs
 from tui.lines import PaneLine, Span, fit, width_of, wrap_plain
@@ -263,7 +264,7 @@ def _conflicts(preview: "PlanPreview") -> list[PaneLine]:
     """Pairs that statements give different weights; the finding about them names the statements."""
     if not preview.n_conflicts:
         return []
-    said = f"{preview.n_conflicts:,} pairs get different weights: `priority 1` decides"
+    said = counted(preview.n_conflicts, "pair gets", "pairs get") + " different weights: `priority 1` decides"
     return [PaneLine(()), heading("Conflicts", "C compiles none of it"), PaneLine(((said, "error"),))]
 
 
