@@ -63,6 +63,8 @@ def _failed(desk: "Desk", purpose: str, name: str, error: ProsectError) -> None:
 
 def _written(desk: "Desk", answer: Answer) -> None:
     desk.reviewer.settle(answer.keys)
+    if answer.purpose in ("undo", "redo"):
+        desk.is_seeking = False
     if answer.error is not None:
         _back_to(desk, answer.keys)
         desk.complain(answer.error)
@@ -78,6 +80,7 @@ def _written(desk: "Desk", answer: Answer) -> None:
             desk.say(head + change.label + (", u takes it back" if can_undo else ""))
         if answer.purpose in ("undo", "redo"):
             desk.ask_verdicts()
+            _to_changed(desk, change.changed)
         desk.doing.reload_names(answer.value.names_version)
     desk.table.grid.refresh_verdicts()
     if desk.place.view in ("concept", "pair"):
@@ -92,6 +95,13 @@ def _back_to(desk: "Desk", keys: tuple[str, ...]) -> None:
     row = grid.row_of(keys[0]) if keys else None
     if desk.place.is_table and row is not None and row < grid.cursor:
         grid.move_to(row)
+
+
+def _to_changed(desk: "Desk", keys: tuple[str, ...]) -> None:
+    """A step was taken back or restored: the cursor goes to what it was about."""
+    row = desk.table.grid.row_of(*keys)
+    if row is not None and (desk.place.is_table or desk.doing.came_from_list()):
+        desk.doing.move_list(row)
 
 
 # -- one for every purpose --------------------------------------------------------------------------------

@@ -222,10 +222,12 @@ class Deciding(Moving):
 
     def do_undo(self, count: int | None = None) -> None:
         """Take back."""
+        self.desk.is_seeking = True  # the cursor goes to what changed, and keys that follow are for that
         self.desk.reviewer.undo(min(count or 1, MAX_STEPS))
 
     def do_redo(self, count: int | None = None) -> None:
         """Restore."""
+        self.desk.is_seeking = True
         self.desk.reviewer.undo(min(count or 1, MAX_STEPS), is_redo=True)
 
     def do_restore_verdicts(self) -> None:

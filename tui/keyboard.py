@@ -119,9 +119,11 @@ class Keyboard:
     def _is_waiting_for(self, action: str) -> bool:
         if action in NEVER_WAITS:
             return False
+        if self.desk.is_seeking:  # whatever comes next is about where the cursor will be
+            return True
         if self.desk.place.is_table:
             control = self.desk.table
-            if control.is_opening or self.desk.is_seeking:
+            if control.is_opening:
                 return True
             return action not in MOVES and control.grid.n_rows > 0 and control.grid.current is None
         if action in MOVES:
@@ -219,7 +221,8 @@ class Keyboard:
             prompt.change(prompt.typing.text)
 
     def ask_line(self, prompt: Prompt) -> None:
-        """Let the person type a line."""
+        """Let the person type a line; half a sequence that was begun before does not outlive it."""
+        self.keys.reset()
         self.prompt = prompt
         self.desk.draw_bottom()
 

@@ -441,3 +441,50 @@ def test_enter_opens_only_what_is_seen_and_scrolling_takes_the_cursor_along(worl
             assert page.is_cursor_seen or not any(page.top <= i < page.top + page.size.height for i in stops)
 
     drive(world, scenario, size=(80, 24))
+
+
+def test_undo_and_redo_go_to_what_they_changed_and_keys_behind_them_are_for_that(world: World) -> None:
+    """One takes a verdict back to give another one: on the row it was about, and on its page."""
+
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        await d.keys("=", "=", "3", "j")
+        await d.until(lambda: len(d.desk.reviewer.held) == 2)
+        assert grid.cursor == 5
+        await d.keys("u", "-")  # without waiting for the answer
+        await d.until(lambda: len(d.desk.reviewer.held) == 2)
+        assert grid.row(1) is not None
+        key = str(getattr(grid.row(1), "values", ())[grid.spec.index("target")])
+        await d.until(lambda: d.desk.reviewer.verdict(key) is Verdict.SUPPRESS)
+        await d.keys("2", "u")
+        await d.shows("undo of 2 steps")
+        assert grid.cursor == 0
+        await d.keys("ctrl+r")
+        await d.shows("redo: keep")
+        assert grid.cursor == 0
+        await d.keys("ctrl+r")
+        await d.until(lambda: grid.cursor == 1)
+        await d.keys("enter")
+        await d.shows("Top pairs")
+        opened = d.desk.place
+        await d.keys("+")
+        await d.until(lambda: d.desk.place != opened)
+        await d.keys("u")
+        await d.until(lambda: d.desk.place == opened)
+
+    drive(world, scenario)
+
+
+def test_half_a_sequence_does_not_outlive_a_line_that_opens(world: World) -> None:
+    """A key that came before its question is no answer, and does not eat the key after it."""
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("y")
+        d.desk.doing.confirm("sure?", lambda: None)
+        await d.shows("sure? y/N")
+        await d.keys("enter")
+        await d.shows("nothing was done")
+        await d.keys("g", "x")
+        await d.shows("Contexts")
+
+    drive(world, scenario)

@@ -129,16 +129,17 @@ class GridView(Widget):
         at = number % PAGE_ROWS
         return page[at] if page is not None and at < len(page) else None
 
-    def row_of(self, target: str) -> int | None:
-        """The first loaded row about this target."""
+    def row_of(self, *targets: str) -> int | None:
+        """The first loaded row about one of these targets."""
         if not self._has_verdicts:
             return None
+        sought = frozenset(targets)
         return next(
             (
                 page * PAGE_ROWS + at
                 for page in sorted(self._pages)
                 for at, row in enumerate(self._pages[page])
-                if row.values[self._target] == target
+                if row.values[self._target] in sought
             ),
             None,
         )
