@@ -1,8 +1,9 @@
 """From everything that was read to the finished files: groups, folds, ids, sorting, report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def assemble(
     progress: Progress,
 ) -> IngestReport:
     """Give every collected pair its ids, group and fold, and move the finished files into place."""
-    keys, entries = collected.keys, collected.entries
+    keys = collected.keys
     groups = grouping.find_groups(keys)
     frozen = read_folds(out_dir, settings.fold_salt)
     folds = grouping.assign_folds(groups, settings.fold_salt, frozen)
@@ -70,21 +71,13 @@ def assemble(
         refused,
     )
     order = np.lexsort((ids[:, 1], ids[:, 0], group_words[:, 1], group_words[:, 0]))
-    moved = folds.moved[groups.prompt_of]
+    met = partial(_met, overlaps)
+    _note(collected, Reason.EXACT_DUPLICATE, copy > 0, lambda _i: "")
+    _note(collected, Reason.EVALUATION_OVERLAP, refused & ~evaluation, met)
+    _note(collected, Reason.EVALUATION_WORDS, (overlaps.share > 0) & ~refused, met)
     before = folds.previous[groups.prompt_of]
-    files = list(collected.files)
-    for reason, at in (
-        (Reason.EXACT_DUPLICATE, copy > 0),
-        (Reason.EVALUATION_OVERLAP, refused & ~evaluation),
-        (Reason.EVALUATION_WORDS, (overlaps.share > 0) & ~refused),
-        (Reason.FOLD_MOVED, moved),
-    ):
-        for i in np.flatnonzero(at).tolist():
-            detail = "" if reason is Reason.EXACT_DUPLICATE else _met(overlaps, i)
-            if reason is Reason.FOLD_MOVED:
-                detail = f"{before[i]} → {late.fold[i]}"
-            place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
-            entries.add(*place, Kind.NOTED, reason, detail)
+    moved = folds.moved[groups.prompt_of]
+    _note(collected, Reason.FOLD_MOVED, moved, lambda i: f"{before[i]} → {late.fold[i]}")
     write_sorted(
         collected.spool.paths, scratch / "pairs.parquet", order, np.asarray(keys.size), late, progress
     )
@@ -94,11 +87,19 @@ def assemble(
     report = _report(collected, around, late, groups, seconds)
     report = replace(report, remarks=around.remarks + _imbalance(report))
     pq.write_table(around.evaluation, scratch / EVALUATION_FILE, compression="zstd")
-    entries.write(scratch / "report.parquet")
+    collected.entries.write(scratch / "report.parquet")
     write_folds(scratch, settings.fold_salt, groups, folds, frozen)
     write_report(scratch, report)
     _move(scratch, out_dir)
     return report
+
+
+def _note(collected: Collected, reason: Reason, at: NDArray[np.bool_], detail: Callable[[int], str]) -> None:
+    """Write into the report, for every pair that something is true of, where it stood and what it is."""
+    keys, names, files = collected.keys, list(collected.sources), list(collected.files)
+    for i in np.flatnonzero(at).tolist():
+        place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
+        collected.entries.add(*place, Kind.NOTED, reason, detail(i))
 
 
 def _move(scratch: Path, out_dir: Path) -> None:

@@ -147,25 +147,23 @@ def sample_rollouts(
             progress=progress,
         )
     progress.finish()
-    has_tools = any(p.tools for p in prompts)
-    table = pa.Table.from_pylist(
-        [
-            {
-                "prompt_number": i,
-                "sample": k,
-                "pair_id": prompts[i].pair_id,
-                "group_id": prompts[i].group_id,
-                "prompt": _plain(prompts[i].prompt),
-                "response": [{"role": "assistant", "content": _decode(loaded.tokenizer, drawn.ids)}],
-                "prompt_ids": encoded[i],
-                "response_ids": drawn.ids,
-                "is_complete": drawn.is_complete,
-                TOOLS: prompts[i].tools,
-            }
-            for (i, k), drawn in zip(rows, sampled, strict=True)
-        ],
-        schema=rollout_schema(has_tools=has_tools),
-    )
+    records = [
+        {
+            "prompt_number": i,
+            "sample": k,
+            "pair_id": prompts[i].pair_id,
+            "group_id": prompts[i].group_id,
+            "prompt": _plain(prompts[i].prompt),
+            "response": [{"role": "assistant", "content": _decode(loaded.tokenizer, drawn.ids)}],
+            "prompt_ids": encoded[i],
+            "response_ids": drawn.ids,
+            "is_complete": drawn.is_complete,
+            TOOLS: prompts[i].tools,
+        }
+        for (i, k), drawn in zip(rows, sampled, strict=True)
+    ]
+    schema = rollout_schema(has_tools=any(p.tools for p in prompts))
+    table = pa.Table.from_pylist(records, schema=schema)
     n_too_long = len(prompts) - len(fitting)
     facts = {"identity": identity, "checkpoint": loaded.fingerprint, "n_too_long": str(n_too_long)}
     _write(table.replace_schema_metadata(facts), out_path)
