@@ -265,8 +265,12 @@ class NamingSettings:
     """Of one answer at most, thinking included; 0: as many as the server allows."""
     timeout_s: Annotated[Positive, "seconds"] = 120.0
     """What one answer may take."""
+    parallel: Annotated[int, Range(least=1, most=256), "questions"] = 8
+    """Questions that are under way at a time, at most: fewer where the server says that it is too much, or
+    does not answer in time."""
     retries: Annotated[CountOrZero, "times"] = 4
-    """How often a question is sent again when the server is busy or out of reach."""
+    """How often a question is sent again when the server fails or is out of reach; a busy one is waited for
+    two minutes at least, or as long as it asks, up to ten minutes. 0: nothing is sent again."""
 
 
 @dataclass(frozen=True, slots=True)

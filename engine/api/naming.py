@@ -11,7 +11,8 @@ from engine.errors import NamingError
 from engine.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
-    from engine.pipeline.naming import NamingPlan, NamingReport
+    from engine.pipeline.naming import NamingPlan
+    from engine.pipeline.naming_run import NamingReport
     from engine.views.names import LabelReport, NameProposal
 
 
@@ -109,17 +110,18 @@ class Naming(Base):
         Raises:
             NamingError: no server is named, it cannot be asked, or it does not answer as asked.
         """
-        from engine.pipeline.naming import propose
+        from engine.pipeline.naming_run import propose
 
         return propose(self.paths, self.settings.naming, plan, progress or NullProgress())
 
     def proposed_names(self) -> tuple[ProposedName, ...]:
-        """The last proposal of every concept, the latest last."""
+        """The last proposal of every concept, the strongest evidence first; those of other indexes last."""
         from engine.naming.proposals import Proposals
 
         held = Proposals(self.paths.proposals).held()
         labels, given = self.browser.shown_names(held.keys()), self.browser.names()
-        return tuple(ProposedName(p, labels.get(k, ""), given.get(k, "")) for k, p in held.items())
+        order = [*labels, *(k for k in held if k not in labels)]  # answers come in whatever order
+        return tuple(ProposedName(held[k], labels.get(k, ""), given.get(k, "")) for k in order)
 
     def import_labels(
         self, files: Sequence[Path | str], *, index: str = "", label: str = "", accept_other: bool = False

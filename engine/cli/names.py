@@ -11,12 +11,13 @@ from engine.cli.complete import concepts as offer_concepts
 from engine.cli.groups import Commands
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
-from engine.cli.progress import job_progress, progress_for
+from engine.cli.progress import job_progress, progress_for, saved_on_termination
 from engine.safe_text import one_line, sanitise
 
 if TYPE_CHECKING:
     from engine.api.naming import ProposedName
-    from engine.pipeline.naming import NamingPlan, NamingReport
+    from engine.pipeline.naming import NamingPlan
+    from engine.pipeline.naming_run import NamingReport
     from engine.settings import NamingSettings
     from engine.views.names import LabelReport, NameControl, NameProposal, Recognition
 
@@ -44,6 +45,7 @@ def names_group() -> None:
 @click.option(
     "-n", "--limit", "limit", type=click.IntRange(1), help="Concepts at most; default: [naming] concepts."
 )
+@click.option("--parallel", metavar="N", type=click.IntRange(1, 256), help="Questions at a time; default: 8.")
 @click.option("--again", is_flag=True, help="Ask also what the same model has answered before.")
 @click.option(
     "--test-labels", is_flag=True, help="Ask for no names: test imported labels of concepts of one latent."
@@ -54,8 +56,8 @@ def names_group() -> None:
 @output_options
 def propose_command(
     project: Path, concepts: tuple[str, ...], endpoint: str | None, model: str | None, key_env: str | None,
-    limit: int | None, again: bool, test_labels: bool, dry_run: bool, yes: bool, assignments: tuple[str, ...],
-    plain: bool, as_json: bool,
+    limit: int | None, parallel: int | None, again: bool, test_labels: bool, dry_run: bool, yes: bool,
+    assignments: tuple[str, ...], plain: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask a language model for names of concepts that have none, and test each name.
 
@@ -65,9 +67,15 @@ def propose_command(
     """
     from engine.api import Project
     from engine.naming.endpoint import check_settings
-    from engine.pipeline.naming import key_from
+    from engine.pipeline.naming_run import key_from
 
-    flags = {"endpoint": endpoint, "model": model, "key_env": key_env, "concepts": limit}
+    flags = {
+        "endpoint": endpoint,
+        "model": model,
+        "key_env": key_env,
+        "concepts": limit,
+        "parallel": parallel,
+    }
     overrides: dict[str, dict[str, Any]] = parse_assignments(assignments)
     given = {key: value for key, value in flags.items() if value is not None}
     overrides["naming"] = overrides.get("naming", {}) | given
@@ -85,7 +93,10 @@ def propose_command(
         _tell_skipped(plan)
         if plan.n_requests and not yes:
             _ask_leave(plan, settings)
-        with job_progress(project, "names", "names of concepts", plain=plain, as_json=as_json) as progress:
+        with (
+            job_progress(project, "names", "names of concepts", plain=plain, as_json=as_json) as progress,
+            saved_on_termination(progress),
+        ):
             report = opened.propose_names(plan, progress=progress)
         labels = opened.browser.shown_names({p.concept_id for p in report.proposals})
     if as_json:
@@ -110,7 +121,7 @@ def _ask_leave(plan: "NamingPlan", settings: "NamingSettings") -> None:
     server = f"{one_line(settings.endpoint, 80)} ({one_line(settings.model, 60)})"
     click.echo(
         f"{plan.n_requests:,} questions at most about {len(plan.tasks):,} concepts, about"
-        f" {plan.n_tokens:,} tokens in all, go to {server}.\n"
+        f" {plan.n_tokens:,} tokens in all, go to {server}, {settings.parallel:,} at a time.\n"
         f"They hold parts of responses of this dataset: {where}.",
         err=True,
     )
@@ -159,8 +170,10 @@ def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, p
     if plan.n_answered:
         said += f"; {plan.n_answered:,} concepts were answered before"
     if report.n_requests:
+        again = f" ({report.n_again:,} sent again)" if report.n_again else ""
         said += (
-            f"; {report.n_requests:,} questions, {report.n_read:,} tokens read, {report.n_written:,} written"
+            f"; {report.n_requests:,} questions{again}, {report.n_read:,} tokens read,"
+            f" {report.n_written:,} written"
         )
     click.echo(said)
 

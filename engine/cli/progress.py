@@ -59,6 +59,9 @@ class _Base(ABC):
             self._show(final=True)
             self._stage = ""
 
+    def leave(self) -> None:
+        """Make room for what is printed next, where a stage is not finished."""
+
     def _interval(self) -> float:
         return _REDRAW_S
 
@@ -91,6 +94,12 @@ class BarProgress(_Base):
         self._out.write(f"\r\x1b[K  {text}\n")
         if self._stage:
             self._show(final=False)
+
+    def leave(self) -> None:
+        """End the line that would be drawn over."""
+        if self._stage:
+            self._out.write("\n")
+            self._out.flush()
 
     def _show(self, *, final: bool) -> None:
         self._shown = time.monotonic()
@@ -216,5 +225,8 @@ def progress_for(*, plain: bool, as_json: bool) -> Iterator[Progress]:
     try:
         yield display
         display.finish()
+    except BaseException:
+        display.leave()
+        raise
     finally:
         signal.signal(signal.SIGINT, previous)

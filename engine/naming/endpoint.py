@@ -1,15 +1,18 @@
 """A server that speaks OpenAI's chat completions: the only place of prosect that sends texts anywhere.
 
-Any such server will do: a provider's, or one's own (vLLM, llama.cpp, Ollama). The client library does retries
-and timeouts; it is told everything, so that nothing of its own environment (keys, organisation, another
-address) is used, and it follows no redirect: texts go to the address that was named and nowhere else. The key
-comes from the caller, is kept in this process only and cut out of whatever a server says.
+Any such server will do: a provider's, or one's own (vLLM, llama.cpp, Ollama). The client library does the
+time limits; it is told everything, so that nothing of its own environment (keys, organisation, another
+address) is used, and it follows no redirect: texts go to the address that was named and nowhere else. It
+sends each question once: when one is sent again is decided for all of them together (``engine.naming.pace``).
+The key comes from the caller, is kept in this process only and cut out of whatever a server says.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from engine.errors import NamingError
+from engine.naming.asking import Answer
+from engine.naming.pace import Refused, Strain, TryAgain, asked_wait
 from engine.naming.questions import Question
 from engine.safe_text import one_line
 from engine.settings import NamingSettings
@@ -20,23 +23,19 @@ if TYPE_CHECKING:
 _NO_KEY = "none"
 """Sent where no key is wanted: the client insists on one."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-class Answer(NamedTuple):
-    """What a server answered."""
-
-    text: str
-    n_read: int
-    """Tokens of the question as the server counted them; 0 where it does not say."""
-    n_written: int
-    """Tokens of the answer."""
+_BUSY, _SLOW = (429, 503, 529), (408, 504)
+"""Statuses of servers that have too much to do, and of those behind which somebody does not answer."""
+_OF_THE_QUESTION = (400, 403, 413, 422)
+"""A question is too long, or a filter of the provider minds it: others may be answered."""
+_NO_CREDIT = "insufficient_quota"
+"""Said with the status of a busy server, but waiting does not help."""
 
 
 class Endpoint:
-    """A server and a model on it.
+    """A server and a model on it. Many threads may ask at a time once it is open.
 
     Args:
-        settings: its address, the model, timeout and retries.
+        settings: its address, the model, and what an answer may take.
         key: for the server; empty: none.
 
     Raises:
@@ -49,16 +48,17 @@ class Endpoint:
         self._client: openai.OpenAI | None = None
 
     def ask(self, question: Question) -> Answer:
-        """Send a question and wait for the answer.
+        """Send a question once and wait for the answer.
 
         Raises:
-            NamingError: the server cannot be reached, refuses, or answers with something else, after the
-                retries that the settings allow.
+            TryAgain: the server is busy, ill, slow or out of reach.
+            Refused: it does not answer this question, or not as asked.
+            NamingError: it answers nobody who asks like this.
         """
         import openai
 
         try:
-            completion = self._open().chat.completions.create(
+            completion = self.open().chat.completions.create(
                 model=self._settings.model,
                 messages=[
                     {"role": "system", "content": question.system},
@@ -72,7 +72,10 @@ class Endpoint:
             raise self._no_completion(str(error)) from None
         choices = getattr(completion, "choices", None)
         if not choices:
-            raise self._no_completion(str(getattr(completion, "error", None) or "there is no choice in it"))
+            said = getattr(completion, "error", None)
+            failed = self._no_completion(str(said or "there is no choice in it"))
+            # Brokers pass on that the server behind them failed, with the status of success.
+            raise TryAgain(failed.message, failed.hint, Strain.ILL) if said else failed
         # The library does not check what a server sends against its types.
         text = getattr(getattr(choices[0], "message", None), "content", None)
         usage = getattr(completion, "usage", None)
@@ -80,13 +83,27 @@ class Endpoint:
         n_read, n_written = (n if isinstance(n, int) else 0 for n in counts)
         return Answer(text if isinstance(text, str) else "", n_read, n_written)
 
+    def too_slow(self) -> TryAgain:
+        """What to say of an answer that takes longer than it may."""
+        return TryAgain(
+            f"{self._settings.endpoint} did not answer within {self._settings.timeout_s:g} seconds",
+            "the same command goes on from here; give it longer (--set naming.timeout_s=600), ask for less at"
+            " a time (--parallel 1) or bound its answers (--set naming.answer_tokens=300)",
+            Strain.SLOW,
+        )
+
     def close(self) -> None:
         """Let go of the connection."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
-    def _open(self) -> "openai.OpenAI":
+    def open(self) -> "openai.OpenAI":
+        """The client, made by the first call; not by several threads at a time.
+
+        Raises:
+            NamingError: the environment names a proxy that cannot be used.
+        """
         if self._client is None:
             import openai
 
@@ -95,7 +112,7 @@ class Endpoint:
                     base_url=self._settings.endpoint,
                     api_key=self._key or _NO_KEY,
                     timeout=self._settings.timeout_s,
-                    max_retries=self._settings.retries,
+                    max_retries=0,
                     http_client=openai.DefaultHttpxClient(follow_redirects=False),
                 )
             except (ImportError, ValueError) as error:  # proxies of the environment that it cannot use
@@ -113,20 +130,28 @@ class Endpoint:
 
         where = self._settings.endpoint
         if isinstance(error, openai.APITimeoutError):
-            return NamingError(
-                f"{where} did not answer within {self._settings.timeout_s:g} seconds",
-                hint="the same command goes on from here; give it longer (--set naming.timeout_s=600)"
-                " or bound its answers (--set naming.answer_tokens=300)",
-            )
+            return self.too_slow()
         if isinstance(error, openai.APIStatusError):
-            said = self._said(error.message)
-            return NamingError(f"{where} answered {error.status_code}: {said}", hint=self._hint(error))
+            return self._of_status(error)
         if isinstance(error, openai.APIConnectionError):
             why = self._said(str(error.__cause__ or error))
-            return NamingError(
-                f"{where} cannot be reached: {why}", hint="is the server running, and is the address right?"
-            )
+            hint = "is the server running, and is the address right?"
+            return TryAgain(f"{where} cannot be reached: {why}", hint, Strain.GONE)
         return self._no_completion(str(error))
+
+    def _of_status(self, error: "openai.APIStatusError") -> NamingError:
+        """What a status means for this question and for the others."""
+        status, headers = error.status_code, error.response.headers
+        said = self._said(error.message.removeprefix(f"Error code: {status} - "))
+        message = f"{self._settings.endpoint} answered {status}: {said}"
+        hint = self._hint(error)
+        if status in _OF_THE_QUESTION:
+            return Refused(message, hint)
+        is_passing = status in (*_BUSY, *_SLOW, 409) or status >= 500
+        if not is_passing or error.code == _NO_CREDIT or headers.get("x-should-retry") == "false":
+            return NamingError(message, hint)
+        strain = Strain.BUSY if status in _BUSY else Strain.SLOW if status in _SLOW else Strain.ILL
+        return TryAgain(message, hint, strain, asked_wait(headers))
 
     def _hint(self, error: "openai.APIStatusError") -> str:
         status = error.status_code
@@ -142,7 +167,10 @@ class Endpoint:
         if 300 <= status < 400:
             return "it sends on to another address, which is not followed: name that one with --endpoint"
         if status == 429:
-            return "too much at once, or no credit left: the same command goes on from here"
+            return (
+                "too much at once (--parallel 1 asks for less), or no credit left:"
+                " the same command goes on from here"
+            )
         if status in (400, 413, 422):
             return "does the model take questions of this length? --set naming.excerpts=6 makes them shorter"
         return "the same command goes on from here once the server is well"

@@ -137,12 +137,14 @@ def _named(slot: QuerySlot, kind: str, word: str, source: str, ways: Sequence[st
 def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]:
     """Concept id → what the concept is called now: the name that people gave it, else its working label.
 
-    Concepts that the index does not have are absent.
+    The strongest evidence first; concepts that the index does not have are absent.
     """
     rows = slot.run(
         f"SELECT c.concept_id, {_GIVEN} FROM concepts c"
         " LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id"
-        " WHERE c.concept_id IN (SELECT unnest(?::VARCHAR[]))",
+        " LEFT JOIN hypotheses h ON h.concept = c.concept AND h.context = 0"
+        " WHERE c.concept_id IN (SELECT unnest(?::VARCHAR[]))"
+        " ORDER BY h.hypothesis NULLS LAST, c.concept",
         [list(concept_ids)],
     )
     return {str(ident): str(name) for ident, name in rows}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.progress import PlainProgress, job_progress, saved_on_termination
+from engine.cli.progress import BarProgress, PlainProgress, job_progress, saved_on_termination
 from engine.errors import Cancelled
 from engine.progress import CancelToken, NullProgress, Paced, span_text
 
@@ -41,6 +41,18 @@ def test_slow_work_says_seconds_for_each(
     last = out.getvalue().splitlines()[-1]
     assert last == f"nulls: {shown}" or seconds < 10  # a plain line comes every ten seconds
     assert progress._numbers() == shown
+
+
+def test_what_ends_a_bar_begins_a_line_of_its_own() -> None:
+    out = io.StringIO()
+    bar = BarProgress(CancelToken(), out)
+    bar.start("nulls", 10, "draws")
+    bar.leave()
+    assert out.getvalue().endswith("\n")
+    bar.finish()
+    written = out.getvalue()
+    bar.leave()
+    assert out.getvalue() == written
 
 
 class Notes(NullProgress):

@@ -6,6 +6,7 @@ proposes the word that is marked most often, and picks the places that hold the 
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -94,12 +95,23 @@ class Script:
     """Of all answers."""
     body: bytes | None = None
     """Sent instead of a completion."""
+    error: dict[str, str] | None = None
+    """Of the failures, instead of a plain one."""
     delay_s: float = 0.0
+    delays: Callable[[str], float] = lambda _user: 0.0
+    """Further seconds, by the user's message."""
+    at_a_time: int = 0
+    """Questions under way at most: others are refused as too many; 0: any number."""
+    refuses: Callable[[str], int] = lambda _user: 0
+    """Status of the answer to a question, by the user's message; 0: it is answered."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of all answers, beside the usual ones."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     """Bodies that were sent here."""
     sent_headers: list[dict[str, str]] = field(default_factory=list)
+    under_way: int = 0
+    most_under_way: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
     on_request: Callable[[int], None] = lambda _n: None
     """Called with the number of each request, from 1, before it is answered."""
 
@@ -113,17 +125,33 @@ class _Handler(BaseHTTPRequestHandler):
     script: Script
 
     def do_POST(self) -> None:
-        """Answer one request."""
+        """Answer one request, and count how many are under way."""
         script = self.script
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        script.requests.append(body)
-        script.sent_headers.append({k.lower(): v for k, v in self.headers.items()})
-        script.on_request(len(script.requests))
-        if script.delay_s:
-            time.sleep(script.delay_s)
+        with script.lock:
+            script.requests.append(body)
+            script.sent_headers.append({k.lower(): v for k, v in self.headers.items()})
+            number = len(script.requests)
+            script.under_way += 1
+            script.most_under_way = max(script.most_under_way, script.under_way)
+            is_too_much = 0 < script.at_a_time < script.under_way
+        try:
+            script.on_request(number)
+            self._answer(body, is_too_much=is_too_much)
+        finally:
+            with script.lock:
+                script.under_way -= 1
+
+    def _answer(self, body: dict[str, Any], *, is_too_much: bool) -> None:
+        script, user = self.script, str(body["messages"][1]["content"])
+        if is_too_much:
+            self._fail(429, {"retry-after-ms": "5"})
+            return
+        time.sleep(script.delay_s + script.delays(user))
         if script.failures:
-            status, headers = script.failures.pop(0)
-            self._send(status, json.dumps({"error": {"message": f"status {status}"}}).encode(), headers)
+            self._fail(*script.failures.pop(0))
+        elif script.refuses(user):
+            self._fail(script.refuses(user), {})
         elif script.status != 200:
             text = json.dumps({"error": {"message": f"no: {self.headers.get('Authorization', '')}"}})
             self._send(script.status, text.encode(), script.headers)
@@ -131,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, script.body, script.headers)
         else:
             self._send(200, self._completion(body), script.headers)
+
+    def _fail(self, status: int, headers: dict[str, str]) -> None:
+        error = self.script.error or {"message": f"status {status}"}
+        self._send(status, json.dumps({"error": error}).encode(), headers)
 
     def _completion(self, body: dict[str, Any]) -> bytes:
         text = self.script.reply(str(body["messages"][1]["content"]))
@@ -177,7 +209,7 @@ def serving(script: Script) -> Iterator[str]:
         thread.join()
 
 
-if __name__ == "__main__":  # by hand: python -m tests.naming.server
-    with serving(Script()) as address:
+if __name__ == "__main__":  # by hand: python -m tests.naming.server [SECONDS PER ANSWER]
+    with serving(Script(delay_s=float((*sys.argv, "0")[1]))) as address:
         print(address, flush=True)  # noqa: T201
         threading.Event().wait()

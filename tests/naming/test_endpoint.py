@@ -6,6 +6,7 @@ import pytest
 
 from engine.errors import NamingError
 from engine.naming.endpoint import Endpoint, is_local
+from engine.naming.pace import Refused, Strain, TryAgain
 from engine.naming.questions import Question
 from engine.settings import NamingSettings
 from tests.naming.server import Script, serving
@@ -60,10 +61,39 @@ def test_answers_are_bounded_only_where_that_was_asked_for() -> None:
     assert [body.get("max_completion_tokens") for body in script.requests] == [None, 300]
 
 
-def test_a_busy_server_is_asked_again() -> None:
-    script = Script(failures=[(429, {"retry-after-ms": "1"}), (503, {"retry-after-ms": "1"})])
-    assert ask(script, retries=2)
-    assert len(script.requests) == 3
+@pytest.mark.parametrize(
+    ("status", "strain"),
+    [
+        (429, Strain.BUSY), (503, Strain.BUSY), (529, Strain.BUSY), (408, Strain.SLOW), (504, Strain.SLOW),
+        (500, Strain.ILL), (502, Strain.ILL), (409, Strain.ILL),
+    ],
+)  # fmt: skip
+def test_what_may_pass_is_told_apart_and_each_question_sent_once(status: int, strain: Strain) -> None:
+    script = Script(status=status, headers={"Retry-After": "7"})
+    error = refused(script, retries=5)
+    assert isinstance(error, TryAgain)
+    assert (error.strain, error.after_s) == (strain, 7.0)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+def test_a_question_may_be_refused_for_what_it_holds(status: int) -> None:
+    assert isinstance(refused(Script(status=status)), Refused)
+
+
+@pytest.mark.parametrize("script", [
+    Script(status=401), Script(status=404), Script(status=307),
+    Script(failures=[(429, {"x-should-retry": "false"})]),
+    Script(failures=[(429, {})], error={"message": "no money", "code": "insufficient_quota"}),
+])  # fmt: skip
+def test_what_will_not_pass_is_not_tried_again(script: Script) -> None:
+    assert not isinstance(refused(script), TryAgain | Refused)
+
+
+def test_a_broker_that_says_of_another_server_that_it_failed_is_asked_again() -> None:
+    error = refused(Script(body=b'{"error": {"message": "upstream failed", "code": 502}}'))
+    assert isinstance(error, TryAgain)
+    assert "upstream failed" in error.message
 
 
 @pytest.mark.parametrize(
@@ -90,6 +120,8 @@ def test_a_key_that_a_server_repeats_is_not_shown() -> None:
 def test_a_slow_server_is_given_up() -> None:
     error = refused(Script(delay_s=0.5), timeout_s=0.05)
     assert "did not answer within 0.05 seconds" in error.message
+    assert isinstance(error, TryAgain)
+    assert error.strain is Strain.SLOW
 
 
 @pytest.mark.parametrize(
@@ -139,8 +171,9 @@ def test_a_server_that_is_not_there_is_said_to_be_out_of_reach() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     endpoint = Endpoint(NamingSettings(endpoint=f"http://127.0.0.1:{port}/v1", model="m", retries=0))
-    with pytest.raises(NamingError, match="cannot be reached"):
+    with pytest.raises(TryAgain, match="cannot be reached") as caught:
         endpoint.ask(QUESTION)
+    assert caught.value.strain is Strain.GONE
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,11 @@ import pytest
 
 from engine.api import Project
 from engine.errors import Cancelled, NamingError, RuleError, StoreError
+from engine.manifest import hash_json
 from engine.naming.proposals import Proposals
+from engine.paths import ProjectPaths
 from engine.pipeline.naming import NamingPlan, Task
+from engine.pipeline.naming_run import PATIENCE
 from engine.pipeline.strips import StripSource
 from engine.progress import CancelToken, NullProgress
 from engine.store.build import current_index
@@ -36,7 +39,8 @@ NewProject = Callable[[], Path]
 
 
 def opened(root: Path, url: str = "http://127.0.0.1:9/v1", **changes: Any) -> Project:
-    settings = {"endpoint": url, "model": "words", "concepts": N, "retries": 0, "controls": 0} | changes
+    settings = {"endpoint": url, "model": "words", "concepts": N, "retries": 0, "controls": 0, "parallel": 1}
+    settings |= changes
     return Project(root, overrides={"naming": settings})
 
 
@@ -387,11 +391,80 @@ def test_one_answer_that_cannot_be_read_costs_one_name(own_project: NewProject) 
 
 def test_a_server_that_fails_ends_the_run_and_keeps_what_was_answered(own_project: NewProject) -> None:
     script = Script()
-    script.on_request = lambda n: setattr(script, "status", 500 if n == 4 else 200)
+    script.on_request = lambda n: setattr(script, "status", 500 if n >= 4 else 200)
     with serving(script) as url, opened(own_project(), url) as project:
         with pytest.raises(NamingError, match="answered 500"):
             project.propose_names(project.naming_plan())
+        assert len(script.requests) == 3 + PATIENCE
         assert project.naming_plan().n_requests == 2 * N - 3
+
+
+def test_a_server_that_never_answers_is_not_asked_about_everybody(own_project: NewProject) -> None:
+    root = own_project()
+    for status, n in ((401, 1), (429, 1), (500, 2), (400, N)):
+        script = Script(status=status)
+        with (
+            serving(script) as url,
+            opened(root, url, parallel=8) as project,
+            pytest.raises(NamingError, match=f"answered {status}"),
+        ):
+            project.propose_names(project.naming_plan())
+        assert len(script.requests) == n
+
+
+def test_a_question_that_the_server_refuses_costs_one_name(own_project: NewProject) -> None:
+    """As a provider's filter does with texts that it minds; also where it is the first that is asked."""
+    script = Script()
+    with serving(script) as url, opened(own_project(), url, parallel=8) as project:
+        plan = project.naming_plan()
+        minded = {plan.tasks[at].questions()[0].user for at in (0, 3)}
+        script.refuses = lambda user: 400 if user in minded else 0
+        report = project.propose_names(plan)
+        assert len(report.proposals) == N - 2
+        assert [f.label for f in report.failures] == [plan.tasks[at].concept.label for at in (0, 3)]
+        assert all("answered 400" in f.why for f in report.failures)
+        assert project.naming_plan().n_requests == 4  # they are asked again next time
+
+
+def outcome(root: Path, script: Script, **changes: Any) -> tuple[Any, ...]:
+    """What came of asking anew, without what says when and by which number."""
+    for file in (ProjectPaths(root).proposals, ProjectPaths(root).journal):
+        file.unlink(missing_ok=True)
+    with serving(script) as url, opened(root, url, controls=3, concepts=12, **changes) as project:
+        report = project.propose_names(project.naming_plan())
+        project.browser.refresh_journal()
+        listed = [(p.proposal.concept_id, p.proposal.name, p.state) for p in project.proposed_names()]
+        found = [(p.concept_id, p.name, p.recognition) for p in report.proposals]
+        controls = [(c.concept_id, c.recognition) for c in report.controls]
+        return found, controls, report.n_requests, report.n_read, listed, project.take_names()
+
+
+def test_what_comes_of_asking_does_not_depend_on_the_order_of_the_answers(own_project: NewProject) -> None:
+    root, one_by_one = own_project(), Script()
+    wanted = outcome(root, one_by_one)
+    hasty = Script(delays=lambda user: int(hash_json(user)[:4], 16) % 40 / 1000)
+    assert outcome(root, hasty, parallel=8) == wanted
+    assert hasty.most_under_way > 1
+    assert sorted(hasty.questions) == sorted(one_by_one.questions)
+    busy = Script(at_a_time=2, delay_s=0.005)
+    assert outcome(root, busy, parallel=8, retries=4) == wanted
+    assert len(busy.requests) > len(hasty.requests)  # some were sent again
+
+
+def test_a_stop_keeps_all_answers_that_were_under_way(own_project: NewProject) -> None:
+    root = own_project()
+    cancel = CancelToken()
+    script = Script(delay_s=0.05, on_request=lambda n: cancel.cancel() if n == 6 else None)
+    with serving(script) as url, opened(root, url, parallel=4) as project:
+        with pytest.raises(Cancelled):
+            project.propose_names(project.naming_plan(), progress=NullProgress(cancel))
+        n_sent = len(script.requests)
+        assert len(project.paths.proposals.read_bytes().splitlines()) == n_sent
+        script.on_request = lambda _n: None
+        again = project.naming_plan()
+        assert again.n_requests == 2 * N - n_sent
+        project.propose_names(again)
+        assert len(set(script.questions)) == len(script.requests) == 2 * N
 
 
 def test_columns_and_rare_concepts_are_left_out_with_a_reason(own_project: NewProject) -> None:
