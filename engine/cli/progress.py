@@ -60,7 +60,8 @@ class _Base(ABC):
             self._stage = ""
 
     def leave(self) -> None:
-        """Make room for what is printed next, where a stage is not finished."""
+        """Forget a stage that will not be finished, and make room for what is printed next."""
+        self._stage = ""
 
     def _interval(self) -> float:
         return _REDRAW_S
@@ -100,6 +101,7 @@ class BarProgress(_Base):
         if self._stage:
             self._out.write("\n")
             self._out.flush()
+        super().leave()
 
     def _show(self, *, final: bool) -> None:
         self._shown = time.monotonic()
