@@ -87,7 +87,7 @@ def make_plan(
     limits = settings or RulesSettings()
     frozen = {k: tuple(v) for k, v in (lock or {}).get("label_patterns", {}).items()}
     checked = check(text, catalogue_of(store, names), file_name=file_name, frozen_labels=frozen)
-    everyone = population(store)
+    everyone = population(store).called(names or {})
     evaluation = evaluated(store, checked)
     effects = row_effects(checked.rules, evaluation, everyone.base_weight[everyone.input_pairs])
     try:

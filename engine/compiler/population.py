@@ -6,7 +6,8 @@ matches.
 
 import threading
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,12 @@ class Population:
     def n_pairs(self) -> int:
         """P"""
         return len(self.base_fate)
+
+    def called(self, names: Mapping[str, str]) -> "Population":
+        """The same pairs, with the names that people gave to concepts in the place of working labels."""
+        columns = self.concepts
+        labels = tuple(names.get(i) or label for i, label in zip(columns.ids, columns.labels, strict=True))
+        return replace(self, concepts=replace(columns, labels=labels))
 
 
 _KEPT: "weakref.WeakKeyDictionary[Store, Population]" = weakref.WeakKeyDictionary()

@@ -408,6 +408,20 @@ def test_names_of_people_and_label_patterns_resolve(store: Store) -> None:
     assert "R502" in codes(locked)
 
 
+def test_a_plan_calls_concepts_as_people_do(store: Store) -> None:
+    """In what moves and in what is found: the name in the rule file is the name in its plan."""
+    ident = catalogue_of(store).concepts[4].concept_id
+    rules = "drop where delta(@politeness) > 0\n"
+    kept = [VerdictNote(ident, Verdict.KEEP)]
+    plan = plan_of(store, rules, verdicts=kept, names={ident: "politeness"})
+    labels = {c.concept_id: c.label for c in plan.collateral}
+    assert labels.pop(ident) == "politeness"
+    assert all(label.startswith("concept ") for label in labels.values())
+    assert any("`politeness` is held" in w.message for w in plan.warnings)
+    unnamed = plan_of(store, 'drop where delta(@"concept 4") > 0\n', verdicts=kept)
+    assert {c.label for c in unnamed.collateral} == {*labels.values(), "concept 4"}
+
+
 def test_a_plan_is_plain_json(store: Store) -> None:
     plan = plan_of(store, 'suppress @"concept 0" by matching\nexpect kept > 3\n')
     assert json.loads(json.dumps(plan.as_dict()))["counts"] == plan.counts
