@@ -33,7 +33,6 @@ class Balanced:
     multiplier: Floats  # (k,) λ per row of A as given: w = min(u, q exp(Aᵀλ))
     residual: Floats  # (k,) A w − b in units of each row's scale, per unit of total weight
     converged: bool
-    n_steps: int
 
 
 def balance(rows: Floats, goal: Floats, base: Floats, upper: float, start: Floats | None = None) -> Balanced:
@@ -56,27 +55,25 @@ def balance(rows: Floats, goal: Floats, base: Floats, upper: float, start: Float
     total = float(base.sum())
     with threadpool_limits(limits=1):
         begin = np.zeros(len(goal)) if start is None else start * scale
-        multiplier, state, steps = _climb(problem, total, begin)
+        multiplier, state = _climb(problem, total, begin)
     weight = np.minimum(upper, base * np.exp(np.clip(features @ multiplier, -700, 700)))
     residual = -state.gradient / total
-    return Balanced(
-        weight, multiplier / scale, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6), steps
-    )
+    return Balanced(weight, multiplier / scale, residual, bool(np.abs(residual).max(initial=0.0) <= 1e-6))
 
 
-def _climb(problem: "_Problem", total: float, multiplier: Floats) -> tuple[Floats, "_State", int]:
-    """Newton steps until the constraints hold; the multiplier, its state, the number of steps."""
+def _climb(problem: "_Problem", total: float, multiplier: Floats) -> tuple[Floats, "_State"]:
+    """Newton steps until the constraints hold; the multiplier and its state."""
     state = problem.at(multiplier)
-    steps = 0
-    while steps < _MAX_STEPS and np.abs(state.gradient).max(initial=0.0) > _TOLERANCE * total:
-        steps += 1
+    for _ in range(_MAX_STEPS):
+        if np.abs(state.gradient).max(initial=0.0) <= _TOLERANCE * total:
+            break
         hessian = state.hessian + _RIDGE * total * np.eye(len(multiplier))
         step: Floats = np.asarray(np.linalg.solve(hessian, state.gradient), np.float64)
         moved = _line_search(problem, multiplier, step, state)
         if moved is None or np.abs(moved[0]).max() > _DIVERGED:
             break
         multiplier, state = moved
-    return multiplier, state, steps
+    return multiplier, state
 
 
 @dataclass(frozen=True, slots=True)

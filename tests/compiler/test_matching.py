@@ -74,6 +74,10 @@ def test_the_reachable_range_is_a_greedy_filling() -> None:
     values = np.array([0.0, 1.0, 2.0, 3.0])
     # total weight 4, at most 2 each: lowest is (0·2 + 1·2)/4, highest (3·2 + 2·2)/4
     assert reachable(values, np.ones(4), 2.0) == (0.5, 2.5)
+    # at most 3 each: the last one that is filled gets what is left, (0·3 + 1·1)/4 and (3·3 + 2·1)/4
+    assert reachable(values, np.ones(4), 3.0) == (0.25, 2.75)
+    # every pair is at the bound already: nothing can move
+    assert reachable(values, np.full(4, 2.0), 2.0) == (1.5, 1.5)
 
 
 def test_what_length_explains_is_left_alone() -> None:

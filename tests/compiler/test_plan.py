@@ -282,6 +282,10 @@ def test_matching_within_a_column_balances_every_value(world: World, store: Stor
     plan = plan_of(store, 'suppress @"concept 0" by matching within source max 8\n')
     assert {m.stratum for m in plan.matched} == {"alpha", "beta"}
     assert all(m.after == pytest.approx(0, abs=1e-5) for m in plan.matched)
+    chosen, rejected = _scores(world, range(5))
+    for found in (m for m in plan.matched if m.statistic == "delta"):
+        delta = (chosen - rejected)[rows_where(world, source=found.stratum)]
+        assert found.before == pytest.approx(delta.mean() / delta.std(), abs=1e-5)
 
 
 def test_matching_with_a_selection_leaves_other_pairs_alone(world: World, store: Store) -> None:

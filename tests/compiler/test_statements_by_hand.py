@@ -1,0 +1,202 @@
+"""Set and shape statements by counting: who goes, who is named for it, what weights and offsets become."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from engine.compiler.evaluation import Evaluation
+from engine.compiler.match_targets import Controls, target_rows
+from engine.compiler.plan import make_plan
+from engine.compiler.records import PlanFileError
+from engine.compiler.shapes import offsets, side_terms
+from engine.errors import CompileError
+from engine.rules.catalogue import Type
+from engine.rules.checked import CheckedShape
+from engine.rules.diagnostics import Place
+from engine.rules.terms import Concept, Constant
+from engine.settings import RulesSettings
+from engine.store.connection import Store
+from tests.compiler.test_plan import codes, plan_of, rows_where
+from tests.worlds import World
+
+
+@pytest.fixture
+def every() -> Constant:
+    """The condition of a statement without ``where``."""
+    return Constant(True, Type.TRUTH)
+
+
+def test_a_cap_cuts_weights_on_both_ends_and_names_whom_it_cut(world: World, store: Store) -> None:
+    rules = (
+        'weight *= 3 where source == "alpha"\nweight *= 0.1 where meta.rating == 1\nc: cap weight 0.5 .. 2\n'
+    )
+    plan = plan_of(store, rules)
+    for i in rows_where(world):
+        row = world.pair_rows[i]
+        weight = (3 if row["source"] == "alpha" else 1) * (0.1 if '"rating": 1' in row["meta"] else 1)
+        assert plan.fates.raw_weight[i] == pytest.approx(min(max(weight, 0.5), 2))
+        assert plan.fates.touched["c"][i] == (not 0.5 <= weight <= 2)
+
+
+@pytest.mark.parametrize(
+    "statement", ["quota by source max 7 seed 1", "sample 20 seed 3", "limit 1 per group seed 1"]
+)
+def test_a_set_statement_is_the_reason_of_the_pairs_that_it_removes(
+    world: World, store: Store, statement: str
+) -> None:
+    plan = plan_of(store, f"s: {statement}\n")
+    gone = [i for i in rows_where(world) if plan.fates.weight[i] == 0]
+    assert gone
+    assert np.flatnonzero(plan.fates.touched["s"]).tolist() == gone
+    assert np.flatnonzero(plan.fates.reason["s"]).tolist() == gone
+
+
+@pytest.mark.parametrize("wanted", [17, 30, 31, 44])
+def test_a_sample_by_value_gives_the_rest_to_the_largest_remainder(
+    world: World, store: Store, wanted: int
+) -> None:
+    sizes = {s: len(rows_where(world, source=s)) for s in ("alpha", "beta")}
+    exact = {s: wanted * n / sum(sizes.values()) for s, n in sizes.items()}
+    expected = {s: int(x) for s, x in exact.items()}
+    if sum(expected.values()) < wanted:
+        expected[max(exact, key=lambda s: exact[s] - int(exact[s]))] += 1
+    plan = plan_of(store, f"sample {wanted} by source seed 2\n")
+    kept = {s: int((plan.fates.weight[rows_where(world, source=s)] > 0).sum()) for s in sizes}
+    assert kept == expected
+
+
+@pytest.mark.parametrize("how", ["dropping 20%", "matching"])
+def test_only_offsets_are_added_to_the_loss(store: Store, how: str) -> None:
+    assert not plan_of(store, f'suppress @"concept 1" by {how}\n').fates.offset.any()
+    assert not plan_of(store, 'amplify @"concept 2" by matching to 0.2 max 6\n').fates.offset.any()
+
+
+def test_what_the_settings_cut_is_counted(world: World, store: Store) -> None:
+    rules = "weight *= 50 where meta.rating == 1\noffset += -9 where meta.rating == 2\n"
+    plan = plan_of(store, rules, settings=RulesSettings(max_weight=10.0, max_offset=5.0))
+    rated = [world.pair_rows[i]["meta"] for i in rows_where(world)]
+    found = {w.message.split(" ", 1)[1]: w.n_pairs for w in plan.warnings if w.code == "R511"}
+    assert found == {
+        "weights were cut to max_weight": sum('"rating": 1' in m for m in rated),
+        "offsets were cut to max_offset": sum('"rating": 2' in m for m in rated),
+    }
+    assert plan.fates.offset.min() == -5
+
+
+def test_without_a_cap_matching_may_set_any_weight_below_its_bound(store: Store) -> None:
+    plan = plan_of(store, 'suppress @"concept 0" by matching\n')
+    assert 0 < plan.fates.raw_weight[plan.fates.raw_weight > 0].min() < 0.5
+    assert "R511" not in codes(plan)
+
+
+def test_a_target_out_of_reach_is_shown_at_its_own_statement(store: Store) -> None:
+    text = (
+        'prosect rules 1\na: soften context("tea") by 0.2\nz: amplify @"concept 2" by matching to 3 max 1.5\n'
+    )
+    with pytest.raises(PlanFileError) as caught:
+        make_plan(store, text)
+    (found,) = caught.value.diagnostics
+    assert text[found.place.start :].startswith("z: amplify")
+
+
+def test_pairs_that_weigh_more_than_their_bound_allows_are_refused_with_the_sum(
+    world: World, store: Store
+) -> None:
+    n = len(rows_where(world, source="alpha"))
+    rules = (
+        'weight = 5 where source == "alpha"\n'
+        'suppress @"concept 0" by matching max 2 where source == "alpha"\n'
+    )
+    with pytest.raises(
+        CompileError, match=f"the {n} pairs .* weigh {5 * n} together, more than weights up to 2"
+    ):
+        plan_of(store, rules)
+
+
+def test_a_negative_weight_is_said_to_count_as_nothing(world: World, store: Store) -> None:
+    plan = plan_of(store, "w: weight *= (chosen.tokens - 50) * 0.01\n")
+    negative = int((world.readings.pairs.chosen_tokens[rows_where(world)] < 50).sum())
+    (found,) = (w for w in plan.warnings if w.code == "R511")
+    assert (found.n_pairs, found.rules) == (negative, ("w",))
+    assert found.message == f"the value of `w` is negative on {negative} pairs and counts as 0 there"
+
+
+def test_uneven_weights_among_the_pairs_of_a_target_are_said_though_the_whole_is_even(store: Store) -> None:
+    light = 'delta(@"concept 7") != 0 and delta(@"concept 7") < 1'
+    plan = plan_of(store, f'weight *= 0.05 where {light}\nsuppress @"concept 7" by offset 0.1\n')
+    carry = {i for (i,) in store.rows("SELECT pair FROM concept_scores WHERE concept = 7 AND u <> 0")}
+    weight = np.array([w for i, w in enumerate(plan.fates.weight) if i in carry and w > 0])
+    share = weight.sum() ** 2 / (weight**2).sum() / len(weight)
+    assert share < 0.5 <= plan.effective_share
+    (found,) = (w for w in plan.warnings if w.code == "R512")
+    assert found.message == (
+        f"uneven weights leave {share:.0%} effective pairs among those that carry `concept 7`"
+    )
+
+
+def _evaluation(values: dict[Any, np.ndarray], truths: dict[Any, np.ndarray]) -> Evaluation:
+    n = len(next(iter(truths.values())))
+    return Evaluation(np.arange(n), truths, values, {}, {}, {}, {}, {})
+
+
+def _matching(concept: Concept, condition: Constant, control: str) -> CheckedShape:
+    return CheckedShape(
+        "s", "suppress", "matching", concept, 0.0, condition, None, control, ("u",), False, None, Place(0, 0)
+    )
+
+
+def test_what_matching_takes_out_goes_by_its_control(every: Constant) -> None:
+    """Concepts 0 to 3, of which 0 and 2 say the same: beyond 0, only 1 and 3 are other things."""
+    length = sparse.csr_matrix([[1.0, 2.0, 3.0], [0.5, 0.0, 0.0]])
+    u = sparse.csr_matrix([[1.0, 0, 0], [0, 1, 1], [1, 0, 0], [0, 0, -1]])
+    controls = Controls(length, u, (0, 1, 2, 3), {0: 7, 2: 7, 3: 8})
+    flipped = np.array([False, True, False])
+    own = Concept("own", "latents", (1,), number=0)
+    assert controls.of(_matching(own, every, "total"), flipped) is None
+    turned = [[1, -2, 3], [0.5, 0, 0]]
+    by_length = controls.of(_matching(own, every, "length"), flipped)
+    assert by_length is not None
+    assert by_length.toarray().tolist() == turned
+    unique = controls.of(_matching(own, every, "unique"), flipped)
+    assert unique is not None
+    assert unique.toarray().tolist() == [*turned, [0, -1, 1], [0, 0, -1]]
+    alone = controls.of(_matching(Concept("1", "latents", (2,), number=1), every, "unique"), flipped)
+    assert alone is not None
+    assert alone.shape == (2 + 3, 3)  # it is in no redundancy group: all others are
+
+
+@pytest.mark.parametrize(("n", "is_refused"), [(4, False), (3, True)])
+def test_only_controls_that_occur_in_the_selection_count_against_its_pairs(
+    every: Constant, n: int, is_refused: bool
+) -> None:
+    """Two length columns, one concept that occurs, one that is silent: three things to take out."""
+    own = Concept("own", "latents", (1,), number=0)
+    u = np.array([1.0, -1.0, 1.0, 1.0])
+    length = sparse.csr_matrix([[1.0, 2, 3, 5], [1, 0, 2, 1]])
+    others = sparse.csr_matrix([[1.0, -1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]])
+    controls = Controls(length, others, (0, 1, 2), {})
+    inside = np.arange(4) < n
+    known = ({own.key: u}, controls)
+    evaluation = _evaluation({}, {every: inside})
+    shape = _matching(own, every, "unique")
+
+    def targets() -> int:
+        return len(target_rows(shape, evaluation, known, np.zeros(4, bool), np.ones(4, bool), np.ones(4)))
+
+    if is_refused:
+        with pytest.raises(CompileError, match=f"takes out 3 other things on {n} pairs"):
+            targets()
+    else:
+        assert targets() == 1
+
+
+def test_a_concept_that_never_varies_cannot_be_shaped_by_an_offset(every: Constant) -> None:
+    concept = Concept("flat", "latents", (1,))
+    shape = CheckedShape(
+        "s", "suppress", "offset", concept, 0.5, every, None, "total", (), False, None, Place(0, 0)
+    )
+    same = dict.fromkeys(side_terms(concept), np.full(4, 2.0))
+    with pytest.raises(CompileError, match="same score on every response"):
+        offsets([shape], _evaluation(same, {every: np.ones(4, bool)}), np.zeros(4, bool), np.ones(4, bool))
