@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from engine.views.rules import (
     RuleText,
     Shift,
     Steps,
+    spoken_name,
 )
 from engine.views.tables import VerdictView
 
@@ -180,16 +181,17 @@ class RuleDrafts:
         from engine.compiler.population import BASE_FATES
 
         try:
-            fates = self._plan(text, verdicts, names, file).fates
+            plan = self._plan(text, verdicts, names, file)
         except ProsectError:
             return None  # the rules view shows why; a pair has no fate without a plan
+        fates, called = plan.fates, _called(plan)
         return PairFate(
             fate=str(BASE_FATES[int(fates.fate[pair])]),
             weight=float(fates.weight[pair]),
             offset=float(fates.offset[pair]),
             is_flipped=bool(fates.flipped[pair]),
-            touched_by=tuple(name for name, at in fates.touched.items() if at[pair]),
-            dropped_by=tuple(name for name, at in fates.reason.items() if at[pair]),
+            touched_by=tuple(called.get(name, name) for name, at in fates.touched.items() if at[pair]),
+            dropped_by=tuple(called.get(name, name) for name, at in fates.reason.items() if at[pair]),
             tags=tuple(name for name, at in fates.tags.items() if at[pair]),
         )
 
@@ -228,7 +230,7 @@ class RuleDrafts:
             found = steps.left_out(number)
             if number == len(steps.names) - 1:
                 self._left_out = None  # what was evaluated for them is large
-            return found
+            return replace(found, name=spoken_name(found.name, found.line))
 
     def _plan(
         self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], file: str
@@ -335,15 +337,24 @@ def _failed(findings: list[RuleFinding], problem: str | None, text: str, start: 
     return PlanPreview(tuple(findings), problem, (), (), (), (), (), None, None, (), elapsed, stamp_of(text))
 
 
+def _called(plan: "Plan") -> dict[str, str]:
+    """Statements as screens call them."""
+    return {rule.name: spoken_name(rule.name, rule.line) for rule in plan.rules}
+
+
 def _preview(plan: "Plan", text: str, start: float) -> PlanPreview:
+    called = _called(plan)
     return PlanPreview(
         findings=(*(_finding(w, text) for w in plan.warnings), *_failing(plan, text)),
         problem=None,
         counts=tuple(plan.counts.items()),
         effects=tuple(
-            RuleEffect(r.name, r.kind, r.line, r.n_matched, r.n_unique, r.n_effect) for r in plan.rules
+            RuleEffect(called[r.name], r.kind, r.line, r.n_matched, r.n_unique, r.n_effect)
+            for r in plan.rules
         ),
-        overlaps=tuple((o.first, o.second, o.n_pairs) for o in plan.overlaps),
+        overlaps=tuple(
+            (called.get(o.first, o.first), called.get(o.second, o.second), o.n_pairs) for o in plan.overlaps
+        ),
         drift=tuple(Shift(d.category, d.value, d.share_before, d.share_after) for d in plan.drift),
         shifts=tuple(
             ConceptShift(

@@ -1,5 +1,6 @@
 """Frozen view models of rule files and of what they would do. Signs are chosen minus rejected."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,10 @@ OFF = "#off "
 
 FAILS = "fails"
 """Instead of a code: an expectation that does not hold."""
+
+
+_MADE_NAME = re.compile(r"([a-z]+(?:-[a-z]+)*)-[0-9a-f]{6}")
+"""What a statement without a name is called: verb and hash."""
 
 
 class Steps(NamedTuple):
@@ -177,6 +182,15 @@ class WithAndWithout(NamedTuple):
     def effect(self) -> float:
         """with_it − without: what the statement does to the concept, as the others stand."""
         return self.with_it - self.without
+
+
+def spoken_name(name: str, line: int) -> str:
+    """A statement as screens call it: the name that a person gave it, else its line and verb.
+
+    A plan tells statements without a name apart by a hash, which nobody finds again in a file.
+    """
+    made = _MADE_NAME.fullmatch(name)
+    return f"line {line:,} {made[1]}" if made else name
 
 
 @dataclass(frozen=True, slots=True)

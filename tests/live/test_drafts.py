@@ -69,6 +69,18 @@ def test_a_preview_counts_every_pair_once(world: World, browser: Browser) -> Non
     assert [(e.name, e.line, e.n_effect) for e in preview.effects] == [("long", 2, long)]
 
 
+def test_statements_without_a_name_are_called_by_their_line(browser: Browser) -> None:
+    """By effect, overlap, what moves a concept and what a pair's fate comes of; a name stays a name."""
+    text = "prosect rules 1\ndrop where chosen.tokens > 60\nlong: weight *= 2 where chosen.tokens > 50\n"
+    preview = browser.plan_preview(text)
+    called = ["line 2 drop", "long"]
+    assert [e.name for e in preview.effects] == called
+    assert {frozenset(o[:2]) for o in preview.overlaps} == {frozenset(called)}
+    assert [getattr(browser.left_out(text, n), "name", "") for n in (0, 1)] == called
+    fates = [browser.pair_fate(text, pair) for pair in range(20)]
+    assert {n for f in fates if f for n in (*f.touched_by, *f.dropped_by)} == set(called)
+
+
 def test_statements_are_left_out_by_number_as_often_as_asked(browser: Browser) -> None:
     statements = ('tag "x" where true', "a: drop where chosen.tokens > 60", "b: flip where meta.rating == 1")
     text = "\n".join(("prosect rules 1", *statements, ""))
