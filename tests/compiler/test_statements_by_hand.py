@@ -8,10 +8,11 @@ from scipy import sparse
 
 from engine.compiler.evaluation import Evaluation
 from engine.compiler.match_targets import Controls, target_rows
-from engine.compiler.plan import make_plan
-from engine.compiler.records import PlanFileError
+from engine.compiler.plan import catalogue_of, make_plan
+from engine.compiler.records import PlanFileError, VerdictNote
 from engine.compiler.shapes import offsets, side_terms
 from engine.errors import CompileError
+from engine.records import Verdict
 from engine.rules.catalogue import Type
 from engine.rules.checked import CheckedShape
 from engine.rules.diagnostics import Place
@@ -109,9 +110,7 @@ def test_pairs_that_weigh_more_than_their_bound_allows_are_refused_with_the_sum(
         'weight = 5 where source == "alpha"\n'
         'suppress @"concept 0" by matching max 2 where source == "alpha"\n'
     )
-    with pytest.raises(
-        CompileError, match=f"the {n} pairs .* weigh {5 * n} together, more than weights up to 2"
-    ):
+    with pytest.raises(CompileError, match=f"the {n} pairs .*: {5 * n} of weight, more than weights up to 2"):
         plan_of(store, rules)
 
 
@@ -134,6 +133,31 @@ def test_uneven_weights_among_the_pairs_of_a_target_are_said_though_the_whole_is
     assert found.message == (
         f"uneven weights leave {share:.0%} effective pairs among those that carry `concept 7`"
     )
+
+
+def test_keep_only_touches_what_it_drops_and_what_it_does_more_to(world: World, store: Store) -> None:
+    plan = plan_of(
+        store, 'k: keep only where source == "beta"\nt: keep only, tag "b" where source == "beta"\n'
+    )
+    assert np.flatnonzero(plan.fates.touched["k"]).tolist() == rows_where(world, source="alpha")
+    assert np.flatnonzero(plan.fates.touched["t"]).tolist() == rows_where(world)
+    assert np.flatnonzero(plan.fates.tags["b"]).tolist() == rows_where(world, source="beta")
+
+
+def test_missing_values_are_counted_on_the_pairs_that_a_rule_matches(world: World, store: Store) -> None:
+    plan = plan_of(store, 'w: weight *= strength where source == "alpha"\n')
+    (found,) = (w for w in plan.warnings if w.code == "R504")
+    assert (found.n_pairs, found.rules) == (len(rows_where(world, source="alpha")), ("w",))
+
+
+def test_a_lock_lists_what_was_held_and_the_verdicts_it_follows_in_order(store: Store) -> None:
+    kinds = [Verdict.KEEP, Verdict.SUPPRESS, Verdict.KEEP, Verdict.KEEP]
+    idents = [catalogue_of(store).concepts[k].concept_id for k in (3, 0, 1, 3)]
+    entries = ["ee", "aa", "", "cc"]
+    notes = [VerdictNote(i, k, entry=e) for i, k, e in zip(idents, kinds, entries, strict=True)]
+    lock = plan_of(store, 'soften context("tea") by 0.1\n', verdicts=notes).lock
+    assert lock["journal"] == ["aa", "cc", "ee"]
+    assert lock["held"] == sorted({idents[0], idents[2]})
 
 
 def _evaluation(values: dict[Any, np.ndarray], truths: dict[Any, np.ndarray]) -> Evaluation:
