@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.rules.diagnostics import Diagnostic
 
 FIRST_LINE = "prosect rules 1\n"
+_BY_EVIDENCE = "SELECT concept FROM hypotheses WHERE context = 0 ORDER BY hypothesis"
 _NAME = re.compile(r"[\w][\w .-]{0,79}\Z")
 
 
@@ -171,8 +172,14 @@ class RuleDrafts:
         from engine.rules.complete import complete
 
         with self._lock:
-            catalogue = catalogue_of(self._open(), names)
-        return lambda text, cursor: tuple((c.start, c.text) for c in complete(text, cursor, catalogue))
+            store = self._open()
+            catalogue = catalogue_of(store, names)
+            strongest = [number for (number,) in store.rows(_BY_EVIDENCE)]
+        place = {number: at for at, number in enumerate(strongest)}
+        # first what people named: they will say it again
+        order = sorted(catalogue.concepts, key=lambda c: (c.name is None, place.get(c.number, len(place))))
+        ordered = replace(catalogue, concepts=tuple(order))
+        return lambda text, cursor: tuple((c.start, c.text) for c in complete(text, cursor, ordered))
 
     def fate(
         self, text: str, verdicts: Sequence[VerdictView], names: Mapping[str, str], pair: int, file: str = ""

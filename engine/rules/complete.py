@@ -95,7 +95,10 @@ def _quoted(before: str, start: int, place: Wanted, names: "_Names") -> tuple[Co
 
 
 def _ranked(words: Iterable[str], start: int, typed: str, kind: str) -> tuple[Completion, ...]:
-    """The words that fit what is typed: same case first, plain before quoted, beginnings before the rest."""
+    """The words that fit what is typed: beginnings before the rest, same case first, plain before quoted.
+
+    Where nothing is typed yet they stay as they come.
+    """
     bare = typed.lstrip('@"').lower()
     found = []
     for word in dict.fromkeys(words):
@@ -106,7 +109,7 @@ def _ranked(words: Iterable[str], start: int, typed: str, kind: str) -> tuple[Co
         if not is_ahead and kind not in ("concept", "context text"):
             continue
         is_same = plain.startswith(typed.lstrip('@"'))
-        found.append(((not is_ahead, not is_same, '"' in word), word))
+        found.append(((not is_ahead, not is_same, bool(bare) and '"' in word), word))
     found.sort(key=lambda item: item[0])
     return tuple(Completion(start, word, kind.removesuffix(" text")) for _, word in found[:MAX_OFFERED])
 

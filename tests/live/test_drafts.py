@@ -100,6 +100,18 @@ def test_statements_are_left_out_by_number_as_often_as_asked(browser: Browser) -
     assert {ident: m.without for ident, m in one.means.items()} == pytest.approx(without)
 
 
+def test_concepts_are_offered_by_evidence_those_with_a_name_first(browser: Browser) -> None:
+    cursor = browser.open_table("hypotheses", "family:concepts")
+    rows = cursor.rows(0, 5)
+    ident, name = cursor.spec.index("concept_id"), cursor.spec.index("concept")
+    browser.set_name(str(rows[3].values[ident]), "politeness")
+    text = "prosect rules 1\nsuppress "
+    offered = [word for _, word in browser.rule_completer()(text, len(text))]
+    strongest = [f'@"{row.values[name]}"' for row in rows]
+    assert offered[:4] == ["@politeness", *strongest[:3]]
+    assert offered[4] == strongest[4]
+
+
 def test_an_error_is_placed_by_line_and_column(browser: Browser) -> None:
     preview = browser.plan_preview("prosect rules 1\ndrop wher x\n")
     assert not preview.has_plan

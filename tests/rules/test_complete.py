@@ -113,8 +113,8 @@ def test_only_what_the_language_takes_is_offered(line: str, offered: list[str]) 
 @pytest.mark.parametrize(
     ("line", "kinds", "first"),
     [
-        ("suppress ", {"concept"}, "@twins"),
-        ("expect change(", {"concept"}, "@twins"),
+        ("suppress ", {"concept"}, '@"bold · lists"'),
+        ("expect change(", {"concept"}, '@"bold · lists"'),
         ("expect ", {"word", "function"}, "input"),
         ("quota by ", {"key", "context"}, "id"),
         ("suppress @bold by matching within ", {"key", "context"}, "id"),
