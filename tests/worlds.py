@@ -177,11 +177,19 @@ def _pair_rows(readings: Readings, seed: int) -> list[dict[str, Any]]:
                 "fold": int(arrays.fold[i]),
                 "is_evaluation": False,
                 "meta": json.dumps(
-                    {"rating": int(rng.integers(1, 6)), "topic": str(rng.choice(["tea", "code"]))}
+                    {
+                        "rating": int(rng.integers(1, 6)),
+                        "topic": str(rng.choice(["tea", "code"])),
+                        "margin": MARGINS[i % len(MARGINS)],
+                    }
                 ),
             }
         )
     return rows
+
+
+MARGINS = ("1.5", " -2\n", "n/a", "+3e-1", "1,5", "", "7.", "1e999", "1_0", "nan", ".25", "٣")
+"""Numbers that a file has as texts, and texts that are none."""
 
 
 def make_world(

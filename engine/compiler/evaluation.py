@@ -15,7 +15,7 @@ from engine.manifest import hash_bytes
 from engine.rules.catalogue import LONG_TEXTS
 from engine.rules.checked import CheckedFile, Definition
 from engine.rules.evaluate import FrozenStatistic
-from engine.rules.terms import Column, Meta, Reference, Statistic, Term, walk
+from engine.rules.terms import Apply, Column, Meta, Reference, Statistic, Term, walk
 from engine.store.connection import Store
 
 
@@ -103,9 +103,15 @@ def evaluate(store: Store, definitions: Sequence[Definition], request: Request) 
 
 
 def sources_of(terms: Sequence[Term]) -> list[Term]:
-    """Columns and metadata keys that terms read, whole texts left out: those are never missing in part."""
-    found = (t for term in terms for t in walk(term) if isinstance(t, Column | Meta))
-    return [t for t in dict.fromkeys(found) if not (isinstance(t, Column) and t.name in LONG_TEXTS)]
+    """Columns, metadata keys and numbers of texts that terms read, each of which some pairs may lack.
+
+    Whole texts are left out, as they are never missing; so is a text that only its number is read of.
+    """
+    parts = list(dict.fromkeys(t for term in terms for t in walk(term)))
+    numbers = [t for t in parts if isinstance(t, Apply) and t.operator == "number"]
+    inside = {t.arguments[0] for t in numbers}
+    found = [t for t in parts if isinstance(t, Column | Meta) and t not in inside]
+    return [*numbers, *(t for t in found if not (isinstance(t, Column) and t.name in LONG_TEXTS))]
 
 
 def _missing(store: Store, table: str, columns: Mapping[Term, str]) -> dict[Term, NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ from engine.compiler.row_effects import RowEffects
 from engine.compiler.shapes import side_terms
 from engine.rules.checked import CheckedShape
 from engine.rules.diagnostics import Diagnostic, Place, Severity
-from engine.rules.terms import Column, Constant, Meta, Statistic, Term, walk
+from engine.rules.terms import Apply, Constant, Meta, Statistic, Term, walk
 from engine.wording import counted
 
 FEW_PAIRS = 30
@@ -146,9 +146,9 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
     for name, condition, place in places:
         for source in sources_of(with_definitions([condition], plan.checked.definitions)):
             absent = evaluation.missing.get(source)
-            if absent is None or not isinstance(source, Column | Meta):
+            if absent is None:
                 continue
-            written = source.name if isinstance(source, Column) else ".".join(("meta", *source.path))
+            written = _written(source)
             n, hit = int(absent.sum()), int((absent & evaluation.truths[condition]).sum())
             message = (
                 f"`{written}` is missing on {counted(n, 'pair')}; `{name}` matches {hit or 'none'} of them"
@@ -157,6 +157,13 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
                 "where nothing is known `!=` and `not` are true; `==` and `<` are not" if hit else None
             )
             yield _warn("R504", message, place, help_line, n_pairs=n, rules=(name,))
+
+
+def _written(source: Term) -> str:
+    """A column, a metadata key or the number of one, as rule files write it."""
+    if isinstance(source, Apply):
+        return f"{source.operator}({_written(source.arguments[0])})"
+    return ".".join(("meta", *source.path)) if isinstance(source, Meta) else getattr(source, "name", "…")
 
 
 def _limits(plan: Plan, caps: Caps) -> Iterator[Diagnostic]:

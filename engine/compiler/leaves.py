@@ -15,6 +15,8 @@ from engine.manifest import hash_bytes
 from engine.records import HELD_OUT_FOLD, Label
 from engine.rules.catalogue import Type
 from engine.rules.terms import (
+    NUMBER_IN_TEXT,
+    TEXT_FUNCTIONS,
     Apply,
     Column,
     Concept,
@@ -75,7 +77,7 @@ def is_leaf(term: Term) -> bool:
     if isinstance(term, Column | Meta | Reading | Inside | Matches):
         return True
     if isinstance(term, Apply):
-        if term.operator == "length":
+        if term.operator in TEXT_FUNCTIONS:
             return True
         return term.operator in ("==", "in") and term.arguments[0].type is Type.TEXT
     return False
@@ -207,6 +209,10 @@ class _Scan:
         first = self._expression(term.arguments[0])
         if term.operator == "length":
             return f"CAST(length({first}) AS DOUBLE)"
+        if term.operator == "number":
+            found = f"regexp_extract({first}, {self._parameter(NUMBER_IN_TEXT)}, 1)"
+            number = f"TRY_CAST(nullif({found}, '') AS DOUBLE)"
+            return f"CASE WHEN isfinite({number}) THEN {number} END"
         others = ", ".join(self._expression(a) for a in term.arguments[1:])
         return f"coalesce({first} IN ({others}), FALSE)" if others else "FALSE"
 

@@ -39,6 +39,7 @@ from engine.rules.syntax import (
     Unary,
 )
 from engine.rules.terms import (
+    TEXT_FUNCTIONS,
     Apply,
     Column,
     Concept,
@@ -58,7 +59,8 @@ from engine.rules.terms import (
 _SPANS = ("chosen", "rejected", "prompt")
 _PERCENTILE = re.compile(r"p([1-9][0-9]?)$")
 FUNCTIONS = (
-    *_SPANS, "delta", "z", "pct", "p90", "mean", "sd", "abs", "min", "max", "log", "length", "context",
+    *_SPANS, "delta", "z", "pct", "p90", "mean", "sd", "abs", "min", "max", "log", "length", "number",
+    "context",
 )  # fmt: skip
 
 
@@ -310,9 +312,9 @@ class Checker:
             return self._statistic(node)
         if name in ("abs", "log", "min", "max"):
             return self._arithmetic(node)
-        if name == "length":
-            self._arity(node, 1, 1, "length(chosen.text)")
-            return Apply("length", (self.typed(node.arguments[0], Type.TEXT),), Type.NUMBER)
+        if name in TEXT_FUNCTIONS:
+            self._arity(node, 1, 1, f"{name}(chosen.text)")
+            return Apply(name, (self.typed(node.arguments[0], Type.TEXT),), Type.NUMBER)
         help_line = did_you_mean(name, FUNCTIONS, "known: " + ", ".join(FUNCTIONS))
         raise self.fail("R209", f"there is no function `{name}`", node.place, help_line)
 

@@ -10,7 +10,7 @@ from engine.rules.lexer import concept_literal, quote
 from engine.rules.naming import Unresolved
 from engine.rules.outcomes import is_count
 from engine.rules.syntax import Binary, ConceptName, Expression, Group, Items, Name, Number, Text
-from engine.rules.terms import Apply, Column, Constant, Reading, Reference, Statistic, Term, walk
+from engine.rules.terms import Apply, Column, Constant, Meta, Reading, Reference, Statistic, Term, walk
 
 _SPANS = ("prompt", "chosen", "rejected")
 
@@ -141,9 +141,11 @@ def no_list(node: Binary) -> Unresolved:
 
 
 def mistaken_type(wanted: Type, term: Term) -> str | None:
-    """Help for a number in quotes, a context without its word, a number that is no condition."""
+    """Help for numbers in quotes, here or in the file, a context without its word, a number as condition."""
     if wanted is Type.TRUTH and term.type is Type.NUMBER:
         return "compare it, as in `… > 0`"
+    if wanted is Type.NUMBER and isinstance(term, Meta):
+        return f"numbers that the file has as texts: `number({'.'.join(('meta', *term.path))})`"
     if not isinstance(term, Constant) or not isinstance(term.value, str):
         return None
     if wanted is Type.TRUTH:

@@ -16,6 +16,7 @@ from engine.patterns import search
 from engine.rules.catalogue import Type
 from engine.rules.checked import Definition
 from engine.rules.terms import (
+    NUMBER_IN_TEXT,
     Apply,
     Column,
     Constant,
@@ -149,6 +150,9 @@ class Interpreter:
             return first is not None and any(first == finite(v) for v in values[1:] if finite(v) is not None)
         if operator == "length":
             return float(len(values[0])) if isinstance(values[0], str) else None
+        if operator == "number":
+            found = search(NUMBER_IN_TEXT).search(values[0]) if isinstance(values[0], str) else None
+            return finite(float(found.group(1))) if found else None
         numbers = [float(v) if isinstance(v, float | int) else None for v in values]
         if operator in ("<", "<="):
             return _ordered(operator, numbers[0], numbers[1])

@@ -96,11 +96,17 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An operator or function: + - * / neg, == < <= and or not in, abs min max log length."""
+    """An operator or function: + - * / neg, == < <= and or not in, abs min max log length number."""
 
     operator: str
     arguments: tuple["Term", ...]
     type: Type
+
+
+TEXT_FUNCTIONS = ("length", "number")
+"""Numbers that are made of one text."""
+NUMBER_IN_TEXT = r"^[ \t\r\n]*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[ \t\r\n]*$"
+"""A text that is one number with a point, and nothing else, as both engines read it."""
 
 
 @dataclass(frozen=True, slots=True)

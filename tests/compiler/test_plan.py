@@ -113,6 +113,21 @@ unknown: offset += strength
     assert counted["unknown"].n_matched == len(rating)
 
 
+def test_a_number_in_quotes_is_read_where_it_is_asked_for(world: World, store: Store) -> None:
+    with pytest.raises(RuleFileError, match=r"`number\(meta\.margin\)`"):
+        plan_of(store, "drop where meta.margin > 0\n")
+    value = {"1.5": 1.5, " -2\n": -2, "+3e-1": 0.3, "7.": 7, ".25": 0.25}
+    plan = plan_of(store, "low: drop where number(meta.margin) < 1\nm: offset += number(meta.margin) / 8\n")
+    margins = {i: json.loads(world.pair_rows[i]["meta"])["margin"] for i in rows_where(world)}
+    low = {i for i, m in margins.items() if value.get(m, 1) < 1}
+    assert {i for i in margins if plan.fates.weight[i] == 0} == low
+    assert all(plan.fates.offset[i] == value.get(m, 0) / 8 for i, m in margins.items() if i not in low)
+    n = sum(m not in value for m in margins.values())
+    assert f"`number(meta.margin)` is missing on {n} pairs; `low` matches none of them" in [
+        w.message for w in plan.warnings
+    ]
+
+
 def test_keep_only_drops_the_rest(world: World, store: Store) -> None:
     assert plan_of(store, 'keep only where source == "beta"\n').counts["kept"] == len(
         rows_where(world, source="beta")
