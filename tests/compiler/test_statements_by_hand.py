@@ -7,8 +7,10 @@ import pytest
 from scipy import sparse
 
 from engine.compiler.evaluation import Evaluation
+from engine.compiler.lock import drift_of
 from engine.compiler.match_targets import Controls, target_rows
 from engine.compiler.plan import catalogue_of, make_plan
+from engine.compiler.population import population
 from engine.compiler.records import PlanFileError, VerdictNote
 from engine.compiler.shapes import offsets, side_terms
 from engine.errors import CompileError
@@ -158,6 +160,65 @@ def test_a_lock_lists_what_was_held_and_the_verdicts_it_follows_in_order(store: 
     lock = plan_of(store, 'soften context("tea") by 0.1\n', verdicts=notes).lock
     assert lock["journal"] == ["aa", "cc", "ee"]
     assert lock["held"] == sorted({idents[0], idents[2]})
+
+
+def test_a_lock_resolves_whatever_a_file_names_wherever_it_stands(store: Store) -> None:
+    rules = """
+concept seven = #7
+let m = delta(@"concept 0")
+w: weight *= 0.5 + delta(@"concept 1") * 0 where delta(@seven) > p90(delta(@seven))
+l: limit 3 per z(delta(@"concept 2")) > 1 order delta(@"concept 3") seed 4
+q: sample 90% seed 9
+c: cap weight 0 .. 3
+s: suppress @"concept 4" by offset 0.1 where context("tea")
+k: mask tokens where @"concept 5" > 1 within delta(@"concept 6") > 0
+"""
+    lock = plan_of(store, rules).lock
+    assert {name.strip("@") for name in lock["concepts"]} == {"seven", *(f"concept {k}" for k in range(7))}
+    assert lock["contexts"] == [
+        ident for (ident,) in store.rows("SELECT context_id FROM contexts WHERE name = 'tea'")
+    ]
+    assert lock["seeds"] == [4, 9]
+    by_kind = sorted(tuple(sorted(found)) for found in lock["statistics"].values())
+    assert by_kind == [("mean", "sd"), ("value",)]
+
+
+def test_what_two_locks_differ_in_is_said_key_by_key() -> None:
+    names = {f"c{k}": k for k in range(9)}
+    old = {
+        "meaning": "a", "language": 1, "n_input": 90, "concepts": names, "contexts": ["x", "y"],
+        "statistics": {"s": 1, "t": 2}, "settings": {"max_weight": 10, "q": 1}, "held": ["h"], "gone": 1,
+    }  # fmt: skip
+    new = {
+        "meaning": "b", "language": 1, "n_input": 80, "concepts": {"c8": 8, "c9": 9}, "contexts": ["x"],
+        "statistics": {"s": 1, "t": 3, "u": 4}, "settings": {"max_weight": 5, "q": 1},
+        "held": ["h", "i", "j"],
+    }  # fmt: skip
+    assert drift_of(old, new) == [
+        "concepts: c0, c1, c2, c3, c4, c5 and 3 more",  # c0 to c7 went, c9 came
+        "contexts: 1 no longer named",
+        "gone: 1 → None",
+        "held concepts: 2 held since",
+        "meaning: the rules say something else (layout, comments and order do not count)",
+        "input pairs: 90 → 80",
+        "settings: max_weight 10 → 5",
+        "statistics: 2 of 3 have other values",
+    ]
+    assert drift_of(new, {**new, "extra": 1}) == ["extra: None → 1"]
+    assert drift_of(old, old) == []
+
+
+def test_a_held_concept_is_held_by_matching_though_an_offset_shapes_it(store: Store) -> None:
+    held = catalogue_of(store).concepts[3].concept_id
+    rules = 'suppress @"concept 0" by matching max 6\nsuppress @"concept 3" by offset 0.5\n'
+    plan = plan_of(store, rules, verdicts=[VerdictNote(held, Verdict.KEEP)])
+    u = np.zeros(len(plan.fates.weight))
+    for pair, value in store.rows("SELECT pair, u FROM concept_scores WHERE concept = 3"):
+        u[pair] = value
+    before = u[population(store).input_pairs].mean()
+    assert np.average(u, weights=plan.fates.weight) == pytest.approx(before, abs=1e-6)
+    free = plan_of(store, rules)
+    assert abs(np.average(u, weights=free.fates.weight) - before) > 1e-3
 
 
 def _evaluation(values: dict[Any, np.ndarray], truths: dict[Any, np.ndarray]) -> Evaluation:
