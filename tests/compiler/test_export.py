@@ -188,6 +188,22 @@ def test_many_weights_share_files_and_keep_their_total(weights: list[float]) -> 
         assert int(float(f"{part.proportion:.8f}") * len(part.rows)) == part.n_taken
 
 
+def test_up_to_twelve_weights_have_a_file_each_and_noise_is_no_weight() -> None:
+    few = [1 - k / 100 for k in range(12)]
+    assert [len(p.rows) for p in buckets(weighted([w + e for w in few for e in (0, 1e-9)]), seed=0)] == [
+        2
+    ] * 12
+    assert [len(p.rows) for p in buckets(weighted([*few, 0.5]), seed=0)] == [10, 2, 1]  # 0.91 > 1/1.1 > 0.90
+
+
+def test_what_is_taken_of_each_file_adds_up_to_the_weights() -> None:
+    """Weights 1 and 0.99 share the first file, which sets the scale; 0.3 and 0.29 are taken at their mean."""
+    weights = [1.0, 0.99] * 20 + [0.3, 0.29] * 50 + [0.01 * k for k in range(1, 12)]
+    parts = buckets(weighted(weights), seed=0)
+    assert (len(parts[0].rows), parts[0].n_taken) == (40, 40)
+    assert (len(parts[1].rows), parts[1].n_taken) == (100, round(100 * 0.295 / 0.995))
+
+
 def test_open_instruct_gets_one_file_per_weight(world: World, store: Store, tmp_path: Path) -> None:
     shaped = compiled(world, store, tmp_path, 'weight *= 0.5 where source == "alpha"\n')
     report = export(ExportRequest(shaped, tmp_path / "out", "open-instruct", bucket=True))

@@ -221,6 +221,42 @@ def test_a_held_concept_is_held_by_matching_though_an_offset_shapes_it(store: St
     assert abs(np.average(u, weights=free.fates.weight) - before) > 1e-3
 
 
+def test_a_keep_in_a_context_that_rules_emptied_holds_nothing(store: Store) -> None:
+    tea = next(c for c in catalogue_of(store).contexts if c.name == "tea")
+    held = catalogue_of(store).concepts[3].concept_id
+    rules = 'drop where context("tea")\nsuppress @"concept 0" by matching max 8\n'
+    note = VerdictNote(held, Verdict.KEEP, context_id=tea.context_id)
+    plan = plan_of(store, rules, verdicts=[note])
+    assert (plan.fates.weight == plan_of(store, rules).fates.weight).all()
+    assert [h.mean_after for h in plan.held_inside] == [0]
+
+
+def test_what_a_rule_matches_alone_is_counted_apart(world: World, store: Store) -> None:
+    alpha = set(rows_where(world, source="alpha"))
+    low = {i for i in rows_where(world) if '"rating": 1' in world.pair_rows[i]["meta"]}
+    rules = (
+        'a: weight *= 0.5 where source == "alpha"\nb: flip where meta.rating == 1\n'
+        f"expect matched(a) == {len(alpha)} and unique(a) == {len(alpha - low)}\n"
+        f"expect matched(b) == {len(low)} and unique(b) == {len(low - alpha)}\n"
+    )
+    plan = plan_of(store, rules)
+    assert [e.holds for e in plan.expectations] == [True, True], [e.found for e in plan.expectations]
+    (overlap,) = plan.overlaps
+    assert (overlap.first, overlap.second, overlap.n_pairs) == ("a", "b", len(alpha & low))
+
+
+def test_what_moves_most_is_named_first_and_targets_last(store: Store) -> None:
+    held = catalogue_of(store).concepts[4].concept_id
+    rules = 'drop where delta(@"concept 4") > 0\nsuppress @"concept 0" by offset 0.1\n'
+    moved = plan_of(store, rules, verdicts=[VerdictNote(held, Verdict.KEEP)]).collateral
+    assert [c.concept for c in moved if c.is_target] == [moved[-1].concept] == [0]
+    assert moved[0].is_beyond
+    assert not any(c.is_beyond for c in moved[1:])
+    sizes = [abs(c.change) for c in moved[1:-1]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+
+
 def _evaluation(values: dict[Any, np.ndarray], truths: dict[Any, np.ndarray]) -> Evaluation:
     n = len(next(iter(truths.values())))
     return Evaluation(np.arange(n), truths, values, {}, {}, {}, {}, {})
