@@ -12,6 +12,8 @@ from engine.errors import CompileError
 from engine.records import Verdict
 from engine.rules.checked import CheckedFile
 from engine.rules.diagnostics import Diagnostic, RuleFileError, Severity
+from engine.safe_text import one_line
+from engine.wording import counted
 
 
 class PlanFileError(RuleFileError, CompileError):
@@ -209,6 +211,16 @@ class Plan:
     lock: dict[str, Any]
     is_control: bool = False
     """True for a random plan of equal size."""
+
+    def __repr__(self) -> str:
+        """Short: a notebook shows what stands last in a cell, and this holds numbers of every pair."""
+        counts = self.counts
+        name = one_line(self.checked.file_name, 80)
+        found = counted(len(self.warnings), "finding")
+        return (
+            f"<plan of {name}: {counts['kept']:,} of {counts['input']:,} pairs kept,"
+            f" {counts['dropped']:,} dropped, {found}: .counts, .rules, .collateral, …>"
+        )
 
     @property
     def is_passing(self) -> bool:

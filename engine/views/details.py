@@ -6,6 +6,7 @@ Signs are chosen minus rejected, as in ``engine.views.tables``; strings come fro
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.safe_text import one_line
 from engine.views.tables import FacetCount, Interval
 
 if TYPE_CHECKING:
@@ -134,6 +135,12 @@ class ConceptDetail:
     inside: Evidence | None = None
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
 
+    def __repr__(self) -> str:
+        """Short: a notebook shows what stands last in a cell."""
+        taught = self.everywhere.taught.estimate if self.everywhere is not None else None
+        said = "" if taught is None else f", taught {taught:.3f}"
+        return f"<concept {one_line(self.name, 80)} ({self.kind}){said}: .everywhere, .top_pairs, …>"
+
 
 class LatentHome(NamedTuple):
     """A concept that a latent is in."""
@@ -256,3 +263,9 @@ class PairDetail:
     """Concepts that it carries, those beyond ``concepts`` included."""
     n_contexts: int = 0
     """Likewise contexts."""
+
+    def __repr__(self) -> str:
+        """Short: a notebook shows what stands last in a cell."""
+        return (
+            f"<pair {self.pair} of {one_line(self.source, 80)}, {self.label}: .prompt, .chosen, .rejected, …>"
+        )

@@ -115,3 +115,12 @@ def test_notebooks_show_little_of_much(audited: Path) -> None:
         found = project.pairs(limit=7)
         assert repr(found) == f"<7 of {found.n_rows} pairs: .records() or .frame()>"
         assert "<table" in found._repr_html_()
+        rules = project.paths.root / "some.rules"
+        rules.write_text("prosect rules 1\ndrop where chosen.tokens < 20\n", encoding="utf-8")
+        shown = [repr(project.concept("@length")), repr(project.pair(3)), repr(project.plan(rules))]
+        assert [text.split(":")[0].split(",")[0] for text in shown] == [
+            "<concept @length (column)",
+            f"<pair 3 of {project.pair(3).source}",
+            "<plan of some.rules",
+        ]
+        assert max(map(len, shown)) < 160
