@@ -264,7 +264,7 @@ def test_the_forecast_counts_weights_flips_and_offsets(world: World, store: Stor
         store,
         'weight *= 0.5 where source == "alpha"\nflip where meta.rating == 1\nsoften context("tea") by 1\n',
     )
-    expected = total = 0.0
+    expected = total = ahead = behind = 0.0
     for i in rows:
         row = world.pair_rows[i]
         weight = 0.5 if row["source"] == "alpha" else 1.0
@@ -272,9 +272,14 @@ def test_the_forecast_counts_weights_flips_and_offsets(world: World, store: Stor
         pull = 2 / (1 + np.e) if i % 3 == 0 else 1.0
         expected += weight * pull * side * u[i]
         total += weight
+        ahead += weight * pull * (side * u[i] > 0)
+        behind += weight * pull * (side * u[i] < 0)
     found = next(c for c in plan.collateral if c.concept == 0)
     assert found.mean_before == pytest.approx(u[rows].mean(), abs=1e-6)
     assert found.mean_after == pytest.approx(expected / total, abs=1e-6)
+    assert found.rate_before == pytest.approx((u[rows] > 0).sum() / (u[rows] != 0).sum())
+    assert found.rate_after == pytest.approx(ahead / (ahead + behind))
+    assert found.n_active == (u[rows] != 0).sum()
 
 
 def test_matching_reaches_zero_and_holds_what_is_kept(world: World, store: Store) -> None:
