@@ -1,12 +1,15 @@
 """Set and shape statements by counting: who goes, who is named for it, what weights and offsets become."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import sparse
 
 from engine.compiler.evaluation import Evaluation
+from engine.compiler.ledger import ledger_table
 from engine.compiler.lock import drift_of
 from engine.compiler.match_targets import Controls, target_rows
 from engine.compiler.plan import catalogue_of, make_plan
@@ -255,6 +258,49 @@ def test_what_moves_most_is_named_first_and_targets_last(store: Store) -> None:
     sizes = [abs(c.change) for c in moved[1:-1]]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
+
+
+def test_the_make_up_before_and_after_is_a_count_of_pairs_and_a_share_of_weights(
+    world: World, store: Store
+) -> None:
+    plan = plan_of(store, 'drop where meta.rating == 1\nweight *= 0.5 where source == "alpha"\n')
+    inputs = rows_where(world)
+    kept = [i for i in inputs if '"rating": 1' not in world.pair_rows[i]["meta"]]
+    mass = {i: 0.5 if world.pair_rows[i]["source"] == "alpha" else 1.0 for i in kept}
+    tea = {
+        i
+        for (i,) in store.rows(
+            "SELECT pair FROM context_pairs JOIN contexts USING (context) WHERE name = 'tea'"
+        )
+    }
+    groups = {("context", "tea"): tea}
+    groups |= {("source", s): set(rows_where(world, source=s)) for s in ("alpha", "beta")}
+    for (category, value), members in groups.items():
+        found = next(d for d in plan.drift if (d.category, d.value) == (category, value))
+        assert (found.n_before, found.n_after) == (len(members & set(inputs)), len(members & set(kept)))
+        assert found.share_before == pytest.approx(len(members & set(inputs)) / len(inputs))
+        assert found.share_after == pytest.approx(sum(mass.get(i, 0) for i in members) / sum(mass.values()))
+
+
+def test_the_ledger_says_why_a_pair_is_gone_and_is_counted_again(world: World, store: Store) -> None:
+    rules = (
+        'gone: drop where source == "alpha" because "bad annotator"\nalso: drop where meta.rating == 1\n'
+        "light: weight = 0 where chosen.tokens < 30\n"
+    )
+    plan, everyone = plan_of(store, rules), population(store)
+    groups = pa.chunked_array([[row["group_id"] for row in world.pair_rows]])
+    for row, origin in zip(ledger_table(plan, everyone, groups).to_pylist(), world.pair_rows, strict=True):
+        if row["fate"] != "dropped":
+            continue
+        reasons = ["also"] if '"rating": 1' in origin["meta"] else []
+        reasons += ["gone: bad annotator"] if origin["source"] == "alpha" else []
+        assert row["reason"] == "; ".join(reasons or ["weight 0"])  # a weight counts where no rule drops
+    silent = replace(plan, fates=replace(plan.fates, reason={}))
+    with pytest.raises(CompileError, match=rf"{plan.counts['dropped']} dropped pairs have no reason"):
+        ledger_table(silent, everyone, groups)
+    moved = {"kept": plan.counts["kept"] + 1, "dropped": plan.counts["dropped"] - 1}
+    with pytest.raises(CompileError, match="the ledger counts"):
+        ledger_table(replace(plan, counts=plan.counts | moved), everyone, groups)
 
 
 def _evaluation(values: dict[Any, np.ndarray], truths: dict[Any, np.ndarray]) -> Evaluation:
