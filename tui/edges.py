@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tui.desk import Desk
 
 
+ALL_KEYS = "help"
+"""The action whose key stands among the useful ones however little room there is."""
 FACTS, MIN_NAME = 52, 20
 """Cells of the second line for facts behind a name or a filter, and cells that a name has at least."""
 
@@ -162,23 +164,26 @@ def _page_where(desk: "Desk") -> Line:
 
 
 def hint_line(scopes: tuple[str, ...], width: int) -> Line:
-    """The most useful keys here, special before general, as many as fit."""
+    """The most useful keys here, special before general, as many as fit; the key to all of them always."""
     bound = act.bindings(scopes)
+    found = [
+        action
+        for scope in (act.REVIEW, *reversed([s for s in scopes if s != act.REVIEW]))
+        for action in act.ACTIONS
+        if scope in scopes and action.scope == scope and action.label
+        if bound.get(action.keys[0]) == action.ident
+    ]
+    needs = {action.ident: len(action.keys[0]) + len(action.label) + 3 for action in found}
+    left = width - needs.get(ALL_KEYS, 0) + 2  # nothing stands behind the last one
+    shown = []
+    for action in found:
+        if action.ident != ALL_KEYS:
+            left -= needs[action.ident]
+        if left < 0:
+            shown += [action for action in found if action.ident == ALL_KEYS and action not in shown]
+            break
+        shown.append(action)
     spans: list[Span] = []
-    left = width
-    for scope in (act.REVIEW, *reversed([s for s in scopes if s != act.REVIEW])):
-        for action in act.ACTIONS:
-            key = action.keys[0]
-            if (
-                scope not in scopes
-                or action.scope != scope
-                or not action.label
-                or bound.get(key) != action.ident
-            ):
-                continue
-            need = len(key) + len(action.label) + 3
-            if need > left:
-                return tuple(spans)
-            spans += [(key, "key"), (f" {action.label}  ", "dim")]
-            left -= need
+    for n, action in enumerate(shown):
+        spans += [(f"{'  ' if n else ''}{action.keys[0]}", "key"), (f" {action.label}", "dim")]
     return tuple(spans)

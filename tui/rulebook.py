@@ -31,6 +31,11 @@ class Rulebook:
         return _joined(self.lines)
 
     @property
+    def is_empty(self) -> bool:
+        """There is no statement, not even one that is switched off."""
+        return all(line == self.head or self.is_comment(line) for line in range(len(self.lines)))
+
+    @property
     def past_texts(self) -> tuple[str, ...]:
         """Texts that undo brings back, oldest first."""
         return tuple(map(_joined, self.past))

@@ -10,6 +10,7 @@ from tui.places import Place
 from tui.rule_source import Completer, RulesLike, first, look
 from tui.rulebook import Draft, Rulebook
 from tui.views.moves import Moves, fits
+from tui.views.rule_start import start_lines
 from tui.views.rules import RuleLine, plan_lines, rule_lines
 
 if TYPE_CHECKING:
@@ -280,6 +281,8 @@ class Ruling(Moving):
             # of a text with more or fewer lines: nothing of it stands beside these
             is_of_these = self._planned.count("\n") == book.text.count("\n")
             lines = rule_lines(book, self.preview if is_of_these else None, width)
+            if self.typed is None and book.is_empty:
+                lines += start_lines(width)
             desk.set_page(lines if has_side else [*lines, *plan], keep_place=True)
             if has_side:
                 desk.side.way_to_rest = "g l"

@@ -11,7 +11,8 @@ from tests.tui.driving import Driver, drive
 from tests.tui.test_folding import text_of
 from tests.tui.test_screens_hostile import concept
 from tests.worlds import World
-from tui.edges import too_small, which_key
+from tui import actions as act
+from tui.edges import hint_line, too_small, which_key
 from tui.format import UNICODE
 from tui.lines import Span, to_strip
 from tui.prompts import make
@@ -170,3 +171,15 @@ def test_inline_is_a_layout_of_differences() -> None:
     assert PairOptions(Layout.INLINE, is_diffed=False).layout_for(120) is Layout.STACK
     assert PairOptions(is_diffed=False).layout_for(80) is Layout.STACK
     assert PairOptions(is_diffed=False).layout_for(120) is Layout.SPLIT
+
+
+def test_the_key_to_all_keys_stands_in_every_view_at_every_width() -> None:
+    for scopes in (
+        (act.GLOBAL, act.GRID, act.REVIEW),
+        (act.GLOBAL, act.PAGE, act.RECORD, act.REVIEW),
+        (act.GLOBAL, act.PAGE, act.PLAN, act.TRAIN, act.RULES),
+    ):
+        for width in (20, 40, 60, 80, 120, 200):
+            text = "".join(part for part, _ in hint_line(scopes, width))
+            assert "? keys" in text, (scopes, width)
+            assert len(text) <= width, (scopes, width)

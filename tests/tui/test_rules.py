@@ -9,12 +9,14 @@ import pytest
 
 from engine.errors import StoreError
 from engine.live import drafts
+from engine.live.browse import Browser
 from engine.live.job_watch import Work
 from engine.manifest import write_atomic
 from engine.paths import ProjectPaths
 from engine.views.jobs import JobState
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
+from tui.views.rule_start import EXAMPLES
 
 RULES = "prosect rules 1\ndrop where chosen.tokens > 60\n"
 OTHER = "prosect rules 1\ndrop where chosen.tokens > 90\n"
@@ -42,6 +44,15 @@ def path(world: World) -> Path:
 def change(path: Path, text: str) -> None:
     """What another program does to a file: the old text or the new one, nothing in between."""
     write_atomic(path, text.encode())
+
+
+def test_the_examples_of_an_empty_file_are_statements_of_any_index(world: World) -> None:
+    project = Browser(world.paths)
+    text = "\n".join(["prosect rules 1", *(text for text, _ in EXAMPLES[:3]), ""])
+    assert project.plan_preview(text).has_plan
+    whole = project.plan_preview(text + EXAMPLES[3][0] + "\n")
+    assert not any(f.is_error for f in whole.findings)
+    project.close()
 
 
 async def add_unsaved(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +283,27 @@ def test_the_last_good_plan_stays_while_the_rules_have_errors(world: World) -> N
         assert "all pairs" in driver.screen()
         await driver.keys("escape")
         await driver.until(lambda: "no plan until mended" not in driver.screen())
+
+    drive(world, scenario)
+
+
+def test_a_file_without_a_statement_says_how_one_begins(world: World) -> None:
+    """With examples that any index takes; what is being typed takes their place."""
+
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "r")
+        await d.shows("drop where chosen.tokens > 60")
+        assert "No statement yet" not in d.screen()
+        await d.keys("f")
+        await d.keys(*["backspace"] * 4)
+        await d.type("mine")
+        await d.keys("enter")
+        await d.shows("No statement yet")
+        assert all(text in d.screen() for text, _ in EXAMPLES)
+        await d.keys("o", "d")
+        await d.until(lambda: "No statement yet" not in d.screen())
+        await d.keys("escape")
+        await d.shows("No statement yet")
 
     drive(world, scenario)
 
