@@ -145,7 +145,7 @@ def test_names_that_mean_the_same_do_not_differ() -> None:
     ("name", "data", "said"),
     [
         ("a.jsonl.gz", b"no gzip", "damaged"),
-        ("a.jsonl.gz", gzip.compress(b'{"index": 1, "label": "x"}\n' * 99)[:-9], "damaged"),
+        ("a.jsonl.gz", gzip.compress(b'{"index": 1, "label": "x"}\n' * 99, mtime=0)[:-9], "damaged"),
         ("a.jsonl", b"\xff\xfe\x00", "no UTF-8"),
         ("a.json", b"[1, 2", "neither JSON lines"),
         ("a.json", b"[" * 100_000, "neither JSON lines"),
