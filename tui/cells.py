@@ -96,14 +96,15 @@ def title_line(columns: Sequence[Placed], sort: Sequence[SortKey], chosen: int, 
 
 
 def interval_title(title: str, width: int, glyphs: Glyphs) -> str:
-    """``taught ¼    ½    ¾``: the axis that the bars are drawn on."""
+    """``¼ taught ½    ¾``: the axis that the bars are drawn on; a short one has room for the word alone."""
+    word = title.split()[0]
+    if len(word) + 3 > width // 2:  # half of its marks would be hidden, and the other half say nothing
+        return word[:width].ljust(width)
     marks = ("¼", "½", "¾") if glyphs.axis != ":" else ("<", ":", ">")
     cells = [" "] * width
     cells[0], cells[width // 2], cells[-1] = marks
-    word = title.split()[0]
-    start = 2 if len(word) + 3 <= width // 2 else 0  # a short axis keeps its end, the word covers the rest
-    cells[start : start + len(word)] = word
-    return "".join(cells[:width])
+    cells[2 : 2 + len(word)] = word
+    return "".join(cells)
 
 
 def row_line(row: GridRow, columns: Sequence[Placed], mark: str, verdict: str | None, glyphs: Glyphs) -> Line:

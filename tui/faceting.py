@@ -1,6 +1,6 @@
 """The menu of a column's values with their counts: choose some, and the list holds only their rows."""
 
-from engine.views.tables import FacetCount
+from engine.views.tables import ColumnKind, FacetCount
 from tui import drawing, filter_text
 from tui.filtering import Filtering
 from tui.places import Place
@@ -29,11 +29,17 @@ class Faceting(Filtering):
             self.desk.say("there are no rows to count; / changes the filter, q goes back", "warn")
             return
         self.desk.is_seeking = self.desk.table.cursor is not None  # keys that follow are for the menu
-        self._ask_facets(argument or self.desk.table.grid.chosen_column.name)
+        self._ask_facets(self._number_of(argument or self.desk.table.grid.chosen_column.name))
 
     def _counted_columns(self) -> list[str]:
         names = [c.name for c in self.desk.table.grid.spec.columns]
         return [n for n in names if n not in _HIDDEN and not n.endswith("_id")]
+
+    def _number_of(self, name: str) -> str:
+        """Of an interval the column with its estimate as a number, which stands behind it: the same bins."""
+        columns = self.desk.table.grid.spec.columns
+        at = next(n for n, column in enumerate(columns) if column.name == name)
+        return columns[at + 1].name if columns[at].kind is ColumnKind.INTERVAL else name
 
     def _ask_facets(self, column: str) -> None:
         cursor, self._counted = self.desk.table.cursor, column
@@ -70,7 +76,8 @@ class Faceting(Filtering):
         desk.set_page(lines, keep_place=keep_place)
 
     def _turn_column(self, by: int) -> None:
-        desk, prompt, columns = self.desk, self.desk.keyboard.prompt, self._counted_columns()
+        desk, prompt = self.desk, self.desk.keyboard.prompt
+        columns = list(dict.fromkeys(self._number_of(name) for name in self._counted_columns()))
         at = columns.index(self._counted) if self._counted in columns else 0
         self._ask_facets(columns[(at + by) % len(columns)])
         if prompt is not None:  # what is typed from here on is about the values of that column

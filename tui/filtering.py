@@ -135,7 +135,9 @@ class Filtering(Moving):
         columns = self.desk.table.grid.spec.columns
         if not text:
             searched = " or ".join(c.name for c in columns if c.is_searched)
-            return f"words of {searched}, column:text, column>number, !term; tab completes columns and values"
+            terms = "column:text, column>number, !term; tab completes"
+            whole = f"words of {searched}, {terms} columns and values"
+            return whole if len(whole) + 4 <= self.desk.size.width else f"words, {terms}"
         value = value_part(text)
         words = self._known_values(value.column, value.part) if value is not None else None
         if value is not None and text in self._offered_filters:  # what tab goes on with

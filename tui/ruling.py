@@ -299,12 +299,10 @@ class Ruling(Moving):
             way_out = "R takes the file's, :write writes yours" if draft.elsewhere else ":write tries again"
             return [("  NOT SAVED", "error"), (f"  {way_out}", "warn")]
         n = len(draft.book.past)
-        edits = f"{n:,} edit{'s' if n != 1 else ''} can be taken back"
+        edits = f", {n:,} edit{'s' if n != 1 else ''} can be taken back" if n else ""
         if draft.n_writing:
-            return [(f"  saving…, {edits}", "dim")]
-        return [
-            (f"  saved, {edits}" if draft.stamp else "  no such file yet; the first edit writes it", "dim")
-        ]
+            return [(f"  saving…{edits}", "dim")]
+        return [(f"  saved{edits}" if draft.stamp else "  no such file yet; the first edit writes it", "dim")]
 
     # -- on other pages ---------------------------------------------------------------------------------
 

@@ -83,3 +83,25 @@ def test_facets_go_round_columns_and_several_values_are_taken_at_once(world: Wor
         await d.shows("no column nothing to count")
 
     drive(world, scenario)
+
+
+def test_facets_of_an_interval_are_those_of_its_number_and_come_once(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys(*":facets taught", "enter")
+        await d.until(lambda: d.desk.place.view == "facets")
+        await d.shows("Values of  win")
+        await d.keys("right")
+        await d.shows("Values of  equal_win")
+        await d.keys("left", "left")
+        await d.shows("Values of  context")
+
+    drive(world, scenario)
+
+
+def test_what_a_filter_takes_is_said_whole_at_every_width(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("/")
+        await d.shows("column:text, column>number, !term; tab completes")
+
+    for width in (80, 120):
+        drive(world, scenario, size=(width, 24))

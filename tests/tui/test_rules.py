@@ -342,13 +342,13 @@ def test_undo_of_rules_outlasts_a_restart_but_not_a_change_elsewhere(world: Worl
 
     async def redo(driver: Driver) -> None:
         await driver.keys("g", "r")
-        await driver.shows("0 edits can be taken back")
+        await driver.until(lambda: "saved" in driver.screen() and "can be taken back" not in driver.screen())
         await driver.keys("ctrl+r")
         await driver.until(lambda: "#off drop" in path.read_text())
 
     async def none(driver: Driver) -> None:
         await driver.keys("g", "r")
-        await driver.shows("0 edits can be taken back")
+        await driver.until(lambda: "saved" in driver.screen() and "can be taken back" not in driver.screen())
 
     drive(world, edit)
     drive(world, undo)
