@@ -18,6 +18,7 @@ from engine.safe_text import code_span
 from engine.settings import Settings
 from engine.settings_file import load_settings
 from engine.views.names import MARK
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.api import Listing, Project
@@ -122,8 +123,11 @@ def _data(project: "Project") -> list[str]:
         f" Labels: {labels}. {report.evaluation_pairs:,} pairs belong to an evaluation set.",
         "", *_table(("source", "pairs >", "weight >"), rows),
     ]  # fmt: skip
-    counted = [(c.kind, c.reason.replace("_", " "), f"{c.n:,}", c.meaning) for c in reason_counts(report)]
-    return [*lines, "", *_table(("rows", "why", "n >", "meaning"), counted)] if counted else lines
+    if n_cut := project.pairs("truncated:yes", limit=1).n_rows:
+        said = f"{counted(n_cut, 'pair has', 'pairs have')} a text that was too long for the reader:"
+        lines += ["", f"{said} latents and `@length` know only what was read of it."]
+    listed = [(c.kind, c.reason.replace("_", " "), f"{c.n:,}", c.meaning) for c in reason_counts(report)]
+    return [*lines, "", *_table(("rows", "why", "n >", "meaning"), listed)] if listed else lines
 
 
 def _taught(project: "Project", summary: "ProjectSummary", limit: int) -> list[str]:

@@ -185,6 +185,13 @@ def _changed_shards(read: "ReadingReport") -> list[ReportLine]:
     return [ReportLine("shards read again", read.n_shards_changed, "changed on disk since being written")]
 
 
+def _cut(facts: Mapping[str, Any]) -> list[ReportLine]:
+    """Texts that were too long: latents and length know only what was read of them."""
+    n = facts.get("n_truncated", 0)
+    where = "latents and @length know what was read only: prosect pairs DIR -f truncated:yes"
+    return [ReportLine("pairs with a text cut", n, where)] if n else []
+
+
 def _lines(
     ingested: "IngestReport", read: "ReadingReport", facts: Mapping[str, Any], settings: Settings
 ) -> tuple[ReportLine, ...]:
@@ -197,6 +204,7 @@ def _lines(
         *ingest_lines(ingested),
         ReportLine("pairs with readings", read.n_pairs_done, _just_now(read)),
         *_changed_shards(read),
+        *_cut(facts),
         ReportLine("readings", facts["n_rows"], "one per pair and latent that fires on either side"),
         ReportLine("concepts", facts["n_concepts"], share),
         ReportLine("hypotheses", facts["n_hypotheses"], contexts),

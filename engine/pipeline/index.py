@@ -112,6 +112,8 @@ def _build_new(
     max_pairs: int | None,
     n_pairs: int,
 ) -> dict[str, Any]:
+    import numpy as np
+
     from engine.concepts.contexts import find_contexts
     from engine.concepts.discover import discover
     from engine.concepts.texts import PairTexts
@@ -144,7 +146,9 @@ def _build_new(
     tables = estimate(readings, units, settings.stats, progress)
     facts = _facts(reader, readings, concepts, contexts, tables)
     facts["share_read"] = readings.n_pairs / n_pairs if n_pairs else 1.0
-    pairs = pairs_table(paths.pairs, readings.pairs, load_truncated(arrays))
+    truncated = load_truncated(arrays)
+    facts["n_truncated"] = int(np.logical_or.reduce(list(truncated.values())).sum())
+    pairs = pairs_table(paths.pairs, readings.pairs, truncated)
     written = _tables(readings, pairs, concepts, contexts, tables)
     build_index(paths.index(index_hash), written, facts, progress)
     return facts

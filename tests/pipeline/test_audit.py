@@ -276,3 +276,19 @@ def test_a_small_file_is_told_why_it_shows_so_little(
     remarks = [line.remark for line in audit_stage._too_few(facts, Settings())]
     assert len(remarks) == len(said)
     assert all(key in remark for key, remark in zip(said, remarks, strict=True))
+
+
+def test_texts_that_were_cut_are_counted_in_the_report_and_on_the_card(tmp_path: Path) -> None:
+    """Two of a dozen pairs have a response of more than the 64 tokens that are read."""
+    rows = [
+        {"prompt": f"How far is it to town {i}?", "chosen": "It is near. " * n, "rejected": "No idea."}
+        for i, n in enumerate([1] * 10 + [60, 80])
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    overrides = OVERRIDES | {"reading": {"max_tokens": 64, "accept_poor_sae": True}}
+    with Project(tmp_path / "audit", overrides=overrides) as project:
+        report = project.audit(source_specs([str(file)]), str(sample_folder() / "reader"))
+        assert [line.n for line in report.lines if line.what == "pairs with a text cut"] == [2]
+        assert project.pairs("truncated:yes").n_rows == 2
+        assert "\n2 pairs have a text that was too long" in project.card()
