@@ -62,6 +62,8 @@ class Paging(Moving):
 
     def do_open_item(self) -> None:
         """Open what the cursor is on; show the rest of a section."""
+        from tui.views.jobs import ShapedItem
+
         item = self.desk.page.item if self.desk.page.is_cursor_seen else None
         if isinstance(item, Place):
             self.desk.beside = self._siblings(item)
@@ -71,6 +73,9 @@ class Paging(Moving):
         elif isinstance(item, More):
             self.desk.expanded = self.desk.expanded ^ {item.section}
             self.desk.draw_page(keep_place=True)
+        elif isinstance(item, ShapedItem):
+            command = Place("shaped", item.ident).shell(self.desk.root)
+            self.desk.say(f"T trains on it; for another trainer (y s copies this): {command}", "key")
         elif item is None:
             self.desk.page.step(1)  # nothing is chosen yet: go to the next thing that can be opened
 

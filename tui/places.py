@@ -44,6 +44,12 @@ class Place:
             "context": ["hypotheses", root, f"--filter=context_id={self.ident}"],
             "rules": ["plan", root, rules],
             "plan": ["plan", root, rules],
+            "shaped": [
+                "export",
+                f"{root}/shaped/{self.ident}",
+                "--to=trl",
+                f"--output={self.ident[:12]}-trl",
+            ],
             "run": ["outcome", f"{root}/runs/{self.ident}"],
             "runs": ["jobs", root],
             "jobs": ["jobs", root],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.errors import RuleError
 from engine.safe_text import one_line
 from tui import watching
+from tui.places import Place
 from tui.prompts import LOOKING
 from tui.yank import yank
 
@@ -72,8 +73,15 @@ class Tools:
         desk = self.desk
         self._yank(desk.side.plain_text() if desk.place.is_table else desk.page.plain_text(), "page")
 
+    def _spot(self) -> Place:
+        """Where the person is: the shaped dataset under the cursor, else the view."""
+        from tui.views.jobs import ShapedItem
+
+        item = self.desk.page.item if not self.desk.place.is_table else None
+        return Place("shaped", item.ident) if isinstance(item, ShapedItem) else self.desk.place
+
     def _shell(self) -> str:
-        place, name = self.desk.place, self.desk.doing.rule_name
+        place, name = self._spot(), self.desk.doing.rule_name
         going_on = self.desk.doing.resume_command(place.ident) if place.view == "run" else ""
         if going_on:
             return going_on

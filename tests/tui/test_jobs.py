@@ -16,6 +16,7 @@ from engine.progress import NullProgress
 from engine.views.jobs import ShapedRow, TrainingCost
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
+from tui.yank import yank_file
 
 RULES = "prosect rules 1\ndrop where chosen.tokens > 60\n"
 
@@ -36,6 +37,7 @@ def world(template: World, tmp_path: Path) -> World:
 
 def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, list[str]]] = []
+    shown: list[str] = []
 
     def start_training(_work: Work, ident: str, options: Sequence[str] = ()) -> str:
         started.append((ident, list(options)))
@@ -64,6 +66,11 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
         await driver.shows("runs by itself")
         await driver.until(lambda: bool(driver.desk.doing.overview.shaped))
         await driver.shows("Shaped datasets")
+        await driver.keys("g", "g", "enter")
+        await driver.shows("T trains on it; for another trainer (y s copies this): prosect export ")
+        await driver.keys("y", "s")
+        await driver.shows("command copied to")
+        shown.append(yank_file().read_text())
         await driver.keys("g", "j")
         await driver.shows("finished   compile main.rules")
         await driver.keys("enter")
@@ -85,6 +92,7 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
 
     drive(world, scenario)
     (shaped,) = world.paths.shaped_dir.iterdir()
+    assert shown == [f"prosect export {shaped} --to=trl --output={shaped.name[:12]}-trl"]
     assert started == [(shaped.name, ["--steps", "7"])]
 
 
