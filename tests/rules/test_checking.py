@@ -100,12 +100,15 @@ def test_an_ambiguous_label_lists_the_ids() -> None:
         ("ablate @length at layer 3", "R207", "made of latents"),
         ("drop where source in [1]", "R304", None),
         ("let t = chosen.text", "R305", None),
+        ("drop where chosen.text == meta.mixed", "R305", None),
         ("quota by chosen.text max 3 seed 1", "R305", None),
         ("drop where z(z(strength)) > 1", "R306", None),
         ("let a = z(strength)\ndrop where p90(a) > 1", "R306", None),
         ("drop where kept > 1", "R202", None),
         ("expect source == 1", "R307", None),
         ("drop where abs(1, 2) > 1", "R308", "abs(x)"),
+        ("drop where delta(@sorry) > p90(delta(@sorry), silent)", "R308", "active"),
+        ("suppress @sorry by matching on delta, rat", "R108", "rate"),
         ("mask tokens where source == 1", "R309", None),
         ("mask tokens where @length > 1", "R309", None),
         ("weight *= -1", "R404", None),
@@ -164,11 +167,22 @@ def test_a_context_is_suggested_by_its_words() -> None:
 
 @pytest.mark.parametrize(
     ("line", "code"),
-    [("offset += -1", "R505"), ('drop where meta.mixed == "a"', "R513"), ("drop priority 3", "R514")],
+    [
+        ("offset += -1", "R505"),
+        ('drop where meta.mixed == "a"', "R513"),
+        ("drop where source == meta.mixed", "R513"),
+        ("drop priority 3", "R514"),
+        ("sample 10 seed 1", "R518"),  # the index has 9
+        ("sample 100% seed 1", "R518"),
+    ],
 )
 def test_doubtful_lines_are_warned_about(line: str, code: str) -> None:
     found = diagnose(HEAD + line + "\n", CATALOGUE)
     assert [(d.code, d.severity) for d in found] == [(code, Severity.WARNING)]
+
+
+def test_samples_that_drops_can_make_smaller_are_not_warned_about() -> None:
+    assert not diagnose(HEAD + "sample 9 seed 1\nsample 99% seed 1\n", CATALOGUE)
 
 
 @pytest.mark.parametrize(
