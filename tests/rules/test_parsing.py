@@ -74,6 +74,22 @@ def test_layout_spaces_signs_and_breaks_long_lines() -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "drop where -a < 2 and b - 1 > -c or not -d < (-e - 2)",
+        "offset += -chosen.tokens * -2",
+        "amplify @x by matching to -0.2 max 3",
+        "drop where a between -1 and -b and max(-1, a) - min(2, -3) > -(a - b)",
+        'drop where context("tea") and not (a in ["b"]) or delta(@"a b") - 1 > 0',
+    ],
+)
+def test_a_sign_sits_on_its_number_and_a_subtraction_between_two(line: str) -> None:
+    spread = "prosect rules 1\n" + line.replace("-", " - ").replace("(", " ( ") + "\n"
+    assert format_text(spread) == f"prosect rules 1\n{line}\n"
+    assert parse(spread).file == parse(f"prosect rules 1\n{line}\n").file
+
+
+@pytest.mark.parametrize(
     ("line", "code", "quoted", "help_part"),
     [
         ("filp where x", "R101", "filp", "did you mean `flip`?"),
@@ -194,7 +210,7 @@ def test_matching_options_come_in_any_order() -> None:
 
 
 def test_every_reported_code_is_explained() -> None:
-    assert explain("r101") is not None
+    assert explain(" r101 ") is not None
     assert explain("R999") is None
     assert all(entry.why and entry.example for entry in EXPLANATIONS.values())
 
