@@ -77,9 +77,11 @@ def mix(slot: QuerySlot, facet: str) -> Mix:
         [facet],
     )
     if not levels:
+        others = [str(r[0]) for r in slot.run("SELECT DISTINCT facet FROM levels ORDER BY facet")]
+        instead = f"; there is something `--by {'` and `--by '.join(others)}`" if others else ""
         raise StoreError(
             f"this index has nothing by {facet}",
-            hint=f"at least two {facet}s with enough prompt groups are needed",
+            hint=f"at least two {facet}s with enough prompt groups are needed{instead}",
         )
     rows = slot.run(
         f"SELECT c.concept_id, {_NAME}, h.win_low, h.win_rate, h.win_high, h.taught_call, h.equal_call,"

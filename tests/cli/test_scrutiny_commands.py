@@ -97,6 +97,7 @@ def test_sources_too_small_to_compare_are_counted(project: Path) -> None:
 def test_a_facet_that_the_pairs_do_not_have_is_refused(project: Path) -> None:
     result = CliRunner().invoke(main, ["sources", str(project), "--by", "annotator"])
     assert result.exit_code == 1
+    assert "there is something `--by model` and `--by source`" in result.output
 
 
 def test_show_has_poolings_and_sources(project: Path) -> None:

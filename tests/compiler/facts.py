@@ -37,6 +37,7 @@ def _facts(world: World, i: int, row: Mapping[str, Any]) -> PairFacts:
         "source_file": row["source_file"],
         "source_row": float(row["source_row"]),
         "copy": float(row["copy"]),
+        "fold": float(row["fold"]),
         "prompt.turns": 1.0,
         "prompt.truncated": False,
         "chosen.truncated": False,
