@@ -160,6 +160,31 @@ def test_an_outcome_is_measured_as_a_job(world: World, started: list[tuple[str, 
     assert started == [("outcome", ["outcome", str(folder.resolve())])]
 
 
+def test_what_came_of_a_run_stands_before_how_it_went(world: World) -> None:
+    """Before there is an outcome the curves are first, and `tab` finds them behind one."""
+    folder = write_run(world, "r1", "end")
+    logs = [
+        {"event": "log", "time": "2026-01-01T10:00:10+00:00", "step": step, "loss": 1.0 / step}
+        for step in (1, 2)
+    ]
+    with (folder / "events.jsonl").open("a") as events:
+        events.writelines(json.dumps(line) + "\n" for line in logs)
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("finished")
+        await driver.keys("j", "enter")
+        await driver.shows("Forecast by mean delta")
+        assert driver.screen().index("loss  0.5 to 1") < driver.screen().index("Forecast by")
+        (folder / "outcome.json").write_text(json.dumps({"lines": ["tea moved"], "concepts": []}))
+        await driver.keys("q", "enter")
+        await driver.shows("tea moved")
+        assert driver.screen().index("tea moved") < driver.screen().index("Curves  what was logged")
+        assert driver.screen().index("Curves") < driver.screen().index("loss  0.5 to 1")
+
+    drive(world, scenario)
+
+
 def write_start(folder: Path, weights: str) -> None:
     """Say which weights a finished run started from."""
     (folder / "run.json").write_text(json.dumps({"status": "finished", "inputs": {"weights": weights}}))

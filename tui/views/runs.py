@@ -82,10 +82,15 @@ def run_lines(detail: RunDetail, width: int, glyphs: Glyphs, smoothing: float) -
         lines += [PaneLine(line) for line in wrap(said, width, "dim")] if said else []
     if detail.n_damaged:
         lines.append(PaneLine(((f"{detail.n_damaged} lines of events.jsonl cannot be read", "warn"),)))
-    lines += _curves(detail, width, glyphs, smoothing)
-    for found in detail.differences:
-        lines += _difference(row.ident, found, width, glyphs)
-    lines += _outcome(detail, width, glyphs) or _forecast(detail, width, glyphs)
+    curves = _curves(detail, width, glyphs, smoothing)
+    found = [_difference(row.ident, difference, width, glyphs) for difference in detail.differences]
+    measured = [line for part in (*found, _outcome(detail, width, glyphs)) for line in part]
+    forecast = [] if detail.outcome_lines else _forecast(detail, width, glyphs)
+    if measured:  # what came of it before how it went
+        lines += [*measured, *forecast, PaneLine(()), heading("Curves", "what was logged")]
+        lines += curves if curves[0].spans else curves[1:]  # no empty line behind the heading
+    else:
+        lines += [*curves, *forecast]
     lines += [PaneLine(()), heading("Events")]
     lines += [
         PaneLine(((f"{time[11:19]}  ", "dim"), (one_line(text, width), "text")))
@@ -181,7 +186,10 @@ def _difference(ident: str, found: RunDifference, width: int, glyphs: Glyphs) ->
 def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if not detail.outcome_lines:
         return []
-    title = heading("Outcome", "rollouts on held-out prompts, against the forecast")
+    note = "rollouts on held-out prompts, against the forecast"
+    if width >= 75:
+        note = f"held-out rollouts against the forecast; {glyphs.yes} right sign, ! wrong"
+    title = heading("Outcome", note)
     scored = _scored(detail.outcome_lines, detail.outcome[:OUTCOMES], width, glyphs)
     return [PaneLine(()), title, *scored, *_more(len(detail.outcome) - OUTCOMES)]
 
