@@ -118,8 +118,13 @@ def train_command(
 
 def _last_step(last: Mapping[str, float]) -> list[tuple[str, float]]:
     """The numbers of the last step in words, what matters most first; what the trainer adds goes last."""
-    known = [(words, last[key]) for key, words in _LAST.items() if key in last]
+    known = [(words, _whole(last[key])) for key, words in _LAST.items() if key in last]
     return known + sorted((key, value) for key, value in last.items() if key not in _LAST)
+
+
+def _whole(value: float) -> float:
+    """A step and a count of tokens as whole numbers: tables round others to four places."""
+    return int(value) if float(value).is_integer() else value
 
 
 @click.command("outcome")

@@ -162,6 +162,8 @@ class Session:
         )
         if report.resumed_from:
             self.progress.advance(report.resumed_from)
+        if resume:
+            trainer.go_on_counting(resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         last = with_epoch(_last_log(trainer), report.n_used / report.n_pairs)
         values = asdict(report) | {"n_steps": trainer.state.global_step, "last": last}

@@ -5,6 +5,7 @@ their values alone, so every loss with one term per pair is weighted exactly; an
 reference log-probability of the chosen side. With w = 1 and m = 0 both do nothing, to the bit.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -260,6 +261,12 @@ class ShapedDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl ships no types
             pure |= {"logps/chosen": logps[0], "logps/rejected": logps[1]}
         for name, values in pure.items():
             metrics[name][-1] = mean(values)
+
+    def go_on_counting(self, save: Path) -> None:
+        """Take the tokens seen up to a save from its log: TRL counts those of one process's life."""
+        logs = json.loads((save / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        seen = [log["num_tokens"] for log in logs if "num_tokens" in log]
+        self._total_train_tokens = int(seen[-1]) if seen else 0
 
     def _count_tokens_of_pairs(self, attention: Tensor, share: Tensor) -> None:
         """Take the fillers' tokens out of those that were seen."""

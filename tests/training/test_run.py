@@ -187,6 +187,7 @@ def test_a_cancelled_run_goes_on_to_the_very_same_weights(llama: Path, shaped: P
     resumed = train(shaped, str(llama), tmp_path / "b", FAST, NullProgress())
     assert resumed.resumed_from == 3
     assert same_weights(straight.model_dir, resumed.model_dir)
+    assert resumed.last["num_tokens"] == straight.last["num_tokens"] > 0
 
 
 def test_a_save_cut_short_is_never_resumed_from(llama: Path, shaped: Path, tmp_path: Path) -> None:
