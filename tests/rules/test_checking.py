@@ -163,6 +163,8 @@ def test_a_context_is_suggested_by_its_words() -> None:
     assert (found.code, found.help) == ("R206", "did you mean `topic compost · vegetables · eat`?")
     (found,) = diagnose(HEAD + 'drop where context("teaa")\n', catalogue)
     assert found.help == "did you mean `tea`?"
+    (found,) = diagnose(HEAD + 'drop where context("eat")\n', CATALOGUE)  # one word may be further off
+    assert found.help == "did you mean `tea`?"
 
 
 @pytest.mark.parametrize(
