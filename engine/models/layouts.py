@@ -2,7 +2,8 @@
 
 from engine.errors import ModelError
 from engine.models.chat import ChatLayout
-from engine.models.loading import load_tokenizer, resolve_folder
+from engine.models.fetching import resolve_folder
+from engine.models.loading import load_tokenizer
 
 
 def load_layout(
@@ -19,7 +20,9 @@ def load_layout(
     Raises:
         ModelError: it is gone, or is not what was read with.
     """
-    layout = ChatLayout.of(load_tokenizer(resolve_folder(path, revision)), is_causal=is_causal)
+    layout = ChatLayout.of(
+        load_tokenizer(resolve_folder(path, revision, with_weights=False)), is_causal=is_causal
+    )
     if fingerprint is not None and layout.fingerprint != fingerprint:
         raise ModelError(
             f"the tokenizer of {path} is not the one that read these pairs",

@@ -4,11 +4,10 @@ A checkpoint is a folder or a hub id. Its fingerprint covers the bytes of its we
 that two checkpoints of the same name and size are never mistaken for one another.
 """
 
-import json
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,15 @@ import transformers
 from safetensors import SafetensorError
 
 from engine.errors import ModelError
-from engine.manifest import hash_file, hash_json
-from engine.models.blocks import text_tower
-from engine.models.names import not_fetched, unknown_model
-from engine.paths import is_path
+from engine.models.blocks import check_layer, text_tower
+from engine.models.configuration import is_causal_kind, read_config
+from engine.models.fetching import fetch_weights, resolve_folder
+from engine.models.identity import Identity, Known, identify
+from engine.models.outline import NeedsWholeModel, first_line, outline_of
+from engine.models.shortened import files_needed, load_shortened, prove, read_index
 
 log = logging.getLogger(__name__)
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-"""What is fetched from the hub: never pickles, never code …"""
-_NOT_FETCHED = ("original/*", "consolidated*", "onnx/*")
-"""… and not the same weights once more in another format."""
-_WEIGHTS = ("*.safetensors", "config.json", "model.safetensors.index.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -48,6 +44,12 @@ class LoadedModel:
     """True for language models, False for encoders."""
     device: torch.device
     dtype: torch.dtype
+    extent: str = "all of it"
+    """How much of the checkpoint was loaded."""
+    whole_because: str | None = None
+    """Why it was loaded whole where a part would do."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The files that the fingerprint covers → hash of each."""
 
 
 def load_model(
@@ -56,134 +58,126 @@ def load_model(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    with_head: bool = True,
 ) -> LoadedModel:
-    """Load a checkpoint and its tokenizer.
+    """Load a checkpoint with its language-modelling head, and its tokenizer.
 
     Args:
         path: a folder, or a hub id such as ``org/name``.
         revision: commit, tag or branch on the hub.
         device: ``auto`` (first GPU, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         dtype: ``auto`` (float32 on a CPU, bfloat16 elsewhere), ``float32``, ``bfloat16`` or ``float16``.
-        with_head: load the language-modelling head, too; reading needs only the blocks, of a model that also
-            sees or hears only those of its language model.
 
     Raises:
         ModelError: no such checkpoint, no safetensors weights or not all of them, an adapter, quantised
             weights, remote code wanted, no fast tokenizer, no such device, not enough memory.
     """
-    folder = resolve_folder(path, revision)
-    config = read_config(folder)
-    is_causal = is_causal_kind(config, folder)
-    chosen_device = pick_device(device)
-    chosen_dtype = pick_dtype(dtype, chosen_device)
-    loader = transformers.AutoModelForCausalLM if is_causal and with_head else transformers.AutoModel
+    asked = _Asked(path, resolve_folder(path, revision), *_device_and_dtype(device, dtype))
+    config = read_config(asked.folder)
+    is_causal = is_causal_kind(config, asked.folder)
+    loader = transformers.AutoModelForCausalLM if is_causal else transformers.AutoModel
     with _quiet_transformers():
-        model = _load_weights(loader, folder, chosen_dtype)
-        if not with_head:
-            model = text_tower(model)
+        tokenizer = load_tokenizer(asked.folder)
+        model = _placed(_load_weights(loader, asked.folder, asked.dtype), asked)
+    return asked.loaded(model, tokenizer, is_causal, identify(asked.folder, None, {}))
+
+
+def load_to_read(
+    path: str,
+    layer: int,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    known: Known | None = None,
+) -> LoadedModel:
+    """Load what a reading after a block needs of a checkpoint, and its tokenizer.
+
+    That is the embeddings and the blocks up to ``layer`` and one more, of a model that also sees or hears
+    those of its language model; from the hub only the files are fetched that hold them. Where it cannot be
+    shown that nothing else is needed the checkpoint is fetched and loaded whole, without its head, and
+    ``LoadedModel.whole_because`` says why.
+
+    Args:
+        path: a folder, or a hub id such as ``org/name``.
+        layer: block after which is read.
+        revision: commit, tag or branch on the hub.
+        device: as for ``load_model``.
+        dtype: as for ``load_model``.
+        known: fingerprints that earlier readings gave, with the files that they cover.
+
+    Raises:
+        ModelError: as ``load_model``, or there is no such layer.
+    """
+    folder = resolve_folder(path, revision, with_weights=False)
+    asked = _Asked(path, folder, *_device_and_dtype(device, dtype))
+    is_causal = is_causal_kind(read_config(folder), folder)
+    with _quiet_transformers():
         tokenizer = load_tokenizer(folder)
+        try:
+            model, needed, extent = _in_part(asked, layer, is_causal=is_causal)
+            loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, needed, known or {}))
+            return replace(loaded, extent=extent)
+        except NeedsWholeModel as reason:
+            why = str(reason)
+        log.info("%s is loaded whole: %s", path, why)
+        fetch_weights(path, folder, None)
+        model = _placed(text_tower(_load_weights(transformers.AutoModel, folder, asked.dtype)), asked)
+    loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, None, known or {}))
+    return replace(loaded, whole_because=why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be loaded, and where to."""
+
+    path: str
+    folder: Path
+    device: torch.device
+    dtype: torch.dtype
+
+    def loaded(
+        self, model: torch.nn.Module, tokenizer: Any, is_causal: bool, identity: Identity
+    ) -> LoadedModel:
+        """A model that is in place, frozen."""
+        model.eval()
+        model.requires_grad_(False)
+        return LoadedModel(
+            model, tokenizer, self.path, identity.fingerprint, is_causal, self.device, self.dtype,
+            files=identity.files,
+        )  # fmt: skip
+
+
+def _in_part(
+    asked: _Asked, layer: int, *, is_causal: bool
+) -> tuple[torch.nn.Module, tuple[str, ...] | None, str]:
+    """The model in place, the files with its weights, and how much of it was loaded.
+
+    Raises:
+        NeedsWholeModel: it cannot be loaded so.
+        ModelError: there is no such layer, or files cannot be fetched.
+    """
+    outline = outline_of(asked.folder)
+    check_layer(layer, outline.n_blocks)
+    needed = files_needed(asked.folder, outline, layer)
+    fetch_weights(asked.path, asked.folder, needed)
+    model = _placed(load_shortened(asked.folder, outline, layer, asked.dtype), asked)
+    prove(model, layer, is_causal=is_causal)
+    return model, needed, outline.extent(layer)
+
+
+def _device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    chosen = pick_device(device)
+    return chosen, pick_dtype(dtype, chosen)
+
+
+def _placed(model: torch.nn.Module, asked: _Asked) -> torch.nn.Module:
     try:
-        model = model.to(chosen_device)
+        return model.to(asked.device)
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{path} does not fit on {chosen_device}", hint="read on another device, or with a smaller model"
+            f"{asked.path} does not fit on {asked.device}",
+            hint="read on another device, or with a smaller model",
         ) from error
-    model.eval()
-    model.requires_grad_(False)
-    return LoadedModel(model, tokenizer, path, fingerprint_of(folder), is_causal, chosen_device, chosen_dtype)
-
-
-def resolve_folder(path: str, revision: str | None = None) -> Path:
-    """The folder that holds a checkpoint: itself, or the hub's snapshot, fetched if it has to be.
-
-    Raises:
-        ModelError: neither a folder nor a repository that can be reached.
-    """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if is_path(path) or folder.exists():
-        raise ModelError(f"there is no model folder {path}", hint=unknown_model(path) or "check the path")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                path, revision=revision, allow_patterns=list(MODEL_FILES), ignore_patterns=list(_NOT_FETCHED)
-            )
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(*not_fetched(path, revision, error)) from error
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The checkpoint's config.json.
-
-    Raises:
-        ModelError: missing, damaged, or asking for code of its own.
-    """
-    file = folder / "config.json"
-    if (folder / "adapter_config.json").exists():  # transformers would go and fetch what it belongs to
-        raise ModelError(*_adapter(folder))
-    if not file.exists():
-        raise ModelError(f"{folder} has no config.json", hint="give the folder of a transformers checkpoint")
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not JSON", hint="fetch the checkpoint again") from error
-    if "model_type" not in config:
-        raise ModelError(f"{file} names no model_type", hint="give the folder of a transformers checkpoint")
-    if config.get("quantization_config"):
-        raise ModelError(*_quantised(folder, config["quantization_config"]))
-    return config
-
-
-def _adapter(folder: Path) -> tuple[str, str]:
-    """What is said of an adapter's folder, and what to do."""
-    try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        name = str(base["base_model_name_or_path"] or "its base model")
-    except (OSError, ValueError, KeyError, TypeError):
-        name = "its base model"
-    return (
-        f"{folder} holds a LoRA adapter or its like, for {name}, not a model",
-        "merge it and give the merged folder: AutoPeftModelForCausalLM.from_pretrained(FOLDER)"
-        ".merge_and_unload().save_pretrained(MERGED), with the tokenizer beside it",
-    )
-
-
-def _quantised(folder: Path, config: Any) -> tuple[str, str]:
-    """What is said of a checkpoint with quantised weights, and what to do."""
-    raw = config if isinstance(config, dict) else {}
-    method = raw.get("quant_method") or "some method"
-    bits = raw.get("bits") or next((n for n in (4, 8) if raw.get(f"load_in_{n}bit")), None)
-    return (
-        f"the weights of {folder} are quantised ({method}{f', {bits} bits' if bits else ''})",
-        "readings need the weights that training starts from: give the checkpoint that it was made from, or"
-        " load it once with its own library, dequantise and save it",
-    )
-
-
-def is_causal_kind(config: dict[str, Any], folder: Path) -> bool:
-    """True for a language model, False for an encoder, by its configuration.
-
-    Raises:
-        ModelError: it is both in one.
-    """
-    names = [str(name) for name in config.get("architectures") or []]
-    if any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names):
-        return True
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    family = str(config["model_type"])
-    if config.get("is_encoder_decoder"):
-        raise ModelError(
-            f"{folder} is an encoder-decoder model ({family})", hint="use a causal model or an encoder"
-        )
-    is_known_encoder = family in {"bert", "roberta", "distilbert", "mpnet", "modernbert", "xlm-roberta"}
-    return not is_known_encoder and family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -195,6 +189,13 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
             " once: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             if pickles or folder.parent.name != "snapshots"
             else "its download was broken off, or it has none: start again with a connection",
+        )
+    absent = sorted({file for file in (read_index(folder) or {}).values() if not (folder / file).exists()})
+    if absent:
+        raise ModelError(
+            f"{folder} lacks {len(absent)} of its files with weights: {absent[0]}"
+            + (" …" if len(absent) > 1 else ""),
+            hint="fetch the checkpoint again; an interrupted download goes on when started again",
         )
     try:
         model, info = loader.from_pretrained(
@@ -225,7 +226,7 @@ def _why_not(folder: Path, error: Exception) -> tuple[str, str]:
         return f"{folder} needs code of its own to run", f"remote code is never run: {newer}"
     if "does not recognize this architecture" in str(error):
         return f"{folder} is of a kind that this transformers does not know", newer
-    return f"{folder} cannot be loaded: {_first_line(error)}", "fetch the checkpoint again"
+    return f"{folder} cannot be loaded: {first_line(error)}", "fetch the checkpoint again"
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -251,7 +252,7 @@ def load_tokenizer(folder: Path) -> Any:
                 " tokenizer_config.json and take auto_map out",
             ) from error
         raise ModelError(
-            f"{folder} has no usable tokenizer: {_first_line(error)}",
+            f"{folder} has no usable tokenizer: {first_line(error)}",
             hint="copy tokenizer.json and tokenizer_config.json beside the weights",
         ) from error
     if not tokenizer.is_fast:
@@ -259,14 +260,6 @@ def load_tokenizer(folder: Path) -> Any:
             f"the tokenizer of {folder} knows no character offsets", hint="add its tokenizer.json"
         )
     return tokenizer
-
-
-def fingerprint_of(folder: Path) -> str:
-    """Hash over the bytes of a checkpoint's weights and configuration, whatever the folder is called."""
-    files = sorted({p for pattern in _WEIGHTS for p in folder.glob(pattern)})
-    with ThreadPoolExecutor(max_workers=4) as pool:  # BLAKE2b lets go of the interpreter lock
-        hashes = list(pool.map(hash_file, files))
-    return hash_json([[p.name, h] for p, h in zip(files, hashes, strict=True)])
 
 
 def pick_device(name: str) -> torch.device:
@@ -302,10 +295,6 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in known:
         raise ModelError(f"there is no dtype called {name}", hint="use auto, " + ", ".join(known))
     return known[name]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 class _quiet_transformers:  # noqa: N801 - used as a with-statement

@@ -5,6 +5,7 @@ hub itself is asked only whether a repository is there.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,11 +69,23 @@ def nearest_paths(path: Path, n: int = 3) -> list[str]:
     return whole[:n] if whole else [str(path.with_name(name)) for name in nearest(path.name, names, n)]
 
 
-def cached_models() -> list[str]:
-    """Hub ids of the checkpoints that are in the hub's cache here."""
+def _hub_cache() -> Path:
     from huggingface_hub import constants
 
-    folders = Path(constants.HF_HUB_CACHE).glob(f"{_CACHED}*")
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _has_some(path: str, revision: str) -> bool:
+    """Does the hub's cache hold anything of a commit, tag or branch?"""
+    folder = _hub_cache() / (_CACHED + path.replace("/", "--"))
+    name = folder / "refs" / revision
+    commit = name.read_text(encoding="utf-8").strip() if name.is_file() else revision
+    return any(folder.glob(f"snapshots/{commit}/*"))
+
+
+def cached_models() -> list[str]:
+    """Hub ids of the checkpoints that are in the hub's cache here."""
+    folders = _hub_cache().glob(f"{_CACHED}*")
     found = [f.name.removeprefix(_CACHED).replace("--", "/") for f in folders if any(f.glob("snapshots/*/*"))]
     return sorted(found)
 
@@ -117,8 +130,13 @@ def not_fetched(path: str, revision: str | None, error: Exception) -> tuple[str,
         return f"{path} has no revision {revision}", "give a commit, tag or branch of it"
     if isinstance(error, RepositoryNotFoundError):
         return f"the hub has no {path}, or it is private", unknown_model(path) or _PRIVATE
-    if path in cached_models():
-        what = f"revision {revision}" if revision else "all of it"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"there is no room on the disk for {path}", (
+            f"make room where {_hub_cache()} lies, or set HF_HOME to a folder on another disk; {_GOES_ON}"
+        )
+    if path in cached_models() and isinstance(error, FileNotFoundError):
+        is_begun = revision is None or _has_some(path, revision)
+        what = "all of it" if is_begun else f"revision {revision}"
         return f"{path} is in the hub's cache, but not {what}", f"fetch it with a connection; {_GOES_ON}"
     reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
     said = f"{path} is not a folder here, and fetching it from the hub failed: {reason}"

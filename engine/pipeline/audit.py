@@ -69,9 +69,8 @@ def audit(
     from engine.concepts.surface import own_patterns
     from engine.ingest.run import ingest
     from engine.pipeline.mix import ingest_again
-    from engine.pipeline.readers import own_reader, save_spec
+    from engine.pipeline.readers import open_noted, own_reader
     from engine.reading.names import check_names
-    from engine.reading.reader import open_reader
     from engine.reading.spec import load_reader_spec
 
     own_patterns(settings.concepts.columns)  # a mistake there is said now, not after hours of reading
@@ -87,8 +86,7 @@ def audit(
         ingested = ingest(sources, paths.pairs_dir, settings.ingest, progress, mix)
     else:
         ingested = ingest_again(paths, settings, progress)
-    reader = open_reader(spec, settings.reading)
-    save_spec(paths.reader_dir(reader.reader_hash), reader.spec)
+    reader = open_noted(paths, spec, settings.reading, progress)
     read, index_hash, facts = _read_and_build(paths, reader, ingested.pairs, settings, progress)
     return AuditReport(
         root=str(paths.root),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import StoreError
 from engine.manifest import hash_file, hash_json, read_manifest
 from engine.paths import ProjectPaths
-from engine.pipeline.readers import save_spec
+from engine.pipeline.readers import open_noted
 from engine.progress import Progress
 from engine.records import Label
 from engine.settings import Settings
@@ -41,16 +41,14 @@ def read_only(
     Shards are shared by ``RANK`` and ``WORLD_SIZE`` as torchrun sets them.
     """
     from engine.reading.names import check_names
-    from engine.reading.reader import open_reader
     from engine.reading.run import read_pairs
     from engine.reading.spec import load_reader_spec
 
     require_pairs(paths)
     spec = load_reader_spec(choice.text, layer=choice.layer, sae=choice.sae)
     check_names(spec)
-    reader = open_reader(spec, settings.reading)
+    reader = open_noted(paths, spec, settings.reading, progress)
     reader_dir = paths.reader_dir(reader.reader_hash)
-    save_spec(reader_dir, reader.spec)
     return read_pairs(paths.pairs, reader, reader_dir, settings.reading, progress)
 
 
@@ -109,7 +107,7 @@ def examine(
         ModelError: the reader or the device is not there.
     """
     from engine.reading.costs import estimate_costs
-    from engine.reading.doctor import inspect_machine, shape_of
+    from engine.reading.doctor import inspect_machine, shape_of, what_to_load
     from engine.reading.names import check_names
     from engine.reading.spec import load_reader_spec
 
@@ -128,6 +126,7 @@ def examine(
         machine,
         shape,
         work,
+        to_load=what_to_load(spec.model, spec.revision, work.layer),
         store_residuals=settings.reading.store_residuals,
         batch_pairs=settings.training.micro_batch_pairs or settings.training.batch_pairs,
         lora_rank=settings.training.lora_rank,

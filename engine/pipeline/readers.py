@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from engine.errors import ModelError, StoreError
 from engine.manifest import write_json
 from engine.paths import ProjectPaths
+from engine.progress import Progress
+from engine.safe_text import one_line
 from engine.settings import ReadingSettings
 from engine.store.build import read_current
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from engine.reading.spec import ReaderSpec
 
 _SPEC = "spec.json"
+_READER = "reader.json"
 
 
 def save_spec(reader_dir: Path, spec: "ReaderSpec") -> None:
@@ -88,6 +91,38 @@ def _begun(paths: ProjectPaths) -> "list[ReaderSpec]":
     return [*found, *(load_reader_spec(str(f)) for f in trained if str(f.resolve()) not in used)]
 
 
+def known_checkpoints(paths: ProjectPaths) -> dict[str, dict[str, str]]:
+    """Fingerprints of the checkpoints that have read here, with the files that they cover.
+
+    An older record has no files in it: its checkpoint is known by the fingerprint alone.
+    """
+    known = {}
+    for file in sorted((paths.root / "readings").glob("*/" + _READER)):
+        try:
+            said = json.loads(file.read_text(encoding="utf-8"))
+            known[str(said["model_fingerprint"])] = dict(said.get("model_files", {}))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return known
+
+
+def open_noted(
+    paths: ProjectPaths, spec: "ReaderSpec", settings: ReadingSettings, progress: Progress
+) -> "Reader":
+    """Open a reader for a project and remember how it was made; say where its checkpoint was loaded whole.
+
+    Raises:
+        ModelError: its checkpoint or SAE cannot be loaded, or they do not fit.
+    """
+    from engine.reading.reader import open_reader
+
+    reader = open_reader(spec, settings, known_checkpoints(paths))
+    if reader.loaded.whole_because is not None:
+        progress.note(one_line(f"{spec.model} was loaded whole: {reader.loaded.whole_because}"))
+    save_spec(paths.reader_dir(reader.reader_hash), reader.spec)
+    return reader
+
+
 def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> "Reader":
     """The reader of an index, loaded again.
 
@@ -97,7 +132,7 @@ def reopen(paths: ProjectPaths, reader_hash: str, settings: ReadingSettings) -> 
     from engine.reading.reader import open_reader
 
     spec = read_spec(paths, reader_hash)
-    reader = open_reader(spec, settings)
+    reader = open_reader(spec, settings, known_checkpoints(paths))
     if reader.reader_hash != reader_hash:
         raise ModelError(
             f"{spec.model} or its SAE is not what read these pairs"

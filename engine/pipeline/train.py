@@ -166,12 +166,13 @@ def _as_read(reader: Mapping[str, Any], *, is_begun: bool) -> str:
         TrainError: other weights or another configuration lie in its place.
         ModelError: it is gone.
     """
-    from engine.models.loading import fingerprint_of, resolve_folder
+    from engine.models import fetching
+    from engine.models.identity import is_still
 
     if is_begun and not reader.get("revision"):
         return str(reader["model"])
-    folder = resolve_folder(reader["model"], reader.get("revision"))
-    if not is_begun and fingerprint_of(folder) != reader["model_fingerprint"]:
+    folder = fetching.resolve_folder(reader["model"], reader.get("revision"))
+    if not is_begun and not is_still(folder, reader["model_fingerprint"], reader.get("model_files", {})):
         raise TrainError(
             f"{folder} has changed since the pairs were read: readings and forecasts are of other weights",
             hint="read the pairs again with `prosect audit`, or train it all the same with --model",

@@ -9,7 +9,7 @@ engine/docs/benchmarks.md.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.reading.doctor import Machine, ModelShape
+from engine.reading.doctor import Machine, ModelShape, ToLoad
 
 READING_SHARE = {"cpu": 0.7, "cuda": 0.5, "mps": 0.4}
 """Share of the matrix product's rate that reading reaches, tokenising and writing included …"""
@@ -69,7 +69,9 @@ class ReadingCost:
     flops_per_token: float
     hours: float
     model_gb: float
-    """Memory of the blocks that are read, and the embedding."""
+    """Memory of what is loaded: embeddings, blocks up to the layer and one more for the SAE check."""
+    download_gb: float | None
+    """Weights that have to be fetched from the hub first; None where it cannot be asked."""
     sae_gb: float
     shards_gb: float
     residuals_gb: float
@@ -119,6 +121,7 @@ def estimate_costs(
     shape: ModelShape,
     work: Workload,
     *,
+    to_load: ToLoad | None = None,
     store_residuals: bool = True,
     batch_pairs: int = 8,
     lora_rank: int = 0,
@@ -129,18 +132,24 @@ def estimate_costs(
         machine: as ``inspect_machine`` found it.
         shape: of the checkpoint.
         work: what is to be read, and trained on.
+        to_load: what reading loads of the checkpoint; None: by the shape, and nothing to fetch.
         store_residuals: whether residual summaries are kept.
         batch_pairs: pairs per forward pass of the training.
         lora_rank: 0 for full fine-tuning.
     """
-    reading = reading_cost(machine, shape, work, store_residuals=store_residuals)
+    reading = reading_cost(machine, shape, work, to_load, store_residuals=store_residuals)
     index = index_cost(work)
     training = training_cost(machine, shape, work, batch_pairs=batch_pairs, lora_rank=lora_rank)
-    return Costs(reading, index, training, _problems(machine, reading, index, training))
+    return Costs(reading, index, training, _problems(machine, reading, index, training, to_load))
 
 
 def reading_cost(
-    machine: Machine, shape: ModelShape, work: Workload, *, store_residuals: bool = True
+    machine: Machine,
+    shape: ModelShape,
+    work: Workload,
+    to_load: ToLoad | None = None,
+    *,
+    store_residuals: bool = True,
 ) -> ReadingCost:
     """Reading: a forward to the layer and one matrix product with the SAE."""
     kind = machine.device.partition(":")[0]
@@ -155,13 +164,16 @@ def reading_cost(
     seconds = flops / (machine.tflops * 1e12 * READING_SHARE[kind])
     seconds += work.n_pairs * (n_prompts + 2 if n_prompts == 1 else 2) * SEQUENCE_S[kind]
     bytes_each = 4 if machine.dtype == "float32" else 2
-    weights = blocks * shape.parameters_per_block + shape.width * shape.n_vocabulary
+    loaded = min(blocks + 1, shape.n_layers) * shape.parameters_per_block + shape.width * shape.n_vocabulary
+    if to_load is not None:
+        loaded = to_load.n_weights
     return ReadingCost(
         n_pairs=work.n_pairs,
         n_tokens=round(n_tokens),
         flops_per_token=flops / max(n_tokens, 1),
         hours=seconds / 3600,
-        model_gb=weights * bytes_each / 1e9,
+        model_gb=loaded * bytes_each / 1e9,
+        download_gb=to_load.download_gb if to_load is not None else 0.0,
         sae_gb=shape.width * work.n_latents * 2 * 4 / 1e9,
         shards_gb=work.n_pairs * _readings(work) * _BYTES_PER_READING / 1e9,
         residuals_gb=work.n_pairs * 6 * shape.width * 2 / 1e9 if store_residuals else 0.0,
@@ -226,9 +238,18 @@ def _readings(work: Workload) -> float:
 
 
 def _problems(
-    machine: Machine, reading: ReadingCost, index: IndexCost, training: TrainingCost
+    machine: Machine,
+    reading: ReadingCost,
+    index: IndexCost,
+    training: TrainingCost,
+    to_load: ToLoad | None,
 ) -> tuple[str, ...]:
     found = []
+    if to_load is not None and (to_load.download_gb or 0.0) > to_load.cache_gb:
+        found.append(
+            f"{to_load.download_gb:.1f} GB of weights have to be fetched, {to_load.cache_gb:.1f} GB are free"
+            " where the hub's cache lies: set HF_HOME to a folder on another disk"
+        )
     needed = 1.2 * (reading.model_gb + reading.sae_gb)
     free = machine.device_memory_gb if machine.device_memory_gb is not None else machine.memory_gb
     if free is not None and needed > free:

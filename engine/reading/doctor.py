@@ -14,14 +14,11 @@ from engine.errors import ModelError
 from engine.machine import cores
 from engine.manifest import package_versions
 from engine.models.chat import ChatLayout
-from engine.models.loading import (
-    is_causal_kind,
-    load_tokenizer,
-    pick_device,
-    pick_dtype,
-    read_config,
-    resolve_folder,
-)
+from engine.models.configuration import is_causal_kind, read_config
+from engine.models.fetching import n_bytes_to_fetch, resolve_folder
+from engine.models.loading import load_tokenizer, pick_device, pick_dtype
+from engine.models.outline import NeedsWholeModel, outline_of
+from engine.models.shortened import files_needed
 from engine.reading.batches import plan_rows, row_length
 from engine.reading.jobs import plan_work
 from engine.reading.pair_file import PairFile
@@ -66,6 +63,18 @@ class ModelShape:
     parameters_per_block: int
     """Weights of one block that a token passes (of a mixture of experts: the active ones)."""
     n_vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToLoad:
+    """What a reading loads of a checkpoint, and what of it has to be fetched first."""
+
+    n_weights: int
+    """Numbers in the tensors that are loaded."""
+    download_gb: float | None
+    """None where the hub cannot be asked."""
+    cache_gb: float
+    """Free space where the hub's cache lies."""
 
 
 def inspect_machine(folder: Path, settings: ReadingSettings) -> Machine:
@@ -120,7 +129,7 @@ def shape_of(model: str, revision: str | None = None) -> ModelShape:
     Raises:
         ModelError: no such checkpoint, or a configuration without the usual sizes.
     """
-    raw = read_config(resolve_folder(model, revision))
+    raw = read_config(resolve_folder(model, revision, with_weights=False))
     config = {**raw, **raw.get("text_config", {})}
     width = config.get("hidden_size") or config.get("n_embd")
     n_layers = config.get("num_hidden_layers") or config.get("n_layer")
@@ -146,6 +155,23 @@ def shape_of(model: str, revision: str | None = None) -> ModelShape:
         int(attention + (3 if is_gated else 2) * width * inner),
         int(config.get("vocab_size") or 0),
     )
+
+
+def what_to_load(model: str, revision: str | None, layer: int) -> ToLoad | None:
+    """What a reading after a layer loads of a checkpoint; None where its outline does not tell.
+
+    Raises:
+        ModelError: no such checkpoint, or a damaged index.
+    """
+    folder = resolve_folder(model, revision, with_weights=False)
+    try:
+        outline = outline_of(folder)
+    except NeedsWholeModel:
+        return None
+    layer = min(layer, outline.n_blocks - 1)
+    n_bytes = n_bytes_to_fetch(model, folder, files_needed(folder, outline, layer))
+    free = shutil.disk_usage(_existing(folder)).free
+    return ToLoad(outline.n_weights(layer), None if n_bytes is None else n_bytes / 1e9, free / 1e9)
 
 
 class TextLengths(NamedTuple):
@@ -179,7 +205,7 @@ def text_lengths(
     n = min(n, len(pairs))
     if not n:
         return None
-    folder = resolve_folder(model, revision)
+    folder = resolve_folder(model, revision, with_weights=False)
     config = read_config(folder)
     layout = ChatLayout.of(load_tokenizer(folder), is_causal=is_causal_kind(config, folder))
     positions = (config | config.get("text_config", {})).get("max_position_embeddings") or max_tokens

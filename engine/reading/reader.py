@@ -11,6 +11,7 @@ from engine.errors import ModelError
 from engine.manifest import hash_json
 from engine.models.blocks import width_of
 from engine.models.chat import ChatLayout
+from engine.models.identity import Known
 from engine.models.loading import LoadedModel, pick_dtype
 from engine.reading.encode import Encoder, Pooled
 from engine.reading.jobs import Job
@@ -99,6 +100,9 @@ class Reader:
             "model": self.spec.model,
             "revision": self.spec.revision,
             "model_fingerprint": self.loaded.fingerprint,
+            "model_files": dict(self.loaded.files),
+            "model_loaded": self.loaded.extent,
+            "model_whole_because": self.loaded.whole_because,
             "is_causal": self.is_causal,
             "layer": self.layer,
             "width": self.width,
@@ -182,8 +186,13 @@ def summarise(x: torch.Tensor, bounds: Sequence[int]) -> tuple[NDArray[np.float1
     return half[0], half[1]
 
 
-def open_reader(spec: ReaderSpec, settings: ReadingSettings) -> Reader:
+def open_reader(spec: ReaderSpec, settings: ReadingSettings, known: Known | None = None) -> Reader:
     """Load checkpoint and SAE and check that they fit each other.
+
+    Args:
+        spec: the reader.
+        settings: device, dtype and batches.
+        known: fingerprints of checkpoints that earlier readings gave, with the files that they cover.
 
     Raises:
         ModelError: either cannot be loaded, or widths or layers do not fit.
@@ -191,8 +200,9 @@ def open_reader(spec: ReaderSpec, settings: ReadingSettings) -> Reader:
     if spec.sae is None:
         raise ModelError(f"{spec.model} has no SAE to read with", hint="give one with --sae")
     sae = load_sae(spec.sae, norm_scaling_factor=spec.norm_scaling_factor)
-    loaded = load_stream_model(spec.model, spec.revision, settings)
-    layer = _check_fit(spec, sae, loaded)
+    layer = _layer_of(spec, sae)
+    loaded = load_stream_model(spec.model, spec.revision, layer, settings, known)
+    _check_width(spec, sae, loaded)
     stream = cut_stream(loaded, layer, spec.max_tokens or settings.max_tokens)
     return make_reader(spec, ResidualBatches.of(stream, settings), sae, settings)
 
@@ -220,7 +230,7 @@ def make_reader(spec: ReaderSpec, batches: ResidualBatches, sae: Sae, settings: 
     )
 
 
-def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
+def _check_width(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> None:
     width = width_of(loaded.model)
     if sae.width != width:
         raise ModelError(
@@ -229,6 +239,9 @@ def _check_fit(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> int:
             if sae.n_latents == width
             else "this SAE was trained on another model",
         )
+
+
+def _layer_of(spec: ReaderSpec, sae: Sae) -> int:
     layer = spec.layer if spec.layer is not None else sae.hook_layer
     if layer is None:
         raise ModelError(

@@ -90,7 +90,7 @@ def train_sae(
     if spec.layer is None:
         raise ModelError("an SAE is trained for one layer", hint="give --layer; the middle is a good start")
     pairs = PairFile(pairs_path)
-    loaded = load_stream_model(spec.model, spec.revision, reading)
+    loaded = load_stream_model(spec.model, spec.revision, spec.layer, reading)
     stream = cut_stream(loaded, spec.layer, spec.max_tokens or reading.max_tokens)
     batches = ResidualBatches.of(stream, reading)
     n_held = held_pairs(pairs)

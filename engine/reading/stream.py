@@ -4,7 +4,7 @@ import inspect
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,9 @@ from engine.models.blocks import (
     width_of,
 )
 from engine.models.chat import ChatLayout
-from engine.models.loading import LoadedModel, load_model
+from engine.models.identity import Known
+from engine.models.loading import LoadedModel, load_to_read
+from engine.models.outline import NotLoaded
 from engine.reading.packed import (
     Row,
     attention_kinds,
@@ -99,7 +101,8 @@ class Stream:
         options = {"use_cache": False} if self.is_causal else {}
         model = inner_model(self.loaded.model)
         with torch.inference_mode(), capture(model, self.layer) as captured:
-            model(input_ids=ids.to(self.device), attention_mask=mask, **options)
+            with suppress(NotLoaded):  # before the cut: the next block but one was never loaded
+                model(input_ids=ids.to(self.device), attention_mask=mask, **options)
             stream = captured.take()
         return [stream[i, : len(s)] for i, s in enumerate(sequences)]
 
@@ -176,9 +179,13 @@ def neighbour(stream: Stream, offset: int) -> Iterator[Stream | None]:
             yield longer if stream.packs is None else with_packing(longer)
 
 
-def load_stream_model(path: str, revision: str | None, settings: ReadingSettings) -> LoadedModel:
-    """Load a checkpoint for reading: without its language-modelling head."""
-    return load_model(path, revision=revision, device=settings.device, dtype=settings.dtype, with_head=False)
+def load_stream_model(
+    path: str, revision: str | None, layer: int, settings: ReadingSettings, known: Known | None = None
+) -> LoadedModel:
+    """Load of a checkpoint what a reading after ``layer`` needs."""
+    return load_to_read(
+        path, layer, revision=revision, device=settings.device, dtype=settings.dtype, known=known
+    )
 
 
 def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
@@ -194,7 +201,8 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     stream = Stream(loaded, layout, layer, limit, n_embeddings=_embeddings(inner))
     whole = _tried(stream)
     stream = replace(stream, spare=cut_after(inner, layer))
-    off = (_tried(stream) - whole).abs().max() / whole.square().mean().sqrt()
+    alone = _tried(stream)
+    off = (alone - whole).abs().max() / whole.square().mean().sqrt()
     if bool(whole.isfinite().all()) and not float(off) < _PROBE_TOLERANCE:
         raise ModelError(
             f"{loaded.path} gives another residual stream without the blocks behind layer {layer}",
@@ -204,7 +212,7 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
         return stream
     if loaded.device.type != "cpu":
         return with_packing(stream)
-    if not _can_go_on(stream):
+    if not _can_go_on(stream, alone):
         return stream
     return replace(stream, min_shared=shared_from(block_parameters(inner, layer)))
 
@@ -220,9 +228,8 @@ def _tried(stream: Stream) -> torch.Tensor:
     Raises:
         ModelError: the model fails, or its blocks return something else.
     """
-    ids = np.arange(3, 3 + _PROBE, dtype=np.int64) % stream.n_embeddings
     try:
-        found = stream.residuals([ids])[0].float()
+        found = stream.residuals([_probe(stream)])[0].float()
     except (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
             f"{stream.loaded.path} cannot be read up to layer {stream.layer}: {str(error).splitlines()[0]}",
@@ -247,11 +254,14 @@ def _embeddings(model: torch.nn.Module) -> int:
     return int(weight.shape[0])
 
 
-def _can_go_on(stream: Stream) -> bool:
+def _probe(stream: Stream) -> NDArray[np.int64]:
+    return np.arange(3, 3 + _PROBE, dtype=np.int64) % stream.n_embeddings
+
+
+def _can_go_on(stream: Stream, whole: torch.Tensor) -> bool:
     """Does this model give the same stream when it goes on after a prompt? Some keep another memory."""
-    ids = np.arange(3, 3 + _PROBE, dtype=np.int64)
+    ids = _probe(stream)
     try:
-        whole = stream.residuals([ids])[0].float()
         head, memory = stream.begin(ids[: _PROBE // 3])
         for _ in range(2):  # the second time shows that the memory was left as it was
             tail = stream.go_on(memory, ids[_PROBE // 3 :])

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from engine.errors import TrainError
 from engine.models.blocks import max_positions_of
-from engine.models.loading import LoadedModel, resolve_folder
+from engine.models.fetching import resolve_folder
+from engine.models.loading import LoadedModel
 from engine.progress import Progress
 from engine.records import Label
 from engine.settings import TrainingSettings

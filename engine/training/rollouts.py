@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from engine.errors import TrainError
 from engine.manifest import hash_json
 from engine.models.blocks import max_positions_of
-from engine.models.loading import LoadedModel, load_model, resolve_folder
+from engine.models.fetching import resolve_folder
+from engine.models.loading import LoadedModel, load_model
 from engine.progress import Progress
 from engine.records import HELD_OUT_FOLD, Message, message_type
 from engine.settings import TrainingSettings

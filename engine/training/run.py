@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from engine.errors import Cancelled, ProsectError
-from engine.models.loading import resolve_folder
+from engine.models.fetching import resolve_folder
 from engine.progress import CancelToken, NullProgress, Progress
 from engine.settings import TrainingSettings
 from engine.training.checkpoint import load_start

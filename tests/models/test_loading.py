@@ -9,7 +9,8 @@ import torch
 
 from engine.errors import ModelError
 from engine.models.blocks import capture, cut_after, find_blocks, inner_model, width_of
-from engine.models.loading import fingerprint_of, load_model, pick_device, pick_dtype
+from engine.models.identity import fingerprint_of
+from engine.models.loading import load_model, load_to_read, pick_device, pick_dtype
 from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
 
 
@@ -36,7 +37,7 @@ def test_the_captured_stream_is_the_hidden_state_of_a_full_forward(
     checkpoints: dict[str, Path], shape: str, layer: int
 ) -> None:
     full = load_model(str(checkpoints[shape]), device="cpu").model
-    short = load_model(str(checkpoints[shape]), device="cpu", with_head=False).model
+    short = load_to_read(str(checkpoints[shape]), layer, device="cpu").model
     ids = torch.randint(10, 90, (2, 40), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         with capture(full, layer) as at_block:  # for the last block: hidden_states has the final norm in it

@@ -20,7 +20,8 @@ from click.testing import CliRunner, Result
 from engine.api import Project, sample_folder
 from engine.cli.main import main
 from engine.errors import TrainError
-from engine.models import loading
+from engine.models import fetching
+from engine.models.identity import fingerprint_of
 from engine.paths import ProjectPaths
 from engine.pipeline.interventions import check_interventions
 from engine.pipeline.train import _as_read
@@ -315,11 +316,11 @@ def test_a_hub_checkpoint_is_trained_in_the_revision_that_read(monkeypatch: pyte
         asked.append((path, revision))
         return model
 
-    monkeypatch.setattr(loading, "resolve_folder", snapshot)
+    monkeypatch.setattr(fetching, "resolve_folder", snapshot)
     reader = {
         "model": "org/name",
         "revision": "abc",
-        "model_fingerprint": loading.fingerprint_of(model),
+        "model_fingerprint": fingerprint_of(model),
     }
     for is_begun in (False, True):  # also when the same command goes on with the run
         assert _as_read(reader, is_begun=is_begun) == str(model)

@@ -8,10 +8,20 @@ import pytest
 
 from engine.errors import ModelError
 from engine.models.blocks import find_blocks
-from engine.models.loading import load_model, pick_device, pick_dtype
+from engine.models.loading import load_model, load_to_read, pick_device, pick_dtype
 from engine.reading.costs import Workload, estimate_costs, index_cost, reading_cost
-from engine.reading.doctor import Machine, ModelShape, inspect_machine, measure_tflops, sae_shape, shape_of
+from engine.reading.doctor import (
+    Machine,
+    ModelShape,
+    inspect_machine,
+    measure_tflops,
+    sae_shape,
+    shape_of,
+    what_to_load,
+)
 from engine.settings import ReadingSettings
+from tests.models import kinds
+from tests.models.hub import serve
 from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
 from tests.reading.readers import N_LATENTS, save_sae
 
@@ -31,6 +41,34 @@ def test_block_sizes_are_those_of_the_real_blocks(tmp_path: Path, shape: str) ->
     found = shape_of(str(folder))
     assert (found.width, found.n_layers) == (D_MODEL, N_LAYERS)
     assert found.parameters_per_block == matrices
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_is_foreseen_to_the_number(tmp_path: Path, shape: str) -> None:
+    folder = save_checkpoint(tmp_path / shape, shape)
+    for layer in (0, N_LAYERS - 1):
+        found = what_to_load(str(folder), None, layer)
+        model = load_to_read(str(folder), layer, device="cpu").model
+        assert found is not None
+        assert found.n_weights == sum(p.numel() for p in model.parameters())
+        assert found.download_gb == 0
+
+
+def test_what_has_to_be_fetched_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = kinds.save(tmp_path / "there", lambda: kinds.make("Llama"), shard="16KB")
+    with serve(there, "acme/river", tmp_path / "cache", monkeypatch) as hub:
+        found = what_to_load("acme/river", None, 0)
+        assert found is not None
+        assert hub.weights() == set()
+        load_to_read("acme/river", 0, device="cpu")
+        fetched = sum((there / name).stat().st_size for name in hub.weights())
+        assert found.download_gb == fetched / 1e9
+        shape = shape_of("acme/river")
+        work = replace(TULU, layer=0)
+        full = replace(found, cache_gb=fetched / 2e9, download_gb=fetched / 1e9)
+        assert "have to be fetched" in estimate_costs(H100, shape, work, to_load=full).problems[0]
+        cost = reading_cost(H100, shape, work, found)
+        assert (cost.download_gb, cost.model_gb) == (found.download_gb, found.n_weights * 2 / 1e9)
 
 
 def test_a_large_reading_is_foreseen_by_arithmetic(tmp_path: Path) -> None:

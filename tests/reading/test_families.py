@@ -13,7 +13,7 @@ import transformers as hf
 from safetensors.torch import save_file
 
 from engine.errors import ModelError
-from engine.models.loading import load_model
+from engine.models.loading import load_model, load_to_read
 from engine.progress import NullProgress
 from engine.reading.check import measure
 from engine.reading.jobs import plan_work
@@ -157,7 +157,9 @@ def test_a_checkpoint_is_read_as_its_own_full_forward(tmp_path: Path, make: Make
     """Prompt once on a CPU, and rows of a prompt and its responses as on a GPU."""
     folder = save(tmp_path / "model", make)
     model = type(make()).from_pretrained(folder, dtype=torch.float32).eval()
-    assert_read_as_a_full_forward(opened(folder), model)
+    reader = opened(folder)
+    assert reader.loaded.whole_because is None
+    assert_read_as_a_full_forward(reader, model)
     assert_read_as_a_full_forward(padded(opened(folder)), model)
 
 
@@ -279,7 +281,7 @@ def test_what_cannot_be_read_is_refused_with_a_next_step(
     shutil.copytree(llama, folder)
     change(folder)
     with pytest.raises(ModelError, match=message) as failure:
-        load_model(str(folder), device="cpu", with_head=False)
+        load_to_read(str(folder), 1, device="cpu")
     assert str(folder) in failure.value.message
     assert hint in str(failure.value.hint)
 

@@ -1,5 +1,6 @@
 """A misspelt reader is said at once with the nearest names, offline and before any pair is touched."""
 
+import errno
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -13,7 +14,7 @@ from huggingface_hub.errors import (
 
 from engine.api import Project, source_specs
 from engine.errors import ModelError
-from engine.models.loading import resolve_folder
+from engine.models.fetching import resolve_folder
 from engine.models.names import cached_models, check_model, nearest, nearest_paths
 from engine.progress import NullProgress
 from engine.reading.names import check_names, check_sae_name
@@ -68,13 +69,15 @@ def test_what_the_hub_refuses_is_said_for_what_it_is(cache: Path, monkeypatch: p
         ),
         (refusal(RepositoryNotFoundError), "the hub has no acme/Tundra, or it is private", "hf auth login"),
         (refusal(RevisionNotFoundError), "acme/Tundra has no revision v9", "commit, tag or branch"),
-        (OSError("disk quota exceeded"), "fetching it from the hub failed: disk quota", "connection"),
+        (OSError("something went wrong"), "fetching it from the hub failed: something went", "connection"),
+        (OSError(errno.ENOSPC, "No space left"), "no room on the disk for acme/Tundra", "set HF_HOME"),
     ]
     for error, message, hint in cases:
         monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
         with pytest.raises(ModelError, match=message) as failure:
             resolve_folder("acme/Tundra", "v9")
         assert hint in str(failure.value.hint)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=FileNotFoundError))
     with pytest.raises(ModelError, match="in the hub's cache, but not revision v9"):
         resolve_folder("acme/River-7B-Instruct", "v9")
     check_model("acme/River-7B-Instruct", "v9")  # it may be there when it is fetched
