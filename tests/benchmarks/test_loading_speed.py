@@ -1,4 +1,4 @@
-"""Opening a reader's checkpoint in part and whole: peak memory and processor time, each in its own process."""
+"""Opening a reader's checkpoint in part and whole: peak memory and processor time."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_reading_loads(checkpoint: Path) -> None:
-    print(f"\n{'layer':>6}{'dtype':>10}{'':>7}{'weights MB':>12}{'peak MB above':>15}{'CPU s':>8}")
+    lines = [f"{'layer':>6}{'dtype':>10}{'':>7}{'weights MB':>12}{'peak MB above':>15}{'CPU s':>8}"]
     for layer, dtype in ((5, "float32"), (11, "float32"), (11, "bfloat16")):
         found = {}
         for how in ("part", "whole"):
@@ -61,5 +61,6 @@ def test_what_a_reading_loads(checkpoint: Path) -> None:
             done = subprocess.run(words, capture_output=True, text=True, check=True)
             found[how] = json.loads(done.stdout)
             weights, peak, seconds = found[how]
-            print(f"{layer:>6}{dtype:>10}{how:>7}{weights:>12}{peak:>15}{seconds:>8}")
+            lines.append(f"{layer:>6}{dtype:>10}{how:>7}{weights:>12}{peak:>15}{seconds:>8}")
         assert found["part"][1] < found["whole"][1]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
