@@ -7,6 +7,8 @@ import pytest
 from rich.cells import cell_len
 
 from engine.errors import ProsectError
+from engine.views.scrutiny import ConceptScrutiny, PoolingEffect
+from engine.views.tables import Interval
 from tests.tui.driving import Driver, drive
 from tests.tui.test_folding import text_of
 from tests.tui.test_screens_hostile import concept
@@ -20,6 +22,7 @@ from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import definition_words
 from tui.views.layouts import Layout, PairOptions
+from tui.views.scrutiny import scrutiny_lines
 
 
 def drawn(line: list[Span], width: int, palette: str = "terminal", *, is_ascii: bool = False) -> str:
@@ -183,3 +186,17 @@ def test_the_key_to_all_keys_stands_in_every_view_at_every_width() -> None:
             text = "".join(part for part, _ in hint_line(scopes, width))
             assert "? keys" in text, (scopes, width)
             assert len(text) <= width, (scopes, width)
+
+
+def test_ways_of_pooling_are_named_whole_where_there_is_room() -> None:
+    interval = Interval(0.4, 0.5, 0.6)
+    names = ("fire rate", "largest activation", "mean activation")
+    poolings = tuple(PoolingEffect(name, False, interval, 0.0, False, interval, 0.0, False) for name in names)
+    found = ConceptScrutiny(0.5, 0.36, poolings, 0.0, (), (), (), ())
+    for width, bar in ((60, 15), (80, 19), (120, 25)):
+        lines = scrutiny_lines(found, bar, width, UNICODE, is_called=True, expanded=frozenset())
+        texts = ["".join(text for text, _ in line.spans) for line in lines]
+        assert max(map(cell_len, texts)) <= width
+        if width >= 80:
+            assert all(any(f"pooled by {name} " in text for text in texts) for name in names)
+            assert any("selected in 36% of random halves of the data" in text for text in texts)

@@ -196,10 +196,10 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
         + ("" if evidence.is_stable is None else " stable" if evidence.is_stable else " UNSTABLE"),
         f"{fmt.count(evidence.n_discordant)} discordant pairs in"
         f" {fmt.count(evidence.n_discordant_groups)} groups",
-        f"carried by {fmt.share(evidence.prevalence)}% of {fmt.count(evidence.n_pairs)}",
+        f"carried by {fmt.share(evidence.prevalence)}% of {fmt.count(evidence.n_pairs)} pairs",
     ]
     if evidence.min_effect is not None:
-        facts.append(f"could show {fmt.share(evidence.min_effect)} points")
+        facts.append(f"smallest effect that would show: {fmt.share(evidence.min_effect)} points")
     return [*lines, *_packed(facts, width)]
 
 

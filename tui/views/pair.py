@@ -163,7 +163,7 @@ def _prompt(
 def _concepts(detail: PairDetail, width: int) -> list[PaneLine]:
     if not detail.concepts:
         return []
-    lines = [PaneLine(()), heading("CONCEPTS", "u, then score chosen / rejected")]
+    lines = [PaneLine(()), heading("CONCEPTS", "disparity u, then the score of chosen / rejected")]
     for concept in detail.concepts:
         role = "plus" if concept.u > 0 else "minus" if concept.u < 0 else "dim"
         lines.append(

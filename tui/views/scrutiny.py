@@ -47,12 +47,15 @@ def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> l
         return []
     lines = [PaneLine(()), heading("Scrutiny", "does it stand by itself, and however latents are pooled?")]
     if found.unique_win_rate is not None:
-        chosen = "" if found.unique_selected is None else f", picked in {found.unique_selected:.0%} of halves"
-        text = f"win rate {fmt.share(found.unique_win_rate)}%{chosen if width >= 70 else ''}"
+        share = found.unique_selected
+        chosen = "" if share is None else f", selected in {share:.0%} of random halves of the data"
+        text = f"win rate {fmt.share(found.unique_win_rate)}%{chosen if width >= 80 else ''}"
         lines.append(PaneLine((("beside all others  ", "dim"), (text, "text"))))
-    for pooling in found.poolings:
+    names = [f"pooled by {one_line(pooling.pooling)} " for pooling in found.poolings]
+    room = min(max(map(len, names), default=0), max(width - bar - 22, 14))
+    for name, pooling in zip(names, found.poolings, strict=True):
         spans: list[Span] = [
-            (fit(f"pooled by {one_line(pooling.pooling)}", 19), "dim"),
+            (fit(name, room), "dim"),
             (fmt.interval_bar(pooling.taught, bar, glyphs), fmt.leaning(pooling.taught)),
             (f" {fmt.share(pooling.taught.estimate):>5}%", "text"),
         ]
@@ -67,8 +70,10 @@ def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> l
 def _side_effects(found: "ConceptScrutiny", width: int, glyphs: Glyphs, *, limit: int) -> list[PaneLine]:
     if not found.side_effects:
         return []
-    note = f"when a weight of {found.dropped:,.0f} pairs is left out to halve it: mean u [95% of the change]"
-    lines = [PaneLine(()), heading("Side effects", note if width >= 90 else "mean u when it is halved")]
+    note = "what else moves when it is halved: mean disparity"
+    if width >= 110:
+        note = f"what else moves when it is halved by leaving out {found.dropped:,.0f} pairs: mean disparity"
+    lines = [PaneLine(()), heading("Side effects", note if width >= 65 else "when it is halved")]
     lines += [_side_effect(e, width, glyphs) for e in found.side_effects[:limit]]
     return [*lines, *more_lines("effects", len(found.side_effects) - limit)]
 
