@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from engine.errors import ReviewError
 from engine.records import Verdict
 from engine.review.entries import decode, encode
+from engine.review.following import Follower
 from engine.review.journal import Decision, Journal
 from engine.views.tables import Target
 
@@ -143,6 +144,67 @@ def test_time_ascends_even_when_the_clock_goes_back(tmp_path: Path) -> None:
     journal.set_verdicts([decision(1)], Verdict.KEEP)
     journal.set_verdicts([decision(1)], Verdict.SUPPRESS)
     assert held(Journal(tmp_path / "j", "ana")) == {"concept:c1": "suppress"}
+    assert [e.time for e in journal.entries] == [
+        "2026-01-02T00:00:00.000000+00:00", "2026-01-02T00:00:00.000001+00:00",
+    ]  # fmt: skip
+    third = datetime(2026, 1, 3, 5, tzinfo=timezone(timedelta(hours=2)))
+    later = Journal(tmp_path / "j", "ana", clock=lambda: third)
+    later.set_verdicts([decision(1)], Verdict.KEEP)
+    assert later.entries[-1].time == "2026-01-03T03:00:00.000000+00:00"  # what the clock says
+
+
+def test_undo_says_what_it_takes_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", "ana")
+    journal.set_verdicts([decision(1)], Verdict.KEEP, "style")
+    journal.set_verdicts([decision(1)], Verdict.KEEP, "taste")
+    assert journal.undo().label == "undo: reason of keep concept 1"
+    assert journal.undo().label == "undo: keep concept 1"
+    assert journal.redo().label == "redo: keep concept 1"
+    assert journal.redo().label == "redo: reason of keep concept 1"
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "cut short", "changed", "replaced"])
+def test_what_became_of_a_file_that_lost_entries_is_told_apart(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "j"
+    ana, bo = Journal(path, "ana"), Journal(tmp_path / "other", "bo")
+    for n in range(3):
+        ana.set_verdicts([decision(n)], Verdict.KEEP)
+    bo.set_verdicts([decision(7)], Verdict.IGNORE)
+    first, foreign = path.read_bytes().splitlines(keepends=True)[0], bo.path.read_bytes()
+    content = {"emptied": b"", "cut short": first, "changed": first + foreign, "replaced": foreign}
+    path.unlink()
+    if how in content:
+        path.write_bytes(content[how])
+    assert ana.refresh()
+    assert (ana.how_lost, len(ana.lost)) == (how, 2 if first in content.get(how, b"") else 3)
+
+
+def test_a_file_that_others_append_to_is_read_on_and_one_that_changed_is_read_anew(tmp_path: Path) -> None:
+    path, follower = tmp_path / "j", Follower()
+
+    def look() -> tuple[list[bytes], bool, bool]:
+        with path.open("rb") as f:
+            return tuple(follower.read_on(f.fileno()))  # type: ignore[return-value] # News as a plain tuple
+
+    def append(data: bytes) -> None:
+        with path.open("ab") as f:
+            f.write(data)
+
+    append(b"one\ntw")
+    assert look() == ([b"one"], True, False)
+    append(b"o\n")
+    assert look() == ([b"two"], True, False)  # the beginning of a line waits for its end
+    assert look() == ([], False, False)
+    append(b"three\n")
+    assert look() == ([b"three"], True, False)
+    path.write_bytes(b"ONE\ntwo\nthree\nfour\n")  # edited in place, and longer
+    assert look() == ([b"ONE", b"two", b"three", b"four"], True, True)
+    path.write_bytes(b"ONE\n")
+    assert look() == ([b"ONE"], True, True)
+    other = tmp_path / "k"
+    other.write_bytes(b"ONE\nfive\n")
+    other.replace(path)
+    assert look() == ([b"ONE", b"five"], True, True)
 
 
 def test_a_full_disk_is_said_and_nothing_half_written_stays(

@@ -130,14 +130,16 @@ def test_a_file_that_is_no_journal_is_refused_and_damaged_lines_are_counted(
 def test_names_that_differ_are_conflicts_like_verdicts(
     ours: Journal, theirs: Journal, prefer: Prefer, expected: str
 ) -> None:
-    ours.set_name("c7", "mine")
-    theirs.set_name("c7", "yours")
+    ours.set_name("c7", "mine", {"latents": [1, 2]})
+    theirs.set_name("c7", "yours", {"latents": [1, 3]})
     theirs.set_name("c8", "new")
     asked = merge_journal(ours, theirs.path)
     assert not asked.is_written
     assert [(n.concept_id, n.ours, n.theirs) for n in asked.names] == [("c7", "mine", "yours")]
     merge_journal(ours, theirs.path, prefer)
     assert {k: e.name for k, e in ours.state.names.items()} == {"c7": expected, "c8": "new"}
+    # what carries the name to another index is that of the name that holds
+    assert ours.state.names["c7"].evidence == {"latents": [1, 2 if prefer is Prefer.OURS else 3]}
     assert merge_journal(ours, theirs.path).names == ()  # settled, and seen
 
 

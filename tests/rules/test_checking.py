@@ -106,6 +106,7 @@ def test_an_ambiguous_label_lists_the_ids() -> None:
         ("let a = z(strength)\ndrop where p90(a) > 1", "R306", None),
         ("drop where kept > 1", "R202", None),
         ("expect source == 1", "R307", None),
+        ("expect nope(kept) > 1", "R307", None),
         ("drop where abs(1, 2) > 1", "R308", "abs(x)"),
         ("drop where delta(@sorry) > p90(delta(@sorry), silent)", "R308", "active"),
         ("suppress @sorry by matching on delta, rat", "R108", "rate"),
