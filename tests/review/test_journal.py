@@ -20,6 +20,7 @@ from engine.records import Verdict
 from engine.review.entries import decode, encode
 from engine.review.following import Follower
 from engine.review.journal import Decision, Journal
+from engine.review.replay import undo_depth
 from engine.views.tables import Target
 
 TIME = "2026-01-01T00:00:00.000000+00:00"
@@ -163,6 +164,19 @@ def test_undo_says_what_it_takes_back(tmp_path: Path) -> None:
     assert journal.redo().label == "redo: reason of keep concept 1"
 
 
+def test_how_many_steps_can_be_taken_back_counts_own_batches_that_hold(tmp_path: Path) -> None:
+    ana, bo = Journal(tmp_path / "j", "ana"), Journal(tmp_path / "j", "bo")
+    ana.set_verdicts([decision(1), decision(2)], Verdict.KEEP)  # one step
+    ana.set_verdicts([decision(3)], Verdict.KEEP)
+    bo.set_verdicts([decision(4)], Verdict.IGNORE)
+    ana.refresh()
+    assert [undo_depth(ana.entries, who) for who in ("ana", "bo", "cy")] == [2, 1, 0]
+    ana.undo()
+    assert undo_depth(ana.entries, "ana") == 1
+    ana.redo()
+    assert undo_depth(ana.entries, "ana") == 2
+
+
 @pytest.mark.parametrize("how", ["deleted", "emptied", "cut short", "changed", "replaced"])
 def test_what_became_of_a_file_that_lost_entries_is_told_apart(tmp_path: Path, how: str) -> None:
     path = tmp_path / "j"
@@ -247,6 +261,7 @@ import sys
 from pathlib import Path
 from engine.records import Verdict
 from engine.review.journal import Decision, Journal
+from engine.review.replay import undo_depth
 from engine.views.tables import Target
 journal = Journal(Path(sys.argv[1]), sys.argv[2])
 for n in range(int(sys.argv[3])):
