@@ -199,7 +199,7 @@ def evidence_lines(evidence: Evidence, bar: int, width: int, glyphs: Glyphs) -> 
         f"carried by {fmt.share(evidence.prevalence)}% of {fmt.count(evidence.n_pairs)} pairs",
     ]
     if evidence.min_effect is not None:
-        facts.append(f"smallest effect that would show: {fmt.share(evidence.min_effect)} points")
+        facts.append(f"effects show from {fmt.share(evidence.min_effect)} points on")
     return [*lines, *_packed(facts, width)]
 
 

@@ -45,7 +45,8 @@ def _robust(found: "ConceptScrutiny", bar: int, width: int, glyphs: Glyphs) -> l
     """Does it stand beside all other concepts, and under other ways of pooling?"""
     if found.unique_win_rate is None and not found.poolings:
         return []
-    lines = [PaneLine(()), heading("Scrutiny", "does it stand by itself, and however latents are pooled?")]
+    note = "does it stand by itself, and however latents are pooled?"
+    lines = [PaneLine(()), heading("Scrutiny", note if width >= 70 else "by itself, and pooled otherwise")]
     if found.unique_win_rate is not None:
         share = found.unique_selected
         chosen = "" if share is None else f", selected in {share:.0%} of random halves of the data"
