@@ -115,11 +115,16 @@ run_folders = _inside("runs")
 
 @_quiet
 def rule_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Rule files of the project that was named; any files where it has none that begin so."""
+    """Rule files of the project that was named, by their names alone where a command takes them so; any files
+    where there are none that begin so.
+    """
     project = _named_project(ctx)
     folders = [project / "rules"] if project else [f / "rules" for _, f in _folders("") if _is_project(f)]
-    names = [str(file) for folder in folders for file in sorted(folder.glob("*.rules"))]
-    found = [name for name in names if name.startswith(incomplete)]
+    files = [file for folder in folders for file in sorted(folder.glob("*.rules"))]
+    found: list[str] = []
+    if any(p.name == "project" and isinstance(p, click.Argument) for p in ctx.command.params):
+        found = [f.stem for f in files if f.stem.startswith(incomplete) and not Path(f.stem).exists()]
+    found = found or [str(file) for file in files if str(file).startswith(incomplete)]
     return _offer(found) if found else _shells_own(incomplete, "file")
 
 
@@ -143,6 +148,29 @@ concepts = _names("concept")
 """Concepts of the project that was named, strongest evidence first."""
 contexts = _names("context")
 """Contexts of the project that was named, largest first."""
+
+
+@_quiet
+def sources(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Sources of the project that was named; where each gets a value, with the sign that goes before it."""
+    from engine.api import Project
+
+    project = _named_project(ctx)
+    if project is None:
+        return []
+    end = "=" if param.name == "weights" else ""
+    with Project(project) as opened:
+        rows = opened.mix()
+    return _offer((f"{r.source}{end}", f"{r.pairs:,} pairs") for r in rows if r.source.startswith(incomplete))
+
+
+@_quiet
+def jobs(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Jobs of the project that was named, newest first."""
+    project = _named_project(ctx)
+    if project is None:
+        return []
+    return _offer(f.name for f in _newest(project / "jobs") if f.name.startswith(incomplete))
 
 
 @_quiet

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from engine.cli.complete import jobs as offer_jobs
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
 from engine.errors import StoreError
@@ -13,8 +14,19 @@ from engine.views.jobs import JobRow
 
 @click.command("jobs")
 @project_argument
-@click.option("--cancel", metavar="JOB", help="Ask a job to stop at its next safe place; again ends it.")
-@click.option("--log", "log_of", metavar="JOB", help="Stages, remarks and the end of a job's output.")
+@click.option(
+    "--cancel",
+    metavar="JOB",
+    shell_complete=offer_jobs,
+    help="Ask a job to stop at its next safe place; again ends it.",
+)
+@click.option(
+    "--log",
+    "log_of",
+    metavar="JOB",
+    shell_complete=offer_jobs,
+    help="Stages, remarks and the end of a job's output.",
+)
 @output_options
 def jobs_command(project: Path, cancel: str | None, log_of: str | None, plain: bool, as_json: bool) -> None:
     """Audits, compilations, training and other long work: where each stands, and stopping them."""

@@ -72,7 +72,10 @@ class Prosect(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Commands, and projects to be opened."""
+        lines = {str(command.name): line for _, commands in SECTIONS for command, line in commands}
         found = super().shell_complete(ctx, incomplete)
+        for item in found:
+            item.help = lines.get(str(item.value), item.help)
         if incomplete and not incomplete.startswith("-"):
             near = projects(ctx, self.params[0], incomplete)
             found += [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engine.cli.complete import files, formats, roles
+from engine.cli.complete import sources as offer_sources
 from engine.cli.groups import Commands
 from engine.cli.options import output_options, parse_assignments, project_argument, set_option
 from engine.cli.output import write_json, write_table
@@ -121,7 +122,7 @@ def add_command(
 
 @mix_group.command("remove")
 @project_argument
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=offer_sources)
 @set_option
 @output_options
 def remove_command(
@@ -135,7 +136,7 @@ def remove_command(
 
 @mix_group.command("weight")
 @project_argument
-@click.argument("weights", nargs=-1, required=True, metavar="NAME=NUMBER...")
+@click.argument("weights", nargs=-1, required=True, metavar="NAME=NUMBER...", shell_complete=offer_sources)
 @set_option
 @output_options
 def weight_command(

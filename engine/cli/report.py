@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli.complete import sources as offer_sources
 from engine.cli.options import output_options, project_argument
 from engine.cli.output import write_json, write_table
 from engine.safe_text import one_line
@@ -21,7 +22,7 @@ _HEADER = ("source", "file", "row", "kind", "reason", "detail")
 @project_argument
 @click.option("--reason", help="Entries with this reason, such as empty_side.")
 @click.option("--kind", type=click.Choice(["dropped", "repaired", "noted"]), help="Entries of this kind.")
-@click.option("--source", help="Entries about this source.")
+@click.option("--source", help="Entries about this source.", shell_complete=offer_sources)
 @click.option("--file", "file_", metavar="NAME", help="Entries about files whose names end so.")
 @click.option(
     "--rows", "with_rows", is_flag=True, help="Show what stands in the file, where it is still there."

@@ -1,8 +1,9 @@
 """Scripts that teach a shell the commands, and how its unfinished lines are read and answered.
 
 The mechanism is Click's: the script calls ``prosect`` with ``_PROSECT_COMPLETE`` set, and Click asks the
-parameters. Its scripts for bash and fish are replaced: names of concepts hold quotes, spaces, commas and
-signs such as ``@`` at which bash parts words.
+parameters. Its scripts are replaced: names of concepts hold quotes, spaces, commas, backslashes and signs
+such as ``@`` at which bash parts words; in zsh and fish a value after ``--option=`` and a folder after ``~/``
+were lost or could not be used.
 """
 
 import os
@@ -20,6 +21,7 @@ from click.shell_completion import (
 )
 
 from engine.cli.start import COMPLETION, PROGRAM
+from engine.safe_text import one_line
 
 _BASH = r"""%(complete_func)s() {
     local line kind value
@@ -37,17 +39,52 @@ _BASH = r"""%(complete_func)s() {
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+_ZSH = r"""#compdef %(prog_name)s
+
+%(complete_func)s() {
+    local -a lines plain open home
+    local line kind value lead tab=$'\t'
+    lines=("${(@f)$(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) \
+        %(complete_var)s=zsh_complete %(prog_name)s 2>/dev/null)}")
+    [[ ${words[CURRENT]} == --*=* ]] && lead=${words[CURRENT]%%%%=*}=
+    for line in $lines; do
+        kind=${line%%%%$tab*} value=${line#*$tab}
+        case $kind in
+            dir) compset -P 1 '--*='; _path_files -/ ;;
+            file) compset -P 1 '--*='; _path_files ;;
+            home) home+=("$lead~/${(q)value}") ;;
+            open) open+=("$lead$value") ;;
+            plain) plain+=("$lead$value") ;;
+        esac
+    done
+    (( $#plain )) && _describe -V values plain -U
+    (( $#open )) && _describe -V beginnings open -U -S ''
+    (( $#home )) && compadd -U -Q -V folders -a home
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    %(complete_func)s "$@"
+else
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+    compdef %(complete_func)s %(prog_name)s
+fi
+"""
 _FISH = r"""function %(complete_func)s
+    set -l lead (string match -r -- '^--[^=]+=' (commandline -t))
     for line in (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \
             COMP_CWORD=(commandline -t) %(prog_name)s 2>/dev/null)
         set -l parts (string split -m 1 "," -- $line)
         switch $parts[1]
             case dir
-                __fish_complete_directories $parts[2]
+                for found in (__fish_complete_directories $parts[2])
+                    printf '%%s\n' "$lead$found"
+                end
             case file
-                __fish_complete_path $parts[2]
+                for found in (__fish_complete_path $parts[2])
+                    printf '%%s\n' "$lead$found"
+                end
             case plain
-                echo $parts[2]
+                printf '%%s\n' "$lead$parts[2]"
         end
     end
 end
@@ -86,14 +123,19 @@ class Word:
     def reply(self, value: str, breaks: str) -> str:
         """What to give bash for ``value``: it keeps what stands before the last sign that parts words."""
         if self.quote == "'":
-            return value.replace("'", "'\\''")
+            return _closed(value.replace("'", "'\\''"), "'")
         if self.quote == '"':
             # An exclamation mark would mean history even here, and a backslash before it would stay.
-            return _IN_DOUBLE.sub(r"\\\1", value).replace("!", "\"'!'\"")
+            return _closed(_IN_DOUBLE.sub(r"\\\1", value).replace("!", "\"'!'\""), '"')
         home = "~" if value.startswith("~/") else ""
         whole = home + _BARE.sub(lambda m: m[0] if m[0].isalpha() else "\\" + m[0], value[len(home) :])
         kept = _kept(self.raw, breaks)
         return whole[len(kept) :] if whole.startswith(kept) else whole
+
+
+def _closed(quoted: str, quote: str) -> str:
+    """With the closing mark where bash, which sees one at the end, would add none."""
+    return quoted + quote if quoted.endswith(quote) else quoted
 
 
 def _kept(raw: str, breaks: str) -> str:
@@ -119,8 +161,24 @@ class Bash(BashComplete):
         if item.type != "plain":
             return f"{item.type},{item.value}"
         word = Word(os.environ["COMP_LINE"])
-        kind = "open" if str(item.value).endswith(("=", ".")) else "plain"
+        kind = "open" if _is_open(item) else "plain"
         return f"{kind},{word.reply(str(item.value), os.environ.get('COMP_WORDBREAKS', ''))}"
+
+
+class Zsh(ZshComplete):
+    """Lines of what it is, the value and what it means, as ``_describe`` takes the last two."""
+
+    source_template: ClassVar[str] = _ZSH
+
+    def format_completion(self, item: "CompletionItem") -> str:
+        """One line."""
+        value = str(item.value)
+        if item.type == "plain" and value.startswith("~/"):
+            return f"home\t{value[2:]}"
+        kind = "open" if item.type == "plain" and _is_open(item) else item.type
+        said = one_line(item.help or "", 200)
+        named = re.sub(r"([\\:])", r"\\\1", value) if kind in ("open", "plain") else value
+        return f"{kind}\t{named}:{said}" if said else f"{kind}\t{named}"
 
 
 class Fish(FishComplete):
@@ -129,14 +187,20 @@ class Fish(FishComplete):
     source_template: ClassVar[str] = _FISH
 
 
+def _is_open(item: "CompletionItem") -> bool:
+    """More belongs to the word, and no space after it."""
+    return str(item.value).endswith(("=", "."))
+
+
 def register() -> None:
     """Make Click use these for a line that is being completed."""
     add_completion_class(Bash)
+    add_completion_class(Zsh)
     add_completion_class(Fish)
 
 
 def script(shell: str) -> str:
     """The script of a shell."""
-    made = {"bash": Bash, "zsh": ZshComplete, "fish": Fish}[shell]
+    made = {"bash": Bash, "zsh": Zsh, "fish": Fish}[shell]
     complete = made(click.Group(PROGRAM), {}, PROGRAM, COMPLETION)
     return complete.source_template % complete.source_vars()

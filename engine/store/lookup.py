@@ -151,20 +151,25 @@ def shown_names(slot: QuerySlot, concept_ids: Collection[str]) -> dict[str, str]
 
 
 def names_beginning(slot: QuerySlot, kind: str, start: str, limit: int) -> list[tuple[str, str]]:
-    """Names of concepts or contexts that begin so, with what they are: strongest or largest first."""
+    """Names of concepts or contexts that begin so, with what they are: strongest or largest first.
+
+    Where none does, those that do once the quotation mark or ``@`` before them is left out.
+    """
     sql = _CONCEPTS_BEGINNING if kind == "concept" else _CONTEXTS_BEGINNING
-    return [(str(name), str(said)) for name, said in slot.run(sql, [start, limit])]
+    found = slot.run(sql.format("shown"), [start, limit]) or slot.run(sql.format(_UNMARKED), [start, limit])
+    return [(str(name), str(said)) for name, said in found]
 
 
+_UNMARKED = "ltrim(shown, '\"@')"
 _CONCEPTS_BEGINNING = """
     SELECT coalesce(n.name, c.name) AS shown, concat_ws(', ', c.kind, h.badge) FROM concepts c
     LEFT JOIN hypotheses h ON h.concept = c.concept AND h.context = 0
     LEFT JOIN memory.main.names n ON n.concept_id = c.concept_id
-    WHERE starts_with(shown, ?) ORDER BY h.hypothesis NULLS LAST LIMIT ?
+    WHERE starts_with({}, ?) ORDER BY h.hypothesis NULLS LAST LIMIT ?
 """
 _CONTEXTS_BEGINNING = """
-    SELECT name, concat_ws(', ', kind, n_pairs || ' pairs') FROM contexts
-    WHERE starts_with(name, ?) ORDER BY n_pairs DESC LIMIT ?
+    SELECT name AS shown, concat_ws(', ', kind, n_pairs || ' pairs') FROM contexts
+    WHERE starts_with({}, ?) ORDER BY n_pairs DESC LIMIT ?
 """
 
 
