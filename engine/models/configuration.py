@@ -4,14 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import transformers
+
 from engine.errors import ModelError
+
+_UNPACKED = ("mxfp4",)
+"""Formats of quantised weights that are unpacked at loading: what they stand for is exact in bfloat16."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The checkpoint's config.json.
 
     Raises:
-        ModelError: missing, damaged, or asking for code of its own.
+        ModelError: missing, damaged, or its weights are quantised in a format that is not unpacked.
     """
     file = folder / "config.json"
     if (folder / "adapter_config.json").exists():  # transformers would go and fetch what it belongs to
@@ -24,9 +29,35 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{file} is not JSON", hint="fetch the checkpoint again") from error
     if "model_type" not in config:
         raise ModelError(f"{file} names no model_type", hint="give the folder of a transformers checkpoint")
-    if config.get("quantization_config"):
+    if config.get("quantization_config") and packed_format(config) is None:
         raise ModelError(*_quantised(folder, config["quantization_config"]))
     return config
+
+
+def packed_format(config: dict[str, Any]) -> str | None:
+    """The format of packed weights that loading unpacks; None for others, and for weights as they are."""
+    raw = config.get("quantization_config")
+    method = raw.get("quant_method") if isinstance(raw, dict) else None
+    return method if method in _UNPACKED else None
+
+
+def unpacking(config: dict[str, Any]) -> dict[str, Any]:
+    """What ``from_pretrained`` is told so that it unpacks a checkpoint's weights."""
+    if packed_format(config) is None:
+        return {}
+    return {"quantization_config": transformers.Mxfp4Config(dequantize=True)}
+
+
+def refuse_packed(folder: Path, config: dict[str, Any]) -> None:
+    """Raise ``ModelError`` for packed weights, which are read, but not trained or sampled from."""
+    packed = packed_format(config)
+    if packed is not None:
+        raise ModelError(
+            f"the weights of {folder} are packed ({packed}): they are read, but not trained",
+            hint="unpack them once, with the tokenizer beside them, and name the new folder: "
+            "AutoModelForCausalLM.from_pretrained(FOLDER, dtype='bfloat16',"
+            " quantization_config=Mxfp4Config(dequantize=True)).save_pretrained(NEW)",
+        )
 
 
 def _adapter(folder: Path) -> tuple[str, str]:

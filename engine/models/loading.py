@@ -17,7 +17,13 @@ from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.models.blocks import check_layer, text_tower
-from engine.models.configuration import is_causal_kind, read_config
+from engine.models.configuration import (
+    is_causal_kind,
+    packed_format,
+    read_config,
+    refuse_packed,
+    unpacking,
+)
 from engine.models.fetching import fetch_weights, resolve_folder
 from engine.models.identity import Identity, Known, identify
 from engine.models.outline import NeedsWholeModel, first_line, outline_of
@@ -48,8 +54,19 @@ class LoadedModel:
     """How much of the checkpoint was loaded."""
     whole_because: str | None = None
     """Why it was loaded whole where a part would do."""
+    unpacked: str | None = None
+    """The format that its weights are packed in; None for weights as they are."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The files that the fingerprint covers → hash of each."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about how it was loaded."""
+        whole = () if self.whole_because is None else (f"it was loaded whole: {self.whole_because}",)
+        packed = (
+            () if self.unpacked is None else (f"its weights are packed ({self.unpacked}) and were unpacked",)
+        )
+        return (*whole, *packed)
 
 
 def load_model(
@@ -73,11 +90,12 @@ def load_model(
     """
     asked = _Asked(path, resolve_folder(path, revision), *_device_and_dtype(device, dtype))
     config = read_config(asked.folder)
+    refuse_packed(asked.folder, config)
     is_causal = is_causal_kind(config, asked.folder)
     loader = transformers.AutoModelForCausalLM if is_causal else transformers.AutoModel
     with _quiet_transformers():
         tokenizer = load_tokenizer(asked.folder)
-        model = _placed(_load_weights(loader, asked.folder, asked.dtype), asked)
+        model = _placed(_load_weights(loader, asked.folder, asked.dtype, {}), asked)
     return asked.loaded(model, tokenizer, is_causal, identify(asked.folder, None, {}))
 
 
@@ -110,20 +128,23 @@ def load_to_read(
     """
     folder = resolve_folder(path, revision, with_weights=False)
     asked = _Asked(path, folder, *_device_and_dtype(device, dtype))
-    is_causal = is_causal_kind(read_config(folder), folder)
+    config = read_config(folder)
+    is_causal = is_causal_kind(config, folder)
+    options = unpacking(config)
     with _quiet_transformers():
         tokenizer = load_tokenizer(folder)
         try:
-            model, needed, extent = _in_part(asked, layer, is_causal=is_causal)
+            model, needed, extent = _in_part(asked, layer, options, is_causal=is_causal)
             loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, needed, known or {}))
-            return replace(loaded, extent=extent)
+            return replace(loaded, extent=extent, unpacked=packed_format(config))
         except NeedsWholeModel as reason:
             why = str(reason)
         log.info("%s is loaded whole: %s", path, why)
         fetch_weights(path, folder, None)
-        model = _placed(text_tower(_load_weights(transformers.AutoModel, folder, asked.dtype)), asked)
+        whole = _load_weights(transformers.AutoModel, folder, asked.dtype, options)
+        model = _placed(text_tower(whole), asked)
     loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, None, known or {}))
-    return replace(loaded, whole_because=why)
+    return replace(loaded, whole_because=why, unpacked=packed_format(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +169,7 @@ class _Asked:
 
 
 def _in_part(
-    asked: _Asked, layer: int, *, is_causal: bool
+    asked: _Asked, layer: int, options: Mapping[str, Any], *, is_causal: bool
 ) -> tuple[torch.nn.Module, tuple[str, ...] | None, str]:
     """The model in place, the files with its weights, and how much of it was loaded.
 
@@ -160,7 +181,7 @@ def _in_part(
     check_layer(layer, outline.n_blocks)
     needed = files_needed(asked.folder, outline, layer)
     fetch_weights(asked.path, asked.folder, needed)
-    model = _placed(load_shortened(asked.folder, outline, layer, asked.dtype), asked)
+    model = _placed(load_shortened(asked.folder, outline, layer, asked.dtype, options), asked)
     prove(model, layer, is_causal=is_causal)
     return model, needed, outline.extent(layer)
 
@@ -180,7 +201,7 @@ def _placed(model: torch.nn.Module, asked: _Asked) -> torch.nn.Module:
         ) from error
 
 
-def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
+def _load_weights(loader: Any, folder: Path, dtype: torch.dtype, options: Mapping[str, Any]) -> Any:
     if not any(folder.glob("*.safetensors")):
         pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt*"))
         raise ModelError(
@@ -200,7 +221,7 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype) -> Any:
     try:
         model, info = loader.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
-            output_loading_info=True, ignore_mismatched_sizes=True,
+            output_loading_info=True, ignore_mismatched_sizes=True, **options,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(*_why_not(folder, error)) from error

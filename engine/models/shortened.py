@@ -64,8 +64,17 @@ def files_needed(folder: Path, outline: Outline, layer: int) -> tuple[str, ...] 
     return tuple(sorted({file for key, file in index.items() if outline.is_needed(key, layer)}))
 
 
-def load_shortened(folder: Path, outline: Outline, layer: int, dtype: torch.dtype) -> torch.nn.Module:
+def load_shortened(
+    folder: Path, outline: Outline, layer: int, dtype: torch.dtype, options: Mapping[str, Any]
+) -> torch.nn.Module:
     """The language model of a checkpoint, with weights for what a reading after ``layer`` needs.
+
+    Args:
+        folder: the checkpoint's.
+        outline: of it.
+        layer: block after which is read.
+        dtype: of the weights in memory.
+        options: more for ``from_pretrained``.
 
     Returns:
         the model by its whole configuration; ``LeftOut`` stands where nothing was loaded.
@@ -81,7 +90,7 @@ def load_shortened(folder: Path, outline: Outline, layer: int, dtype: torch.dtyp
             tensors = dict(_tensors(folder, files))
             model, info = _class_without(outline.model_class, left_out).from_pretrained(
                 None, config=outline.config, state_dict=tensors, dtype=dtype, output_loading_info=True,
-                ignore_mismatched_sizes=True,
+                ignore_mismatched_sizes=True, **options,
             )  # fmt: skip
         except NeedsWholeModel:
             raise

@@ -109,7 +109,7 @@ def known_checkpoints(paths: ProjectPaths) -> dict[str, dict[str, str]]:
 def open_noted(
     paths: ProjectPaths, spec: "ReaderSpec", settings: ReadingSettings, progress: Progress
 ) -> "Reader":
-    """Open a reader for a project and remember how it was made; say where its checkpoint was loaded whole.
+    """Open a reader for a project and remember how it was made; say what there is to know of its loading.
 
     Raises:
         ModelError: its checkpoint or SAE cannot be loaded, or they do not fit.
@@ -117,8 +117,8 @@ def open_noted(
     from engine.reading.reader import open_reader
 
     reader = open_reader(spec, settings, known_checkpoints(paths))
-    if reader.loaded.whole_because is not None:
-        progress.note(one_line(f"{spec.model} was loaded whole: {reader.loaded.whole_because}"))
+    for note in reader.loaded.notes:
+        progress.note(one_line(f"{spec.model}: {note}"))
     save_spec(paths.reader_dir(reader.reader_hash), reader.spec)
     return reader
 

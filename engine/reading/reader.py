@@ -102,7 +102,7 @@ class Reader:
             "model_fingerprint": self.loaded.fingerprint,
             "model_files": dict(self.loaded.files),
             "model_loaded": self.loaded.extent,
-            "model_whole_because": self.loaded.whole_because,
+            "model_notes": list(self.loaded.notes),
             "is_causal": self.is_causal,
             "layer": self.layer,
             "width": self.width,

@@ -28,6 +28,7 @@ from engine.reading.residual_batches import ResidualBatches, own_residuals, own_
 from engine.reading.sae import load_sae
 from engine.reading.spec import ReaderSpec
 from engine.reading.stream import Stream, cut_stream, load_stream_model
+from engine.safe_text import one_line
 from engine.settings import ReadingSettings, SaeSettings
 
 HELD_SHARE = 0.05
@@ -91,6 +92,8 @@ def train_sae(
         raise ModelError("an SAE is trained for one layer", hint="give --layer; the middle is a good start")
     pairs = PairFile(pairs_path)
     loaded = load_stream_model(spec.model, spec.revision, spec.layer, reading)
+    for note in loaded.notes:
+        progress.note(one_line(f"{spec.model}: {note}"))
     stream = cut_stream(loaded, spec.layer, spec.max_tokens or reading.max_tokens)
     batches = ResidualBatches.of(stream, reading)
     n_held = held_pairs(pairs)

@@ -3,17 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from engine.errors import ModelError
 from engine.models import loading
 from engine.models.blocks import find_blocks, inner_model
-from engine.models.loading import LoadedModel, load_to_read
+from engine.models.loading import LoadedModel, load_model, load_to_read
 from engine.models.outline import LeftOut, NeedsWholeModel, leave_out, outline_of
 from engine.models.shortened import prove
 from engine.reading.stream import cut_stream, neighbour
-from tests.models import kinds
+from tests.models import kinds, mxfp4
 
 LAYER = 1
 IDS = torch.arange(3, 43)
@@ -145,3 +146,32 @@ def test_names_in_files_say_which_are_needed(tmp_path: Path, key: str, *, is_nee
     assert (outline.blocks, outline.n_blocks, outline.elsewhere) == ("layers", 4, ("norm",))
     assert outline.is_needed(key, 1) is is_needed
     assert [outline.n_kept(layer) for layer in range(4)] == [2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_packed_in_four_bits_are_read_as_what_they_stand_for(tmp_path: Path, dtype: str) -> None:
+    packed = mxfp4.save(tmp_path / "packed", packed=True, shard="40KB")
+    plain = mxfp4.save(tmp_path / "plain", packed=False)
+    one = load_to_read(str(packed), LAYER, device="cpu", dtype=dtype)
+    other = load_to_read(str(plain), LAYER, device="cpu", dtype=dtype)
+    assert one.notes == ("its weights are packed (mxfp4) and were unpacked",)
+    assert (one.whole_because, other.notes) == (None, ())
+    assert one.model.state_dict().keys() == other.model.state_dict().keys()
+    assert all(torch.equal(t, other.model.state_dict()[name]) for name, t in one.model.state_dict().items())
+    for a, b in zip(streams(one, LAYER), streams(other, LAYER), strict=True):
+        assert torch.equal(a, b)
+    whole = loaded_whole(packed, LAYER)
+    assert whole.notes[1:] == one.notes
+    with pytest.raises(ModelError, match=r"packed \(mxfp4\): they are read, but not trained") as failure:
+        load_model(str(packed), device="cpu")
+    assert "Mxfp4Config(dequantize=True)" in str(failure.value.hint)
+
+
+def test_packing_rounds_to_half_a_step_of_the_largest_of_its_group() -> None:
+    """Between 4 and 6, the widest gap, half a step is 1; below 6, a group's largest is at least 4 of them."""
+    weights = kinds.make("GptOss").model.layers[0].mlp.experts.gate_up_proj.detach().numpy()
+    _, scales, stands_for = mxfp4.pack(weights)
+    steps = np.exp2(scales.astype(np.int32) - 127).repeat(mxfp4.GROUP, axis=-1).transpose(0, 2, 1)
+    off = np.abs(stands_for - weights) / steps
+    assert 0.3 < off.max() <= 2.0  # what lies above 6 steps becomes 6
+    assert np.abs(weights / steps)[off > 1].min() > 6
