@@ -160,8 +160,10 @@ def test_undo_says_what_it_takes_back(tmp_path: Path) -> None:
     journal.set_verdicts([decision(1)], Verdict.KEEP, "taste")
     assert journal.undo().label == "undo: reason of keep concept 1"
     assert journal.undo().label == "undo: keep concept 1"
-    assert journal.redo().label == "redo: keep concept 1"
-    assert journal.redo().label == "redo: reason of keep concept 1"
+    for reason, label in (("style", "redo: keep concept 1"), ("taste", "redo: reason of keep concept 1")):
+        assert journal.redo().label == label
+        assert journal.state.verdicts["concept:c1"].reason == reason
+    assert journal.redo().label == "nothing to redo"
 
 
 def test_how_many_steps_can_be_taken_back_counts_own_batches_that_hold(tmp_path: Path) -> None:
