@@ -83,6 +83,11 @@ def _hashes(store: Store, facts: Mapping[str, Any]) -> dict[str, str]:
     return hashes
 
 
+def files_of(store: Store) -> tuple[str, ...]:
+    """The files that the pairs came from, as they were named."""
+    return tuple(str(file) for (file,) in store.rows("SELECT DISTINCT source_file FROM pairs"))
+
+
 def index_hash(store: Store) -> str:
     """The hash in the index's file name: it names the content."""
     return store.path.stem.removeprefix("index-")

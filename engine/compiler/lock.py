@@ -21,7 +21,7 @@ from engine.records import Verdict
 from engine.rules.checked import CheckedFile
 from engine.rules.evaluate import FrozenStatistic
 from engine.rules.syntax import LANGUAGE_VERSION
-from engine.rules.terms import Concept, Inside, Reading, Term, walk
+from engine.rules.terms import Column, Concept, Inside, Reading, Term, walk
 from engine.settings import RulesSettings
 
 LOCK_VERSION = 1
@@ -35,9 +35,14 @@ def make_lock(
     settings: RulesSettings,
     *,
     control_seed: int | None,
+    files: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that determines the plan, as plain JSON. ``control_seed`` is None for the plan itself."""
-    return {
+    """Everything that determines the plan, as plain JSON.
+
+    ``control_seed`` is None for the plan itself. ``files`` are those that the pairs came from, where
+    rules read them (``reads_files``): the hash of an index does not say where they lay.
+    """
+    lock = {
         "lock_version": LOCK_VERSION,
         "language": LANGUAGE_VERSION,
         "meaning": checked.meaning,
@@ -56,6 +61,13 @@ def make_lock(
         "training": [] if control_seed is not None else training_entries(checked),
         "control_seed": control_seed,
     }
+    return lock if files is None else lock | {"files": sorted(files)}
+
+
+def reads_files(checked: CheckedFile) -> bool:
+    """A rule goes by the file that a pair came from."""
+    parts = (part for term in _terms(checked) for part in walk(term))
+    return any(isinstance(part, Column) and part.name == "source_file" for part in parts)
 
 
 def _held(note: VerdictNote) -> str:
@@ -148,6 +160,7 @@ _ALONE = {
 """Keys whose values say nothing to a person."""
 _COUNTED = {
     "journal": ("verdicts", "made since", "no longer in force"),
+    "files": ("files that the pairs came from", "added since", "no longer there"),
     "held": ("held concepts", "held since", "no longer held"),
     "contexts": ("contexts", "named since", "no longer named"),
     "seeds": ("seeds", "added", "gone"),

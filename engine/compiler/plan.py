@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiler.catalogue import index_hash, load_catalogue
+from engine.compiler.catalogue import files_of, index_hash, load_catalogue
 from engine.compiler.control import randomised
 from engine.compiler.counting import count_rules, overlaps_of
 from engine.compiler.disparity import disparities
@@ -20,7 +20,7 @@ from engine.compiler.expectations import check_expectations
 from engine.compiler.findings import Caps, plan_warnings
 from engine.compiler.forecast import collateral, drift, effective_share, lengths
 from engine.compiler.held import held_everywhere, held_inside, held_rows
-from engine.compiler.lock import make_lock
+from engine.compiler.lock import make_lock, reads_files
 from engine.compiler.match_targets import Controls, Solved, UnmetTarget, solve
 from engine.compiler.population import BASE_FATES, Floats, Population, memo, population
 from engine.compiler.records import Fates, Matched, Plan, PlanFileError, VerdictNote
@@ -296,6 +296,10 @@ def _finish(
     active = {
         c.label: effective_share(fates.weight[_active(everyone, c.concept)]) for c in moved if c.is_target
     }
+    files = files_of(store) if reads_files(checked) else None
+    lock = make_lock(
+        checked, evaluation, index_hash(store), verdicts, limits, control_seed=control_seed, files=files
+    )
     plan = Plan(
         checked=checked,
         fates=fates,
@@ -316,7 +320,7 @@ def _finish(
         conflicts=int(effects.conflict.sum()),
         warnings=(),
         expectations=(),
-        lock=make_lock(checked, evaluation, index_hash(store), verdicts, limits, control_seed=control_seed),
+        lock=lock,
         is_control=control_seed is not None,
     )
     plan = replace(plan, warnings=plan_warnings(plan, evaluation, effects, draft.caps))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.manifest import fingerprint, hash_file, read_manifest
+from engine.manifest import fingerprint, read_manifest
 from engine.paths import ProjectPaths
 from engine.progress import Progress
 from engine.settings import Settings
@@ -63,8 +63,10 @@ def build(
 def _index_fingerprint(
     paths: ProjectPaths, reader_dir: Path, settings: Settings, max_pairs: int | None
 ) -> str:
+    from engine.store.identity import pairs_identity
+
     read = read_manifest(reader_dir) if max_pairs is None else None
-    inputs = {"pairs": hash_file(paths.pairs), "reader": reader_dir.name}
+    inputs = {"pairs": pairs_identity(paths.pairs), "reader": reader_dir.name}
     if read is not None:
         inputs["readings"] = read.fingerprint
     chosen = {"concepts": asdict(settings.concepts), "stats": asdict(settings.stats), "max_pairs": max_pairs}

@@ -10,6 +10,7 @@ import pytest
 
 from engine.compiler.emit import compile_plan
 from engine.compiler.from_verdicts import rules_from_verdicts
+from engine.compiler.lock import drift_of
 from engine.compiler.plan import catalogue_of, make_plan
 from engine.compiler.records import VerdictNote
 from engine.compiler.rows import condition_rows, touched_rows
@@ -167,6 +168,18 @@ def test_a_lock_freezes_and_drift_is_an_error(world: World, store: Store, tmp_pa
         compile_file(store, locked)
     assert first.lock_path.read_bytes() == before
     assert compile_file(store, request).drift != ()
+
+
+def test_a_rule_that_reads_files_has_them_in_its_lock(store: Store) -> None:
+    """The hash of an index does not say where they lay: in another folder the rule may mean other pairs."""
+    version = "prosect rules 1\n"
+    by_file = make_plan(store, version + 'drop where source_file == "there/world.jsonl"\n').lock
+    assert by_file["files"] == ["world.jsonl"]
+    assert "files" not in make_plan(store, version + "drop where source_row < 3\n").lock
+    moved = by_file | {"files": ["there/world.jsonl"]}
+    assert drift_of(by_file, moved) == [
+        "files that the pairs came from: 1 added since, 1 no longer there",
+    ]
 
 
 def test_locked_needs_a_lock(world: World, store: Store, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,18 @@ def test_order_of_files_and_rows_does_not_matter(audited: Path, sample_pairs: Pa
             )
             rows.append((store.rows(f"SELECT {columns} FROM pairs ORDER BY pair"), estimates))
     assert rows[0] == rows[1]
+
+
+def test_the_same_files_in_another_folder_are_the_same_index(
+    own_project: Callable[[], Path], sample_pairs: Path, tmp_path: Path
+) -> None:
+    """So a rule file and its lock mean the same to whoever has a copy of the data."""
+    root = own_project()
+    before = current_index(Project(root).paths)
+    shutil.copytree(sample_pairs, tmp_path / "elsewhere")
+    audit(root, tmp_path / "elsewhere")
+    assert current_index(Project(root).paths).index_hash == before.index_hash
+    assert len(list(root.glob("index-*.duckdb"))) == 1
 
 
 def test_killed_audit_goes_on_where_it_was(sample_pairs: Path, tmp_path: Path) -> None:
