@@ -172,8 +172,18 @@ def sae_command(
     checked = [(key, value) for key, value in report["check"].items() if isinstance(value, int | float)]
     rows = [*((key, value) for key, value in report.items() if key != "check"), *checked]
     write_table(("what", ""), rows, plain=plain)
+    problems = report["check"]["problems"]
+    for problem in problems:
+        click.echo(f"problem: {problem}")
     words = ["prosect", "audit", str(project), "--reader", report["folder"]]
-    click.echo(f"\nread with it: {shlex.join(words)}")
+    is_refused = bool(problems) and not opened.settings.reading.accept_poor_sae
+    if is_refused:
+        click.echo(
+            "\n`prosect audit` refuses an SAE that reads these texts so poorly: train one on more tokens"
+            " (--tokens), with other --latents or --k, or at another layer"
+        )
+        words += ["--set", "reading.accept_poor_sae=true"]
+    click.echo(f"\nread with it{' all the same' if is_refused else ''}: {shlex.join(words)}")
 
 
 @click.command("doctor")

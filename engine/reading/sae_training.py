@@ -90,6 +90,11 @@ def train_sae(
     started = time.perf_counter()
     if spec.layer is None:
         raise ModelError("an SAE is trained for one layer", hint="give --layer; the middle is a good start")
+    if settings.n_latents is not None and settings.k > settings.n_latents:
+        raise ModelError(
+            f"{settings.k} of {settings.n_latents} latents cannot fire on a token",
+            hint="lower --k, or raise --latents",
+        )
     pairs = PairFile(pairs_path)
     loaded = load_stream_model(spec.model, spec.revision, spec.layer, reading)
     for note in loaded.notes:

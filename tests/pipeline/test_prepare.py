@@ -183,6 +183,26 @@ def test_an_sae_trained_on_the_pairs_reads_them(sample_pairs: Path, tmp_path: Pa
     assert json.loads(by_hand.stdout)["reader_hash"] == json.loads(audited.stdout)["reader_hash"]
 
 
+def test_an_sae_that_an_audit_would_refuse_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = "80% of the residual stream's variance is left unexplained"
+
+    def trained(*_: object, **__: object) -> dict[str, object]:
+        return {"folder": "audit/sae/x", "layer": 1, "check": {"unexplained": 0.8, "problems": [problem]}}
+
+    monkeypatch.setattr(Project, "train_sae", trained)
+    asked: list[str | Path] = ["sae", tmp_path, "--model", "m", "--layer", "1"]
+    said = run(*asked).stdout
+    assert f"problem: {problem}" in said
+    assert "`prosect audit` refuses an SAE that reads these texts so poorly" in said
+    assert "read with it all the same:" in said
+    assert said.rstrip().endswith("--reader audit/sae/x --set reading.accept_poor_sae=true")
+    accepted = run(*asked, "--set", "reading.accept_poor_sae=true").stdout
+    assert f"problem: {problem}" in accepted
+    assert "refuses" not in accepted
+
+
 def test_a_project_with_several_trained_saes_asks_which(sample_pairs: Path, tmp_path: Path) -> None:
     root, reader = tmp_path / "audit", sample_folder() / "reader"
     run("ingest", sample_pairs, "-o", root)

@@ -87,6 +87,14 @@ def test_held_out_pairs_are_whole_groups(folder: Path) -> None:
     assert pairs.group_ids[n] != pairs.group_ids[n - 1]
 
 
+def test_more_latents_that_fire_than_there_are_is_refused_at_once(folder: Path, tmp_path: Path) -> None:
+    spec = ReaderSpec("no/such-model", 2)
+    few = replace(SMALL, n_latents=16, k=32)
+    with pytest.raises(ModelError, match="32 of 16 latents cannot fire") as failure:
+        train_sae(folder / "pairs.parquet", spec, tmp_path / "sae", few, SETTINGS, NullProgress())
+    assert failure.value.hint == "lower --k, or raise --latents"
+
+
 def test_too_little_text_a_missing_layer_and_a_stop_are_clear(folder: Path, tmp_path: Path) -> None:
     one = write_pairs(tmp_path / "one.parquet", [pair_row(0, "tea", "a", "b")])
     spec = ReaderSpec(str(folder / "model"), 2)
