@@ -68,6 +68,8 @@ def _show_pair(pair: "PairDetail") -> None:
 
 def _show_concept(concept: "ConceptDetail") -> None:
     click.echo(f"{one_line(concept.name)}  {concept.kind}  {concept.concept_id}")
+    if concept.working_label not in ("", concept.name):
+        click.echo(f"label: {one_line(concept.working_label)}")
     if concept.definition:
         click.echo(f"counts: {one_line(concept.definition)}")
     if concept.tokens:

@@ -97,15 +97,15 @@ def concept_detail(
         StoreError: the index has no such concept or context.
     """
     found = slot.run(
-        f"SELECT c.concept, {_NAME}, c.kind, c.name_source, c.tokens, c.n_latents, c.n_chosen, c.n_rejected,"
-        f" c.n_prompt, c.redundancy_id, c.label_evidence, c.definition, c.pattern"
+        f"SELECT c.concept, {_NAME}, c.name, c.kind, c.name_source, c.tokens, c.n_latents,"
+        f" c.n_chosen, c.n_rejected, c.n_prompt, c.redundancy_id, c.label_evidence, c.definition, c.pattern"
         f" FROM concepts c {_NAMES} WHERE c.concept_id = ?",
         [concept_id],
     )
     if not found:
         raise StoreError(f"this index has no concept {concept_id}", hint="it may belong to an older index")
-    (number, name, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt, redundancy,
-     label, definition, pattern) = found[0]  # fmt: skip
+    (number, name, working_label, kind, name_source, tokens, n_latents, n_chosen, n_rejected, n_prompt,
+     redundancy, label, definition, pattern) = found[0]  # fmt: skip
     latents = slot.run(
         "SELECT latent FROM concept_members WHERE concept = ? ORDER BY centrality DESC NULLS LAST, latent",
         [number],
@@ -119,6 +119,7 @@ def concept_detail(
         concept=number,
         concept_id=concept_id,
         name=name or "",
+        working_label=working_label or "",
         kind=kind,
         name_source=name_source or "",
         tokens=tuple(str(t) for t in telling),

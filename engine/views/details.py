@@ -134,6 +134,8 @@ class ConceptDetail:
     """Contexts that it was tested in, those beyond ``differs`` included."""
     inside: Evidence | None = None
     """Of the context that dose and top pairs are of; None: everywhere, or nothing was estimated there."""
+    working_label: str = ""
+    """What the index calls it, whatever people do: `name` where nobody named it."""
 
     def __repr__(self) -> str:
         """Short: a notebook shows what stands last in a cell."""

@@ -132,6 +132,21 @@ def test_the_naming_key_starts_from_the_proposal_and_a_given_name_wins(world: Wo
     drive(world, scenario)
 
 
+def test_a_named_concept_says_its_label_too(world: World) -> None:
+    """Runs and shaped datasets from before still call it so."""
+
+    async def scenario(d: Driver) -> None:
+        grid = d.desk.table.grid
+        label = str(getattr(grid.current, "values", ())[grid.spec.index("concept")])
+        await d.keys("c")
+        await d.type("merry endings")
+        await d.keys("enter", "enter")
+        await d.shows("Concept  merry endings")
+        await d.shows(f"label {label} from ")
+
+    drive(world, scenario)
+
+
 def test_a_name_proposed_by_another_process_shows_without_a_key(world: World) -> None:
     async def scenario(d: Driver) -> None:
         await d.until(lambda: d.desk.is_idle)

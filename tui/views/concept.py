@@ -107,7 +107,9 @@ def _head(detail: ConceptDetail, width: int, glyphs: Glyphs, *, is_brief: bool) 
     made_of = (
         detail.kind if detail.n_latents < 2 else f"{detail.kind} of {fmt.count(detail.n_latents)} latents"
     )
-    facts = [made_of, f"label from {detail.name_source or 'nowhere'}", detail.concept_id[:10]]
+    # a name hides the label that rules, runs and older pages may still use
+    label = f"{one_line(detail.working_label, 40)} " if detail.working_label not in ("", detail.name) else ""
+    facts = [made_of, f"label {label}from {detail.name_source or 'nowhere'}", detail.concept_id[:10]]
     lines: list[Line] = [
         ((one_line(detail.name, width - 2), "bold"),),
         *_packed(facts, width, "dim", f" {glyphs.no} "),
