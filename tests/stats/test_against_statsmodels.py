@@ -162,6 +162,30 @@ def test_effect_at_equal_length_is_the_logistic_of_the_typical_disparity() -> No
     assert low[0] < rate[0] < high[0]
 
 
+def test_win_rates_at_equal_length_do_not_depend_on_the_unit_of_the_disparity() -> None:
+    """A concept of several latents has u of thirds: β is per unit of u, the win rate at its typical size."""
+    readings, null = _world()
+    rng = np.random.default_rng(7)
+    dense = rng.choice(
+        [-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 1], (readings.n_pairs, 2), p=[0.1, 0.1, 0.1, 0.3, 0.2, 0.1, 0.1]
+    )
+    found = []
+    for scale in (1.0, 0.25):
+        unit = disparity_of(scale * dense)
+        sums = unit_sums(unit, readings.pairs, null.weight)
+        fit = fit_effects(unit, null, sums, np.ones(2, np.bool_))
+        signed = np.abs(scale * dense[readings.pairs.is_signed])
+        typical = signed.sum(0) / (signed > 0).sum(0)
+        np.testing.assert_allclose(fit.typical, typical, rtol=1e-6)
+        rate, low, high = win_rates(fit, sums)
+        np.testing.assert_allclose(rate, 1 / (1 + np.exp(-fit.beta * typical)), rtol=1e-6)
+        np.testing.assert_allclose(
+            high, 1 / (1 + np.exp(-(fit.beta + fit.half_width(sums)) * typical)), rtol=1e-6
+        )
+        found.append((rate, low, high))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
 def test_ungrouped_sign_statistics_match_scipy() -> None:
     """One pair per group: z is the sign test's, the interval Wilson's with Student's quantile."""
     rng = np.random.default_rng(2)

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from engine.errors import StatsError
-from engine.stats.outcome import Changes, Movement, estimate, measure_movement
+from engine.stats.outcome import Changes, Movement, clustered_mean, estimate, measure_movement
 from engine.stats.outcome_report import report_lines
 from engine.stats.outcome_score import Forecast, Outcome, _Halves, score_outcome
 
@@ -102,6 +103,56 @@ def test_r2_equals_a_plain_loop_over_the_two_halves() -> None:
         error += sum((y - b * forecast) ** 2)
         total += sum((y - y.mean()) ** 2)
     assert halves.score(forecast[None]).value == pytest.approx(1 - error / total)
+
+
+def test_scores_are_what_a_plain_loop_over_concepts_finds() -> None:
+    """Nine concepts; the last four forecasts are within two standard errors of 0 and have no sign."""
+    changes, forecast = simulate(6, slope=0.4, n_concepts=9, n_prompts=40)
+    forecast[:5] = np.copysign(np.maximum(np.abs(forecast[:5]), 3 * SE), forecast[:5])
+    forecast[5:] = np.copysign(SE, forecast[5:])
+    found = score(changes, forecast, 3).leading
+    y, se = clustered_mean(changes.change, changes.group)
+    half = stats.t.ppf(0.95, changes.n_groups - 1) * se
+    own = stats.norm.ppf(0.95) * SE
+    slope = sum(forecast * y) / sum(forecast**2)
+    assert found.slope == pytest.approx(slope)
+    for b, coverage in (
+        (slope, found.coverage),
+        (0.0, found.coverage_of_zero),
+        (1.0, found.coverage_unscaled),
+    ):
+        inside = [
+            abs(v - b * x) <= np.sqrt((b * own) ** 2 + h**2)
+            for x, v, h in zip(forecast, y, half, strict=True)
+        ]
+        assert coverage == pytest.approx(np.mean(inside))
+    clear = [k for k in range(9) if abs(forecast[k]) > 2 * SE]
+    assert found.n_signs == len(clear) == 5
+    assert found.sign_accuracy.value == pytest.approx(
+        np.mean([np.sign(forecast[k]) == np.sign(y[k]) for k in clear])
+    )
+    up, went_up = np.mean(forecast[clear] > 0), np.mean(y[clear] > 0)
+    assert found.sign_chance == pytest.approx(up * went_up + (1 - up) * (1 - went_up))
+    assert found.r2_without_largest.value is None  # four are left
+    permuted = found.nulls[0]
+    assert (permuted.name, permuted.n) == ("forecasts in random order", 400)
+
+
+def test_the_ceiling_is_the_share_of_the_variance_that_is_not_noise() -> None:
+    changes, _ = simulate(6, slope=0.4, n_concepts=9, n_prompts=40)
+    halves = _Halves.draw(changes.change, changes.group, np.random.default_rng(7))
+    half_of = np.random.default_rng(7).permutation(changes.n_groups) % 2
+    noise = total = 0.0
+    for half in (0, 1):
+        inside = half_of[changes.group] == half
+        codes = np.unique(changes.group[inside], return_inverse=True)[1]
+        y, se = clustered_mean(changes.change[inside], codes)
+        noise += sum(se**2)
+        total += sum((y - y.mean()) ** 2)
+    assert halves.ceiling() == pytest.approx(1 - noise / total)
+    few = np.arange(5, 9)
+    assert halves.take(few).ceiling() is None
+    assert halves.take(few).score(np.ones((1, 4))).value is None
 
 
 def test_what_length_explains_is_not_credited_to_the_forecast() -> None:
