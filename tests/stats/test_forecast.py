@@ -38,6 +38,16 @@ def test_standard_error_equals_cluster_robust_weighted_regression() -> None:
         expected = float(fit.bse[0]) * np.sqrt(n_groups / (n_groups - 1))
         assert found.mean[unit] == pytest.approx(float(fit.params[0]), abs=1e-12)
         assert found.se[unit] == pytest.approx(expected, rel=1e-6)
+    # 90% of a normal lies within 1.6449 standard errors
+    np.testing.assert_allclose(found.high - found.mean, 1.6448536 * found.se, rtol=1e-6)
+    np.testing.assert_allclose(found.mean - found.low, 1.6448536 * found.se, rtol=1e-6)
+
+
+def test_a_unit_that_never_varies_has_no_error_whatever_rounding_says() -> None:
+    rng = np.random.default_rng(4)
+    u, group = np.full((1, 60), 0.1), np.sort(rng.integers(0, 20, 60)).astype(np.int32)
+    errors = [mean_delta(disparity(u), group, rng.uniform(0, 1, 60), np.ones(60)).se[0] for _ in range(40)]
+    assert max(errors) < 1e-8  # and never the root of something below 0
 
 
 def test_flipping_every_pair_negates_the_forecast() -> None:
@@ -66,6 +76,13 @@ def test_too_little_or_broken_weight_is_an_error(weight: list[float]) -> None:
         mean_delta(
             disparity(np.array([[1.0, -1.0]])), np.array([0, 1], np.int32), np.array(weight), np.ones(2)
         )
+
+
+@pytest.mark.parametrize("odd", [-1.0, np.nan, np.inf])
+def test_a_single_odd_weight_among_others_is_an_error(odd: float) -> None:
+    u, group = np.array([[1.0, -1.0, 1.0, 0.0]]), np.arange(4, dtype=np.int32)
+    with pytest.raises(StatsError, match="finite and not negative"):
+        mean_delta(disparity(u), group, np.array([1.0, odd, 1.0, 2.0]), np.ones(4))
 
 
 def test_length_only_forecast_is_the_regression_through_the_origin() -> None:
