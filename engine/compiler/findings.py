@@ -140,7 +140,7 @@ def _statistics(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
 
 
 def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
-    """Conditions that read a column which some pairs do not have."""
+    """Conditions, keys and orders that read a column which some pairs do not have."""
     places = [(r.name, r.condition, r.place) for r in plan.checked.rules]
     places += [(s.name, s.condition, s.place) for s in plan.checked.shapes]
     for name, condition, place in places:
@@ -157,6 +157,15 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
                 "where nothing is known `!=` and `not` are true; `==` and `<` are not" if hit else None
             )
             yield _warn("R504", message, place, help_line, n_pairs=n, rules=(name,))
+    sets = plan.checked.sets
+    terms = [(s, s.key, "takes them as one value") for s in sets if s.key is not None]
+    terms += [(s, s.order, "puts them last") for s in sets if s.order is not None]
+    for statement, term, treated in terms:
+        for source in sources_of(with_definitions([term], plan.checked.definitions)):
+            if (absent := evaluation.missing.get(source)) is not None:
+                n, name = int(absent.sum()), statement.name
+                message = f"`{_written(source)}` is missing on {counted(n, 'pair')}; `{name}` {treated}"
+                yield _warn("R504", message, statement.place, n_pairs=n, rules=(name,))
 
 
 def _written(source: Term) -> str:

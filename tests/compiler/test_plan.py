@@ -128,6 +128,28 @@ def test_a_number_in_quotes_is_read_where_it_is_asked_for(world: World, store: S
     ]
 
 
+def test_pairs_without_a_value_are_one_value_of_a_quota_and_last_of_an_order(
+    world: World, store: Store
+) -> None:
+    """No pair of this world names a model or a strength; a third has no number for a margin."""
+    few = plan_of(store, "q: quota by chosen.model max 5 seed 1\n")
+    assert few.counts["kept"] == 5
+    ordered = plan_of(store, "l: limit 60 per source order number(meta.margin) desc seed 1\n")
+    value = {"1.5": 1.5, " -2\n": -2, "+3e-1": 0.3, "7.": 7, ".25": 0.25}
+    margins = {i: value.get(json.loads(world.pair_rows[i]["meta"])["margin"]) for i in rows_where(world)}
+    for source in ("alpha", "beta"):
+        mine = [i for i in margins if world.pair_rows[i]["source"] == source]
+        known = [i for i in mine if margins[i] is not None]
+        assert len(known) < 60 < len(mine)
+        assert all(ordered.fates.weight[i] > 0 for i in known)
+    n = sum(m is None for m in margins.values())
+    said = {w.message for plan in (few, ordered) for w in plan.warnings if w.code == "R504"}
+    assert said == {
+        f"`chosen.model` is missing on {len(margins)} pairs; `q` takes them as one value",
+        f"`number(meta.margin)` is missing on {n} pairs; `l` puts them last",
+    }
+
+
 def test_keep_only_drops_the_rest(world: World, store: Store) -> None:
     assert plan_of(store, 'keep only where source == "beta"\n').counts["kept"] == len(
         rows_where(world, source="beta")
