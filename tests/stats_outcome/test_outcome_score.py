@@ -131,6 +131,11 @@ def test_scores_are_what_a_plain_loop_over_concepts_finds() -> None:
     assert found.sign_accuracy.value == pytest.approx(
         np.mean([np.sign(forecast[k]) == np.sign(y[k]) for k in clear])
     )
+    drawn = _Halves.draw(changes.change, changes.group, np.random.default_rng(3)).whole[1:, clear]
+    agree = (np.sign(drawn) == np.sign(forecast[clear])).mean(1)
+    assert found.sign_accuracy.low == pytest.approx(np.quantile(agree, 0.05))
+    assert found.sign_accuracy.high == pytest.approx(np.quantile(agree, 0.95))
+    assert np.ptp(agree) > 0
     up, went_up = np.mean(forecast[clear] > 0), np.mean(y[clear] > 0)
     assert found.sign_chance == pytest.approx(up * went_up + (1 - up) * (1 - went_up))
     assert found.r2_without_largest.value is None  # four are left
@@ -150,6 +155,7 @@ def test_the_ceiling_is_the_share_of_the_variance_that_is_not_noise() -> None:
         noise += sum(se**2)
         total += sum((y - y.mean()) ** 2)
     assert halves.ceiling() == pytest.approx(1 - noise / total)
+    assert halves.take(np.arange(4, 9)).ceiling() is not None  # five concepts are enough
     few = np.arange(5, 9)
     assert halves.take(few).ceiling() is None
     assert halves.take(few).score(np.ones((1, 4))).value is None
