@@ -165,6 +165,9 @@ def test_the_floor_is_asked_of_students_interval_over_the_groups_of_the_smaller_
         near = 1 - stats.t.ppf(0.975, g - 1) * 0.44
         assert call == float(expit(near) - 0.5 >= 0.02)
     assert found.call.tolist() == [1.0, 0.0]
+    weak = replace(tests, differs_z=np.array([6.0, 1.5]), theta_se=theta * 0.1)  # both clear the floor
+    found = differs(cells, weak, Fitted(units, null, index, effects), StatsSettings())
+    assert found.call.tolist() == [1.0, 0.0]  # but p = .13 is no call
     _, _, _, _, _, _, built, tests = build_cells()
     assert (tests.groups >= 15)[np.isfinite(tests.differs_z)].all()
     assert len(tests.groups) == len(built.concept)

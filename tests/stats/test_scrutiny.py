@@ -61,7 +61,7 @@ def rows_of(table: pa.Table, **wanted: object) -> dict[str, Vector]:
     return {n: np.array([np.nan if r[n] is None else r[n] for r in rows], np.float64) for n in names}
 
 
-def same(rows: dict[str, Vector], **expected: Vector) -> None:
+def same(rows: dict[str, Vector], **expected: Vector | NDArray[np.int64]) -> None:
     for name, values in expected.items():
         np.testing.assert_allclose(rows[name], values, rtol=1e-12, err_msg=name)
 
