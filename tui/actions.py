@@ -203,7 +203,7 @@ ACTIONS: tuple[Action, ...] = (
     _a("yank-page", "y p", GLOBAL, "", "copy the text of the page"),
     _a("yank-shell", "y s", GLOBAL, "", "copy the shell command that shows the same"),
     _a("shell-command", "!", GLOBAL, "", "show the shell command that shows the same"),
-    _a("help", "?", GLOBAL, "keys", "keys and commands; type to filter, enter runs"),
+    _a("help", "?", GLOBAL, "keys", "keys and commands; type to filter, enter runs", "WORDS"),
     _a("palette", "ctrl+p", GLOBAL, "", "the same list as help"),
     _a("command", ":", GLOBAL, "", "type a command by name"),
     _a("tour", "g t", GLOBAL, "", "a short tour of what is here"),

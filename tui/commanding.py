@@ -9,8 +9,8 @@ from tui.views.help import help_lines
 class Commanding(Moving):
     """Actions that run others."""
 
-    def do_help(self) -> None:
-        """Every action that works here; enter runs."""
+    def do_help(self, argument: str | None = None) -> None:
+        """Every action that works here, or those that are about some words; enter runs."""
         desk = self.desk
         scopes = desk.keyboard.scopes
         here = [a for a in act.ACTIONS if a.scope in scopes]
@@ -25,7 +25,7 @@ class Commanding(Moving):
             if isinstance(item, str):
                 self.desk.doing.run(item)
 
-        self._start_list(Place("help"), "type to filter, enter runs: ", lines, done)
+        self._start_list(Place("help"), "type to filter, enter runs: ", lines, done, text=argument or "")
 
     do_palette = do_help
 
@@ -105,4 +105,8 @@ class Commanding(Moving):
             where = act.TITLES[act.BY_ID[ident].scope].lower()
             self.desk.say(f"{ident} does not work here; it does on: {where}", "warn")
             return
-        self.desk.doing.run(ident, argument=rest or None)
+        takes = self.desk.doing.takes(ident)
+        if rest and "argument" not in takes and not (rest.isdigit() and "count" in takes):
+            self.desk.say(f"{ident} takes nothing behind it: {rest}", "warn")
+            return
+        self.desk.doing.run(ident, argument=rest or None, count=int(rest) if rest.isdigit() else None)

@@ -1,6 +1,7 @@
 """What every action of the table does. One method per action: ``next-undecided`` is ``do_next_undecided``."""
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.views.tables import ColumnKind, SortKey
@@ -29,10 +30,17 @@ class Doing(Deciding, Faceting, Commanding, Paging, Tools, Pairing, Amending, Ru
 
     def run(self, action: str, *, count: int | None = None, argument: str | None = None) -> None:
         """Run an action by its id."""
-        method = getattr(self, "do_" + action.replace("-", "_"))
-        accepted = inspect.signature(method).parameters
         given = {"count": count, "argument": argument}
-        method(**{k: v for k, v in given.items() if k in accepted})
+        accepted = self.takes(action)
+        self._method(action)(**{k: v for k, v in given.items() if k in accepted})
+
+    def takes(self, action: str) -> frozenset[str]:
+        """What an action may be given: a count, a text."""
+        return frozenset(inspect.signature(self._method(action)).parameters)
+
+    def _method(self, action: str) -> Callable[..., None]:
+        found: Callable[..., None] = getattr(self, "do_" + action.replace("-", "_"))
+        return found
 
     # -- tables -----------------------------------------------------------------------------------------
 

@@ -129,13 +129,16 @@ class Moving:
     def _start_list(
         self, place: Place, label: str, lines: Callable[[str], None], done: Callable[[str], None],
         *, keys: Mapping[str, Callable[[], None]] | None = None, hint: Callable[[str], str] | None = None,
+        text: str = "",
     ) -> None:  # fmt: skip
         desk = self.desk
         desk.past.append(desk.place)
         self.is_listing = True
         desk.show(place)
-        lines("")
-        prompt = prompts.make(label, done, change=lines, cancel=self._end_list, is_list=True, hint=hint)
+        lines(text)
+        prompt = prompts.make(
+            label, done, text=text, change=lines, cancel=self._end_list, is_list=True, hint=hint
+        )
         prompt.keys = keys or {}
         desk.keyboard.ask_line(prompt)
 

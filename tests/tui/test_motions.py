@@ -488,3 +488,19 @@ def test_half_a_sequence_does_not_outlive_a_line_that_opens(world: World) -> Non
         await d.shows("Contexts")
 
     drive(world, scenario)
+
+
+def test_a_command_says_what_it_cannot_take_and_takes_counts(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("=", "=", "=")
+        await d.until(lambda: len(d.desk.reviewer.held) == 3)
+        await d.keys(*":coverage now", "enter")
+        await d.shows("coverage takes nothing behind it: now")
+        assert d.desk.place.view == "hypotheses"
+        await d.keys(*":undo 2", "enter")
+        await d.shows("undo of 2 steps")
+        await d.keys(*":help take back", "enter")
+        await d.shows("take back your last step")
+        assert "next row without a verdict" not in d.screen()
+
+    drive(world, scenario)
