@@ -52,6 +52,15 @@ def code_span(text: str, limit: int | None = None) -> str:
     return f"`{flat}`" if flat else ""
 
 
+def code_block(text: str, limit: int) -> list[str]:
+    """Lines of text as a fenced Markdown block that nothing in it can end; says how many it leaves out."""
+    lines = sanitise(text.strip("\n")).split("\n")
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    left = [f"… {len(lines) - limit:,} more lines"] if len(lines) > limit else []
+    return [f"{fence}text", *lines[:limit], *left, fence]
+
+
 def is_printable_name(text: str) -> bool:
     """True for a non-empty single-line name without unsafe characters (names of concepts, rules, sources)."""
     return (

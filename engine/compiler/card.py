@@ -29,11 +29,11 @@ def card_text(plan: Plan, content_hash: str) -> str:
         f"# Shaped preference data {content_hash[:12]}",
         "",
         "A random control plan of equal size." if plan.is_control else "Made by prosect from a rule file.",
-        f"{counts['kept']} of {counts['input']} input pairs are kept, {counts['dropped']} dropped,"
-        f" {counts['flipped']} flipped; {counts['offset']} carry an offset. Beside them"
-        f" {counts['held_out']} pairs are held out (fold 19), {counts['unlabelled']} have no label,"
-        f" {counts['refused']} belong to an evaluation set.",
-        f"Effective pairs (Σw)²/Σw²: {plan.effective_pairs:.1f} ({plan.effective_share:.1%} of the kept)."
+        f"{counts['kept']:,} of {counts['input']:,} labelled pairs are kept, {counts['dropped']:,} dropped,"
+        f" {counts['flipped']:,} flipped; {counts['offset']:,} carry an offset. Beside them"
+        f" {counts['held_out']:,} pairs are held out (fold 19), {counts['unlabelled']:,} have no label,"
+        f" {counts['refused']:,} belong to an evaluation set.",
+        f"Effective pairs (Σw)²/Σw²: {plan.effective_pairs:,.1f} ({plan.effective_share:.1%} of the kept)."
         f" Largest weight {plan.largest_weight:.3f}.",
         "",
         "The loss of a pair is −w·log σ(βΔ + m): `weight` is w (mean 1 over this file), `offset` is m.",
@@ -49,7 +49,7 @@ def card_text(plan: Plan, content_hash: str) -> str:
 
 def _statements(plan: Plan) -> list[str]:
     rows = [
-        f"| {_code(rule.name)} | {rule.kind} | {rule.n_matched} | {rule.n_effect} |"
+        f"| {_code(rule.name)} | {rule.kind} | {rule.n_matched:,} | {rule.n_effect:,} |"
         f" {_code(rule.reason or '')} |"
         for rule in sorted(plan.rules, key=lambda r: r.name)
     ]
@@ -59,8 +59,13 @@ def _statements(plan: Plan) -> list[str]:
 
 
 def _concepts(plan: Plan) -> list[str]:
-    lines = ["", "## Concepts that move most", "", "| concept | mean u before | after | role |"]
-    lines.append("|---|---:|---:|---|")
+    lines = [
+        "", "## Concepts that move most", "",
+        "The mean disparity u of a concept is how much more often its latents fire in the chosen answer than"
+        " in the rejected one, from −1 to 1: over all labelled pairs before, over this file with its weights,"
+        " offsets and flips after.",
+        "", "| concept | mean u before | after | role |", "|---|---:|---:|---|",
+    ]  # fmt: skip
     for concept in sorted(plan.collateral, key=lambda c: (-abs(c.change), c.concept))[:_TOP]:
         role = "target" if concept.is_target else "held" if concept.is_held else ""
         means = f"{concept.mean_before:+.4f} | {concept.mean_after:+.4f}"

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.api import Project
+from engine.api.card_parts import interval
 from engine.cli.main import main
-from engine.safe_text import code_span
+from engine.safe_text import code_block, code_span
 
 
 def section(page: str, title: str) -> str:
@@ -22,7 +23,9 @@ def section(page: str, title: str) -> str:
 def table(text: str) -> list[list[str]]:
     """Cells of the rows below the header."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+    rows = [[c.strip(" ") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    header = rows[0]
+    return [row for row in rows if row != header and not set("".join(row)) <= set("-:")]
 
 
 def test_every_called_concept_stands_with_its_interval(audited: Path) -> None:
@@ -34,7 +37,8 @@ def test_every_called_concept_stands_with_its_interval(audited: Path) -> None:
     for row, record in zip(rows, called.records(), strict=True):
         low, middle, high = (record[k] for k in ("taught_low", "taught", "taught_high"))
         assert row[0] == code_span(record["concept"], 80)
-        assert row[1] == f"{middle:.1%} ({low:.1%} to {high:.1%})"
+        said = f"{middle:.1%} ({100 * low:.1f} to {100 * high:.1f})"
+        assert row[1] == said.replace(" ", "\u00a0")  # never broken over two lines
         assert row[3] == record["badge"]
         assert row[4] == f"{record['discordant']:,}"
     assert table(few) == rows[:2]
@@ -48,12 +52,54 @@ def test_decisions_stand_with_reason_and_author(own_project: Callable[[], Path])
         inside = project.hypotheses("!context=everywhere", limit=1).records()[0]
         project.decide(inside["concept_id"], "keep", context=inside["context_id"])
         rows = {row[1]: row for row in table(section(project.card(), "Decided"))}
+        effect = next(r for r in project.concepts().records() if r["concept"] == "@exclamations")
     assert rows["`@exclamations`"] == [
-        "suppress", "`@exclamations`", "everywhere", r"`cheer \| 'help' ![](http://x.y)`", "`ada`", "",
+        "suppress", "`@exclamations`", "everywhere", interval(effect, "taught"),
+        r"`cheer \| 'help' ![](http://x.y)`", "`ada`",
     ]  # fmt: skip
     kept = rows[code_span(inside["concept"], 80)]
     assert kept[0] == "keep"
     assert kept[2] == code_span(inside["context"], 80)
+
+
+def test_what_comes_first_says_what_is_taught_decided_and_made(own_project: Callable[[], Path]) -> None:
+    root = own_project()
+    (root / "rules").mkdir(exist_ok=True)
+    rules = root / "rules" / "hostile.rules"
+    rules.write_text(
+        "prosect rules 1\n# ``` </details> <b>\nsuppress @exclamations by matching\n", encoding="utf-8"
+    )
+    with Project(root, overrides={"review": {"author": "ada"}}) as project:
+        project.decide("@exclamations", "suppress")
+        shaped = project.compile(rules)
+        page = project.card()
+        called = project.concepts("called:yes", sort="-evidence").records()
+    short = page.split("\n## ")[0]
+    firm = [r for r in called if r["badge"] == "both"] or called
+    for word, some in (
+        ("reward", [r for r in firm if r["taught"] > 0.5]),
+        ("punish", [r for r in firm if r["taught"] < 0.5]),
+    ):
+        line = [text for text in short.splitlines() if text.startswith(f"- The labels {word}")]
+        assert len(line) == bool(some)
+        for r in some[:5]:
+            assert f"{code_span(r['concept'], 80)} ({r['taught']:.0%})" in line[0]
+    assert "- 1 verdict; " in short
+    target = next(c for c in shaped.plan.collateral if c.is_target)
+    assert f"`@exclamations` {target.rate_before:.1%} → {target.rate_after:.1%}" in short
+    made = section(page, "Shaped datasets")
+    assert "\n````text\nprosect rules 1\n# ``` </details> <b>\n" in made
+    first = table(made)[0]
+    assert first == ["`@exclamations`", f"{target.rate_before:.1%}", f"{target.rate_after:.1%}", "target"]
+
+
+@given(st.text(max_size=300))
+def test_a_code_block_cannot_be_left(text: str) -> None:
+    first, *lines, last = code_block(text, 5)
+    assert first == f"{last}text"
+    assert set(last) == {"`"}
+    assert len(lines) <= 6
+    assert not [line for line in lines if last in line]
 
 
 def test_the_page_says_nothing_of_the_machine(audited: Path, tmp_path: Path) -> None:
