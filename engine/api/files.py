@@ -77,6 +77,8 @@ def export_shaped(
     """Write a shaped dataset for another trainer; refuses to lose anything."""
     from engine.compiler.export import ExportRequest, export
 
+    if ProjectPaths(shaped).pairs.exists():
+        project_of(shaped)  # says which datasets a whole project has
     return export(ExportRequest(shaped, out_dir, target, replicate, seed, bucket))
 
 

@@ -259,7 +259,18 @@ def test_a_rule_file_of_the_project_goes_by_its_name(project: Path, monkeypatch:
     by_path = run("plan", project, project / "rules" / "named.rules", "--json")
     for name in ("named", "named.rules"):
         assert run("plan", project, name, "--json").stdout == by_path.stdout
-    assert "there is no rule file other" in run("plan", project, "other").output
+    lost = run("plan", project, "other").output
+    assert "there is no rule file other" in lost
+    assert "named" in lost.partition("hint")[2]
+
+
+def test_an_export_of_a_whole_project_names_its_datasets(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.rules").write_text("prosect rules 1\n", encoding="utf-8")
+    written = run("compile", project, tmp_path / "a.rules").output
+    folder = next(line.partition(": ")[2] for line in written.splitlines() if line.startswith("written"))
+    refused = run("export", project, "--to", "trl", "-o", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert folder in refused.output
 
 
 def test_codes_go_by_their_number_too() -> None:
