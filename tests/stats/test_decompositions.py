@@ -233,21 +233,50 @@ def test_pooled_values_are_mean_deltas_over_their_root_mean_square(monkeypatch: 
     readings = dataclasses.replace(readings, last=last)
     assert poolings_of(readings) == POOLINGS
     members = members_of([(1,), (0, 2), (), (4, 2)])
-    dense = np.zeros((120, 5))
-    for latent in range(5):
-        rows = slice(*readings.by_latent.indptr[latent : latent + 2])
-        sides = (readings.by_latent.chosen, readings.by_latent.rejected)
-        dense[readings.by_latent.pair[rows], latent] = sides[0].act_max[rows] - sides[1].act_max[rows]
-    scaled = dense / np.sqrt((dense**2).mean(axis=0))
-    expected = np.stack(
-        [scaled[:, 1], (scaled[:, 0] + scaled[:, 2]) / 2, np.zeros(120), (scaled[:, 2] + scaled[:, 4]) / 2],
-        axis=1,
-    )
-    for pooling in ("largest activation", "last token"):
+    pairs, sides = readings.pairs, (readings.by_latent.chosen, readings.by_latent.rejected)
+    tokens = (pairs.chosen_tokens, pairs.rejected_tokens)
+    by_latent = readings.by_latent
+    latent = np.repeat(np.arange(5), np.diff(by_latent.indptr))
+    shares = [
+        tuple(values / n[by_latent.pair] for values, n in zip(own, tokens, strict=True))
+        for own in ([s.n_fired for s in sides], [s.act_sum for s in sides])
+    ]
+    largest = (sides[0].act_max, sides[1].act_max)
+    for pooling, (chosen, rejected) in zip(POOLINGS, (largest, *shares, largest), strict=True):
+        dense = np.zeros((120, 5))
+        dense[by_latent.pair, latent] = chosen - rejected
+        scaled = dense / np.sqrt((dense**2).mean(axis=0))
+        columns = [
+            scaled[:, 1],
+            (scaled[:, 0] + scaled[:, 2]) / 2,
+            np.zeros(120),
+            (scaled[:, 2] + scaled[:, 4]) / 2,
+        ]
         blocks = list(pooled_blocks(readings, members, pooling))
         assert len(blocks) > 1
         found = np.concatenate([dense_of(block, 120) for block in blocks], axis=1)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(found, np.stack(columns, axis=1), atol=1e-6)
+
+
+def test_an_effect_under_a_pooling_is_one_newton_step_with_the_clustered_error() -> None:
+    """β = U / I and its error √Var(U) / I, taken at the typical size of a pooled difference."""
+    readings = make_readings(500, 3, effects={0: 1.0})
+    pairs = readings.pairs
+    null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
+    members = members_of([(0,), (1, 2)])
+    (pooled, *_) = pooling_sensitivity(readings, members, np.ones(2, np.bool_), null, SETTINGS)
+    (units,) = pooled_blocks(readings, members, POOLINGS[0])
+    scores, sums = score_tests(units, null), unit_sums(units, pairs, null.weight)
+    signed = np.abs(dense_of(units, 500))[pairs.is_signed]
+    typical = signed.sum(axis=0) / (signed > 0).sum(axis=0)
+    beta, error = scores.score / scores.information, np.sqrt(scores.variance) / scores.information
+    groups = [len(np.unique(pairs.group[pairs.is_signed][signed[:, m] > 0])) for m in range(2)]
+    half = stats.t.ppf(0.975, np.array(groups) - 1) * error
+    assert scores.degrees is None or np.isnan(scores.degrees).all()  # few models: by prompt group alone
+    np.testing.assert_allclose(pooled.equal.win_rate, expit(beta * typical), rtol=1e-6)
+    np.testing.assert_allclose(pooled.equal.low, expit((beta - half) * typical), rtol=1e-6)
+    np.testing.assert_allclose(pooled.equal.high, expit((beta + half) * typical), rtol=1e-6)
+    assert sums.n_discordant_groups.tolist() == groups
 
 
 def _twins(n: int = 4000) -> tuple[Disparity, PairArrays]:
