@@ -7,10 +7,12 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from engine.errors import StatsError
 from engine.stats.outcome import (
     Changes,
+    Estimate,
     ResponseReadings,
     clustered_mean,
     concept_outcomes,
@@ -44,6 +46,10 @@ def test_a_change_is_the_difference_of_prompt_means_over_common_prompts() -> Non
     # prompt 0: 0 − (0 + 1)/2; prompt 1: (1 + 1)/2 − 0.5; prompt 9 was answered once only
     assert changes.change.tolist() == [[-0.5], [0.5]]
     assert changes.carried.tolist() == [[True], [True]]
+    came, went, never = (np.array([[0.0], [0.2]]), np.array([[0.2], [0.0]]), np.zeros((2, 1)))
+    for first, last in ((never, came), (went, never)):
+        seen = prompt_changes(first, np.array([0, 1]), last, np.array([0, 1]), group_of)
+        assert seen.carried.ravel().tolist() == ((first + last) > 0).ravel().tolist()
     assert changes.group.tolist() == [0, 1]
     with pytest.raises(StatsError, match="1 prompts in 1 groups were answered by both"):
         prompt_changes(before, np.array([0, 0, 1, 9]), after[:1], np.array([0]), group_of)
@@ -98,9 +104,33 @@ def test_lines_say_what_moved_agreed_and_was_never_seen() -> None:
     assert [line.is_moved for line in lines] == [True, False, False, True]
     assert [line.agrees for line in lines] == [True, None, None, None]  # the last forecast is not clear
     assert lines[1].change_se is None
-    assert lines[1].p_value is None
+    assert (lines[1].p_value, lines[1].change_low, lines[1].change_high) == (None, None, None)
     assert [line.n_groups for line in lines] == [40, 0, 1, 40]
     assert (lines[0].forecast_low, lines[0].forecast_high) == pytest.approx((0.17, 0.23))
+    exact = stats.ttest_1samp(strong, 0.0)  # every prompt its own group
+    assert lines[0].p_value == pytest.approx(exact.pvalue)
+    interval = exact.confidence_interval(0.9)
+    assert (lines[0].change_low, lines[0].change_high) == pytest.approx((interval.low, interval.high))
+
+
+def test_a_sign_counts_where_the_forecast_is_beyond_two_of_its_standard_errors() -> None:
+    strong = list(np.random.default_rng(1).normal(0.5, 0.1, 40))
+    found = [
+        concept_outcomes(flat_changes([strong]), *(np.array([v]) for v in (forecast, 0.02, 0.03)))[0].agrees
+        for forecast in (0.03, 0.0399, 0.0401, -0.0401)
+    ]
+    assert found == [None, None, True, False]
+
+
+def test_estimates_are_clear_beyond_two_standard_errors_with_students_interval() -> None:
+    values = np.array([2, 1.9, 2.1, 2.2])
+    found = estimate(values, ["a", "b", "c", "d"])
+    half = stats.t.ppf(0.95, 3) * values.std(ddof=1) / 2
+    assert (found.low, found.high) == pytest.approx((2.05 - half, 2.05 + half))
+    assert [Estimate(v, 0.1, None, None, 4).is_clear for v in (0.15, 0.2, 0.21, -0.21)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    assert estimate(np.zeros(0), []).n_groups == 0
 
 
 def test_undefined_forecasts_are_refused() -> None:
@@ -139,6 +169,8 @@ def test_movement_reports_signs_and_a_falling_chosen_side() -> None:
         )
         assert drifted.is_moved is is_moved
     assert not unmoved.chosen_fell
+    noisy = measure_movement(pairs | still, {"group_id": ["a", "b"], "kl": [0.0, 5.0]})
+    assert not noisy.is_moved  # 2.5 ± 2.5
 
 
 def test_one_group_has_no_standard_error() -> None:
