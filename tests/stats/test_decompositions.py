@@ -128,11 +128,11 @@ def test_a_concept_taught_by_one_source_and_against_by_the_other_shows_in_i2() -
 def test_levels_too_small_to_test_anything_are_counted_not_listed() -> None:
     readings = make_readings(600, 3)
     source = np.where(np.arange(600) < 8, 1, 0).astype(np.int32)
-    pairs = dataclasses.replace(readings.pairs, source=source)
+    pairs = dataclasses.replace(readings.pairs, source=source, source_names=("alpha", "beta", "of no pair"))
     weight = pairs.is_signed.astype(np.float64)
     found = decompose(latents_of(readings), pairs, weight, build_design(pairs), "source", SETTINGS)
     assert [level.name for level in found.levels] == ["alpha"]
-    assert found.n_left_out == 1
+    assert found.n_left_out == 1  # a source without labelled pairs is none
 
 
 def test_facets_without_data_are_refused() -> None:
@@ -237,12 +237,11 @@ def test_pooled_values_are_mean_deltas_over_their_root_mean_square(monkeypatch: 
     tokens = (pairs.chosen_tokens, pairs.rejected_tokens)
     by_latent = readings.by_latent
     latent = np.repeat(np.arange(5), np.diff(by_latent.indptr))
-    shares = [
-        tuple(values / n[by_latent.pair] for values, n in zip(own, tokens, strict=True))
-        for own in ([s.n_fired for s in sides], [s.act_sum for s in sides])
-    ]
+    per_token = [1 / n[by_latent.pair] for n in tokens]
+    fired = (sides[0].n_fired * per_token[0], sides[1].n_fired * per_token[1])
+    mean = (sides[0].act_sum * per_token[0], sides[1].act_sum * per_token[1])
     largest = (sides[0].act_max, sides[1].act_max)
-    for pooling, (chosen, rejected) in zip(POOLINGS, (largest, *shares, largest), strict=True):
+    for pooling, (chosen, rejected) in zip(POOLINGS, (largest, fired, mean, largest), strict=True):
         dense = np.zeros((120, 5))
         dense[by_latent.pair, latent] = chosen - rejected
         scaled = dense / np.sqrt((dense**2).mean(axis=0))
