@@ -237,13 +237,13 @@ def test_pooled_values_are_mean_deltas_over_their_root_mean_square(monkeypatch: 
     tokens = (pairs.chosen_tokens, pairs.rejected_tokens)
     by_latent = readings.by_latent
     latent = np.repeat(np.arange(5), np.diff(by_latent.indptr))
-    per_token = [1 / n[by_latent.pair] for n in tokens]
-    fired = (sides[0].n_fired * per_token[0], sides[1].n_fired * per_token[1])
-    mean = (sides[0].act_sum * per_token[0], sides[1].act_sum * per_token[1])
-    largest = (sides[0].act_max, sides[1].act_max)
-    for pooling, (chosen, rejected) in zip(POOLINGS, (largest, fired, mean, largest), strict=True):
+    chosen, rejected = (1 / n[by_latent.pair] for n in tokens)
+    largest = sides[0].act_max.astype(np.float64) - sides[1].act_max
+    fired = sides[0].n_fired * chosen - sides[1].n_fired * rejected
+    mean = sides[0].act_sum * chosen - sides[1].act_sum * rejected
+    for pooling, delta in zip(POOLINGS, (largest, fired, mean, largest), strict=True):
         dense = np.zeros((120, 5))
-        dense[by_latent.pair, latent] = chosen - rejected
+        dense[by_latent.pair, latent] = delta
         scaled = dense / np.sqrt((dense**2).mean(axis=0))
         columns = [
             scaled[:, 1],
