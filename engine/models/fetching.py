@@ -35,29 +35,35 @@ def resolve_folder(path: str, revision: str | None = None, *, with_weights: bool
     return _fetch(path, revision, [*_SMALL_FILES, *(_WEIGHTS if with_weights else ())])
 
 
-def fetch_weights(path: str, folder: Path, names: Iterable[str] | None) -> None:
+def fetch_weights(path: str, revision: str | None, folder: Path, names: Iterable[str] | None) -> None:
     """Fetch files with weights of the very commit whose snapshot a folder is.
 
     Args:
         path: as it was resolved; of a folder nothing is fetched.
+        revision: as it was resolved.
         folder: its snapshot.
         names: files; None: all weights.
 
     Raises:
         ModelError: they cannot be reached.
     """
-    if not is_snapshot(path, folder):
+    wanted = _to_fetch(path, folder, names)
+    if not wanted:
         return
-    wanted = list(_WEIGHTS if names is None else names)
-    _fetch(path, folder.name, wanted)
+    # by the name that was asked for a client without a connection says so at once, by a commit it tries on
+    if _fetch(path, revision, wanted) != folder:
+        _fetch(path, folder.name, wanted)  # the branch has moved on meanwhile
     absent = [] if names is None else [name for name in wanted if not (folder / name).exists()]
     if absent:  # older clients return what there is without a connection
         raise ModelError(*not_fetched(path, None, FileNotFoundError(absent[0])))
 
 
-def n_bytes_to_fetch(path: str, folder: Path, names: Iterable[str] | None) -> int | None:
+def n_bytes_to_fetch(
+    path: str, revision: str | None, folder: Path, names: Iterable[str] | None
+) -> int | None:
     """Bytes that ``fetch_weights`` would fetch; None where the hub cannot be asked."""
-    if not is_snapshot(path, folder):
+    wanted = _to_fetch(path, folder, names)
+    if not wanted:
         return 0
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import (
@@ -66,16 +72,11 @@ def n_bytes_to_fetch(path: str, folder: Path, names: Iterable[str] | None) -> in
         enable_progress_bars,
     )
 
-    wanted = list(_WEIGHTS if names is None else names)
     had_bars = not are_progress_bars_disabled()
     disable_progress_bars()  # nothing is fetched
     try:
         files = snapshot_download(
-            path,
-            revision=folder.name,
-            allow_patterns=wanted,
-            ignore_patterns=list(_NOT_FETCHED),
-            dry_run=True,
+            path, revision=revision, allow_patterns=wanted, ignore_patterns=list(_NOT_FETCHED), dry_run=True
         )
     except Exception:  # noqa: BLE001 - whatever the hub's client and its transport raise without a connection
         return None
@@ -84,6 +85,13 @@ def n_bytes_to_fetch(path: str, folder: Path, names: Iterable[str] | None) -> in
             enable_progress_bars()
     sizes = [file.file_size or 0 for file in files if not file.is_cached]
     return sum(sizes)
+
+
+def _to_fetch(path: str, folder: Path, names: Iterable[str] | None) -> list[str]:
+    """Files, or patterns of them, that are wanted of a snapshot and not there."""
+    if not is_snapshot(path, folder):
+        return []
+    return list(_WEIGHTS) if names is None else [name for name in names if not (folder / name).exists()]
 
 
 def is_snapshot(path: str, folder: Path) -> bool:

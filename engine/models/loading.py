@@ -88,7 +88,7 @@ def load_model(
         ModelError: no such checkpoint, no safetensors weights or not all of them, an adapter, quantised
             weights, remote code wanted, no fast tokenizer, no such device, not enough memory.
     """
-    asked = _Asked(path, resolve_folder(path, revision), *_device_and_dtype(device, dtype))
+    asked = _Asked(path, revision, resolve_folder(path, revision), *_device_and_dtype(device, dtype))
     config = read_config(asked.folder)
     refuse_packed(asked.folder, config)
     is_causal = is_causal_kind(config, asked.folder)
@@ -127,7 +127,7 @@ def load_to_read(
         ModelError: as ``load_model``, or there is no such layer.
     """
     folder = resolve_folder(path, revision, with_weights=False)
-    asked = _Asked(path, folder, *_device_and_dtype(device, dtype))
+    asked = _Asked(path, revision, folder, *_device_and_dtype(device, dtype))
     config = read_config(folder)
     is_causal = is_causal_kind(config, folder)
     options = unpacking(config)
@@ -140,7 +140,7 @@ def load_to_read(
         except NeedsWholeModel as reason:
             why = str(reason)
         log.info("%s is loaded whole: %s", path, why)
-        fetch_weights(path, folder, None)
+        fetch_weights(path, revision, folder, None)
         whole = _load_weights(transformers.AutoModel, folder, asked.dtype, options)
         model = _placed(text_tower(whole), asked)
     loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, None, known or {}))
@@ -152,6 +152,7 @@ class _Asked:
     """What is to be loaded, and where to."""
 
     path: str
+    revision: str | None
     folder: Path
     device: torch.device
     dtype: torch.dtype
@@ -180,7 +181,7 @@ def _in_part(
     outline = outline_of(asked.folder)
     check_layer(layer, outline.n_blocks)
     needed = files_needed(asked.folder, outline, layer)
-    fetch_weights(asked.path, asked.folder, needed)
+    fetch_weights(asked.path, asked.revision, asked.folder, needed)
     model = _placed(load_shortened(asked.folder, outline, layer, asked.dtype, options), asked)
     prove(model, layer, is_causal=is_causal)
     return model, needed, outline.extent(layer)

@@ -169,7 +169,7 @@ def what_to_load(model: str, revision: str | None, layer: int) -> ToLoad | None:
     except NeedsWholeModel:
         return None
     layer = min(layer, outline.n_blocks - 1)
-    n_bytes = n_bytes_to_fetch(model, folder, files_needed(folder, outline, layer))
+    n_bytes = n_bytes_to_fetch(model, revision, folder, files_needed(folder, outline, layer))
     free = shutil.disk_usage(_existing(folder)).free
     return ToLoad(outline.n_weights(layer), None if n_bytes is None else n_bytes / 1e9, free / 1e9)
 

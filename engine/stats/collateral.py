@@ -158,7 +158,9 @@ def side_effects(
         clear = listed & ((found.low > 0) | (found.high < 0))
         clear[k] = False
         width = np.where(clear, found.high - found.low, np.inf)
-        picked = np.argsort(-np.abs(found.change) / width, kind="stable")[: min(n, int(clear.sum()))]
+        with np.errstate(divide="ignore"):  # an interval without width comes first
+            order = np.argsort(-np.abs(found.change) / width, kind="stable")
+        picked = order[: min(n, int(clear.sum()))]
         dropped = np.full(len(picked), float(weight.sum() - rest.sum()))
         values = (found.before, found.after, found.low, found.high)
         rows.append((np.full(len(picked), k), dropped, picked, *(v[picked] for v in values)))

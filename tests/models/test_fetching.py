@@ -42,11 +42,11 @@ def test_only_files_with_what_is_read_are_fetched(hub: Hub) -> None:
     assert hub.weights() == set()
     files = needed(folder, 0)
     size = sum((hub.folder / file).stat().st_size for file in files)
-    assert n_bytes_to_fetch(NAME, folder, files) == size
+    assert n_bytes_to_fetch(NAME, None, folder, files) == size
     first = load_to_read(NAME, 0, device="cpu")
     assert first.whole_because is None
     assert hub.weights() == set(files) < all_files(hub)
-    assert n_bytes_to_fetch(NAME, folder, files) == 0
+    assert n_bytes_to_fetch(NAME, None, folder, files) == 0
     hub.fetched.clear()
     load_to_read(NAME, 1, device="cpu")  # one block more
     assert hub.weights() == set(needed(folder, 1)) - set(files)
@@ -98,19 +98,23 @@ def test_other_bytes_are_another_checkpoint_whatever_is_known(hub: Hub) -> None:
     assert not is_still(folder, part.fingerprint, part.files)
 
 
+@pytest.mark.parametrize("how", ["offline", "refused", "down"])
 def test_without_a_connection_what_is_there_is_read_and_the_rest_is_said(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     before = load_to_read(NAME, 0, device="cpu")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     hub.is_down = True
+    if how == "offline":
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    elif how == "refused":
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert load_to_read(NAME, 0, device="cpu").fingerprint == before.fingerprint
     for fetch in (partial(load_to_read, layer=2), load_model):
         with pytest.raises(ModelError, match="in the hub's cache, but not all of it") as failure:
             fetch(NAME, device="cpu")
         assert "fetch it with a connection" in str(failure.value.hint)
     folder = resolve_folder(NAME, with_weights=False)
-    assert n_bytes_to_fetch(NAME, folder, needed(folder, 2)) is None
+    assert n_bytes_to_fetch(NAME, None, folder, needed(folder, 2)) is None
 
 
 def test_a_download_that_breaks_off_is_said_and_goes_on(hub: Hub) -> None:
@@ -135,5 +139,5 @@ def test_a_kind_that_cannot_be_shortened_is_fetched_whole(
 
 def test_of_a_folder_nothing_is_fetched(tmp_path: Path) -> None:
     folder = kinds.save(tmp_path / "snapshots" / "model", lambda: kinds.make("Llama"))
-    fetch_weights(str(folder), folder, None)
-    assert n_bytes_to_fetch(str(folder), folder, None) == 0
+    fetch_weights(str(folder), None, folder, None)
+    assert n_bytes_to_fetch(str(folder), None, folder, None) == 0
