@@ -73,6 +73,26 @@ def test_differs_is_the_efficient_score_of_the_extra_effect(make_sets: Callable[
         assert tests.differs_z[b] == pytest.approx(own.sum() / np.sqrt((own**2).sum()), abs=1e-6)
 
 
+def test_cells_are_counted_by_prompt_groups_inside_and_outside() -> None:
+    sets = _overlapping(1500)
+    readings, units, *_, cells, _ = build_cells(1500, sets)
+    dense, group = dense_of(units, 1500), readings.pairs.group
+    kept, n_left_out = {}, 0
+    for m in range(dense.shape[1]):
+        for k in range(4):
+            inside = np.isin(np.arange(1500), sets.pair[sets.indptr[k] : sets.indptr[k + 1]])
+            discordant = readings.pairs.is_signed & (dense[:, m] != 0)
+            here, all_groups = set(group[discordant & inside]), set(group[discordant])
+            enclosed = all_groups - set(group[discordant & ~inside])
+            if len(here) >= 15:
+                kept[m, k] = (len(here), len(all_groups) - len(enclosed))
+            else:
+                n_left_out += bool(here)
+    found = zip(cells.concept, cells.context, cells.inside_groups, cells.outside_groups, strict=True)
+    assert {(int(m), int(k)): (a, b) for m, k, a, b in found} == kept
+    assert cells.n_left_out == n_left_out > 0
+
+
 def test_a_relabelling_keeps_the_cells_and_swapping_every_pair_negates_them() -> None:
     readings = make_readings(900, 4, effects={0: 1.0})
     pairs, units = readings.pairs, latents_of(readings)

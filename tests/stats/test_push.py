@@ -75,6 +75,8 @@ def test_difference_of_two_datasets_knows_that_most_pairs_are_the_same() -> None
         for c in counts.T
     ]
     np.testing.assert_allclose(gap.se, np.std(direct, axis=0, ddof=1), rtol=0.15)
+    means = [np.average(u * turn[:, None], axis=0, weights=w) for w in (less, weight)]
+    np.testing.assert_allclose(gap.value, means[0] - means[1])
 
 
 def test_shuffled_labels_average_to_nothing_with_the_error_of_the_forecast() -> None:
@@ -97,6 +99,14 @@ def test_too_little_or_broken_weight_is_refused(weight: list[float]) -> None:
         WeightedPairs(
             disparity_of(np.array([[1.0], [-1.0]])), np.array([0, 1], np.int32), np.array(weight), np.ones(2)
         )
+
+
+def test_two_prompt_groups_are_enough_and_one_is_not() -> None:
+    u, group = np.array([[1.0], [-1.0], [1.0]]), np.array([0, 1, 1], np.int32)
+    pairs = WeightedPairs(disparity_of(u), group, np.ones(3), np.ones(3))
+    assert pairs.mean_push(pairs.used, 0).value == pytest.approx(1 / 3)
+    with pytest.raises(StatsError):
+        WeightedPairs(disparity_of(u), np.zeros(3, np.int32), np.ones(3), np.ones(3))
 
 
 def test_random_concepts_have_the_sizes_of_the_real_ones_and_columns_trade_places() -> None:
