@@ -446,7 +446,7 @@ def test_what_comes_of_asking_does_not_depend_on_the_order_of_the_answers(own_pr
     assert outcome(root, hasty, parallel=8) == wanted
     assert hasty.most_under_way > 1
     assert sorted(hasty.questions) == sorted(one_by_one.questions)
-    busy = Script(at_a_time=2, delay_s=0.005)
+    busy = Script(at_a_time=2, delay_s=0.03)
     assert outcome(root, busy, parallel=8, retries=4) == wanted
     assert len(busy.requests) > len(hasty.requests)  # some were sent again
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from engine.cli.main import main
 from engine.naming.proposals import Proposals
 from engine.paths import ProjectPaths
-from tests.naming.server import Script, serving
+from tests.naming.server import Script, is_naming, serving
 
 N = 6
 """Concepts that a test asks about."""
@@ -34,7 +34,8 @@ def test_a_dry_run_prints_the_questions_and_sends_nothing(own_project: NewProjec
         document = json.loads(run("names", "propose", root, "-n", "2", "--dry-run", "--json").stdout)
         run("names", "propose", root, "--endpoint", url, "--model", "words", "-n", "2", "--yes")
     printed = [q["user"] for c in document["concepts"] for q in c["questions"]]
-    assert printed[::2] == script.questions[::2]  # names stand in the others
+    naming = [user for user in script.questions if is_naming(user)]  # names stand in the others
+    assert sorted(naming) == sorted(printed[::2])  # several were under way at once
     assert all(user in said.stdout for user in printed)
     assert Proposals(ProjectPaths(root).proposals).held()
 
