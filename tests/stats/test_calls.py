@@ -1,5 +1,7 @@
 """What is called, what could have been, and how small an effect was in reach: by hand and by root finding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,10 @@ from scipy.optimize import brentq
 from engine.settings import StatsSettings
 from engine.stats.calls import calls, clears_floor, min_effects, q_values, skip_reasons, threshold
 from engine.stats.differs import could_pass
+from engine.stats.rows import testable
+from engine.stats.sums import unit_sums
+from tests.stats.inputs import latents_of
+from tests.worlds import make_readings
 
 NAN = np.nan
 
@@ -45,6 +51,14 @@ def test_units_are_left_out_for_the_first_reason_that_holds() -> None:
         "fewer than 10 discordant prompt groups",
         None,
     ]
+
+
+def test_what_is_tested_is_what_has_no_reason_against_it() -> None:
+    settings, readings = StatsSettings(min_discordant=10), make_readings(60, 3)
+    sums = unit_sums(latents_of(readings), readings.pairs, np.ones(60))
+    groups = np.array([9.0, 10, 11])
+    assert testable(replace(sums, n_discordant_groups=groups), settings).tolist() == [False, True, True]
+    assert [r is None for r in skip_reasons(groups, groups, groups, 10)] == [False, True, True]
 
 
 @pytest.mark.parametrize("p", [0.05, 0.001])

@@ -15,7 +15,7 @@ N = 4000
 
 @pytest.fixture(scope="module")
 def pairs() -> PairArrays:
-    """Of the sources *big* has most pairs but few labels, *main* most labels, *bare* none; a pair is empty."""
+    """Of sources *big* has most pairs but few labels, *main* most labels, *bare* none; one pair is empty."""
     readings = make_readings(N, 1, seed=4)
     rng = np.random.default_rng(5)
     source = rng.choice(4, N, p=[0.45, 0.35, 0.15, 0.05]).astype(np.int32)
