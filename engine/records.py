@@ -151,10 +151,14 @@ class Pair:
     """32 hex digits: the smallest prompt hash of the connected component."""
     fold: int
     """0–19"""
+    near_copy: int | None = None
+    """0 for the first of nearly the same pairs and for a pair without any, 1, 2 … for the others; None where
+    nobody asked for near-duplicates."""
     chosen_was: str | None = None
     """'a' or 'b', the slot the chosen side had in the file; None where the order says nothing."""
     strength: float | None = None
-    """How much better chosen is, ≥ 0, in the file's own unit."""
+    """How much better chosen is, in the file's own unit; below 0 where a file with chosen and rejected says
+    that it is not."""
     score_chosen: float | None = None
     score_rejected: float | None = None
     model_chosen: str | None = None
@@ -190,6 +194,7 @@ def pair_schema() -> "pa.Schema":
             ("pair_id", pa.string()),
             ("content_id", pa.string()),
             ("copy", pa.int32()),
+            ("near_copy", pa.int32()),
             ("source", pa.string()),
             ("source_file", pa.string()),
             ("source_row", pa.int64()),

@@ -60,7 +60,7 @@ class IngestSettings:
     fold_salt: str = "prosect"
     """Salt of the fold hash; frozen at first ingest."""
     near_duplicates: bool = False
-    """Count near-duplicate pairs in a pass of its own (MinHash over word 5-grams, Jaccard ≥ 0.8)."""
+    """Number near-duplicate pairs in a pass of its own (MinHash over word 5-grams, Jaccard ≥ 0.8)."""
     max_text_bytes: Annotated[Count, "bytes"] = 4_000_000
     """A row with a longer text is dropped and counted."""
     overlap_words: Annotated[int, Range(least=3, most=100), "words"] = 13

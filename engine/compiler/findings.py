@@ -156,6 +156,8 @@ def _missing(plan: Plan, evaluation: Evaluation) -> Iterator[Diagnostic]:
             help_line = (
                 "where nothing is known `!=` and `not` are true; `==` and `<` are not" if hit else None
             )
+            if written == "near_copy":
+                help_line = "set near_duplicates = true below [ingest] in prosect.toml, and audit again"
             yield _warn("R504", message, place, help_line, n_pairs=n, rules=(name,))
     sets = plan.checked.sets
     terms = [(s, s.key, "takes them as one value") for s in sets if s.key is not None]

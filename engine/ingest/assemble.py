@@ -19,7 +19,7 @@ from engine.ingest.folds import read_folds, write_folds
 from engine.ingest.keys import as_words
 from engine.ingest.overlap import EvaluationIndex, Overlaps, evaluation_pairs, find_overlaps
 from engine.ingest.report import EvaluationCounts, IngestReport, SourceCounts, write_report
-from engine.ingest.spool import Late, write_sorted
+from engine.ingest.spool import Late, write_near_copies, write_sorted
 from engine.manifest import sync_folder
 from engine.progress import Progress
 from engine.records import N_FOLDS
@@ -137,7 +137,7 @@ def _met(overlaps: Overlaps, pair: int) -> str:
 def _note_near_duplicates(
     pairs: Path, order: NDArray[np.int64], late: Late, collected: Collected, progress: Progress
 ) -> float:
-    """Add an entry for every pair with a near-duplicate; seconds that the pass took."""
+    """Number near-duplicates, and add an entry for each; seconds that the pass took."""
     from engine.ingest.near import find_near_duplicates  # compiling its kernels takes seconds
 
     started = time.perf_counter()
@@ -148,6 +148,7 @@ def _note_near_duplicates(
         place = (names[keys.source[i]], files[keys.file[i]], keys.row[i])
         detail = f"{share:.2f} {late.pair_id[order[partner]]}"
         collected.entries.add(*place, Kind.NOTED, Reason.NEAR_DUPLICATE, detail)
+    write_near_copies(pairs, near.copy)
     return time.perf_counter() - started
 
 

@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from engine.ingest.columnar import own_batches
 from engine.progress import Progress
@@ -38,6 +40,8 @@ class NearDuplicates(NamedTuple):
     """(D,)"""
     similarity: NDArray[np.float64]
     """(D,) estimated Jaccard, 0.8–1."""
+    copy: NDArray[np.int32]
+    """(P,) number of every pair among those that it is joined with by near and exact duplicates, from 0."""
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba ships no types
@@ -152,6 +156,7 @@ def _partners(signatures: NDArray[np.uint32], content: NDArray[np.uint64]) -> Ne
     worded = np.flatnonzero((signatures != _EMPTY).any(axis=1))
     partner = np.full(len(signatures), -1, np.int64)
     similarity = np.zeros(len(signatures))
+    joined = np.unique(content, return_inverse=True)[1]
     for band in range(N_BANDS):
         bins = signatures[worded, band * BAND_BINS : (band + 1) * BAND_BINS].astype(np.uint64)
         key = np.zeros(len(bins), np.uint64)
@@ -165,9 +170,32 @@ def _partners(signatures: NDArray[np.uint32], content: NDArray[np.uint64]) -> Ne
         for other in (start, np.maximum(np.arange(len(order)) - 1, start)):
             i, j = worded[order[other]], worded[order]
             differs = (i != j) & (content[i] != content[j])
-            _keep_best(signatures, i[differs], j[differs], partner, similarity)
+            near = _keep_best(signatures, i[differs], j[differs], partner, similarity)
+            joined = _join(joined, i[differs][near], j[differs][near])
     pair = np.flatnonzero(partner >= 0)
-    return NearDuplicates(pair, partner[pair], similarity[pair])
+    return NearDuplicates(pair, partner[pair], similarity[pair], _numbered(joined))
+
+
+def _join(joined: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Components, (P,) as numbers, after these pairs have been joined as well."""
+    if not len(i):
+        return joined
+    n = int(joined.max()) + 1
+    edges = coo_array((np.ones(len(i), np.int8), (joined[i], joined[j])), shape=(n, n))
+    _, component = connected_components(edges, directed=False)
+    return np.asarray(component[joined], np.int64)
+
+
+def _numbered(joined: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Place of every pair in its component, in the order of pairs."""
+    order = np.argsort(joined, kind="stable")
+    ordered = joined[order]
+    is_first = np.ones(len(order), np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    start = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order)) - start
+    return place
 
 
 def _keep_best(
@@ -176,15 +204,18 @@ def _keep_best(
     j: NDArray[np.int64],
     partner: NDArray[np.int64],
     similarity: NDArray[np.float64],
-) -> None:
-    """Note for both sides of every candidate the most similar partner so far; in place."""
+) -> NDArray[np.bool_]:
+    """Note for both sides of every candidate the most similar partner so far, in place; which are near."""
+    found = np.zeros(len(i), np.bool_)
     for start in range(0, len(i), 65_536):
         a, b = i[start : start + 65_536], j[start : start + 65_536]
         share = (signatures[a] == signatures[b]).mean(axis=1)
         near = share >= THRESHOLD
+        found[start : start + 65_536] = near
         by_share = np.argsort(share[near], kind="stable")  # the best is written last
         left, right, value = a[near][by_share], b[near][by_share], share[near][by_share]
         for x, y in ((left, right), (right, left)):
             better = value > similarity[x]
             partner[x[better]] = y[better]
             similarity[x[better]] = value[better]
+    return found

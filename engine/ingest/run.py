@@ -28,7 +28,7 @@ from engine.progress import Progress
 from engine.settings import IngestSettings
 
 STAGE = "ingest"
-STAGE_VERSION = 4
+STAGE_VERSION = 5
 
 __all__ = ["IngestReport", "Mix", "PreviewPair", "SourcePreview", "SourceSpec", "ingest", "preview"]
 

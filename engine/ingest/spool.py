@@ -30,13 +30,16 @@ _DICTIONARY = [
     *("source", "source_file", "label", "chosen_was", "model_chosen", "model_rejected"),
     *("annotator", "language", "tools", *(f"{t}.list.element.role" for t in _TEXTS)),
 ]
-_LATE = frozenset({"pair_id", "content_id", "copy", "group_id", "fold", "base_weight", "is_evaluation"})
-"""Columns that are known only after all rows have been read."""
+_LATE = ("pair_id", "content_id", "copy", "group_id", "fold", "base_weight", "is_evaluation")
+_LAST = "near_copy"
+"""Known only once the sorted pairs can be compared; empty until then."""
+_UNREAD = frozenset({*_LATE, _LAST})
+"""Columns that no row determines."""
 
 
 def spool_schema() -> pa.Schema:
     """Columns of the spool: those of a pair that its row alone determines."""
-    return pa.schema([f for f in pair_schema() if f.name not in _LATE])
+    return pa.schema([f for f in pair_schema() if f.name not in _UNREAD])
 
 
 @dataclass(slots=True)
@@ -159,8 +162,8 @@ class Late:
 
     def columns(self, at: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Arrow columns of some pairs."""
-        names = ("pair_id", "content_id", "copy", "group_id", "fold", "base_weight", "is_evaluation")
-        return {name: pa.array(getattr(self, name)[at], pair_schema().field(name).type) for name in names}
+        found = {name: pa.array(getattr(self, name)[at], pair_schema().field(name).type) for name in _LATE}
+        return found | {_LAST: pa.nulls(len(at), pair_schema().field(_LAST).type)}
 
 
 def write_sorted(
@@ -185,15 +188,33 @@ def write_sorted(
     rank[order] = np.arange(len(order))
     paths = _deal(spool, bucket, n_buckets)
     progress.start("sort pairs", n_buckets, "buckets")
-    with pq.ParquetWriter(
-        target, pair_schema(), compression="zstd", compression_level=1, use_dictionary=_DICTIONARY
-    ) as writer:
+    with _writer(target) as writer:
         for table in _prepared(paths, bucket, rank, late):
             if table.num_rows:
                 rows = max(1, table.num_rows * _ROW_GROUP_BYTES // max(table.nbytes, 1))
                 writer.write_table(table, row_group_size=rows)
             progress.advance()
     progress.finish()
+
+
+def _writer(target: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        target, pair_schema(), compression="zstd", compression_level=1, use_dictionary=_DICTIONARY
+    )
+
+
+def write_near_copies(pairs: Path, near_copy: NDArray[np.int32]) -> None:
+    """Put the numbers of near-duplicates, (P,) in the file's order, into a finished file of pairs."""
+    target = pairs.with_name(f"near-{pairs.name}")
+    at = pair_schema().get_field_index(_LAST)
+    start = 0
+    with pq.ParquetFile(pairs) as file, _writer(target) as writer:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            numbers = pa.array(near_copy[start : start + table.num_rows], pa.int32())
+            start += table.num_rows
+            writer.write_table(table.set_column(at, pair_schema().field(at), numbers))
+    target.replace(pairs)
 
 
 def _deal(spool: list[Path], bucket: NDArray[np.int64], n_buckets: int) -> list[Path]:

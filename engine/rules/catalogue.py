@@ -69,6 +69,7 @@ COLUMNS: dict[str, Type] = {
     "source_file": Type.TEXT,
     "source_row": Type.NUMBER,
     "copy": Type.NUMBER,
+    "near_copy": Type.NUMBER,
     "fold": Type.NUMBER,
     "language": Type.TEXT,
     "annotator": Type.TEXT,

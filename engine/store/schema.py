@@ -8,7 +8,7 @@ from engine.store.columns import Table
 from engine.store.columns import columns as _columns
 from engine.store.schema_scrutiny import BESIDE, SCRUTINY
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 META = Table(
     "meta",
@@ -29,6 +29,11 @@ PAIRS = Table(
             "copy",
             "INTEGER",
             "0 for the first pair with this content in its source, 1, 2 … for exact duplicates",
+        ),
+        (
+            "near_copy",
+            "INTEGER",
+            "0 for the first of nearly the same pairs, 1, 2 … for others; NULL where nobody looked",
         ),
         ("source", "VARCHAR", "name of the source"),
         ("source_file", "VARCHAR", "file the pair came from"),

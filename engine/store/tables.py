@@ -24,6 +24,7 @@ _COPIED = (
     "pair_id",
     "content_id",
     "copy",
+    "near_copy",
     "source",
     "source_file",
     "source_row",

@@ -1,5 +1,6 @@
 """MinHash estimates against exact Jaccard, and what the pass reports."""
 
+import json
 import random
 from pathlib import Path
 
@@ -81,9 +82,31 @@ def test_near_duplicates_are_counted_apart_from_exact_ones(tmp_path: Path) -> No
     assert float(partners[41][0]) >= THRESHOLD
 
 
+def test_all_but_one_of_nearly_the_same_pairs_are_numbered(tmp_path: Path) -> None:
+    """Families of pairs that differ in a word of 300, in two files; of each, one has the number 0."""
+    rng = random.Random(1)  # noqa: S311
+    rows: list[Json] = []
+    for family in range(12):
+        words = rng.choices(WORDS, k=300)
+        for member in range(family % 4 + 1):
+            changed = [*words[: 20 * member], f"x{member}", *words[20 * member :]]
+            rows.append(
+                {"prompt": f"q{family}", "chosen": " ".join(changed), "rejected": "no", "family": family}
+            )
+    rows.append(rows[-1] | {"prompt": f"{rows[-1]['prompt']}"})  # an exact duplicate counts as one of them
+    files = [write_jsonl(tmp_path / name, rows[k::2]) for k, name in enumerate(("x.jsonl", "y.jsonl"))]
+    run(*files, out=tmp_path / "out", settings=IngestSettings(near_duplicates=True))
+    numbers: dict[int, list[int]] = {}
+    for pair in pairs_of(tmp_path / "out"):
+        numbers.setdefault(json.loads(pair["meta"])["family"], []).append(pair["near_copy"])
+    sizes = {family: family % 4 + 1 + (family == 11) for family in range(12)}
+    assert {f: sorted(found) for f, found in numbers.items()} == {f: list(range(n)) for f, n in sizes.items()}
+
+
 def test_without_the_setting_the_pass_does_not_run(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "x.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}])
     assert run(file, out=tmp_path / "out").near_duplicate_seconds is None
+    assert [pair["near_copy"] for pair in pairs_of(tmp_path / "out")] == [None]
 
 
 def test_pairs_without_words_have_no_near_duplicates(tmp_path: Path) -> None:
