@@ -106,7 +106,7 @@ def where_line(desk: "Desk") -> Line:
         spans.append((f"  {why}", "warn"))
     if control.wish.filter_text:
         room = max(desk.size.width - FACTS, MIN_NAME)
-        spans.append((f"  / {one_line(control.wish.filter_text, room)}", "key"))
+        spans.append((f"  / {one_line(_said(desk, control.wish.filter_text), room)}", "key"))
     if control.wish.context_id is not None:
         name = desk.context_names.get(control.wish.context_id, "one context")
         spans.append((f"  in {one_line(name, 50)}", "key"))
@@ -124,6 +124,13 @@ def where_line(desk: "Desk") -> Line:
     if control.is_opening:
         spans.append(("  working…", "warn"))
     return tuple(spans)
+
+
+def _said(desk: "Desk", filter_text: str) -> str:
+    """A filter as people read it: contexts that were looked at by name, not by id."""
+    for ident, name in desk.context_names.items():
+        filter_text = filter_text.replace(f"context_id={ident}", f'in "{name}"')
+    return filter_text
 
 
 def _page_where(desk: "Desk") -> Line:

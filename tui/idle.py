@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tui import actions as act
+from tui.places import Place
 
 if TYPE_CHECKING:
     from tui.desk import Desk
@@ -80,5 +81,9 @@ def unknown(desk: "Desk", keys: str) -> str:
     first = elsewhere[0]
     if first.scope == act.REVIEW and desk.place.view == "pair":
         return f"{bare} ({first.ident}) is about a concept, and none is chosen: t chooses one of this pair"
+    if first.scope == act.REVIEW:
+        item = desk.page.item if not desk.place.is_table else None
+        on_it = "; enter opens the concept" if isinstance(item, Place) and item.view == "concept" else ""
+        return f"{bare} ({first.ident}) is for hypotheses and concepts{on_it}"
     where = ", ".join(dict.fromkeys(act.TITLES[a.scope].lower() for a in elsewhere))
     return f"{bare} ({first.ident}) means nothing here; it does on: {where}"

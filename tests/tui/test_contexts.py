@@ -12,7 +12,7 @@ def test_a_concept_that_was_opened_from_everywhere_is_decided_on_everywhere(worl
     async def scenario(d: Driver) -> None:
         await d.keys("g", "x", "enter")
         await d.shows("strongest evidence first")
-        await d.keys("enter")
+        await d.keys("j", "enter")
         await d.until(lambda: d.desk.place.view == "concept" and d.desk.page_place == d.desk.place)
         await d.shows("Top pairs")
         assert "In everywhere" not in d.screen()
@@ -56,3 +56,25 @@ def test_a_context_says_whether_anything_differs_in_it(world: World) -> None:
         assert said in d.screen()
 
     drive(world, scenario)
+
+
+def test_the_hypotheses_of_a_context_are_a_list_to_decide_on(world: World) -> None:
+    async def scenario(d: Driver) -> None:
+        await d.keys("g", "x", "/")
+        await d.type("tea")
+        await d.keys("enter", "enter")
+        await d.shows("its hypotheses as a list, to decide on")
+        await d.until(lambda: d.desk.is_idle)
+        await d.keys("j", "enter")
+        await d.until(lambda: d.desk.place.view == "hypotheses" and d.desk.is_idle)
+        assert 'Hypotheses  / in "tea"' in d.screen()
+        grid = d.desk.table.grid
+        rows = [row for n in range(grid.n_rows) if (row := grid.row(n)) is not None]
+        contexts = {row.values[grid.spec.index("context")] for row in rows}
+        assert contexts == {"tea"}
+        await d.keys("-")
+        await d.until(lambda: len(d.desk.reviewer.held) == 1)
+
+    drive(world, scenario)
+    (entry,) = [json.loads(line) for line in world.paths.journal.read_text().splitlines()]
+    assert entry["target"]["kind"] == "hypothesis"

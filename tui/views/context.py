@@ -32,6 +32,8 @@ def context_lines(
     if detail.context:
         members = Place("pairs", "", detail.context_id)
         lines.append(PaneLine((("its pairs as a list", "key"),), members))
+    if detail.concepts:
+        lines.append(PaneLine((("its hypotheses as a list, to decide on", "key"),), _hypotheses(detail)))
     lines += _concepts(detail, width, glyphs, limit=12 if is_brief else 300)
     if detail.examples:
         n_shown = min(len(detail.examples), 10 if is_brief else 40)
@@ -118,6 +120,9 @@ def _concepts(detail: ContextDetail, width: int, glyphs: Glyphs, *, limit: int) 
         )
     hidden = max(detail.n_concepts, len(detail.concepts)) - min(len(detail.concepts), limit)
     if hidden > 0:
-        all_of_them = Place("hypotheses", f"context_id={detail.context_id}")
-        lines.append(PaneLine(((f"{hidden:>9,} more: enter lists all", "key"),), all_of_them))
+        lines.append(PaneLine(((f"{hidden:>9,} more: enter lists all", "key"),), _hypotheses(detail)))
     return lines
+
+
+def _hypotheses(detail: ContextDetail) -> Place:
+    return Place("hypotheses", f"context_id={detail.context_id}")
