@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from engine.settings import StatsSettings
 from engine.stats.calls import calls, clears_floor, min_effects, q_values, skip_reasons, threshold
 from engine.stats.differs import could_pass
-from engine.stats.rows import testable
+from engine.stats.rows import testable as is_testable
 from engine.stats.sums import unit_sums
 from tests.stats.inputs import latents_of
 from tests.worlds import make_readings
@@ -57,7 +57,7 @@ def test_what_is_tested_is_what_has_no_reason_against_it() -> None:
     settings, readings = StatsSettings(min_discordant=10), make_readings(60, 3)
     sums = unit_sums(latents_of(readings), readings.pairs, np.ones(60))
     groups = np.array([9.0, 10, 11])
-    assert testable(replace(sums, n_discordant_groups=groups), settings).tolist() == [False, True, True]
+    assert is_testable(replace(sums, n_discordant_groups=groups), settings).tolist() == [False, True, True]
     assert [r is None for r in skip_reasons(groups, groups, groups, 10)] == [False, True, True]
 
 
