@@ -5,6 +5,7 @@ published, so readers need no locks. Every query runs on its own cursor, which a
 """
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import gettempdir
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+def _rebuild(path: Path) -> str:
+    """What to type for another index in the place of this file."""
+    return f"`prosect audit {shlex.quote(str(path.parent))}` builds it again from readings that are kept"
 
 
 class Store:
@@ -53,9 +59,7 @@ class Store:
             quoted = str(path).replace("'", "''")
             self._connection.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
         except database.Error as error:
-            raise StoreError(
-                f"{path} cannot be opened: {first_line(error)}", hint="rebuild it with `prosect audit`"
-            ) from error
+            raise StoreError(f"{path} cannot be opened: {first_line(error)}", hint=_rebuild(path)) from error
         self.path = path
         self._is_limited = memory_limit is not None
         self.sizes: dict[str, tuple[int, bool]] = {}
@@ -66,15 +70,13 @@ class Store:
         try:
             found = int(self.value("SELECT value FROM meta WHERE key = 'schema_version'"))
         except (database.Error, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{self.path} is not a prosect index", hint="rebuild it with `prosect audit`"
-            ) from error
+            raise StoreError(f"{self.path} is not a prosect index", hint=_rebuild(self.path)) from error
         if found != SCHEMA_VERSION:
             age = "a newer" if found > SCHEMA_VERSION else "an older"
             raise StoreError(
                 f"{self.path.name} was built by {age} prosect"
                 f" (schema {found}, this one reads {SCHEMA_VERSION})",
-                hint="update prosect" if found > SCHEMA_VERSION else "rebuild it with `prosect audit`",
+                hint="update prosect" if found > SCHEMA_VERSION else _rebuild(self.path),
             )
 
     def lift_limit(self) -> bool:
