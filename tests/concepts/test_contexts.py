@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from engine.arrays import Readings
-from engine.concepts.contexts import ContextSet, find_contexts, prompt_concepts, topics
+from engine.concepts.contexts import ContextSet, _top_pairs, find_contexts, prompt_concepts, topics
 from engine.concepts.discover import ConceptSet, discover
 from engine.concepts.tables import (
     concepts_table,
@@ -142,3 +143,16 @@ def test_a_prompt_that_many_pairs_share_counts_once_in_a_prompt_concept() -> Non
         assert len(held) <= 50
         assert len(found) == 20 * len(held)
     assert max(len(np.unique(group[found])) for found in sets) > 15
+
+
+def test_top_prompts_are_those_with_most_of_a_cluster_beyond_their_usual_share() -> None:
+    """Two latents. Pair 3 has both but so much else that its excess is least; pair 0 has none of them."""
+    block = sp.csr_matrix([[0, 0], [2.0, 0], [0, 9.0], [1, 1], [1, 1], [1, 0]])
+    usual = np.array([0.0, 0.1, 0.1, 0.95, 0.2, 0.4])
+    group = np.array([0, 1, 2, 3, 4, 5], np.int32)
+    # excess: –, .4, .4, .05, .8, .1; of equals the stronger mean activation comes first
+    ranked = [4, 2, 1, 5, 3]
+    for n_top in range(1, 6):
+        assert _top_pairs(block, n_top, usual, group).tolist() == sorted(ranked[:n_top])
+    together = np.array([4, 4, 2, 3, 4, 5], np.int32)  # a prompt comes with all its pairs that have any
+    assert _top_pairs(block, 1, usual, together).tolist() == [1, 4]

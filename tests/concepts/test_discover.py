@@ -11,8 +11,9 @@ from sklearn.metrics import mutual_info_score
 
 from engine.arrays import PairArrays, Readings
 from engine.concepts.cofiring import normalised_information
-from engine.concepts.delta import delta_words
-from engine.concepts.discover import ConceptSet, discover
+from engine.concepts.delta import NAMING_PROMPTS, delta_words
+from engine.concepts.discover import ConceptSet, _told_apart, discover
+from engine.concepts.redundancy import redundancy_groups
 from engine.concepts.scores import ConceptScores
 from engine.concepts.texts import PairTexts, TokenPlace
 from engine.errors import ConceptError
@@ -209,3 +210,73 @@ def test_a_delta_is_named_by_the_side_that_has_more_of_it_whichever_won() -> Non
         assert words[0] == "sorry"
         assert "happy" not in words
         assert len(pairs) == n
+
+
+def test_a_delta_is_read_off_the_most_different_pair_of_each_of_the_first_prompts() -> None:
+    """Two pairs of each of 230 prompts; the second differs more, and more so in later prompts."""
+    n = 460
+    u = np.repeat(np.linspace(0.1, 0.5, 230), 2) + np.tile([0.0, 0.4], 230)
+    zeros, no = np.zeros(n, np.float32), np.zeros(n, np.bool_)
+    scores = ConceptScores(
+        np.array([0, n]),
+        np.arange(n, dtype=np.uint32),
+        zeros,
+        zeros,
+        zeros,
+        u.astype(np.float32),
+        zeros,
+        no,
+        no,
+        no,
+    )
+    texts = PairTexts(["p"] * n, ["sorry about it"] * n, ["happy about it"] * n)
+    _, pairs = delta_words(scores, 0, texts, (np.arange(n) // 2).astype(np.int32))
+    assert pairs == tuple(range(n - 2 * NAMING_PROMPTS + 1, n, 2))
+
+
+def test_concepts_that_every_response_carries_are_not_taken_for_the_same() -> None:
+    """Correlation says nothing of what never varies; 2 and 3 are the same on half of the responses."""
+    n = 40
+    carries = [np.ones(n, np.bool_), np.ones(n, np.bool_), np.arange(n) % 2 == 0, np.arange(n) % 2 == 0]
+    pair = np.concatenate([np.flatnonzero(c) for c in carries])
+    fires = np.ones(len(pair), np.bool_)
+    zeros = np.zeros(len(pair), np.float32)
+    indptr = np.cumsum([0, *(c.sum() for c in carries)])
+    scores = ConceptScores(
+        indptr, pair.astype(np.uint32), zeros, zeros, zeros, zeros, zeros, fires, fires, ~fires
+    )
+    found = redundancy_groups(scores, n, np.random.default_rng(0))
+    assert found[:2] == [None, None]
+    assert found[2] is not None
+    assert found[2] == found[3]
+
+
+def test_two_concepts_of_one_label_are_told_apart_and_others_left_alone() -> None:
+    found = _discover(_blocks()).concepts
+    first, second, third = [c for c in found if c.latents][:3]
+    twins = [dataclasses.replace(c, name=n) for c, n in ((first, "Tea"), (second, "tea"), (third, "milk"))]
+    assert [c.name for c in _told_apart(twins)] == [
+        f"Tea #{first.latents[0]}", f"tea #{second.latents[0]}", "milk",
+    ]  # fmt: skip
+
+
+def test_coverage_counts_what_is_in_a_concept() -> None:
+    readings = _blocks()
+    found = _discover(readings)
+    latents = [c.latents for c in found.concepts if c.kind in (ConceptKind.CLUSTER, ConceptKind.LATENT)]
+    inside = {latent for own in latents for latent in own}
+    by_latent = readings.by_latent
+    latent = np.repeat(np.arange(readings.n_latents), np.diff(by_latent.indptr))
+    mass = by_latent.chosen.act_sum.astype(float) + by_latent.rejected.act_sum
+    fires = (by_latent.chosen.n_fired > 0) | (by_latent.rejected.n_fired > 0)
+    told = found.coverage
+    assert (told.n_clusters, told.n_single) == (
+        sum(len(own) > 1 for own in latents), sum(len(own) == 1 for own in latents),
+    )  # fmt: skip
+    assert told.n_clusters > 0
+    assert told.latents_clustered == len(inside)
+    assert told.latents_fired == len(set(latent))
+    is_inside = np.isin(latent, sorted(inside))
+    assert told.share_activation == pytest.approx(mass[is_inside].sum() / mass.sum())
+    carried = set(by_latent.pair[is_inside & fires].tolist())
+    assert told.share_pairs >= len(carried) / readings.n_pairs

@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 
 from engine.concepts.context_words import telling_words
 from engine.concepts.label_check import LabelCheck, check_labels
-from engine.concepts.labels import Peak, label_of, peaks_of, show_token, snippet, telling_labels
+from engine.concepts.labels import (
+    LATENTS_PER_CONCEPT,
+    Peak,
+    label_of,
+    peaks_of,
+    show_token,
+    snippet,
+    telling_labels,
+)
 from engine.concepts.scores import ConceptScores
-from engine.concepts.surface import column_scores, surface_columns
+from engine.concepts.surface import column_scores, surface_columns, text_column
 from engine.concepts.texts import PairTexts, TokenPlace, place
 from engine.records import Span
 from tests.stats.inputs import with_pairs
@@ -71,6 +79,7 @@ def test_snippets_are_cut_at_words_and_made_safe() -> None:
     assert shown.startswith("…four five")
     assert "«sorry»<ESC>[31m eleven" in shown
     assert shown.endswith("…")
+    assert snippet(TokenPlace("x", "a" * 90, "b" * 90)) == f"…{'a' * 36}«x»{'b' * 36}…"  # one long word
 
 
 def test_peaks_come_from_different_prompts_where_they_can() -> None:
@@ -81,6 +90,38 @@ def test_peaks_come_from_different_prompts_where_they_can() -> None:
     assert len(peaks) == len(groups)
     at = slice(int(busy.by_latent.indptr[0]), int(busy.by_latent.indptr[1]))
     assert groups == {int(busy.pairs.group[i]) for i in busy.by_latent.pair[at]}
+
+
+def test_peaks_are_the_strongest_places_on_the_side_that_has_them() -> None:
+    """Six latents, of which five are looked at: the strongest pair of each prompt, on its stronger side."""
+    readings = make_readings(200, 8, seed=3)
+    dense = {}
+    for side, values in (
+        (Span.CHOSEN, readings.by_latent.chosen),
+        (Span.REJECTED, readings.by_latent.rejected),
+    ):
+        top, where = np.zeros((200, 8)), np.zeros((200, 8), int)
+        latent = np.repeat(np.arange(8), np.diff(readings.by_latent.indptr))
+        top[readings.by_latent.pair, latent], where[readings.by_latent.pair, latent] = (
+            values.act_max,
+            values.peak,
+        )
+        dense[side] = (top, where)
+    own = list(range(LATENTS_PER_CONCEPT + 1))
+    wanted = 4
+    expected = []
+    for latent in own[:LATENTS_PER_CONCEPT]:
+        best: dict[int, tuple[float, int, Span]] = {}
+        for pair in range(200):
+            for side in (Span.CHOSEN, Span.REJECTED):
+                found = (dense[side][0][pair, latent], pair, side)
+                group = int(readings.pairs.group[pair])
+                if found[0] > 0 and (group not in best or found[0] > best[group][0]):
+                    best[group] = found
+        for _, pair, side in sorted(best.values(), key=lambda f: -f[0])[:wanted]:
+            expected.append(Peak(9, pair, side, int(dense[side][1][pair, latent])))
+    assert peaks_of(readings, 9, own, wanted * LATENTS_PER_CONCEPT) == expected
+    assert {p.span for p in expected} == {Span.CHOSEN, Span.REJECTED}
 
 
 def test_a_label_is_checked_on_responses_that_carry_it_and_on_others() -> None:
@@ -178,6 +219,23 @@ def test_column_disparity_is_the_delta_over_its_root_mean_square() -> None:
     # Deltas are +log 2, −log 2, 0; their root mean square is log 2 · √(2/3).
     np.testing.assert_allclose(scores.u, [math.sqrt(1.5), -math.sqrt(1.5)], rtol=1e-6)
     assert scores.pair.tolist() == [0, 1]
+
+
+def test_the_length_of_an_empty_response_is_that_of_one_token() -> None:
+    readings = make_readings(3, 3)
+    counts = {f"{side}_tokens": np.array([0, 1, 20], np.int32) for side in ("chosen", "rejected", "prompt")}
+    length = surface_columns(with_pairs(readings, **counts), PairTexts(["p"] * 3, ["a"] * 3, ["b"] * 3))[0]
+    for values in (length.chosen, length.rejected, length.prompt):
+        np.testing.assert_allclose(values, [0, 0, math.log(20)])
+    sampled = text_column("@length", ["", "a", "b"], np.array([0, 1, 20]), {})
+    assert sampled is not None
+    np.testing.assert_allclose(sampled, [0, 0, math.log(20)])
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [("a!", "b"), ("a", "b!")])
+def test_a_column_that_one_side_carries_is_kept(chosen: str, rejected: str) -> None:
+    found = surface_columns(make_readings(2, 3), PairTexts(["p"] * 2, [chosen] * 2, [rejected] * 2))
+    assert [c.name for c in found] == ["@length", "@exclamations"]
 
 
 def test_columns_that_nobody_carries_are_left_out_but_length_stays() -> None:
