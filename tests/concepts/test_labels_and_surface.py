@@ -110,16 +110,16 @@ def test_peaks_are_the_strongest_places_on_the_side_that_has_them() -> None:
     own = list(range(LATENTS_PER_CONCEPT + 1))
     wanted = 4
     expected = []
-    for latent in own[:LATENTS_PER_CONCEPT]:
+    for k in own[:LATENTS_PER_CONCEPT]:
         best: dict[int, tuple[float, int, Span]] = {}
         for pair in range(200):
             for side in (Span.CHOSEN, Span.REJECTED):
-                found = (dense[side][0][pair, latent], pair, side)
+                found = (dense[side][0][pair, k], pair, side)
                 group = int(readings.pairs.group[pair])
                 if found[0] > 0 and (group not in best or found[0] > best[group][0]):
                     best[group] = found
         for _, pair, side in sorted(best.values(), key=lambda f: -f[0])[:wanted]:
-            expected.append(Peak(9, pair, side, int(dense[side][1][pair, latent])))
+            expected.append(Peak(9, pair, side, int(dense[side][1][pair, k])))
     assert peaks_of(readings, 9, own, wanted * LATENTS_PER_CONCEPT) == expected
     assert {p.span for p in expected} == {Span.CHOSEN, Span.REJECTED}
 
