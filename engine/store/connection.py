@@ -24,7 +24,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 def _rebuild(path: Path) -> str:
     """What to type for another index in the place of this file."""
-    return f"`prosect audit {shlex.quote(str(path.parent))}` builds it again from readings that are kept"
+    return f"`prosect audit {shlex.quote(str(path.parent))}` builds it again; what was read stays read"
 
 
 class Store:
