@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import Cancelled, IngestError
+from engine.ingest.grouping import Groups, assign_folds, fold_of
+from engine.ingest.keys import KeyColumns, Keys
 from engine.ingest.run import Mix, SourceSpec, ingest
 from engine.manifest import read_manifest
 from engine.progress import CancelToken, NullProgress
@@ -346,6 +349,74 @@ def test_another_salt_is_refused_once_folds_are_frozen(tmp_path: Path) -> None:
     run(file, out=tmp_path / "out")
     with pytest.raises(IngestError, match="fold_salt 'prosect'"):
         run(file, out=tmp_path / "out", settings=IngestSettings(fold_salt="other"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0], 0),  # frozen, whatever its hash says
+        ([7], 7),
+        ([5, 0], 0),
+        ([7, 3], 3),
+        ([0, 19], 19),  # what was held out stays held out
+        ([None, 6], 6),  # a new prompt follows the ones it is joined with
+        ([None, None], None),
+    ],
+)
+def test_joined_prompts_get_one_of_the_folds_they_had(before: list[int | None], after: int | None) -> None:
+    prompts = np.arange(2 * len(before), dtype=np.uint64).reshape(-1, 2) + np.uint64(5)
+    raw = prompts.astype(">u8").tobytes()
+    frozen = {raw[16 * i : 16 * i + 16]: fold for i, fold in enumerate(before) if fold is not None}
+    one = np.zeros(len(before), np.int64)
+    found = assign_folds(Groups(prompts, one, one), "prosect", frozen)
+    drawn = fold_of("prosect", raw[:16].hex())
+    assert drawn not in (0, 3, 6, 7, 19)
+    expected = drawn if after is None else after
+    assert found.fold_of_prompt.tolist() == [expected] * len(before)
+    assert found.previous.tolist() == [-1 if fold is None else fold for fold in before]
+    assert found.moved.tolist() == [fold not in (None, expected) for fold in before]
+
+
+def test_damaged_folds_are_refused_and_never_drawn_anew(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "x.jsonl", [plain_row(1)])
+    run(file, out=tmp_path / "out")
+    folds = tmp_path / "out" / "folds.parquet"
+    whole = folds.read_bytes()
+    write_jsonl(tmp_path / "x.jsonl", [plain_row(1), plain_row(2)])  # otherwise nothing is read again
+    for damaged in (b"PAR1 no", whole[:-20]):
+        folds.write_bytes(damaged)
+        with pytest.raises(IngestError, match=r"folds\.parquet is damaged"):
+            run(file, out=tmp_path / "out")
+        assert folds.read_bytes() == damaged
+
+
+def test_numbers_of_metadata_come_through_and_those_that_are_none_are_missing(tmp_path: Path) -> None:
+    row = (
+        json.dumps(plain_row(1) | {"score": 4.5, "deep": {"parts": [0.25, 7]}})[:-1]
+        + ', "bad": NaN, "far": [-Infinity]}'
+    )
+    (tmp_path / "x.jsonl").write_text(row + "\n")
+    run(tmp_path / "x.jsonl", out=tmp_path / "out")
+    (pair,) = pairs_of(tmp_path / "out")
+    meta = json.loads(pair["meta"])
+    assert (meta["score"], meta["deep"], meta.get("bad"), meta["far"]) == (
+        4.5,
+        {"parts": [0.25, 7]},
+        None,
+        [None],
+    )
+
+
+def test_keys_that_another_process_read_get_this_process_s_numbers(tmp_path: Path) -> None:
+    theirs, ours = KeyColumns(), KeyColumns()
+    for row, (source, file) in enumerate([(1, 0), (0, 1)]):
+        keys = Keys(bytes([row]) * 16, bytes([row]) * 32, b"r" * 16, b"c" * 16)
+        theirs.add(keys, source=source, file=file, row=row, size=9, weight=0.5, is_evaluation=bool(row))
+    theirs.save(tmp_path / "keys.npz")
+    ours.extend(tmp_path / "keys.npz", np.array([10, 11], np.int32), np.array([20, 21], np.int32))
+    assert (list(ours.source), list(ours.file)) == ([11, 10], [20, 21])
+    assert (list(ours.row), list(ours.weight), list(ours.is_evaluation)) == ([0, 1], [0.5, 0.5], [0, 1])
+    assert (ours.prompt, ours.content) == (theirs.prompt, theirs.content)
 
 
 def test_report_json_is_what_the_call_returns(tmp_path: Path) -> None:
