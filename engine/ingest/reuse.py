@@ -18,7 +18,7 @@ from engine.ingest.drafts import Draft, Reason, Turns
 from engine.ingest.evaluation import fingerprint_of, read_evaluation, read_prompts
 from engine.ingest.overlap import PROMPTS_SCHEMA
 from engine.ingest.report import SourceCounts, entries_of, read_report
-from engine.ingest.source import Mix
+from engine.ingest.source import Mix, SourceSpec
 from engine.manifest import read_manifest
 from engine.progress import Progress
 from engine.records import Label
@@ -50,6 +50,13 @@ class Earlier:
     """Evaluation input to the fingerprint of its content."""
     n_words: int = 0
     """Length of the runs that they were compared by."""
+    older: dict[str, SourceCounts] = field(default_factory=dict)
+    """By path, what another version of prosect read; such pairs are not kept, but read again."""
+
+    def again(self, path: str) -> SourceSpec | None:
+        """An input of another version as it was named then; None for one of this version."""
+        known = self.older.get(path)
+        return known and SourceSpec(path, known.name, known.format, known.mapping)
 
     def named(self, path: str) -> SourceCounts:
         """What was read from an input. Raises ``IngestError`` where it was not read."""
@@ -90,18 +97,27 @@ class Earlier:
 
 
 def earlier(folder: Path, stage_version: int) -> Earlier:
-    """What an earlier, finished ingest of the same version left; nothing otherwise."""
+    """What an earlier, finished ingest left; of one of another version only what was asked of it then."""
     manifest = read_manifest(folder)
-    if manifest is None or manifest.stage_version != stage_version:
+    if manifest is None:
         return Earlier(folder, False, {})
-    report = read_report(folder)
+    try:
+        report = read_report(folder)
+    except IngestError:
+        if manifest.stage_version == stage_version:
+            raise
+        return Earlier(folder, False, {})
+    compared = {e.path: e.fingerprint for e in report.evaluations}
+    if manifest.stage_version != stage_version:
+        older = {s.path: s for s in report.sources}
+        return Earlier(folder, False, {}, {}, report.weights, compared, older=older)
     return Earlier(
         folder,
         True,
         {s.fingerprint: s for s in report.sources},
         dict(manifest.inputs),
         report.weights,
-        {e.path: e.fingerprint for e in report.evaluations},
+        compared,
         manifest.settings.get("overlap_words", 0),
     )
 

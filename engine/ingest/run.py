@@ -72,8 +72,11 @@ def ingest(
         raise IngestError("nothing to ingest", hint="give at least one file, folder or hub name")
     _check(settings, mix)
     before = earlier(out_dir, STAGE_VERSION)
-    kept = [before.named(path) for path in sorted(mix.kept)]
-    opened = [open_source(spec, settings.max_text_bytes) for spec in sources]
+    again = [spec for path in sorted(mix.kept) if (spec := before.again(path))]
+    if again:
+        progress.note("another version of prosect read these files: they are read again")
+    kept = [before.named(path) for path in sorted(mix.kept) if path not in before.older]
+    opened = [open_source(spec, settings.max_text_bytes) for spec in (*sources, *again)]
     _refuse_repeats(opened, kept)
     remarks = _shared_names(opened)
     for remark in (*(r for s in opened for r in s.remarks), *remarks):

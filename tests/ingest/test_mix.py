@@ -189,3 +189,27 @@ def test_looking_for_changes_counts_every_input(tmp_path: Path) -> None:
     counted = Counted()
     ingest([SourceSpec(str(a)), SourceSpec(str(b))], tmp_path / "pairs", IngestSettings(), counted)
     assert counted.n_done == 2
+
+
+def test_what_another_version_read_is_read_again_as_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names, mappings, weights and evaluation sets need not be said again after an update."""
+    rows = [{"q": f"q{i}", "good": "x", "bad": "y", "by": "-2"} for i in range(4)]
+    file = write_jsonl(tmp_path / "mine.jsonl", rows)
+    tests = write_jsonl(tmp_path / "tests.jsonl", [{"prompt": "q1"}])
+    mapping = {"prompt": "q", "chosen": "good", "rejected": "bad", "strength": "by"}
+    with monkeypatch.context() as older:
+        older.setattr("engine.ingest.run.STAGE_VERSION", 1)
+        mix = Mix(weights={"team": 0.5}, evaluation=(str(tests),))
+        run(SourceSpec(str(file), "team", None, mapping), out=tmp_path / "pairs", mix=mix)
+    before = pairs_of(tmp_path / "pairs")
+    report = change(tmp_path)
+    assert pairs_of(tmp_path / "pairs") == before
+    assert (report.weights, report.evaluation_pairs) == ({"team": 0.5}, 1)
+    file.unlink()
+    assert change(tmp_path).pairs == 4  # from now on nobody looks at the file
+    with monkeypatch.context() as newer:
+        newer.setattr("engine.ingest.run.STAGE_VERSION", 99)
+        with pytest.raises(IngestError, match="no such file"):
+            change(tmp_path)
