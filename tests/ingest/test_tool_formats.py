@@ -233,3 +233,9 @@ def test_a_card_that_says_nothing_is_passed_over(card: str, tmp_path: Path) -> N
     folder = write_jsonl(tmp_path / "set" / "train.jsonl", [plain_row(1)]).parent
     (folder / "README.md").write_text(card, encoding="utf-8")
     assert run(folder, out=tmp_path / "out").pairs == 1
+
+
+def test_a_default_annotator_that_is_no_name_is_none(tmp_path: Path) -> None:
+    row = {"prompt": "q", "response_a": "x", "response_b": "y", "default_annotator": ["ann"]}
+    pair = only_pair([row | {"annotations": {"bob": {"pref": "b"}}}], tmp_path, format="annotated-pairs")
+    assert (said(pair["chosen"]), pair["annotator"]) == ([("assistant", "y")], "bob")

@@ -125,7 +125,7 @@ def _convert_annotated(row: Row, notes: Notes) -> list[Draft]:
     prompt = () if asked is None else prompt_turns(asked, notes, "prompt")
     annotations = row.get("annotations")
     annotations = annotations if isinstance(annotations, dict) else {}
-    annotator = row.get("default_annotator")
+    annotator = word(row.get("default_annotator"))
     if annotator is None and len(annotations) == 1:
         annotator = next(iter(annotations))
     said = annotations.get(annotator) or {}
@@ -135,7 +135,7 @@ def _convert_annotated(row: Row, notes: Notes) -> list[Draft]:
         raise Dropped(Reason.UNKNOWN_LABEL, f"pref {str(vote)[:40]!r}")
     preference = _VOTES[spoken]
     draft = oriented(prompt, (("assistant", text_a),), (("assistant", text_b),), preference)
-    draft.annotator = word(annotator)
+    draft.annotator = annotator
     others = {k: v for k, v in annotations.items() if k != annotator}
     draft.meta = {"annotations": others} if others else {}
     return [with_models(draft, model_a, model_b)]
