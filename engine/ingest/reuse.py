@@ -56,7 +56,7 @@ class Earlier:
     def again(self, path: str) -> SourceSpec | None:
         """An input of another version as it was named then; None for one of this version."""
         known = self.older.get(path)
-        return known and SourceSpec(path, known.name, known.format, known.mapping)
+        return None if known is None else SourceSpec(path, known.name, known.format, known.mapping)
 
     def named(self, path: str) -> SourceCounts:
         """What was read from an input. Raises ``IngestError`` where it was not read."""
