@@ -89,6 +89,23 @@ def test_group_id_is_the_smallest_prompt_hash_and_fold_its_md5(tmp_path: Path) -
         assert pair["fold"] == int(hashlib.md5(f"prosect:{expected}".encode()).hexdigest(), 16) % 20  # noqa: S324
 
 
+def test_ids_are_hashes_that_anybody_can_compute_again(tmp_path: Path) -> None:
+    """Verdicts, ledgers and shaped data name pairs by them: they must not change with the code."""
+
+    def digest(*parts: bytes) -> bytes:
+        return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
+
+    row = {"prompt": "why?", "chosen": "because", "rejected": "größer"}
+    run(write_jsonl(tmp_path / "s.jsonl", [row, row]), out=tmp_path / "out")
+    sides = [digest(b"user 4\nwhy?"), digest(b"assistant 7\nbecause"), digest("assistant 8\ngrößer".encode())]
+    content = digest(*sides, b"chosen")
+    for pair in pairs_of(tmp_path / "out"):
+        copy = int(pair["copy"]).to_bytes(4, "big")
+        assert pair["content_id"] == content.hex()
+        assert pair["pair_id"] == digest(b"\0\0\0\1s", content, copy).hex()
+    assert sorted(p["copy"] for p in pairs_of(tmp_path / "out")) == [0, 1]
+
+
 def test_pairs_without_prompt_do_not_form_one_giant_group(tmp_path: Path) -> None:
     rows = [{"chosen": f"alpha{i}", "rejected": f"beta{i}"} for i in range(5)]
     report = run(write_jsonl(tmp_path / "x.jsonl", rows), out=tmp_path / "out")
