@@ -64,14 +64,18 @@ def count(value: float | None) -> str:
 
 
 def compact(value: float | None) -> str:
-    """Whole number in at most five cells: ``12.3k``."""
+    """Whole number in at most five cells, a minus apart: ``812``, ``24.3k``, ``250k``, ``1.2M``."""
     if value is None:
         return UNDEFINED
     number = float(value)
-    for limit, scale, suffix in ((1e4, 1, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (1e12, 1e9, "G")):
-        if abs(number) < limit:
-            scaled = number / scale
-            return f"{scaled:.0f}" if not suffix or abs(scaled) >= 100 else f"{scaled:.1f}{suffix}"[:6]
+    if abs(round(number)) < 10_000:
+        return f"{number:.0f}"
+    for scale, suffix in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
+        tenths, whole = f"{number / scale:.1f}", f"{number / scale:.0f}"
+        if abs(float(tenths)) < 100:
+            return tenths + suffix
+        if abs(int(whole)) < 1000:
+            return whole + suffix
     return f"{number:.0e}"
 
 

@@ -70,7 +70,18 @@ def test_numbers_are_short_and_undefined_is_a_dash() -> None:
     assert [fmt.share(v) for v in (0.637, 1.0, None)] == ["63.7", "100.0", "–"]
     assert [fmt.q_value(v) for v in (0.0004, 0.034, 1.0, None)] == ["<.001", ".034", "1.000", "–"]
     assert [fmt.compact(v) for v in (812, 24_310, 1_250_000)] == ["812", "24.3k", "1.2M"]
+    assert [fmt.compact(v) for v in (9_999, 10_000, 99_940, 99_960)] == ["9999", "10.0k", "99.9k", "100k"]
+    assert [fmt.compact(v) for v in (250_000, 999_499, 999_600)] == ["250k", "999k", "1.0M"]
+    assert [fmt.compact(v) for v in (-250_000, 250e6, 25e9, 1e12)] == ["-250k", "250M", "25.0G", "1e+12"]
     assert [fmt.signed(v) for v in (0.412, -3, 12345.0)] == ["+0.41", "-3", "+12,345"]
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_a_compact_number_is_short_and_near_what_it_stands_for(value: int) -> None:
+    text = fmt.compact(value)
+    assert len(text.removeprefix("-")) <= 5
+    scale = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1)
+    assert float(text.rstrip("kMG")) * scale == pytest.approx(value, rel=0.05)
 
 
 def test_an_interval_bar_puts_its_point_where_the_axis_says() -> None:
