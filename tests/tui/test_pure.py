@@ -1,5 +1,7 @@
 """Formatting, lines, cells and the prefix machine: pure functions."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +9,10 @@ from rich.cells import cell_len
 
 from engine.errors import SettingsError
 from engine.store.grids import GRIDS
-from engine.views.tables import GridRow, Interval
+from engine.views.tables import ColumnKind, ColumnSpec, GridRow, Interval
 from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
-from tui.cells import columns_for, row_line, title_line
+from tui.cells import cell, columns_for, plain, row_line, title_line, verdict_cell
 from tui.charts import curve, smooth
 from tui.format import ASCII, UNICODE
 from tui.framing import WIDE
@@ -74,6 +76,52 @@ def test_numbers_are_short_and_undefined_is_a_dash() -> None:
     assert [fmt.compact(v) for v in (250_000, 999_499, 999_600)] == ["250k", "999k", "1.0M"]
     assert [fmt.compact(v) for v in (-250_000, 250e6, 25e9, 1e12)] == ["-250k", "250M", "25.0G", "1e+12"]
     assert [fmt.signed(v) for v in (0.412, -3, 12345.0)] == ["+0.41", "-3", "+12,345"]
+
+
+def test_words_and_bars_of_the_small_formats() -> None:
+    assert [fmt.count(v) for v in (1234567, 12.9, None)] == ["1,234,567", "12", "–"]
+    assert [fmt.number(v) for v in (0.4, -99.5, 1234.0, None)] == ["0.40", "-99.50", "1,234", "–"]
+    assert [fmt.flag(v, UNICODE) for v in (True, False, None)] == ["✓", "·", "–"]
+    assert [fmt.clock(v) for v in (0, 59.9, 312, 36_061)] == ["0:00:00", "0:00:59", "0:05:12", "10:01:01"]
+    assert [fmt.meter(p, w, 8, ASCII) for p, w in ((0, 4), (1, 4), (4, 4), (3, 0))] == [
+        "........", "##......", "########", "........",
+    ]  # fmt: skip
+    assert fmt.interval_text((0.582, 0.637, 0.691)) == "63.7% [58.2, 69.1]"
+    assert [fmt.interval_text((None, v, None)) for v in (0.637, None)] == ["63.7%", "–"]
+    intervals = ((0.51, 0.6, 0.7), (0.5, 0.6, 0.7), (0.3, 0.4, 0.49), (None, 0.4, 0.5))
+    assert [fmt.leaning(i) for i in intervals] == ["plus", "weak", "minus", "weak"]
+    assert [fmt.token_list(t) for t in ('["a ", " b"]', '[" "]', "plain", '"one"', None)] == [
+        "a b", "␣", "plain", "one", "",
+    ]  # fmt: skip
+    assert fmt.sparkline([0, 1, 2, 4], ASCII) == " :=@"
+    assert fmt.sparkline([1, 2], ASCII, top=4) == ":="
+    assert fmt.sparkline([0, 0], ASCII) == "  "
+
+
+def test_cells_say_what_holds_and_values_go_out_in_full() -> None:
+    marks = ("keep", "suppress", "amplify", "ignore", "keep…", "suppress~", "amplify'", None)
+    assert [verdict_cell(v, UNICODE) for v in marks] == [
+        ("=", "keep"), ("-", "suppress"), ("+", "amplify"), ("i", "ignore"), ("…", "dim"), ("~", "suppress"),
+        ("+'", "amplify"), (".", "text"),
+    ]  # fmt: skip
+
+    def column(kind: ColumnKind, name: str = "x") -> ColumnSpec:
+        return next(replace(c, kind=kind, name=name, width=6) for g in GRIDS.values() for c in g.spec.columns)
+
+    values = ((ColumnKind.COUNT, 123_456, "  123k"), (ColumnKind.COUNT, 1234, " 1,234"),
+              (ColumnKind.SHARE, 0.5, "  50.0"), (ColumnKind.FLAG, True, "     ✓"),
+              (ColumnKind.Q, 0.034, "  .034"), (ColumnKind.COUNT, None, "     –"))  # fmt: skip
+    for kind, value, text in values:
+        assert cell(value, column(kind), 6, UNICODE) == (text, "dim" if value is None else "text")
+    assert cell("much too long", column(ColumnKind.TEXT), 6, UNICODE) == ("much …", "text")
+    assert cell(None, column(ColumnKind.TEXT), 6, UNICODE) == ("–     ", "dim")
+    assert cell("everywhere", column(ColumnKind.TEXT, "context"), 6, UNICODE) == ("all   ", "text")
+    assert cell('["a", "b"]', column(ColumnKind.TEXT, "tokens"), 6, UNICODE) == ("a b   ", "text")
+    out = [(ColumnKind.INTERVAL, (0.5, None, 0.75), "0.5//0.75"), (ColumnKind.FLAG, False, "no"),
+           (ColumnKind.COUNT, 123_456, "123456"), (ColumnKind.SHARE, 0.1234567891, "0.1234567891"),
+           (ColumnKind.TEXT, None, "")]  # fmt: skip
+    for kind, given_value, text in out:
+        assert plain(given_value, column(kind)) == text
 
 
 @given(st.integers(-(10**12), 10**12))
