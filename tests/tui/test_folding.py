@@ -140,3 +140,17 @@ def test_a_difference_that_takes_long_is_not_looked_for_while_the_keyboard_waits
 def test_a_long_line_that_was_pasted_is_shown_at_its_end() -> None:
     typing = Typing("/", "x" * 200_000 + "end")
     assert "".join(t for t, _ in typing.line(40)).rstrip().endswith("xend")
+
+
+def test_of_a_folded_conversation_the_last_question_is_shown() -> None:
+    """It is what the responses answer; what was said before is a key away, empty lines are no lines."""
+    prompt = "system: Be brief.\n\nuser: Hello\n\nassistant: Hi\n\nuser: What is magma?\n\nIn short."
+    for is_brief, way in ((False, "p"), (True, "enter")):
+        lines = pair_lines(replace(PAIR, prompt=prompt), PairOptions(), 80, UNICODE, is_brief=is_brief)
+        text = text_of(lines)
+        assert f"PROMPT  3 tokens, 3 more lines: {way}\nuser: What is magma?\nIn short.\n" in text
+        assert "Be brief" not in text
+    opened = text_of(pair_lines(replace(PAIR, prompt=prompt), PairOptions(is_prompt_open=True), 80, UNICODE))
+    assert "system: Be brief." in opened
+    plain = text_of(pair_lines(replace(PAIR, prompt="one\n\ntwo\nthree"), PairOptions(), 80, UNICODE))
+    assert "PROMPT  3 tokens, 1 more line: p\none\ntwo\n" in plain

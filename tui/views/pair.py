@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PROMPT_LINES, PROMPT_COUNTED = 2, 100
 """Lines of a prompt that is not open, and up to how many lines it is said how many more there are."""
+PROMPT_READ = 8_000
+"""Characters that are looked at for these."""
 
 
 def pair_lines(
@@ -137,7 +139,7 @@ def peak_strip(peaks: Sequence[Peak], n_tokens: int, cells: int, glyphs: Glyphs,
 def _prompt(
     detail: PairDetail, options: PairOptions, width: int, limit: int | None, *, is_brief: bool
 ) -> list[PaneLine]:
-    """Its first lines, or all of it; lines that nobody sees are not made."""
+    """The first lines of its last turn, or all of it; lines that nobody sees are not made."""
     title = f"{detail.prompt_tokens} tokens"
     if options.is_prompt_open:
         head = detail.prompt if limit is None else head_of(detail.prompt, limit)
@@ -147,14 +149,28 @@ def _prompt(
             said = f"… {len(detail.prompt) - len(head):,} more characters of the prompt: {how}"
             lines.append(PaneLine(((said, "key"),), None if is_brief else More(TEXTS)))
         return lines
-    found = list(islice(wrapped(head_of(detail.prompt, 8_000), width), PROMPT_LINES + PROMPT_COUNTED + 1))
-    more = len(found) - PROMPT_LINES
+    at = _last_turn(detail.prompt)
+    before = _some(detail.prompt[max(at - PROMPT_READ, 0) : at], width, PROMPT_COUNTED + 1)
+    found = _some(head_of(detail.prompt[at:], PROMPT_READ), width, PROMPT_LINES + PROMPT_COUNTED + 1)
+    more = len(before) + max(len(found) - PROMPT_LINES, 0)
+    way = "enter" if is_brief else "p"
     if more > PROMPT_COUNTED:
-        title += f", more than {PROMPT_COUNTED} further lines: p"
+        title += f", over {PROMPT_COUNTED} more lines: {way}"
     elif more > 0:
-        title += f", {more} more line{'s' if more > 1 else ''}: p"
+        title += f", {more} more line{'s' if more > 1 else ''}: {way}"
     lines = [PaneLine(((line, "text"),)) for line in found[:PROMPT_LINES]]
     return [PaneLine(()), heading("PROMPT", title), *lines]
+
+
+def _last_turn(prompt: str) -> int:
+    """Where the last thing that the user says begins: it is what the responses answer."""
+    at = prompt.rfind("\n\nuser: ")
+    return at + 2 if at >= 0 else 0
+
+
+def _some(text: str, width: int, n: int) -> list[str]:
+    """The first lines that are not empty."""
+    return list(islice((line for line in wrapped(text, width) if line.strip()), n))
 
 
 # -- beside them ------------------------------------------------------------------------------------------
