@@ -96,7 +96,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.TEXT_TOO_LONG: "a text is longer than max_text_bytes",
     Reason.UNPAIRED: "no second answer to the same prompt to pair with",
     Reason.BAD_WEIGHT: "the weight of the pair is no positive number",
-    Reason.BROKEN_UTF8: "bytes that are no UTF-8 became U+FFFD",
+    Reason.BROKEN_UTF8: "bytes that are no UTF-8 became U+FFFD; is it another encoding? iconv converts files",
     Reason.NUL: "NUL characters became U+FFFD",
     Reason.LONE_SURROGATE: "lone surrogates became U+FFFD",
     Reason.NO_NUMBER: "NaN or Infinity became null",

@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,7 @@ def _text_rows(
         return
     lines = _lines(stream, max_line_bytes, part.end if part else None)
     first = _checked_start(path, next(lines, b""))
+    _refuse_returns(path, kind, first)
     if kind in ("csv", "tsv"):
         yield from _csv_rows(path, _delimiter(kind, first), _chain(first, lines), max_line_bytes)
     else:
@@ -126,6 +128,17 @@ def _checked_start(path: Path, first: bytes) -> bytes:
     if first.startswith(_LFS):
         raise IngestError(f"{path} is a git-lfs pointer, not the data", hint="fetch the data: git lfs pull")
     return first[3:] if first.startswith(b"\xef\xbb\xbf") else first
+
+
+def _refuse_returns(path: Path, kind: str, first: bytes) -> None:
+    """Raise ``IngestError`` for lines that end in a carriage return alone, as old spreadsheets write them."""
+    is_table = kind in ("csv", "tsv")
+    bare = re.sub(rb'"[^"]*"', b"", first) if is_table else first
+    if first is not _TOO_LONG and re.search(rb"\r[^\n]" if is_table else rb"\}\s*\r\s*\{", bare):
+        raise IngestError(f"{path}: its lines end in a carriage return alone", hint=_RETURNS)
+
+
+_RETURNS = "convert it: tr '\\r' '\\n' < IN > OUT"
 
 
 def _foreign_encoding(first: bytes) -> str:
@@ -181,7 +194,10 @@ def _delimiter(kind: str, header: bytes) -> str:
     """The delimiter of a table: where the usual one leaves the header in one piece, one that parts it."""
     usual = "\t" if kind == "tsv" else ","
     text = header.decode("utf-8", "surrogateescape")
-    parted = {d: len(next(csv.reader([text], delimiter=d), [])) for d in (usual, *",;\t|")}
+    try:
+        parted = {d: len(next(csv.reader([text], delimiter=d), [])) for d in (usual, *",;\t|")}
+    except csv.Error:  # said with its line once the table is read
+        return usual
     return usual if parted[usual] > 1 else max(parted, key=lambda d: parted[d])
 
 
@@ -209,9 +225,10 @@ def _csv_rows(path: Path, delimiter: str, lines: Iterator[bytes], limit: int) ->
             else:
                 yield number, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise IngestError(
-            f"{path}: line {table.line_num}: {error}", hint="is a quote missing in that line?"
-        ) from error
+        is_return = "new-line character" in str(error)
+        what = "a carriage return stands within it" if is_return else error
+        hint = _RETURNS if is_return else "is a quote missing in that line?"
+        raise IngestError(f"{path}: line {table.line_num}: {what}", hint=hint) from error
 
 
 def _check_header(path: Path, header: list[str]) -> None:

@@ -369,6 +369,27 @@ def test_spreadsheet_formulas_are_stored_as_the_text_they_are(tmp_path: Path) ->
     assert pairs_of(tmp_path / "out")[0]["chosen"][0]["content"] == formula
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", b"prompt,chosen,rejected\rp,a,b\rq,a,b\r"),
+        ("x.csv", b'"prompt","chosen","rejected"\r"p","a","b"\r"q","a","b"\r'),
+        ("x.csv", b"prompt,chosen,rejected\r\np,a,b\rq,a,b\r\n"),
+        ("x.jsonl", b'{"prompt": "p", "chosen": "a", "rejected": "b"}\r' * 2),
+    ],
+)
+def test_lines_that_end_in_a_carriage_return_alone_are_named(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(IngestError, match="carriage return") as refused:
+        run(path, out=tmp_path / "out")
+    assert refused.value.hint == r"convert it: tr '\r' '\n' < IN > OUT"
+    path.write_bytes(content.replace(b"\r", b"\n"))
+    assert run(path, out=tmp_path / "out").pairs == 2
+
+
 def test_csv_rows_of_another_width_are_counted_and_open_quotes_named(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("prompt,chosen,rejected\np,a,b\np,a\np,a,b,c\n", encoding="utf-8")
     assert run(tmp_path / "x.csv", out=tmp_path / "out").dropped == {"wrong_width": 2}
