@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from engine.errors import ReviewError, StoreError
+from engine.errors import ReviewError, RuleError, StoreError
 from engine.paths import ProjectPaths
 from engine.records import EVERYWHERE, Verdict
 from engine.settings_file import load_settings
@@ -72,6 +72,28 @@ class Base:
         from engine.live.job_watch import Work
 
         return Work(self.paths)
+
+    def rule_file(self, name: Path | str) -> Path:
+        """A rule file by its path, or by its name alone in the project's rules folder, ``.rules`` left out.
+
+        A path of several parts that leads nowhere comes back as it is: whoever reads it says so.
+
+        Raises:
+            RuleError: nothing is called so, with the names of those that there are.
+        """
+        path = Path(name)
+        if path.exists() or len(path.parts) > 1:
+            return path
+        inside = self.paths.rules_dir / path
+        found = [p for p in (inside, inside.with_name(f"{inside.name}.rules")) if p.exists()]
+        if found:
+            return found[0]
+        there = sorted(p.stem for p in self.paths.rules_dir.glob("*.rules"))
+        names = ", ".join(there[:8]) + (", …" if len(there) > 8 else "")
+        raise RuleError(
+            f"there is no rule file {path}",
+            hint=f"{self.paths.rules_dir} has {names or 'none yet: `prosect rules from-verdicts` makes one'}",
+        )
 
     def concept_target(self, what: str, context: str | None = None) -> Target:
         """A concept by name, id or start of an id, as something to decide on: everywhere, or in a context."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.api.base import Base
-from engine.errors import RuleError
 from engine.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
@@ -23,28 +22,6 @@ if TYPE_CHECKING:
 
 class Shaping(Base):
     """Stages that decide what a model may learn."""
-
-    def rule_file(self, name: Path | str) -> Path:
-        """A rule file by its path, or by its name alone in the project's rules folder, ``.rules`` left out.
-
-        A path of several parts that leads nowhere comes back as it is: whoever reads it says so.
-
-        Raises:
-            RuleError: nothing is called so, with the names of those that there are.
-        """
-        path = Path(name)
-        if path.exists() or len(path.parts) > 1:
-            return path
-        inside = self.paths.rules_dir / path
-        found = [p for p in (inside, inside.with_name(f"{inside.name}.rules")) if p.exists()]
-        if found:
-            return found[0]
-        there = sorted(p.stem for p in self.paths.rules_dir.glob("*.rules"))
-        names = ", ".join(there[:8]) + (", …" if len(there) > 8 else "")
-        raise RuleError(
-            f"there is no rule file {path}",
-            hint=f"{self.paths.rules_dir} has {names or 'none yet: `prosect rules from-verdicts` makes one'}",
-        )
 
     def plan(self, rules: Path | str, *, control: bool = False, update_lock: bool = False) -> "Plan":
         """What a rule file would do. Raises ``RuleError`` with every mistake found, ``CompileError``.

@@ -52,13 +52,14 @@ class Trust(Base):
         )
 
     def selftest_transfer(
-        self, rules: Path, options: "TransferOptions", *, progress: Progress | None = None
+        self, rules: Path | str, options: "TransferOptions", *, progress: Progress | None = None
     ) -> "TransferReport":
         """Does the matching of a rule file hold on prompt groups that it was not solved on?"""
         from engine.pipeline.transfer import check_transfer
 
         held, limits = self.decisions(), self.settings.rules
-        return check_transfer(self.paths, rules, held, limits, options, progress or NullProgress())
+        file, reporter = self.rule_file(rules), progress or NullProgress()
+        return check_transfer(self.paths, file, held, limits, options, reporter)
 
     def strict(
         self, *, draws: int = 999, seed: int = 0, progress: Progress | None = None

@@ -9,8 +9,10 @@ def completion_command(shell: str) -> None:
     """Print the script that completes commands, options, projects, concepts and rule files.
 
     \b
-    bash: prosect completion bash > ~/.prosect.bash; echo '. ~/.prosect.bash' >> ~/.bashrc
-    zsh:  prosect completion zsh > ~/.prosect.zsh; echo '. ~/.prosect.zsh' >> ~/.zshrc
+    bash: prosect completion bash > ~/.prosect.bash
+          echo '. ~/.prosect.bash' >> ~/.bashrc
+    zsh:  prosect completion zsh > ~/.prosect.zsh
+          echo '. ~/.prosect.zsh' >> ~/.zshrc
     fish: mkdir -p ~/.config/fish/completions
           prosect completion fish > ~/.config/fish/completions/prosect.fish
 

@@ -58,7 +58,7 @@ WANTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("see where in a pair a concept fires", "strip DIR PAIR --concept NAME"),
             ("compare sources, models or annotators", "sources DIR"),
             ("write an audit down as one page", "card DIR"),
-            ("have concepts named by a language model", "names propose DIR"),
+            ("have concepts named by a language model", "names propose DIR --endpoint URL --model NAME"),
         ),
     ),
     (

@@ -21,6 +21,7 @@ from engine.cli.card import card_command
 from engine.cli.checks import auc_command, selftest_group, strict_command
 from engine.cli.complete import projects
 from engine.cli.completion import completion_command
+from engine.cli.examples import add_examples
 from engine.cli.help import help_command
 from engine.cli.jobs import jobs_command
 from engine.cli.mix import mix_group
@@ -106,10 +107,10 @@ def main() -> None:
     """Shows what a preference dataset would teach a language model before anyone trains on it.
 
     \b
-    A first look:     prosect demo
-    Your own data:    prosect audit pairs.jsonl --reader MODEL --layer 12 --sae SAE -o audit
-    Then:             prosect open audit
-    What to type:     prosect help
+    A first look:   prosect demo
+    Your own data:  prosect audit FILE --reader MODEL --layer 12 --sae SAE -o DIR
+    Then:           prosect open DIR
+    What to type:   prosect help
     """  # noqa: D301 - \b is Click's mark for text that must not be wrapped
 
 
@@ -186,6 +187,7 @@ selftest_group.add_command(transfer_command)
 for _, commands in SECTIONS:
     for command, _line in commands:
         main.add_command(command)
+add_examples(main)
 
 if __name__ == "__main__":
     main()

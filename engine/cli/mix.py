@@ -38,10 +38,13 @@ def source_options(function: F) -> F:
             "'data.answers[0].text'; may be repeated.",
         ),
         click.option(
-            "--format", "format_", shell_complete=formats,
-            help="Format of the files when it is guessed wrongly.",
+            "--format", "format_", metavar="FORMAT", shell_complete=formats,
+            help="Format of the files when it is guessed wrongly; `prosect help formats` lists them.",
         ),
-        click.option("--name", "names", multiple=True, help="Name of each FILE's source, in order."),
+        click.option(
+            "--name", "names", metavar="NAME", multiple=True,
+            help="Name of each FILE's source, in order.",
+        ),
     ):  # fmt: skip
         function = option(function)
     return function

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _CONCEPTS = click.argument("concepts", nargs=-1, metavar="[CONCEPT]...", shell_complete=offer_concepts)
 _MANY = 0.2
 """Share of the controls that pass from which on it is said that names say little."""
-_AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
+_AUTHOR = click.option(
+    "--author", metavar="NAME", help="Who decides; default: prosect.toml, then git, then user@host."
+)
 
 
 @click.group("names", cls=Commands)

@@ -12,8 +12,10 @@ from engine.errors import ProsectError
 
 @click.command("open")
 @project_argument
-@click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
-@click.option("--theme", help="terminal, dark, light or mono; else PROSECT_THEME says.")
+@click.option(
+    "--author", metavar="NAME", help="Who decides; default: prosect.toml, then git, then user@host."
+)
+@click.option("--theme", metavar="NAME", help="terminal, dark, light or mono; else PROSECT_THEME says.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Only ASCII characters on screen.")
 @click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 def open_command(

@@ -20,9 +20,9 @@ _HEADER = ("source", "file", "row", "kind", "reason", "detail")
 
 @click.command("report")
 @project_argument
-@click.option("--reason", help="Entries with this reason, such as empty_side.")
+@click.option("--reason", metavar="REASON", help="Entries with this reason, such as empty_side.")
 @click.option("--kind", type=click.Choice(["dropped", "repaired", "noted"]), help="Entries of this kind.")
-@click.option("--source", help="Entries about this source.", shell_complete=offer_sources)
+@click.option("--source", metavar="NAME", help="Entries about this source.", shell_complete=offer_sources)
 @click.option("--file", "file_", metavar="NAME", help="Entries about files whose names end so.")
 @click.option(
     "--rows", "with_rows", is_flag=True, help="Show what stands in the file, where it is still there."

@@ -148,10 +148,7 @@ def test_command(project: Path, files: tuple[Path, ...], plain: bool, as_json: b
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="Pairs to list.")
 @output_options
 def find_command(project: Path, condition: str, limit: int, plain: bool, as_json: bool) -> None:
-    """Pairs that a `where` would select, before it stands in a file.
-
-    For example: prosect rules find audit 'delta(@bold) > 0 and source == "forum"'
-    """
+    """Pairs that a `where` would select, before it stands in a file."""
     from engine.api import Project
     from engine.cli.rows import show_pairs
     from engine.rules.diagnostics import render

@@ -21,7 +21,10 @@ _LEVELS = "₁₂₃₄₅₆₇₈₉"
 @index_argument
 @click.argument("pair", metavar="PAIR")
 @click.option(
-    "--concept", shell_complete=concepts, help="Latents of this concept (name, or start of its id)."
+    "--concept",
+    metavar="NAME",
+    shell_complete=concepts,
+    help="Latents of this concept (name, or start of its id).",
 )
 @click.option("--latent", "latents", type=click.IntRange(0), multiple=True, help="Number of a latent.")
 @output_options

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from engine.views.tables import NameView, Target, VerdictView
 
 _CONFLICT = 3
-_AUTHOR = click.option("--author", help="Who decides; default: prosect.toml, then git, then user@host.")
+_AUTHOR = click.option(
+    "--author", metavar="NAME", help="Who decides; default: prosect.toml, then git, then user@host."
+)
 
 _CONTEXT = click.option(
     "--context",
