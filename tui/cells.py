@@ -168,6 +168,8 @@ def cell(value: Any, column: ColumnSpec, width: int, glyphs: Glyphs) -> Span:
             text = fmt.context_name(value, width)
         elif column.name == "tokens":
             text = fmt.token_list(value)
+        elif column.name == "prompt" and value is not None:
+            text = one_line(fmt.first_question(str(value)), width + 1)
         else:
             text = fmt.UNDEFINED if value is None else one_line(str(value), width + 1)
         return fit(text, width, more=glyphs.more), "text" if value is not None else "dim"

@@ -137,6 +137,20 @@ def context_name(value: str | None, width: int) -> str:
     return name
 
 
+def last_turn(prompt: str) -> str:
+    """Of a conversation what the user says last, which the responses answer; of any other prompt all."""
+    at = prompt.rfind("\n\nuser: ")
+    return prompt[at + 2 :] if at >= 0 else prompt
+
+
+def first_question(prompt: str) -> str:
+    """A prompt for a list: without instructions and the word for the user, with which all begin."""
+    if prompt.startswith("system: "):
+        _, found, rest = prompt.partition("\n\nuser: ")
+        return rest if found else prompt
+    return prompt.removeprefix("user: ")
+
+
 def leaning(interval: Interval | tuple[Any, ...]) -> str:
     """Role of an effect: ``plus`` or ``minus`` when its interval leaves out one half, else ``weak``."""
     low, _, high = interval

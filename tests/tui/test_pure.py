@@ -359,3 +359,15 @@ def test_a_word_that_is_looked_for_in_many_texts_waits_until_it_is_typed() -> No
     assert pause_s("pairs", 1_000_000, "fold=7 !sor") == READING_DELAY_S
     assert pause_s("pairs", 1_000_000, "fold=7 chosen_tokens>9") == FILTER_DELAY_S
     assert pause_s("pairs", 5_000, "sor") == pause_s("hypotheses", 1_000_000, "sor") == FILTER_DELAY_S
+
+
+def test_a_prompt_in_a_list_begins_with_what_the_user_asks() -> None:
+    """Instructions that all prompts share would hide it."""
+    assert fmt.first_question("system: Be brief.\n\nuser: What is magma?") == "What is magma?"
+    assert fmt.first_question("user: Hello\n\nassistant: Hi\n\nuser: Magma?").startswith("Hello")
+    assert fmt.first_question("system: instructions without an end") == "system: instructions without an end"
+    assert fmt.first_question("What is a user: account?") == "What is a user: account?"
+    assert fmt.last_turn("user: Hello\n\nassistant: Hi\n\nuser: Magma?") == "user: Magma?"
+    assert fmt.last_turn("plain") == "plain"
+    column = ColumnSpec("prompt", "prompt", ColumnKind.TEXT, 0, 1, "")
+    assert cell("system: Be brief.\n\nuser: What is magma?", column, 14, UNICODE)[0] == "What is magma?"

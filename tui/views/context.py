@@ -41,7 +41,10 @@ def context_lines(
         lines += [PaneLine(()), heading("Prompts", f"{shown}, in the order of the index")]
         lines += [
             PaneLine(
-                ((f"{pair:>9,} ", "dim"), (fit(one_line(prompt, width), max(width - 11, 4)), "text")),
+                (
+                    (f"{pair:>9,} ", "dim"),
+                    (fit(one_line(fmt.first_question(prompt), width), max(width - 11, 4)), "text"),
+                ),
                 Place("pair", str(pair)),
             )
             for pair, prompt in detail.examples[: 10 if is_brief else 40]

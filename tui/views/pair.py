@@ -149,7 +149,7 @@ def _prompt(
             said = f"… {len(detail.prompt) - len(head):,} more characters of the prompt: {how}"
             lines.append(PaneLine(((said, "key"),), None if is_brief else More(TEXTS)))
         return lines
-    at = _last_turn(detail.prompt)
+    at = len(detail.prompt) - len(fmt.last_turn(detail.prompt))
     before = _some(detail.prompt[max(at - PROMPT_READ, 0) : at], width, PROMPT_COUNTED + 1)
     found = _some(head_of(detail.prompt[at:], PROMPT_READ), width, PROMPT_LINES + PROMPT_COUNTED + 1)
     more = len(before) + max(len(found) - PROMPT_LINES, 0)
@@ -160,12 +160,6 @@ def _prompt(
         title += f", {more} more line{'s' if more > 1 else ''}: {way}"
     lines = [PaneLine(((line, "text"),)) for line in found[:PROMPT_LINES]]
     return [PaneLine(()), heading("PROMPT", title), *lines]
-
-
-def _last_turn(prompt: str) -> int:
-    """Where the last thing that the user says begins: it is what the responses answer."""
-    at = prompt.rfind("\n\nuser: ")
-    return at + 2 if at >= 0 else 0
 
 
 def _some(text: str, width: int, n: int) -> list[str]:

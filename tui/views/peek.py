@@ -25,7 +25,7 @@ def peek_lines(detail: Detail, position: str, width: int, glyphs: Glyphs) -> lis
         return [_rule(head, position, width, glyphs), *_context(detail, width)]
     if isinstance(detail, PairDetail):
         head = [(f"pair {detail.pair:,}", "bold"), (f"  {detail.label}, fold {detail.fold}", "dim")]
-        texts = (("", detail.prompt), ("+ ", detail.chosen), ("- ", detail.rejected))
+        texts = (("", fmt.last_turn(detail.prompt)), ("+ ", detail.chosen), ("- ", detail.rejected))
         roles = ("dim", "plus", "minus")
         return [
             _rule(head, position, width, glyphs),
