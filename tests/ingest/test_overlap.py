@@ -125,6 +125,14 @@ def test_shares_agree_with_sets_of_tuples(left: list[list[str]], right: list[lis
         assert (exact[i] >= 0) == (ws in left and bool(ws))
 
 
+def test_every_prompt_of_an_evaluation_set_is_met_whole_and_nothing_else() -> None:
+    """Too short for a run of words, so only the hash of the whole prompt can tell; all of its order is met."""
+    asked = [[f"what is {name}"] for name in "abcdefghijklmnop"]
+    index = EvaluationIndex(prompts_table("e", ["e"] * 16, list(range(16)), runs_of_texts(asked, 13)))
+    assert index.exact(runs_of_texts(asked, 13)).tolist() == list(range(16))
+    assert set(index.exact(runs_of_texts([["what is q"], [""], ["what is"]], 13)).tolist()) == {-1}
+
+
 def test_a_prompt_that_an_evaluation_set_repeats_is_no_template(tmp_path: Path) -> None:
     evaluation = write_jsonl(tmp_path / "eval.jsonl", [{"prompt": words(0, 30)}] * 40 + [{"prompt": "other"}])
     file = write_jsonl(tmp_path / "t.jsonl", [train(f"{words(50, 20)} {words(0, 29)}")])
