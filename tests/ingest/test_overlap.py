@@ -126,7 +126,7 @@ def test_shares_agree_with_sets_of_tuples(left: list[list[str]], right: list[lis
 
 
 def test_every_prompt_of_an_evaluation_set_is_met_whole_and_nothing_else() -> None:
-    """Too short for a run of words, so only the hash of the whole prompt can tell; all of its order is met."""
+    """They are too short for a run of words, so only the hash of the whole prompt can tell."""
     asked = [[f"what is {name}"] for name in "abcdefghijklmnop"]
     index = EvaluationIndex(prompts_table("e", ["e"] * 16, list(range(16)), runs_of_texts(asked, 13)))
     assert index.exact(runs_of_texts(asked, 13)).tolist() == list(range(16))

@@ -14,6 +14,7 @@ from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
 from tui.cells import cell, columns_for, plain, row_line, title_line, verdict_cell
 from tui.charts import curve, smooth
+from tui.filter_text import joined, value_part
 from tui.format import ASCII, UNICODE
 from tui.framing import WIDE
 from tui.lines import fit, shown, to_strip, width_of, wrap_plain
@@ -122,6 +123,34 @@ def test_cells_say_what_holds_and_values_go_out_in_full() -> None:
            (ColumnKind.TEXT, None, "")]  # fmt: skip
     for kind, given_value, text in out:
         assert plain(given_value, column(kind)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", None),
+        ("sorry", None),
+        ("fold=7 sorry", None),
+        ("fold=7 ", None),
+        ("fold>7", None),
+        ("source=", ("source=", "source", "")),
+        ('x Source:"ha', ("x Source:", "source", "ha")),
+        ("!topic!=tea,co", ("!topic!=tea,", "topic", "co")),
+        ('a="x y",', ('a="x y",', "a", "")),
+        (r'a="say \"hi', ("a=", "a", 'say "hi')),
+    ],
+)
+def test_the_value_at_the_end_of_a_filter_is_what_is_being_typed(
+    text: str, part: tuple[str, str, str] | None
+) -> None:
+    assert value_part(text) == part
+
+
+def test_rows_that_ask_for_values_of_one_column_are_joined_into_one_term() -> None:
+    assert joined("source", ["source=web", 'source:"a b"']) == 'source=web,"a b"'
+    assert joined("n", ["n=1", "n=500"]) == "n=500,1"  # 1,500 would be one number
+    assert joined("n", ["n=100", "n=500"]) == ""  # either way round
+    assert joined("source", ["source=web", "fold=7"]) == joined("source", ["source=web x"]) == ""
 
 
 @given(st.integers(-(10**12), 10**12))
