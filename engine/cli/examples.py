@@ -4,6 +4,7 @@ A slow test runs them on the sample, in this order.
 """
 
 from collections.abc import Mapping
+from inspect import cleandoc
 
 import click
 
@@ -75,4 +76,4 @@ def add_examples(group: click.Group, path: str = "") -> None:
             add_examples(command, f"{path}{name} ")
         elif lines := EXAMPLES.get(f"{path}{name}"):
             typed = "\n".join(f"  prosect {line}" for line in lines)
-            command.help = f"{command.help}\n\n\b\nFor example:\n{typed}"
+            command.help = f"{cleandoc(command.help or '')}\n\n\b\nFor example:\n{typed}"

@@ -1,6 +1,7 @@
 """Commands about rule files: ``rules``, ``explain``, ``diff``, ``export``."""
 
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from engine.rules.diagnostics import Diagnostic
 
 _FAILED = 3
+_READABLE = 100
+"""Columns of running text."""
 _DIFF_CONCEPTS = 20
 _DIFF_PAIRS = 20
 _HEADING = 16
@@ -198,7 +201,8 @@ def explain_command(code: str) -> None:
     found = explain(f"R{code}" if code.isdigit() else code)
     if found is None:
         raise click.UsageError(f"there is no code {code}; known: {', '.join(sorted(EXPLANATIONS))}")
-    click.echo(f"{found.code}: {found.title}\n\n{found.why}\n\n  {found.example}")
+    why = click.wrap_text(found.why, min(get_terminal_size().columns, _READABLE))
+    click.echo(f"{found.code}: {found.title}\n\n{why}\n\n  {found.example}")
 
 
 @click.command("diff")

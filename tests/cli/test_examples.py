@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from engine.api import sample_folder
 from engine.cli.examples import EXAMPLES
 from engine.cli.main import main
+from engine.rules.explain import EXPLANATIONS
 from tests.naming.server import Script, serving
 
 ELSEWHERE = ("open ", "outcome ", "audit pairs.jsonl")
@@ -47,6 +48,8 @@ def test_examples_stand_in_the_help_and_fit_a_terminal(path: str) -> None:
         assert f"    prosect {line}\n" in said
         assert line.startswith(path)
     assert max(map(len, said.splitlines())) <= 80
+    told = said.partition("For example:")[0].partition("\n")[2]
+    assert not re.search(r"\S   +\S|^    ", told.partition("  ")[2], re.MULTILINE)  # one margin for all of it
 
 
 @pytest.mark.slow
@@ -92,3 +95,10 @@ def filled(line: str, url: str) -> list[str]:
     line = re.sub(r"\bURL\b|http://localhost:8000/v1", url, line)
     line = line.replace("batch-*.jsonl.gz", "batch-1.jsonl")
     return shlex.split(line, comments=True) + shlex.split(" ".join(extra))
+
+
+@pytest.mark.parametrize("code", sorted(EXPLANATIONS))
+def test_explanations_fit_a_terminal(code: str) -> None:
+    said = CliRunner().invoke(main, ["explain", code], env={"COLUMNS": "80"}).output
+    assert max(map(len, said.splitlines())) <= 80
+    assert " ".join(EXPLANATIONS[code].why.split()) in " ".join(said.split())
