@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
 from engine.errors import ModelError
 from engine.models.blocks import check_layer, text_tower
@@ -26,6 +25,7 @@ from engine.models.configuration import (
 )
 from engine.models.fetching import fetch_weights, resolve_folder
 from engine.models.identity import Identity, Known, identify
+from engine.models.memory import enough_memory, is_out_of_memory
 from engine.models.outline import NeedsWholeModel, first_line, outline_of
 from engine.models.shortened import files_needed, load_shortened, prove, read_index
 
@@ -93,9 +93,10 @@ def load_model(
     refuse_packed(asked.folder, config)
     is_causal = is_causal_kind(config, asked.folder)
     loader = transformers.AutoModelForCausalLM if is_causal else transformers.AutoModel
-    with _quiet_transformers():
+    with _quiet_transformers(), enough_memory(path, asked.device, to_read=False):
+        _check_configuration(asked.folder)
         tokenizer = load_tokenizer(asked.folder)
-        model = _placed(_load_weights(loader, asked.folder, asked.dtype, {}), asked)
+        model = _load_weights(loader, asked.folder, asked.dtype, {}).to(asked.device)
     return asked.loaded(model, tokenizer, is_causal, identify(asked.folder, None, {}))
 
 
@@ -131,7 +132,8 @@ def load_to_read(
     config = read_config(folder)
     is_causal = is_causal_kind(config, folder)
     options = unpacking(config)
-    with _quiet_transformers():
+    with _quiet_transformers(), enough_memory(path, asked.device):
+        _check_configuration(folder)
         tokenizer = load_tokenizer(folder)
         try:
             model, needed, extent = _in_part(asked, layer, options, is_causal=is_causal)
@@ -142,7 +144,7 @@ def load_to_read(
         log.info("%s is loaded whole: %s", path, why)
         fetch_weights(path, revision, folder, None)
         whole = _load_weights(transformers.AutoModel, folder, asked.dtype, options)
-        model = _placed(text_tower(whole), asked)
+        model = text_tower(whole).to(asked.device)
     loaded = asked.loaded(model, tokenizer, is_causal, identify(folder, None, known or {}))
     return replace(loaded, whole_because=why, unpacked=packed_format(config))
 
@@ -182,7 +184,7 @@ def _in_part(
     check_layer(layer, outline.n_blocks)
     needed = files_needed(asked.folder, outline, layer)
     fetch_weights(asked.path, asked.revision, asked.folder, needed)
-    model = _placed(load_shortened(asked.folder, outline, layer, asked.dtype, options), asked)
+    model = load_shortened(asked.folder, outline, layer, asked.dtype, options).to(asked.device)
     prove(model, layer, is_causal=is_causal)
     return model, needed, outline.extent(layer)
 
@@ -190,16 +192,6 @@ def _in_part(
 def _device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     chosen = pick_device(device)
     return chosen, pick_dtype(dtype, chosen)
-
-
-def _placed(model: torch.nn.Module, asked: _Asked) -> torch.nn.Module:
-    try:
-        return model.to(asked.device)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{asked.path} does not fit on {asked.device}",
-            hint="read on another device, or with a smaller model",
-        ) from error
 
 
 def _load_weights(loader: Any, folder: Path, dtype: torch.dtype, options: Mapping[str, Any]) -> Any:
@@ -224,7 +216,9 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype, options: Mappin
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True,
             output_loading_info=True, ignore_mismatched_sizes=True, **options,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # whatever a configuration or a file of any kind and age leads to
+        if is_out_of_memory(error):
+            raise
         raise ModelError(*_why_not(folder, error)) from error
     for key, *shapes in sorted(info["mismatched_keys"], key=str)[:1]:
         raise ModelError(
@@ -241,6 +235,14 @@ def _load_weights(loader: Any, folder: Path, dtype: torch.dtype, options: Mappin
     return model
 
 
+def _check_configuration(folder: Path) -> None:
+    """Raise ``ModelError`` for a configuration that transformers makes nothing of."""
+    try:
+        transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # values are checked by as many kinds of errors as there are configurations
+        raise ModelError(*_why_not(folder, error)) from error
+
+
 def _why_not(folder: Path, error: Exception) -> tuple[str, str]:
     """What is said of weights that transformers does not load, and what to do."""
     newer = f"use a kind that transformers {transformers.__version__} knows, or a newer transformers"
@@ -248,7 +250,8 @@ def _why_not(folder: Path, error: Exception) -> tuple[str, str]:
         return f"{folder} needs code of its own to run", f"remote code is never run: {newer}"
     if "does not recognize this architecture" in str(error):
         return f"{folder} is of a kind that this transformers does not know", newer
-    return f"{folder} cannot be loaded: {first_line(error)}", "fetch the checkpoint again"
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"{folder} cannot be loaded: {said}", "fetch the checkpoint again"
 
 
 def load_tokenizer(folder: Path) -> Any:

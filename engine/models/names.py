@@ -139,6 +139,8 @@ def not_fetched(path: str, revision: str | None, error: Exception) -> tuple[str,
         what = "all of it" if is_begun else f"revision {revision}"
         return f"{path} is in the hub's cache, but not {what}", f"fetch it with a connection; {_GOES_ON}"
     reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+    if path in cached_models():
+        return f"fetching {path} from the hub failed: {reason}", f"check the connection; {_GOES_ON}"
     said = f"{path} is not a folder here, and fetching it from the hub failed: {reason}"
     return said, unknown_model(path) or f"check the name and the connection; {_GOES_ON}"
 

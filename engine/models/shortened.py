@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from engine.errors import ModelError
 from engine.models.blocks import capture, find_blocks, inner_model, text_config, text_tower
+from engine.models.memory import is_out_of_memory
 from engine.models.outline import (
     NeedsWholeModel,
     NotLoaded,
@@ -51,9 +52,12 @@ def read_index(folder: Path) -> dict[str, str] | None:
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))["weight_map"]
-        return {str(key): str(name) for key, name in found.items()}
+        index = {str(key): str(name) for key, name in found.items()}
+        if not index or any(Path(name).is_absolute() or ".." in Path(name).parts for name in index.values()):
+            raise ValueError("it names no files of its folder")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file} is damaged: {first_line(error)}", hint="fetch it again") from error
+    return index
 
 
 def files_needed(folder: Path, outline: Outline, layer: int) -> tuple[str, ...] | None:
@@ -99,6 +103,8 @@ def load_shortened(
         except (
             Exception
         ) as error:  # whatever another version of transformers makes of it; loading it whole says more
+            if is_out_of_memory(error):
+                raise
             raise NeedsWholeModel(first_line(error)) from error
     model.__class__ = outline.model_class
     _check_complete(outline, left_out, info, tensors)
@@ -175,9 +181,9 @@ def prove(model: torch.nn.Module, layer: int, *, is_causal: bool) -> None:
             with suppress(NotLoaded):
                 inner(input_ids=ids % int(text_config(inner).vocab_size), **options)
             captured.take()
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as error:  # whatever a model does that misses its later blocks
+        if is_out_of_memory(error):
+            raise
         raise NeedsWholeModel(
             f"no run comes past layer {layer} without the rest: {first_line(error)}"
         ) from error

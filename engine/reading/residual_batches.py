@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from engine.errors import ModelError
+from engine.models.memory import is_out_of_memory
 from engine.reading.batches import plan_batches, plan_rows, row_length, row_of
 from engine.reading.jobs import Job, plan_work
 from engine.reading.pair_file import PairFile
@@ -73,8 +74,8 @@ class ResidualBatches:
             try:
                 streams = self._compute([[jobs[i] for i in row] for row in batch])
                 result = use([jobs[i] for i in indices], streams)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 rows = self._smaller(jobs, batch, error)
                 waiting = self._plan(jobs, [*rows, *(row for later in waiting for row in later)])
@@ -93,8 +94,8 @@ class ResidualBatches:
         for i, job in enumerate(jobs):
             try:
                 result = use([job], [next(streams)])
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 raise _too_long(job) from error
             yield [i], result
@@ -252,12 +253,6 @@ def _too_long(job: Job) -> ModelError:
     return ModelError(
         f"a text of {len(job.ids)} tokens does not fit into memory", hint="lower reading.max_tokens"
     )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """A GPU has an error of its own for it; a CPU's and MPS' allocators only say so."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "not enough memory" in text
 
 
 def job_residuals(stream: Stream, jobs: Iterable[Job]) -> Iterator[torch.Tensor]:

@@ -28,6 +28,7 @@ from engine.models.blocks import (
 from engine.models.chat import ChatLayout
 from engine.models.identity import Known
 from engine.models.loading import LoadedModel, load_to_read
+from engine.models.memory import enough_memory, is_out_of_memory
 from engine.models.outline import NotLoaded
 from engine.reading.packed import (
     Row,
@@ -199,9 +200,10 @@ def cut_stream(loaded: LoadedModel, layer: int, max_tokens: int) -> Stream:
     limit = min(max_tokens, _positions(loaded), MAX_POSITION)
     layout = ChatLayout.of(loaded.tokenizer, is_causal=loaded.is_causal)
     stream = Stream(loaded, layout, layer, limit, n_embeddings=_embeddings(inner))
-    whole = _tried(stream)
-    stream = replace(stream, spare=cut_after(inner, layer))
-    alone = _tried(stream)
+    with enough_memory(loaded.path, loaded.device):
+        whole = _tried(stream)
+        stream = replace(stream, spare=cut_after(inner, layer))
+        alone = _tried(stream)
     off = (alone - whole).abs().max() / whole.square().mean().sqrt()
     if bool(whole.isfinite().all()) and not float(off) < _PROBE_TOLERANCE:
         raise ModelError(
@@ -231,6 +233,8 @@ def _tried(stream: Stream) -> torch.Tensor:
     try:
         found = stream.residuals([_probe(stream)])[0].float()
     except (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"{stream.loaded.path} cannot be read up to layer {stream.layer}: {str(error).splitlines()[0]}",
             hint="this kind of model keeps its blocks in a way of its own; use another checkpoint",

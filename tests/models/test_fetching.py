@@ -119,7 +119,7 @@ def test_without_a_connection_what_is_there_is_read_and_the_rest_is_said(
 
 def test_a_download_that_breaks_off_is_said_and_goes_on(hub: Hub) -> None:
     hub.breaks_off_at = 1000
-    with pytest.raises(ModelError, match="fetching it from the hub failed") as failure:
+    with pytest.raises(ModelError, match="fetching acme/river from the hub failed") as failure:
         load_to_read(NAME, 0, device="cpu")
     assert "goes on when started again" in str(failure.value.hint)
     hub.breaks_off_at = None

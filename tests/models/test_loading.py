@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,35 @@ def test_weights_of_an_interrupted_download_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded") as failure:
         load_model(str(folder), device="cpu")
     assert failure.value.hint == "fetch the checkpoint again"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+        RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+    ],
+    ids=["allocator", "mapping", "gpu", "python"],
+)
+def test_too_little_memory_is_said_and_nothing_larger_is_tried(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    tried: list[str] = []
+
+    def fails(_: object, **options: object) -> None:
+        tried.append("in part" if "state_dict" in options else "whole")
+        raise error
+
+    path = str(checkpoints["llama"])
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", fails)
+    for load, how, hint in (
+        (partial(load_to_read, layer=1), "in part", "--set reading.dtype=bfloat16"),
+        (load_model, "whole", "what training takes"),
+    ):
+        tried.clear()
+        with pytest.raises(ModelError, match=f"{path} does not fit into the memory of cpu") as failure:
+            load(path, device="cpu")
+        assert hint in str(failure.value.hint)
+        assert tried == [how]

@@ -1,6 +1,7 @@
 """A reading loads the embeddings and the blocks that it reads, and sees what the whole model shows."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,21 @@ def test_files_that_hold_later_blocks_need_not_be_there(tmp_path: Path) -> None:
         assert torch.equal(one, other)
     with pytest.raises(ModelError, match=r"lacks 4 of its files with weights: model-000"):
         load_to_read(str(folder), 3, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"x": "../../other.safetensors"}}'],
+    ids=["cut", "list", "nothing", "empty", "elsewhere"],
+)
+def test_a_damaged_index_is_named(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "model"
+    sharded(folder)
+    (folder / "model.safetensors.index.json").write_text(content)
+    for load in (partial(load_to_read, layer=0), load_model):
+        with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is damaged") as failure:
+            load(str(folder), device="cpu")
+        assert failure.value.hint == "fetch it again"
 
 
 def test_a_checkpoint_of_fewer_blocks_than_it_says_is_refused(tmp_path: Path) -> None:

@@ -263,6 +263,12 @@ def coded_tokenizer(folder: Path) -> None:
         (coded_tokenizer, "the tokenizer of .* needs code of its own", "PreTrainedTokenizerFast"),
         (pickled, r"no safetensors weights, only pytorch_model\.bin", "save_pretrained"),
         (
+            written(num_attention_heads=3),
+            "cannot be loaded: .*hidden size .32. is not a multiple",
+            "fetch the",
+        ),
+        (written(num_hidden_layers="four"), "cannot be loaded: .*expected int, got str", "fetch the"),
+        (
             written(num_hidden_layers=6),
             r"lacks 18 of the weights .*: (model\.)?layers\.4\.input_layernorm",
             "drawn at random",
