@@ -70,9 +70,7 @@ class Reviewer:
         if new:
             who = sorted({one_line(v.author, 30) for v in new})
             names = ", ".join(who[:3]) + (f" and {len(who) - 3} others" if len(who) > 3 else "")
-            what = Counter(v.verdict.value for v in new).most_common()
-            counts = ", ".join(f"{n:,} {verdict}" for verdict, n in what)
-            said.append(f"decided meanwhile by {names}: {counts}")
+            said.append(f"decided meanwhile by {names}: {_what(new)}")
         if gone:
             said.append(f"{len(gone):,} verdict{'s were' if len(gone) != 1 else ' was'} taken back meanwhile")
         return "; ".join(said)
@@ -141,6 +139,17 @@ class Reviewer:
                 self.held[key] = written.held[key]
             else:
                 self.held.pop(key, None)
+
+
+def _what(new: Sequence[VerdictView]) -> str:
+    """Verdicts in few words: one with what it is about and why, several by their counts."""
+    if len(new) == 1:
+        view = new[0]
+        where = " inside a context" if view.target.kind == "hypothesis" else ""
+        reason = f": {one_line(view.reason, 60)}" if view.reason else ""
+        return f"{view.verdict.value} {one_line(view.name, 40)}{where}{reason}"
+    counts = Counter(v.verdict.value for v in new).most_common()
+    return ", ".join(f"{n:,} {verdict}" for verdict, n in counts)
 
 
 def target_of(row: GridRow, spec: TableSpec) -> Target:

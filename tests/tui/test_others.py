@@ -55,8 +55,9 @@ def test_names_and_verdicts_given_elsewhere_show_without_a_key(world: World) -> 
         with another(world) as bo:
             bo.set_name(at(d, 1).concept_id, "cheerful tone")
             await d.shows("cheerful tone")
-            bo.set_verdict([at(d, 1)], Verdict.SUPPRESS)
-            await d.shows("decided meanwhile by bo: 1 suppress")
+            bo.set_verdict([at(d, 1)], Verdict.SUPPRESS, "too cheerful")
+            await d.shows("decided meanwhile by bo: suppress cheerful tone")
+            await d.shows("too cheerful")
             assert d.desk.reviewer.shown(at(d, 1).key) == "suppress'"
             await d.keys("j", "enter")
             await d.shows("suppress by bo")
