@@ -127,11 +127,18 @@ def _fail_tail(cursor: Cursor, what: str = "the end of the statement") -> NoRetu
     cursor.fail_expected(what, _tail_help(cursor))
 
 
+_MATCHING = frozenset({"to", "max", "unique", "total", "at", "on", "within"})
+"""Options of matching."""
+
+
 def _tail_help(cursor: Cursor) -> str | None:
     found = cursor.token
     if found.kind is not Kind.WORD:
         return None
-    words = {t.text for t in cursor.tokens[cursor.start : cursor.index][:3]}
+    before = [t.text for t in cursor.tokens[cursor.start : cursor.index]]
+    if "matching" in before and "where" in before and found.text in _MATCHING:
+        return f"options stand before the condition: `… by matching {found.text} … where …`"
+    words = set(before[:3])
     if found.text == "where" and words & {"quota", "limit", "sample", "cap"}:
         return "it takes no `where`: it acts on every pair that the row rules left"
     if found.text in ("where", "because", "priority"):

@@ -46,6 +46,11 @@ def told(lines: str) -> Diagnostic:
         ('drop where NOT slot == "a"', "R108", "write `not`: words of the language are lower case"),
         ('drop WHERE slot == "a"', "R108", "write `where`: words of the language are lower case"),
         ("suppress @sorry BY matching", "R108", "write `by`: words of the language are lower case"),
+        (
+            "suppress @sorry by matching where copy > 1 max 2",
+            "R108",
+            "options stand before the condition: `… by matching max … where …`",
+        ),
         ("drop where meta.wrong == TRUE", "R202", "write `true`: words of the language are lower case"),
         ("DROP where copy > 1", "R101", "did you mean `drop`?"),
         ('drop where source contains "a/b.c"', "R108", "write `~ /a\\/b\\.c/`"),
