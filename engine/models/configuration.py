@@ -34,6 +34,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def width_in(config: dict[str, Any]) -> int | None:
+    """Width of the residual stream of the language model; None where it is not said, or by another name."""
+    towers = [key for key, value in config.items() if key.endswith("_config") and isinstance(value, dict)]
+    is_composite = any(key != "quantization_config" for key in towers)
+    said = config.get("text_config", {}) if is_composite else config  # there, a width beside it is no text's
+    width = said.get("hidden_size") or said.get("n_embd")
+    return width if isinstance(width, int) else None
+
+
 def packed_format(config: dict[str, Any]) -> str | None:
     """The format of packed weights that loading unpacks; None for others, and for weights as they are."""
     raw = config.get("quantization_config")

@@ -1,6 +1,7 @@
 """Where a checkpoint lies: a folder, or the hub's cache, filled with as many files as are wanted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import ModelError
@@ -32,7 +33,10 @@ def resolve_folder(path: str, revision: str | None = None, *, with_weights: bool
         return folder
     if is_path(path) or folder.exists():
         raise ModelError(f"there is no model folder {path}", hint=unknown_model(path) or "check the path")
-    return _fetch(path, revision, [*_SMALL_FILES, *(_WEIGHTS if with_weights else ())])
+    if with_weights:
+        return _fetch(path, revision, [*_SMALL_FILES, *_WEIGHTS])
+    with _no_bars():
+        return _fetch(path, revision, list(_SMALL_FILES))
 
 
 def fetch_weights(path: str, revision: str | None, folder: Path, names: Iterable[str] | None) -> None:
@@ -66,6 +70,22 @@ def n_bytes_to_fetch(
     if not wanted:
         return 0
     from huggingface_hub import snapshot_download
+
+    try:
+        with _no_bars():
+            files = snapshot_download(
+                path, revision=revision, allow_patterns=wanted, ignore_patterns=list(_NOT_FETCHED),
+                dry_run=True,
+            )  # fmt: skip
+    except Exception:  # noqa: BLE001 - whatever the hub's client and its transport raise without a connection
+        return None
+    sizes = [file.file_size or 0 for file in files if not file.is_cached]
+    return sum(sizes)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the hub's progress bars, where next to nothing is fetched."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -73,18 +93,12 @@ def n_bytes_to_fetch(
     )
 
     had_bars = not are_progress_bars_disabled()
-    disable_progress_bars()  # nothing is fetched
+    disable_progress_bars()
     try:
-        files = snapshot_download(
-            path, revision=revision, allow_patterns=wanted, ignore_patterns=list(_NOT_FETCHED), dry_run=True
-        )
-    except Exception:  # noqa: BLE001 - whatever the hub's client and its transport raise without a connection
-        return None
+        yield
     finally:
         if had_bars:
             enable_progress_bars()
-    sizes = [file.file_size or 0 for file in files if not file.is_cached]
-    return sum(sizes)
 
 
 def _to_fetch(path: str, folder: Path, names: Iterable[str] | None) -> list[str]:

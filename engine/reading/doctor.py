@@ -15,8 +15,9 @@ from engine.machine import cores
 from engine.manifest import package_versions
 from engine.models.chat import ChatLayout
 from engine.models.configuration import is_causal_kind, read_config
+from engine.models.devices import pick_device, pick_dtype
 from engine.models.fetching import n_bytes_to_fetch, resolve_folder
-from engine.models.loading import load_tokenizer, pick_device, pick_dtype
+from engine.models.loading import load_tokenizer
 from engine.models.outline import NeedsWholeModel, outline_of
 from engine.models.shortened import files_needed
 from engine.reading.batches import plan_rows, row_length

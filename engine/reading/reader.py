@@ -11,8 +11,11 @@ from engine.errors import ModelError
 from engine.manifest import hash_json
 from engine.models.blocks import width_of
 from engine.models.chat import ChatLayout
+from engine.models.configuration import read_config, width_in
+from engine.models.devices import pick_dtype
+from engine.models.fetching import resolve_folder
 from engine.models.identity import Known
-from engine.models.loading import LoadedModel, pick_dtype
+from engine.models.loading import LoadedModel
 from engine.reading.encode import Encoder, Pooled
 from engine.reading.jobs import Job
 from engine.reading.residual_batches import ResidualBatches
@@ -201,8 +204,10 @@ def open_reader(spec: ReaderSpec, settings: ReadingSettings, known: Known | None
         raise ModelError(f"{spec.model} has no SAE to read with", hint="give one with --sae")
     sae = load_sae(spec.sae, norm_scaling_factor=spec.norm_scaling_factor)
     layer = _layer_of(spec, sae)
+    said = width_in(read_config(resolve_folder(spec.model, spec.revision, with_weights=False)))
+    _check_width(spec, sae, said or sae.width)  # before any weights are fetched
     loaded = load_stream_model(spec.model, spec.revision, layer, settings, known)
-    _check_width(spec, sae, loaded)
+    _check_width(spec, sae, width_of(loaded.model))
     stream = cut_stream(loaded, layer, spec.max_tokens or settings.max_tokens)
     return make_reader(spec, ResidualBatches.of(stream, settings), sae, settings)
 
@@ -230,8 +235,7 @@ def make_reader(spec: ReaderSpec, batches: ResidualBatches, sae: Sae, settings: 
     )
 
 
-def _check_width(spec: ReaderSpec, sae: Sae, loaded: LoadedModel) -> None:
-    width = width_of(loaded.model)
+def _check_width(spec: ReaderSpec, sae: Sae, width: int) -> None:
     if sae.width != width:
         raise ModelError(
             f"{sae.name} expects a residual stream of width {sae.width}, {spec.model} has {width}",

@@ -19,7 +19,7 @@ from transformers import PrinterCallback
 from engine.errors import Cancelled, ProsectError, TrainError
 from engine.manifest import Manifest, fingerprint, is_current, package_versions, write_json, write_manifest
 from engine.models.blocks import max_positions_of
-from engine.models.loading import pick_device
+from engine.models.devices import pick_device
 from engine.progress import Progress
 from engine.settings import TrainingSettings
 from engine.training.checkpoint import StartCheckpoint, last_whole, readable

@@ -96,7 +96,6 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "bos_token_id": 0, "eos_token_id": 1, "cls_token_id": 0, "sep_token_id": 1,
         "global_attn_every_n_layers": 2, "local_attention": 16,
     },
-    "Albert": ENCODER | {"embedding_size": 16},
 }  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from engine.errors import ModelError
 from engine.models.fetching import fetch_weights, n_bytes_to_fetch, resolve_folder
@@ -12,6 +14,9 @@ from engine.models.identity import Identity, fingerprint_of, identify, is_still
 from engine.models.loading import load_model, load_to_read
 from engine.models.outline import outline_of
 from engine.models.shortened import files_needed
+from engine.reading.reader import open_reader
+from engine.reading.spec import ReaderSpec
+from engine.settings import ReadingSettings
 from tests.models import kinds
 from tests.models.hub import COMMIT, Hub, serve
 
@@ -135,6 +140,16 @@ def test_a_kind_that_cannot_be_shortened_is_fetched_whole(
         assert loaded.whole_because is not None
         assert hub.weights() == all_files(hub)
         assert loaded.fingerprint == fingerprint_of(there)
+
+
+def test_an_sae_of_another_width_is_said_before_weights_are_fetched(hub: Hub, tmp_path: Path) -> None:
+    save_file({"directions": torch.eye(48)}, tmp_path / "directions.safetensors")
+    spec = ReaderSpec(NAME, 1, str(tmp_path / "directions.safetensors"))
+    with pytest.raises(ModelError, match="expects a residual stream of width 48, acme/river has 32"):
+        open_reader(spec, ReadingSettings(device="cpu"))
+    with pytest.raises(ModelError, match="there is no layer 9"):
+        load_to_read(NAME, 9, device="cpu")
+    assert hub.weights() == set()
 
 
 def test_of_a_folder_nothing_is_fetched(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine.errors import ModelError
 from engine.models.blocks import capture, cut_after, find_blocks, inner_model, width_of
+from engine.models.configuration import width_in
+from engine.models.devices import pick_device, pick_dtype
 from engine.models.identity import fingerprint_of
-from engine.models.loading import load_model, load_to_read, pick_device, pick_dtype
+from engine.models.loading import load_model, load_to_read
 from tests.models.tiny import D_MODEL, N_LAYERS, SHAPES, save_checkpoint
 
 
@@ -161,3 +164,21 @@ def test_too_little_memory_is_said_and_nothing_larger_is_tried(
             load(path, device="cpu")
         assert hint in str(failure.value.hint)
         assert tried == [how]
+
+
+@pytest.mark.parametrize(
+    ("config", "width"),
+    [
+        ({"hidden_size": 64}, 64),
+        ({"n_embd": 32}, 32),
+        ({"hidden_size": 64, "quantization_config": {"quant_method": "mxfp4"}}, 64),
+        ({"hidden_size": 64, "text_config": {"hidden_size": 32}, "vision_config": {}}, 32),
+        ({"hidden_size": 64, "text_config": {"model_type": "llama"}}, None),  # its default
+        ({"hidden_size": 64, "vision_config": {"hidden_size": 8}}, None),
+        ({"d_model": 64}, None),
+    ],
+)
+def test_a_width_is_taken_from_a_configuration_only_where_it_is_the_texts(
+    config: dict[str, Any], width: int | None
+) -> None:
+    assert width_in(config) == width

@@ -8,7 +8,8 @@ import pytest
 
 from engine.errors import ModelError
 from engine.models.blocks import find_blocks
-from engine.models.loading import load_model, load_to_read, pick_device, pick_dtype
+from engine.models.devices import pick_device, pick_dtype
+from engine.models.loading import load_model, load_to_read
 from engine.reading.costs import Workload, estimate_costs, index_cost, reading_cost
 from engine.reading.doctor import (
     Machine,
