@@ -9,19 +9,23 @@ import click
 
 from engine.cli.complete import concepts as offer_concepts
 from engine.cli.groups import Commands
+from engine.cli.labels import import_command
 from engine.cli.options import index_argument, output_options, parse_assignments, set_option
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress, progress_for, saved_on_termination
 from engine.safe_text import one_line, sanitise
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.api.naming import ProposedName
     from engine.pipeline.naming import NamingPlan
     from engine.pipeline.naming_run import NamingReport
     from engine.settings import NamingSettings
-    from engine.views.names import LabelReport, NameControl, NameProposal, Recognition
+    from engine.views.names import NameControl, NameProposal, Recognition
 
 _CONCEPTS = click.argument("concepts", nargs=-1, metavar="[CONCEPT]...", shell_complete=offer_concepts)
+_FAILURES = 10
+"""Questions that came to nothing whose reasons are told."""
 _MANY = 0.2
 """Share of the controls that pass from which on it is said that names say little."""
 _AUTHOR = click.option(
@@ -163,18 +167,21 @@ def _show_report(plan: "NamingPlan", report: "NamingReport", labels: "Any", *, p
     rows = [(p.name, *_recognised(p), labels.get(p.concept_id, ""), p.description) for p in report.proposals]
     header = ("proposed name", "recognised", "right", "of", "95%", "p", "concept", "description")
     write_table(header, rows, plain=plain, flexible=(6, 7), ranks=(1, 1, 1, 1, 3, 2, 1, 4))
-    for failure in report.failures:
+    for failure in report.failures[:_FAILURES]:
         click.echo(f"{one_line(failure.label, 60)}: {one_line(failure.why, 160)}", err=True)
+    if n := len(report.failures):
+        more = f"… and {n - _FAILURES:,} more; " if n > _FAILURES else ""
+        click.echo(f"{more}{counted(n, 'question')} came to nothing: the same command asks again", err=True)
     if plain:
         return
     _tell_controls(report.controls)
     said = f"\n{report.n_recognised:,} of {len(report.proposals):,} names were recognised"
     if plan.n_answered:
-        said += f"; {plan.n_answered:,} concepts were answered before"
+        said += f"; {counted(plan.n_answered, 'concept was', 'concepts were')} answered before"
     if report.n_requests:
         again = f" ({report.n_again:,} sent again)" if report.n_again else ""
         said += (
-            f"; {report.n_requests:,} questions{again}, {report.n_read:,} tokens read,"
+            f"; {counted(report.n_requests, 'question')}{again}, {report.n_read:,} tokens read,"
             f" {report.n_written:,} written"
         )
     click.echo(said)
@@ -239,57 +246,6 @@ def list_command(project: Path, labels: bool, plain: bool, as_json: bool) -> Non
         )
 
 
-@names_group.command("import")
-@index_argument
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--index", "index", default="", metavar="COLUMN", help="Column with the number of the latent.")
-@click.option("--label", "label", default="", metavar="COLUMN", help="Column with its label.")
-@click.option("--accept-other", is_flag=True, help="Take labels that say that they are of another SAE.")
-@output_options
-def import_command(
-    project: Path, files: tuple[Path, ...], index: str, label: str, accept_other: bool, plain: bool,  # noqa: ARG001 - text is plain already
-    as_json: bool,
-) -> None:  # fmt: skip
-    """Labels that other people gave the latents of a public SAE, such as an export of Neuronpedia.
-
-    FILE is JSON lines, JSON, CSV or TSV, also gzipped. Pages of concepts and latents show the labels as
-    untested; no list takes them for names. Nothing is sent.
-    """
-    from engine.api import Project
-
-    with Project(project) as opened:
-        reports = opened.import_labels(files, index=index, label=label, accept_other=accept_other)
-    if as_json:
-        write_json(reports)
-        return
-    for report in reports:
-        _tell_imported(report)
-    if len(reports) > 1:
-        n = sum(report.n_kept for report in reports if report.is_new)
-        click.echo(f"{n:,} new labels from {len(reports):,} files")
-
-
-def _tell_imported(report: "LabelReport") -> None:
-    file = one_line(report.file, 80)
-    if not report.is_new:
-        click.echo(f"{file}: its {report.n_kept:,} labels were there already")
-    else:
-        click.echo(
-            f"{file}: {report.n_kept:,} labels of {report.n_latents:,} latents; {report.n_rows:,} rows"
-        )
-    left_out = (
-        (report.n_unreadable, "are no records"), (report.n_no_index, "have no whole number of a latent"),
-        (report.n_out_of_range, "have a number beyond the reader's latents"),
-        (report.n_empty, "have no label"), (report.n_doubled, "say the same again"),
-        (report.n_other, "say that they are of another SAE"),
-    )  # fmt: skip
-    for n, why in left_out:
-        if n:
-            click.echo(f"  left out: {n:,} that {why}")
-    if not report.says_whose:
-        click.echo("  the file does not say which SAE its labels are of: make sure that it is the reader's")
-
-
 def _whose(proposal: "NameProposal") -> str:
     """Who named it, and who tested it where that is another."""
     return f"{proposal.model}; tested by {proposal.tested_by}" if proposal.tested_by else proposal.model
@@ -319,3 +275,6 @@ def take_command(project: Path, concepts: tuple[str, ...], author: str | None) -
         click.echo(f"not taken: {one_line(name)}: {one_line(why)}", err=True)
     if not taken.names and not taken.refused:
         click.echo("no proposal was recognised that nobody has decided on")
+
+
+names_group.add_command(import_command)

@@ -71,6 +71,21 @@ def test_nothing_is_sent_before_somebody_agrees(own_project: NewProject) -> None
         assert "2 concepts were answered before" in again.stdout
 
 
+def test_questions_that_came_to_nothing_are_told_and_asked_again(own_project: NewProject) -> None:
+    root = own_project()
+    script = Script(refuses=lambda _user: 400 if len(script.requests) == 2 else 0)
+    words = ["--model", "words", "-n", str(N), "--parallel", "1", "--yes"]
+    with serving(script) as url:
+        first = run("names", "propose", root, "--endpoint", url, *words)
+        again = run("names", "propose", root, "--endpoint", url, *words)
+    assert first.exit_code == again.exit_code == 0
+    assert "answered 400" in first.stderr
+    assert "1 question came to nothing: the same command asks again" in first.stderr
+    assert "came to nothing" not in again.stderr
+    assert "1 questions" not in again.stdout
+    assert len(script.requests) == 2 * N + 1
+
+
 def test_without_a_server_or_its_key_nothing_begins(
     own_project: NewProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
