@@ -174,6 +174,8 @@ def test_an_estimate_beyond_the_axis_does_not_look_like_one_at_its_end() -> None
     def bars(interval: Interval) -> list[str]:
         return [fmt.interval_bar(interval, 11, glyphs) for glyphs in (UNICODE, ASCII)]
 
+    assert bars(Interval(0.65, 0.70, 0.75)) == ["     ┊  ─●─", "     :  -*-"]  # it ends where the axis does
+    assert bars(Interval(0.25, 0.30, 0.35)) == ["─●─  ┊     ", "-*-  :     "]
     assert bars(Interval(0.65, 0.75, 0.80)) == ["     ┊  ──●", "     :  --*"]
     assert bars(Interval(0.65, 0.7501, 0.80)) == ["     ┊  ──▸", "     :  --}"]
     assert bars(Interval(0.45, 1.0, 1.0)) == ["    ─┼────▹", "    -+----)"]
