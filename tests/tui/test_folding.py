@@ -72,6 +72,11 @@ def test_a_text_that_is_safe_is_as_wide_as_the_framework_says(text: str) -> None
     assert cells(shown(text)) == cell_len(shown(text))
 
 
+def test_letters_without_a_width_stay_on_the_line_of_the_one_before() -> None:
+    assert list(fold("e\u0301" * 4, 2)) == [(0, 4), (4, 8)]
+    assert list(fold("ab", 0)) == [(0, 1), (1, 2)]  # a line holds one letter at least
+
+
 def test_where_lines_end() -> None:
     assert wrap_plain("one two three", 7) == ["one two", "three"]
     assert wrap_plain("unbreakable", 4) == ["unbr", "eaka", "ble"]

@@ -9,10 +9,10 @@ from rich.cells import cell_len
 
 from engine.errors import SettingsError
 from engine.store.grids import GRIDS
-from engine.views.tables import ColumnKind, ColumnSpec, GridRow, Interval
+from engine.views.tables import ColumnKind, ColumnSpec, GridRow, Interval, SortKey, TableSpec
 from tui import format as fmt
 from tui.actions import ACTIONS, GLOBAL, GRID, PAGE, PAIR, REVIEW, bindings, key_card
-from tui.cells import cell, columns_for, plain, row_line, title_line, verdict_cell
+from tui.cells import cell, columns_for, interval_title, plain, row_line, title_line, verdict_cell
 from tui.charts import curve, smooth
 from tui.filter_text import joined, value_part
 from tui.format import ASCII, UNICODE
@@ -202,6 +202,51 @@ def test_columns_fit_whatever_the_width_and_the_first_ones_stay(width: int, name
     assert {c.name for _, c, _ in placed} >= {c.name for c in spec.columns if c.rank == 1}
 
 
+def table(*columns: tuple[str, ColumnKind, int, int]) -> TableSpec:
+    """A table of columns by name, kind, width and rank."""
+    found = tuple(ColumnSpec(name, name, kind, width, rank, "") for name, kind, width, rank in columns)
+    return TableSpec("t", "t", found, (SortKey("n", descending=True),))
+
+
+def widths(spec: TableSpec, width: int) -> dict[str, int]:
+    return {column.name: cells for _, column, cells in columns_for(spec, width)}
+
+
+def test_columns_without_bars_go_by_rank_and_the_name_takes_what_is_left() -> None:
+    """A name wants 22 cells; with one cell behind each column, 3 + 23 + 7 + 6 = 39."""
+    spec = table(("v", ColumnKind.VERDICT, 2, 1), ("name", ColumnKind.TEXT, 0, 1),
+                 ("n", ColumnKind.COUNT, 6, 2), ("q", ColumnKind.Q, 5, 3))  # fmt: skip
+    assert widths(spec, 40) == {"v": 2, "name": 23, "n": 6, "q": 5}
+    assert widths(spec, 38) == {"v": 2, "name": 27, "n": 6}
+    assert widths(spec, 300)["name"] == 90
+    both = table(("a", ColumnKind.TEXT, 0, 1), ("b", ColumnKind.TEXT, 0, 1))
+    assert widths(both, 60) == {"a": 29, "b": 29}
+    assert widths(table(("n", ColumnKind.COUNT, 6, 1)), 60) == {"n": 6}
+
+
+def test_bars_become_narrower_before_a_column_of_the_first_ranks_goes() -> None:
+    """All four as they are take 25 + 20 + 20 + 4 = 69; with bars of 15 the first three take 55."""
+    spec = table(("name", ColumnKind.TEXT, 0, 1), ("a", ColumnKind.INTERVAL, 19, 2),
+                 ("b", ColumnKind.INTERVAL, 19, 3), ("c", ColumnKind.COUNT, 3, 5))  # fmt: skip
+    assert widths(spec, 69) == {"name": 24, "a": 19, "b": 19, "c": 3}
+    assert widths(spec, 64) == {"name": 31, "a": 15, "b": 15}  # c would fit: others are not shown then
+
+
+def test_titles_have_the_arrow_of_the_order_and_bars_their_axis_where_it_fits() -> None:
+    assert interval_title("taught effect", 19, UNICODE) == "¼ taught ½        ¾"
+    assert interval_title("taught effect", 19, ASCII) == "< taught :        >"
+    assert interval_title("taught effect", 17, UNICODE) == "taught           "
+    assert interval_title("taught effect", 4, UNICODE) == "taug"
+    spec = table(
+        ("name", ColumnKind.TEXT, 0, 1), ("n", ColumnKind.COUNT, 6, 2), ("badge", ColumnKind.TEXT, 3, 3)
+    )
+    line = title_line(columns_for(spec, 40), spec.default_sort, 1, UNICODE)
+    assert "".join(text for text, _ in line) == "  name" + " " * 25 + "    n▼ len "
+    assert [role for text, role in line if "n▼" in text] == ["mark"]
+    up = title_line(columns_for(spec, 40), (SortKey("n", descending=False),), 0, ASCII)
+    assert "n^" in "".join(text for text, _ in up)
+
+
 @given(values=st.lists(HOSTILE, min_size=2, max_size=2), width=st.integers(20, 200))
 def test_a_row_of_hostile_strings_is_one_clean_line(values: list[str], width: int) -> None:
     spec = GRIDS["contexts"].spec
@@ -377,6 +422,16 @@ def test_a_curve_fills_its_box_and_touches_top_and_bottom(
         rows = curve(values[:2], width, height, UNICODE)
         assert rows[0].strip()
         assert rows[-1].strip()
+
+
+def test_a_curve_joins_its_points_without_gaps() -> None:
+    for values in ([0.0, 1.0, 2.0, 3.0], [0.0, 3.0]):  # the second one is filled in between
+        assert curve(values, 4, 4, ASCII) == ["   *", "  **", " ** ", "**  "]
+    assert curve([1.0, 0.0, 1.0], 3, 3, ASCII) == [
+        "***",
+        " **",
+        " **",
+    ]  # each stroke begins where the last ended
 
 
 def test_smoothing_keeps_a_constant_and_lags_a_step() -> None:
