@@ -52,13 +52,14 @@ def convert(form: Format, row: Row, notes: Notes) -> list[Draft | Answer]:
     return list(drafts)
 
 
-def check_sides(draft: Draft) -> None:
+def check_sides(draft: Draft, notes: Notes) -> None:
     """Raise ``Dropped`` for a side that is no answer."""
     for name, side in (("chosen", draft.chosen), ("rejected", draft.rejected)):
         if not side or side[-1][0] not in ("assistant", "tool"):
             raise Dropped(Reason.NO_ANSWER, f"{name} does not end with an answer")
         if not side[-1][1] or side[-1][1].isspace():
-            raise Dropped(Reason.EMPTY_SIDE, name)
+            left_out = sorted({n.detail for n in notes if n.reason is Reason.NON_TEXT_PART})
+            raise Dropped(Reason.EMPTY_SIDE, f"{name}; left out: {', '.join(left_out)}" if left_out else name)
 
 
 def check_same(draft: Draft, notes: Notes) -> None:
@@ -80,7 +81,7 @@ def check_same(draft: Draft, notes: Notes) -> None:
 
 def checked(draft: Draft, source: str, notes: Notes, limit: int) -> tuple[k.Sealed, k.Keys]:
     """A draft cleaned and hashed. Raises ``Dropped`` where it is no usable pair."""
-    check_sides(draft)
+    check_sides(draft, notes)
     prompt = k.hashed(draft.prompt, notes, limit)
     chosen = k.hashed(draft.chosen, notes, limit)
     rejected = k.hashed(draft.rejected, notes, limit)

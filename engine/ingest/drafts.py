@@ -100,7 +100,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NUL: "NUL characters became U+FFFD",
     Reason.LONE_SURROGATE: "lone surrogates became U+FFFD",
     Reason.NO_NUMBER: "NaN or Infinity became null",
-    Reason.NON_TEXT_PART: "images or other parts that are no text were left out of a message",
+    Reason.NON_TEXT_PART: "images and parts of unknown kinds were left out of a message",
     Reason.TIE: "both sides are equally good: kept, left out of signed statistics",
     Reason.BOTH_BAD: "both sides are bad: kept, left out of signed statistics",
     Reason.NO_LABEL: "no label: kept, left out of signed statistics",

@@ -292,3 +292,31 @@ def test_the_same_pairs_have_the_same_identity_in_every_tool(name: str, tmp_path
     assert [p["pair_id"] for p in first] == [p["pair_id"] for p in second]
     stored = json.loads((tmp_path / f"out-{name}" / "report.json").read_text(encoding="utf-8"))
     assert stored["sources"][0]["format"] == name
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "No."},
+        {"content": None, "refusal": "No."},
+        {"content": [{"type": "refusal", "refusal": "No."}]},
+        {"content": [{"type": "text", "content": "N"}, "o."]},
+        {"content": {"content_type": "text", "parts": ["No", "."]}},
+    ],
+)
+def test_a_text_is_read_from_wherever_a_message_has_it(tmp_path: Path, message: Json) -> None:
+    """A refusal is what the model said, whichever field an interface puts it in."""
+    row = {"prompt": [user("q")], "chosen": [{"role": "assistant"} | message], "rejected": [assistant("y")]}
+    assert said(only_pair([row], tmp_path)["chosen"]) == [("assistant", "No.")]
+    assert entries_of(tmp_path / "out") == []
+
+
+def test_a_side_without_any_text_says_what_was_left_out_of_it(tmp_path: Path) -> None:
+    image = {"role": "assistant", "content": [{"type": "image", "image": "x.png"}]}
+    rows = [
+        {"prompt": [user("q")], "chosen": [image], "rejected": [assistant("y")]},
+        {"prompt": [user("q")], "chosen": [assistant("x")], "rejected": [assistant("y")]},
+    ]
+    only_pair(rows, tmp_path)
+    (entry,) = entries_of(tmp_path / "out")
+    assert (entry["reason"], entry["detail"]) == ("empty_side", "chosen; left out: image")

@@ -25,7 +25,8 @@ ROLES = {
     "function_call": "assistant",
     "tool_calls": "assistant",
 }
-_TEXT_PARTS = ("text", "input_text", "output_text")
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+_TEXT_FIELDS = ("text", "content", "refusal")
 _CALLS = ("tool_calls", "function_call")
 
 
@@ -66,6 +67,8 @@ def turn(message: Any, notes: Notes) -> Turn:
     content = message.get(holds)
     if not isinstance(content, str):
         content = _content(content, notes)
+    if not content and isinstance(message.get("refusal"), str):
+        holds, content = "refusal", message["refusal"]
     calls = message.get("tool_calls") or message.get("function_call")
     if calls:
         notes.append(Note(Kind.NOTED, Reason.TOOL_CALLS_AS_TEXT, ""))
@@ -109,23 +112,29 @@ def _content(content: Any, notes: Notes) -> str:
     if content is None:
         return ""
     if isinstance(content, dict):
-        content = [content]
+        parts = content.get("parts")
+        content = parts if isinstance(parts, list) else [content]
     if not isinstance(content, list):
         raise Dropped(Reason.WRONG_TYPE, f"a message's content is {type(content).__name__}, not text")
     parts = []
     for part in content:
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part, dict) and isinstance(part.get("text"), str) and _is_text(part):
-            parts.append(part["text"])
+        text = _text_of(part)
+        if text is not None:
+            parts.append(text)
         else:
             kind = part.get("type", "object") if isinstance(part, dict) else type(part).__name__
             notes.append(Note(Kind.REPAIRED, Reason.NON_TEXT_PART, str(kind)[:40]))
     return "".join(parts)
 
 
-def _is_text(part: dict[str, Any]) -> bool:
-    return part.get("type") is None or part["type"] in _TEXT_PARTS
+def _text_of(part: Any) -> str | None:
+    """The text of a part of a message; None for images and whatever else is not known."""
+    if not isinstance(part, dict):
+        return part if isinstance(part, str) else None
+    kind = part.get("type")
+    if kind is not None and kind not in _TEXT_PARTS:
+        return None
+    return next((part[name] for name in _TEXT_FIELDS if isinstance(part.get(name), str)), None)
 
 
 def turns(value: Any, notes: Notes, column: str) -> Turns:
