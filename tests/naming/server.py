@@ -110,9 +110,8 @@ class Script:
     """Bodies that were sent here."""
     sent_headers: list[dict[str, str]] = field(default_factory=list)
     under_way: int = 0
-    most_under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
-    on_request: Callable[[int], None] = lambda _n: None
+    on_request: Callable[[int], object] = lambda _n: None
     """Called with the number of each request, from 1, before it is answered."""
 
     @property
@@ -133,7 +132,6 @@ class _Handler(BaseHTTPRequestHandler):
             script.sent_headers.append({k.lower(): v for k, v in self.headers.items()})
             number = len(script.requests)
             script.under_way += 1
-            script.most_under_way = max(script.most_under_way, script.under_way)
             is_too_much = 0 < script.at_a_time < script.under_way
         try:
             script.on_request(number)
