@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from engine.progress import NullProgress
 from engine.views.jobs import ShapedRow, TrainingCost
 from tests.tui.driving import Driver, drive
 from tests.worlds import World, make_world
+from tui.views.jobs import ShapedItem
 from tui.yank import yank_file
 
 RULES = "prosect rules 1\ndrop where chosen.tokens > 60\n"
@@ -33,6 +34,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(template: World, tmp_path: Path) -> World:
     shutil.copytree(template.paths.root, tmp_path / "p")
     return replace(template, paths=ProjectPaths(tmp_path / "p"))
+
+
+def stops(driver: Driver) -> Iterator[object]:
+    """What the cursor can stand on, from the top of the page."""
+    return (line.item for line in driver.desk.page.lines if line.item is not None)
 
 
 def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +72,13 @@ def test_rules_are_compiled_from_the_plan_after_a_yes(world: World, monkeypatch:
         await driver.shows("runs by itself")
         await driver.until(lambda: bool(driver.desk.doing.overview.shaped))
         await driver.shows("Shaped datasets")
-        await driver.keys("g", "g", "enter")
+        shaped_items = [line.item for line in driver.desk.page.lines if isinstance(line.item, ShapedItem)]
+        assert len(shaped_items) == 1
+        # while the job lives it stands above the dataset
+        await driver.until(lambda: next(stops(driver)) == shaped_items[0])
+        await driver.keys("g", "g")
+        await driver.until(lambda: driver.desk.page.item == shaped_items[0])
+        await driver.keys("enter")
         await driver.shows("T trains on it; for another trainer (y s copies this): prosect export ")
         await driver.keys("y", "s")
         await driver.shows("command copied to")

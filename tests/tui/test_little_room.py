@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from engine.errors import ProsectError
+from engine.views.jobs import JobRow, JobState
 from engine.views.scrutiny import ConceptScrutiny, PoolingEffect
 from engine.views.tables import Interval
 from tests.tui.driving import Driver, drive
@@ -21,6 +22,7 @@ from tui.prompts import make
 from tui.theme import PALETTES
 from tui.views.concept import concept_lines
 from tui.views.context import definition_words
+from tui.views.jobs import job_line
 from tui.views.layouts import Layout, PairOptions
 from tui.views.scrutiny import scrutiny_lines
 
@@ -200,3 +202,16 @@ def test_ways_of_pooling_are_named_whole_where_there_is_room() -> None:
         if width >= 80:
             assert all(any(f"pooled by {name} " in text for text in texts) for name in names)
             assert any("selected in 36% of random halves of the data" in text for text in texts)
+
+
+def test_what_came_of_a_job_is_shown_whole_at_every_width() -> None:
+    row = JobRow(
+        "j", "compile", "compile a_rule_file_with_a_long_name.rules", JobState.FINISHED, "", 1, 1, "pairs",
+        None, None, 4.0, "2026-11-29T20:00:00+00:00", "h", 1, "", (("shaped", "0123456789abcdef"),), False,
+    )  # fmt: skip
+    for width in (59, 79, 99, 119, 199):
+        text = "".join(part for part, _ in job_line(row, width, UNICODE).spans)
+        assert "→ shaped 0123456789ab" in text, width
+        assert cell_len(text) <= width, width
+        assert "compile a_rule" in text, width
+        assert ("11-29 20:00" in text) == (width >= 70), width

@@ -18,6 +18,10 @@ _ROLES = {
 }  # fmt: skip
 
 
+RESULT = 21
+"""Cells of what came of a job: ``→ shaped 0123456789ab``."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShapedItem:
     """A shaped dataset under the cursor."""
@@ -60,7 +64,11 @@ def jobs_lines(rows: Sequence[JobRow], width: int, glyphs: Glyphs) -> list[PaneL
 
 def job_line(row: JobRow, width: int, glyphs: Glyphs) -> PaneLine:
     """A job in one line: state, what, when, how long, how it ended."""
-    title = min(max(width - 66, 18), 40)
+    # where there is little room, what came of a job is worth more than the year or the day it began
+    start = 0 if width >= 100 else 5
+    when = f"{row.started[start:16].replace('T', ' ')}  " if width >= 70 else ""
+    used = 22 + len(when)
+    title = min(max(width - used - RESULT, 14), 40)
     tail = row.message if not row.state.is_alive else "asked to stop" if row.is_asked_to_stop else row.stage
     made = " ".join(
         f"{glyphs.arrow} {name} {value[:12]}"
@@ -73,9 +81,12 @@ def job_line(row: JobRow, width: int, glyphs: Glyphs) -> PaneLine:
         (
             (fit(row.state.value, 11), _ROLES[row.state]),
             (fit(one_line(row.title), title) + " ", "text"),
-            (f"{row.started[:16].replace('T', ' ')}  ", "dim"),
+            (when, "dim"),
             (f"{fmt.clock(row.elapsed_s):>8}  ", "text"),
-            (one_line(tail, max(width - title - 42, 8)), "error" if row.state is JobState.FAILED else "dim"),
+            (
+                one_line(tail, max(width - title - used, 8)),
+                "error" if row.state is JobState.FAILED else "dim",
+            ),
         ),
         Place("job", row.ident),
     )
