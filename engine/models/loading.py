@@ -62,7 +62,7 @@ class LoadedModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how it was loaded."""
-        whole = () if self.whole_because is None else (f"it was loaded whole: {self.whole_because}",)
+        whole = () if self.whole_because is None else (f"it was loaded whole, because {self.whole_because}",)
         packed = (
             () if self.unpacked is None else (f"its weights are packed ({self.unpacked}) and were unpacked",)
         )

@@ -105,7 +105,7 @@ def load_shortened(
         ) as error:  # whatever another version of transformers makes of it; loading it whole says more
             if is_out_of_memory(error):
                 raise
-            raise NeedsWholeModel(first_line(error)) from error
+            raise NeedsWholeModel(f"transformers cannot fill a part of it ({first_line(error)})") from error
     model.__class__ = outline.model_class
     _check_complete(outline, left_out, info, tensors)
     tower = text_tower(model)

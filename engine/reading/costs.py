@@ -254,6 +254,12 @@ def _problems(
     free = machine.device_memory_gb if machine.device_memory_gb is not None else machine.memory_gb
     if free is not None and needed > free:
         found.append(f"model and SAE need about {needed:.1f} GB, {free:.1f} GB are free on {machine.device}")
+    is_gpu = machine.device_memory_gb is not None
+    if is_gpu and machine.memory_gb is not None and reading.model_gb > machine.memory_gb:
+        found.append(
+            f"on its way to {machine.device} the model takes about {reading.model_gb:.1f} GB of main"
+            f" memory, {machine.memory_gb:.1f} GB are free"
+        )
     disk = reading.shards_gb + reading.residuals_gb + index.disk_gb
     if disk > machine.disk_gb:
         found.append(f"readings and index need about {disk:.1f} GB, {machine.disk_gb:.1f} GB are free")

@@ -132,6 +132,17 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     assert "lora_rank" in problems[3]
 
 
+def test_main_memory_that_a_model_passes_through_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
+    tight = replace(H100, memory_gb=8.0)
+    problems = estimate_costs(tight, shape_of(str(tmp_path)), replace(TULU, layer=20)).problems
+    # 22 blocks of 218.1 million weights and 128,256 · 4,096 embeddings, two bytes each
+    assert (
+        f"{(22 * 218_103_808 + 128_256 * 4096) * 2 / 1e9:.1f} GB of main memory, 8.0 GB are free"
+        in problems[0]
+    )
+
+
 def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
     machine = inspect_machine(tmp_path / "not" / "yet", ReadingSettings(device="cpu"))
     assert machine.tflops > 0
