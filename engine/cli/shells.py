@@ -29,15 +29,16 @@ _BASH = r"""%(complete_func)s() {
     while IFS= read -r line; do
         kind=${line%%%%,*} value=${line#*,}
         case $kind in
-            dir) compopt -o dirnames ;;
-            file) compopt -o default ;;
-            open) compopt -o nospace; COMPREPLY+=("$value") ;;
+            dir) compopt -o dirnames 2>/dev/null ;;
+            file) compopt -o default 2>/dev/null ;;
+            open) compopt -o nospace 2>/dev/null; COMPREPLY+=("$value") ;;
             plain) COMPREPLY+=("$value") ;;
         esac
     done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \
         %(complete_var)s=bash_complete "$1" 2>/dev/null)
 }
-complete -o nosort -F %(complete_func)s %(prog_name)s
+complete -o nosort -F %(complete_func)s %(prog_name)s 2>/dev/null ||
+    complete -o default -F %(complete_func)s %(prog_name)s  # bash before 4.4
 """
 _ZSH = r"""#compdef %(prog_name)s
 
@@ -65,7 +66,7 @@ _ZSH = r"""#compdef %(prog_name)s
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
     %(complete_func)s "$@"
 else
-    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
     compdef %(complete_func)s %(prog_name)s
 fi
 """

@@ -196,6 +196,10 @@ def test_the_script_works_in_bash(tmp_path: Path, known: dict[str, str]) -> None
     asked.write_text(
         script("bash")
         + """
+        complete -p prosect
+        complete() { [[ $2 != nosort ]] && builtin complete "$@"; }  # as bash was before 4.4
+        complete -o nosort -F f prosect || complete -o default -F f prosect
+        complete -p prosect
         compopt() { :; }
         COMP_WORDBREAKS=$' \\t\\n"\\'@><=;|&(:'
         COMP_LINE='prosect show audit say --json'; COMP_POINT=22
@@ -208,7 +212,10 @@ def test_the_script_works_in_bash(tmp_path: Path, known: dict[str, str]) -> None
         encoding="utf-8",
     )
     done = subprocess.run([str(BASH), str(asked)], env=known, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [r"say\ \"no\",\ \$\(ls\)", "verdicts"]
+    assert done.stdout.splitlines() == [
+        "complete -o nosort -F _prosect_completion prosect", "complete -o default -F f prosect",
+        r"say\ \"no\",\ \$\(ls\)", "verdicts",
+    ]  # fmt: skip
     assert done.stderr == ""
 
 
