@@ -1,6 +1,7 @@
 """From rules to a shaped dataset, a run and its outcome."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,12 +78,29 @@ class Shaping(Base):
         return rows_matching(self.paths, condition, self.decisions(), limit=limit)
 
     def compile(
-        self, rules: Path | str, options: "CompileOptions | None" = None, *, progress: Progress | None = None
+        self,
+        rules: Path | str,
+        options: "CompileOptions | None" = None,
+        *,
+        locked: bool = False,
+        progress: Progress | None = None,
     ) -> "CompileResult":
-        """Write the shaped dataset of a rule file; the same rules and index give the same folder."""
+        """Write the shaped dataset of a rule file; the same rules and index give the same folder.
+
+        Args:
+            rules: the file, by path or by its name in the project.
+            options: how; None: as usual.
+            locked: write nothing where the lock beside the file says something else.
+            progress: told about the files that are written.
+
+        Raises:
+            RuleError: mistakes in the file.
+            CompileError: a failed expectation, conflicts, nothing left, or a drift from the lock.
+        """
         from engine.pipeline.shape import CompileOptions, compile_rules
 
         chosen = options or CompileOptions()
+        chosen = replace(chosen, locked=chosen.locked or locked)
         reporter = progress or NullProgress()
         return compile_rules(
             self.paths, self.rule_file(rules), self.decisions(), self.settings.rules, chosen, reporter

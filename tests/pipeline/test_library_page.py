@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine.api import Project
-from engine.errors import ReviewError, StoreError
+from engine.errors import CompileError, ReviewError, StoreError
 from engine.live.browse import Browser
 from engine.paths import ProjectPaths
 
@@ -107,6 +108,23 @@ def test_a_concept_is_no_pair_and_a_pair_no_concept(audited: Path) -> None:
             project.concept(ident)
         with pytest.raises(StoreError, match="no pair"):
             project.pair(name)
+
+
+def test_a_lock_holds_from_python_too(own_project: Callable[[], Path]) -> None:
+    with Project(own_project()) as project:
+        rules = project.paths.root / "some.rules"
+        rules.write_text("prosect rules 1\nx: weight *= 0.5 where chosen.tokens < 20\n", encoding="utf-8")
+        first = project.compile(rules)
+        assert project.compile(rules, locked=True).dataset.folder == first.dataset.folder
+        rules.write_text("prosect rules 1\nx: weight *= 0.4 where chosen.tokens < 20\n", encoding="utf-8")
+        with pytest.raises(CompileError, match="drifted"):
+            project.compile(rules, locked=True)
+
+
+def test_installed_packages_tell_their_types() -> None:
+    """Without the marker type checkers take everything of an installed package for Any."""
+    for package in ("engine", "tui"):
+        assert resources.files(package).joinpath("py.typed").is_file()
 
 
 def test_notebooks_show_little_of_much(audited: Path) -> None:
