@@ -192,3 +192,21 @@ def test_offsets_are_refused_for_losses_of_single_sides(loss_type: str) -> None:
     check_loss(loss_type, 0.0, has_offsets=False)
     with pytest.raises(TrainError, match="offsets"):
         check_loss(loss_type, 0.0, has_offsets=True)
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "smoothing", "is_fine"),
+    [
+        ("robust", 0.0, True), ("robust", 0.49, True), ("robust", 0.5, False), ("robust", -0.1, False),
+        ("exo_pair", 0.001, True), ("exo_pair", 0.0, False), ("exo_pair", 1.0, False), ("hinge", 0.0, True),
+    ],
+)  # fmt: skip
+def test_label_smoothing_has_the_bounds_of_its_formula(
+    loss_type: str, smoothing: float, is_fine: bool
+) -> None:
+    """*Robust* divides by 1 − 2ε; *exo_pair* takes the logarithms of ε and 1 − ε."""
+    if is_fine:
+        check_loss(loss_type, smoothing, has_offsets=False)
+    else:
+        with pytest.raises(TrainError, match="needs label smoothing"):
+            check_loss(loss_type, smoothing, has_offsets=False)
