@@ -21,7 +21,7 @@ from engine.stats.sources import decompose
 from engine.stats.sums import unit_sums
 from engine.stats.taught import safe_ratio, taught
 from engine.stats.unique import unique_contribution
-from tests.stats.inputs import dense_of, latents_of
+from tests.stats.inputs import dense_of, latents_of, with_pairs
 from tests.worlds import make_readings
 
 Vector = NDArray[np.float64]
@@ -43,7 +43,9 @@ class Found:
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    readings = make_readings(600, 8, effects={0: 1.5, 2: -1.2})
+    made = make_readings(600, 8, effects={0: 1.5, 2: -1.2})
+    source = np.random.default_rng(1).integers(0, 3, 600).astype(np.int32)
+    readings = with_pairs(made, source=source, source_names=("alpha", "beta", "gamma"))
     pairs, units = readings.pairs, latents_of(readings)
     null = fit_null(build_design(pairs), pairs.group, pairs.is_signed.astype(np.float64))
     sums = unit_sums(units, pairs, null.weight)
@@ -149,6 +151,7 @@ def test_levels_push_what_they_push_and_stand_beside_what_is_left_without_them(f
     parts = decompose(found.units, pairs, weight, found.null.design, "source", SETTINGS)
     table = found.scrutiny.tables["levels"]
     push = np.zeros(8)
+    assert len(parts.levels) == 3
     for rank, level in enumerate(parts.levels):
         rows = rows_of(table, facet="source", level=level.name)
         push += rows["push"]

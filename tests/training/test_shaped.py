@@ -37,6 +37,15 @@ def test_rows_that_must_not_be_trained_on_are_refused(
         read_shaped(write_shaped(tmp_path, rows), 0)
 
 
+@pytest.mark.parametrize(("offsets", "found"), [((0, 0, 0), False), ((0, -0.5, 0), True), ((1, 1, 1), True)])
+def test_one_offset_among_many_pairs_is_an_offset(
+    tmp_path: Path, offsets: tuple[float, ...], found: bool
+) -> None:
+    """Losses of single sides are refused then, and rewards corrected before they are logged."""
+    rows = [row | {"offset": float(m)} for row, m in zip(make_rows(3), offsets, strict=True)]
+    assert read_shaped(write_shaped(tmp_path, rows), 0).has_offsets is found
+
+
 def test_unlabelled_rows_are_refused(tmp_path: Path) -> None:
     table = pq.read_table(write_shaped(tmp_path, make_rows(3)) / "train.parquet")
     pq.write_table(table.append_column("label", [["chosen", "tie", "none"]]), tmp_path / "train.parquet")
