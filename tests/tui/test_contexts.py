@@ -53,7 +53,7 @@ def test_a_context_says_whether_anything_differs_in_it(world: World) -> None:
         await d.until(lambda: d.desk.detail is not None)
         called = [c for c in getattr(d.desk.detail, "concepts", ()) if c.here.is_differs_call]
         said = f"{len(called):,} differ" if called else "none differs from everywhere beyond chance"
-        assert said in d.screen()
+        await d.shows(said)
 
     drive(world, scenario)
 
@@ -67,7 +67,7 @@ def test_the_hypotheses_of_a_context_are_a_list_to_decide_on(world: World) -> No
         await d.until(lambda: d.desk.is_idle)
         await d.keys("j", "enter")
         await d.until(lambda: d.desk.place.view == "hypotheses" and d.desk.is_idle)
-        assert 'Hypotheses  / in "tea"' in d.screen()
+        await d.shows('Hypotheses  / in "tea"')
         grid = d.desk.table.grid
         rows = [row for n in range(grid.n_rows) if (row := grid.row(n)) is not None]
         contexts = {row.values[grid.spec.index("context")] for row in rows}
