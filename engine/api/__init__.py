@@ -28,7 +28,7 @@ class Project(Reading, Looking, Naming, Shaping, Trust):
     """
 
     def card(self, limit: int = 30) -> str:
-        """The audit as a Markdown page for others: data, what it teaches, verdicts, what was made of them.
+        """The audit as a Markdown page for others: what it teaches, verdicts, what was made of them, data.
 
         Args:
             limit: rows at most of each table of hypotheses; what is left out is counted.

@@ -18,7 +18,7 @@ from engine.cli.options import project_argument
     help="Rows at most of each table of hypotheses.",
 )  # fmt: skip
 def card_command(project: Path, output: Path | None, limit: int) -> None:
-    """The audit as a Markdown page: what was read, what it teaches, what was decided and made of it.
+    """The audit as a Markdown page: what it teaches, what was decided and made of it, what was read.
 
     For pull requests and for people without the workstation. The page says nothing of time or machine, so
     that two versions of it can be compared line by line.
