@@ -134,6 +134,10 @@ def not_fetched(path: str, revision: str | None, error: Exception) -> tuple[str,
         return f"there is no room on the disk for {path}", (
             f"make room where {_hub_cache()} lies, or set HF_HOME to a folder on another disk; {_GOES_ON}"
         )
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} cannot be kept: {_hub_cache()} cannot be written to", (
+            "make it writable, or set HF_HOME to a folder that is"
+        )
     if path in cached_models() and isinstance(error, FileNotFoundError):
         is_begun = revision is None or _has_some(path, revision)
         what = "all of it" if is_begun else f"revision {revision}"

@@ -70,6 +70,8 @@ def test_what_the_hub_refuses_is_said_for_what_it_is(cache: Path, monkeypatch: p
         (refusal(RepositoryNotFoundError), "the hub has no acme/Tundra, or it is private", "hf auth login"),
         (refusal(RevisionNotFoundError), "acme/Tundra has no revision v9", "commit, tag or branch"),
         (OSError("something went wrong"), "fetching it from the hub failed: something went", "connection"),
+        (PermissionError(errno.EACCES, "Permission denied"), "acme/Tundra cannot be kept: .*hub", "HF_HOME"),
+        (OSError(errno.EROFS, "Read-only file system"), "cannot be written to", "HF_HOME"),
         (OSError(errno.ENOSPC, "No space left"), "no room on the disk for acme/Tundra", "set HF_HOME"),
     ]
     for error, message, hint in cases:
