@@ -118,6 +118,10 @@ def _reader(paths: ProjectPaths, summary: "ProjectSummary") -> list[tuple[str, s
             ("reader", model),
             ("SAE", f"{shared(reader.get('sae'))}, {reader.get('n_latents', 0):,} latents"),
         ]
+    if reader.get("model_unpacked"):
+        facts.append(
+            ("the reader's weights", f"packed as {code(str(reader['model_unpacked']))}, unpacked to read")
+        )
     if check.get("unexplained") is not None:
         facts.append(
             (

@@ -105,6 +105,7 @@ class Reader:
             "model_fingerprint": self.loaded.fingerprint,
             "model_files": dict(self.loaded.files),
             "model_loaded": self.loaded.extent,
+            "model_unpacked": self.loaded.unpacked,
             "model_notes": list(self.loaded.notes),
             "is_causal": self.is_causal,
             "layer": self.layer,

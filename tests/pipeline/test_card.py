@@ -1,5 +1,6 @@
 """The card of an audit says what tables and journal say, and carries no text of a dataset as Markdown."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -112,6 +113,15 @@ def test_the_page_says_nothing_of_the_machine(audited: Path, tmp_path: Path) -> 
     assert page == CliRunner().invoke(main, ["card", str(audited)]).stdout
     assert str(audited.parent) not in page
     assert str(tmp_path) not in page
+
+
+def test_weights_that_were_unpacked_are_said_to_be(own_project: Callable[[], Path]) -> None:
+    folder = own_project()
+    (file,) = folder.glob("readings/*/reader.json")
+    for packed, is_said in (("mxfp4", True), (None, False)):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"model_unpacked": packed}))
+        with Project(folder) as project:
+            assert ("packed as `mxfp4`, unpacked to read" in section(project.card(3), "Made with")) is is_said
 
 
 def test_before_an_audit_there_is_no_card(tmp_path: Path) -> None:
