@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ALL_KEYS = "help"
 """The action whose key stands among the useful ones however little room there is."""
+ABBREVIATED = 5
+"""Of names that are cut to fewer letters, the letters say more than a sign of the cut."""
 FACTS, MIN_NAME = 52, 20
 """Cells of the second line for facts behind a name or a filter, and cells that a name has at least."""
 
@@ -85,12 +87,12 @@ def too_small(width: int, min_width: int, min_height: int) -> Line:
 
 def which_key(pending: str, following: Sequence[tuple[str, str]], width: int) -> Line:
     """Keys that may follow with what they do, names as long as all of them fit."""
-    for longest, gap in ((99, "  "), (99, " "), *((n, " ") for n in range(12, 2, -1))):
-        spans: list[Span] = [(pending + gap, "key")]
+    for longest, gap in ((99, "  "), (99, " "), *((n, " ") for n in range(12, 0, -1))):
+        spans: list[Span] = [(pending, "key")]
         for key, name in following:
-            cut = name if len(name) <= longest else name[: longest - 1] + "…"
-            spans += [(key, "key"), (f" {cut}{gap}", "dim")]
-        if sum(len(text) for text, _ in spans) - len(gap) <= width:
+            short = name[:longest] if longest < ABBREVIATED else name[: longest - 1] + "…"
+            spans += [(gap + key, "key"), (f" {name if len(name) <= longest else short}", "dim")]
+        if sum(len(text) for text, _ in spans) <= width:
             break
     return tuple(spans)
 
