@@ -211,18 +211,25 @@ def _write(request: ExportRequest, rows: list[Row]) -> list[str]:
     return ["train.jsonl"]
 
 
+_NAMED = 20
+"""Refused pairs whose ids are written out."""
+
+
 def _made(target: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as the target reads them; all that it cannot hold is named at once."""
-    problems: dict[str, int] = {}
+    problems: dict[str, list[str]] = {}
     made: list[dict[str, Any]] = []
     for row in rows:
         try:
             made.append(ROW_WRITERS[target](row))
         except ValueError as error:
-            problems[str(error)] = problems.get(str(error), 0) + 1
+            problems.setdefault(str(error), []).append(row.pair_id)
     if problems:
-        shown = "; ".join(f"{text} ({counted(n, 'row')})" for text, n in sorted(problems.items()))
-        raise CompileError(f"{target} cannot hold: {shown}", hint="drop these pairs by a rule")
+        shown = "; ".join(f"{text} ({counted(len(ids), 'row')})" for text, ids in sorted(problems.items()))
+        refused = sorted({pair_id for ids in problems.values() for pair_id in ids})
+        named = ", ".join(f'"{pair_id}"' for pair_id in refused[:_NAMED])
+        rule = f"`drop where id in [{named}]`" + (", …" if len(refused) > _NAMED else "")
+        raise CompileError(f"{target} cannot hold: {shown}", hint=f"drop these pairs by a rule: {rule}")
     return _same_keys(made)
 
 

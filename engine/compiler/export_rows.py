@@ -24,14 +24,20 @@ class Row:
 def prosect_row(row: Row) -> dict[str, Any]:
     """Our own columns: TRL's conversational form beside weight and offset."""
     return (
-        trl_row(row)
+        _explicit(row)
         | {"pair_id": row.pair_id, "weight": row.weight, "offset": row.offset}
         | ({"inoculation": row.inoculation} if row.inoculation is not None else {})
     )
 
 
 def trl_row(row: Row) -> dict[str, Any]:
-    """Explicit prompt, responses as message lists."""
+    """Explicit prompt, responses as message lists; TRL renders no conversation without a message."""
+    if not row.prompt:
+        raise ValueError("prompts without any message")
+    return _explicit(row)
+
+
+def _explicit(row: Row) -> dict[str, Any]:
     made: dict[str, Any] = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
     return made | ({"tools": row.tools} if row.tools is not None else {})
 

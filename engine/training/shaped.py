@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.errors import TrainError
 from engine.manifest import hash_file, read_manifest
 from engine.records import HELD_OUT_FOLD, Label
+from engine.wording import counted
 
 COLUMNS = ("pair_id", "prompt", "chosen", "rejected", "weight", "offset", "fold")
 """What training needs."""
@@ -138,4 +139,8 @@ def _check_messages(table: pa.Table, path: Path) -> None:
         lengths = table.column(column).combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
         empty = int(np.sum(lengths == 0))
         if empty:
-            raise TrainError(f"{path}: {empty} pairs have an empty {column}", hint="compile it again")
+            rule = "no chat can be rendered without a turn: add the rule `drop where prompt.turns == 0`"
+            raise TrainError(
+                f"{path}: {counted(empty, 'pair has', 'pairs have')} an empty {column}",
+                hint=rule if column == "prompt" else "compile it again",
+            )

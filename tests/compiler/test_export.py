@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.compiler.buckets import buckets
 from engine.compiler.emit import compile_plan
-from engine.compiler.export import TARGETS, ExportRequest, export
+from engine.compiler.export import TARGETS, ExportRequest, _made, export
 from engine.compiler.export_rows import ROW_WRITERS, Row, changes_of
 from engine.compiler.plan import make_plan
 from engine.errors import CompileError, TrainError
@@ -87,7 +87,7 @@ def test_the_reward_margin_is_the_negated_offset(world: World, store: Store, tmp
 
 @given(difference=st.floats(-5, 5), offset=st.floats(-5, 5))
 def test_trl_subtracts_the_margin_so_both_losses_agree(difference: float, offset: float) -> None:
-    margin = ROW_WRITERS["trl-reward"](Row("", [], [], [], 1.0, offset, None, None))["margin"]
+    margin = ROW_WRITERS["trl-reward"](replace(ROW, offset=offset))["margin"]
     ours = math.log1p(math.exp(-(difference + offset)))
     theirs = math.log1p(math.exp(-(difference - margin)))
     assert ours == pytest.approx(theirs, abs=1e-12)
@@ -133,6 +133,8 @@ def test_plain_pairs_reach_every_target(world: World, store: Store, tmp_path: Pa
         ({"chosen": ROW.chosen * 2}, "axolotl", "several messages"),
         ({"prompt": ROW.prompt[:3]}, "llama-factory", "end with the user"),
         ({"prompt": [*ROW.prompt, ROW.prompt[-1]]}, "llama-factory", "take turns"),
+        ({"prompt": []}, "trl", "prompts without any message"),
+        ({"prompt": []}, "trl-reward", "prompts without any message"),
         ({"rejected": [{"role": "assistant", "content": " Here you are."}]}, "axolotl", "white space"),
         ({"rejected": [{"role": "assistant", "content": "user"}]}, "axolotl", "so short"),
         ({"chosen": [{"role": "assistant", "content": " \n"}]}, "axolotl", "empty"),
@@ -142,6 +144,18 @@ def test_rows_that_a_target_cannot_say_are_named(changed: dict[str, Any], target
     values = {name: getattr(ROW, name) for name in Row.__slots__} | changed
     with pytest.raises(ValueError, match=problem):
         ROW_WRITERS[target](Row(**values))
+
+
+def test_the_rule_that_drops_what_a_target_cannot_say_is_written_out(
+    world: World, store: Store, tmp_path: Path
+) -> None:
+    shaped = compiled(world, store, tmp_path, "")
+    table = pq.read_table(shaped / "train.parquet").to_pylist()
+    table[2]["prompt"] = []
+    rows = [Row(**{name: row.get(name) for name in Row.__slots__}) for row in table]
+    with pytest.raises(CompileError, match=r"without any message \(1 row\)") as refused:
+        _made("trl", rows)
+    assert f'`drop where id in ["{table[2]["pair_id"]}"]`' in str(refused.value.hint)
 
 
 def test_an_unknown_target_and_an_unfinished_folder_are_errors(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.training.conftest import make_rows, make_tokenizer, write_shaped
         ({"weight": float("nan")}, "weights are not above 0"),
         ({"weight": 9.0}, "not 1 over the kept set"),
         ({"offset": float("inf")}, "not finite"),
-        ({"prompt": []}, "empty prompt"),
+        ({"prompt": []}, r"1 pair has an empty prompt(.|\n)*prompt\.turns == 0"),
         ({"chosen": None}, "chosen has empty values"),
         ({"pair_id": "pair0001"}, "occur twice"),
     ],
