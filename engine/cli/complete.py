@@ -20,11 +20,17 @@ _MOST = 400
 
 
 def _offer(values: Iterable[str | tuple[str, str]]) -> "list[CompletionItem]":
-    """Values, or values with what they mean, in their order."""
+    """Values, or values with what they mean, in their order; without those that no line can hold safely."""
     from click.shell_completion import CompletionItem
 
+    from engine.safe_text import sanitise
+
     pairs = ((value, None) if isinstance(value, str) else value for value in values)
-    return [CompletionItem(value, help=said) for value, said in pairs]
+    return [
+        CompletionItem(value, help=said)
+        for value, said in pairs
+        if sanitise(value) == value and "\n" not in value
+    ]
 
 
 def _shells_own(incomplete: str, kind: str) -> "list[CompletionItem]":
@@ -132,14 +138,12 @@ def _names(kind: str) -> Offer:
     @_quiet
     def found(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from engine.api import Project
-        from engine.safe_text import is_printable_name
 
         project = _named_project(ctx)
         if project is None:
             return []
         with Project(project) as opened:
-            names = opened.names_beginning(kind, incomplete, _MOST)
-        return _offer((name, said) for name, said in names if is_printable_name(name))
+            return _offer(opened.names_beginning(kind, incomplete, _MOST))
 
     return found
 

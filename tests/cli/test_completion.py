@@ -123,8 +123,13 @@ def test_concepts_come_strongest_first_and_say_what_they_are(
 
 def test_names_that_no_line_can_hold_are_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_world(tmp_path / "p", 40, 16, n_concepts=2)
-    monkeypatch.setattr("engine.api.looking.Looking.names_beginning", lambda *_: [("a\nb", ""), ("fine", "")])
+    hostile = [("a\nb", ""), ("a\x1b[2Jb", ""), ("fine", "")]
+    monkeypatch.setattr("engine.api.looking.Looking.names_beginning", lambda *_: hostile)
     assert offered(f"prosect show {made.paths.root} ", monkeypatch) == ["fine"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p\x1b[2J").mkdir()
+    (tmp_path / "p\x1b[2J" / "journal.jsonl").touch()
+    assert offered("prosect open p", monkeypatch) == ["p"]
 
 
 names = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1).filter(
