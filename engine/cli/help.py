@@ -222,7 +222,12 @@ def _command_help(ctx: click.Context, words: Sequence[str]) -> str:
 def _unknown(word: str, command: click.Command) -> ProsectError:
     from engine.cli.main import main
 
-    known = list(command.commands) if isinstance(command, click.Group) else []
+    if not isinstance(command, click.Group):
+        return ProsectError(
+            f"`{command.name}` has no command `{one_line(word, 60)}`",
+            hint=f"`prosect help {command.name}` explains it",
+        )
+    known = list(command.commands)
     known += [topic.name for topic in topics()] if command is main else []
     close = difflib.get_close_matches(word.lower(), known, 3)
     meant = f"did you mean {' or '.join(f'`{name}`' for name in close)}? " if close else ""

@@ -140,6 +140,7 @@ def test_commands_are_explained_as_by_their_own_help() -> None:
         (["plna"], "did you mean `plan`?"),
         (["verdicts", "sett"], "did you mean `set`?"),
         (["zzz"], "lists them"),
+        (["card", "audit"], "`card` has no command `audit`"),
     ],
 )
 def test_what_is_not_there_is_said_with_the_nearest(words: list[str], said: str) -> None:
