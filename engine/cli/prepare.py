@@ -13,6 +13,7 @@ from engine.cli.options import output_options, parse_assignments, project_argume
 from engine.cli.output import write_json, write_table
 from engine.cli.progress import job_progress
 from engine.safe_text import one_line
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.ingest.run import SourcePreview
@@ -89,6 +90,9 @@ def _show_preview(seen: "SourcePreview", *, plain: bool, as_json: bool) -> None:
     details = {p.dropped: f" ({one_line(p.detail, 80)})" for p in reversed(seen.pairs) if p.detail}
     said = ", ".join(f"{reason} {n}{details.get(reason, '')}" for reason, n in seen.dropped.items())
     click.echo(f"\ndropped among the first {seen.n_rows:,} rows: {said or 'nothing'}")
+    if seen.n_waiting:
+        answers = counted(seen.n_waiting, "answer has no partner", "answers have no partner")
+        click.echo(f"{answers} for the same prompt among them: ingest looks through the whole file")
     if seen.noted:
         click.echo("repaired or noted: " + ", ".join(f"{reason} {n}" for reason, n in seen.noted.items()))
 

@@ -70,6 +70,8 @@ class SourcePreview:
     """What would be repaired or noted, by reason."""
     remarks: tuple[str, ...]
     """Splits that were left out, the revision of a download."""
+    n_waiting: int = 0
+    """Single answers without a partner among the rows that were looked at: one may come further on."""
 
 
 def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
@@ -83,7 +85,8 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
     form = opened.format
     rows = list(islice(_rows(opened, limit), SAMPLE_ROWS))
     noted: Counter[Reason] = Counter()
-    seen = list(_judged(opened, rows, limit, noted))
+    waiting: Counter[Reason] = Counter()
+    seen = list(_judged(opened, rows, limit, noted, waiting))
     return SourcePreview(
         source.path,
         tuple(f.shown for f in opened.files),
@@ -98,6 +101,7 @@ def preview(source: SourceSpec, n: int = 10) -> SourcePreview:
         dict(Counter(p.dropped for p in seen if p.dropped is not None).most_common()),
         dict(noted.most_common()),
         opened.remarks,
+        waiting.total(),
     )
 
 
@@ -125,11 +129,15 @@ def _rows(opened: OpenSource, limit: int) -> Iterator[tuple[str, str, NumberedRo
 
 
 def _judged(
-    opened: OpenSource, rows: list[tuple[str, str, NumberedRow]], limit: int, noted: Counter[Reason]
+    opened: OpenSource,
+    rows: list[tuple[str, str, NumberedRow]],
+    limit: int,
+    noted: Counter[Reason],
+    waiting: Counter[Reason],
 ) -> Iterator[PreviewPair]:
     """What ingest makes of some rows, in their order; pairs of single answers last.
 
-    An answer that has no partner among these rows may find one further on: nothing is said of it.
+    An answer that has no partner among these rows may find one further on: it is counted as waiting.
     """
     answers = RatedAnswers()
     for source, file, (number, row) in rows:
@@ -150,7 +158,9 @@ def _judged(
                 yield _checked(opened, origin, draft, limit, notes, noted)
                 notes = []
     for origin, made, known in answers.pairs():
-        if isinstance(made, Draft):
+        if isinstance(made, Dropped):
+            waiting[made.reason] += 1
+        elif isinstance(made, Draft):
             yield _checked(opened, origin, made, limit, list(known), noted)
 
 

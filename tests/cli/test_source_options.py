@@ -97,3 +97,12 @@ def test_a_preview_pairs_rated_answers(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     seen = json.loads(CliRunner().invoke(main, ["ingest", str(file), "--preview", "--json"]).stdout)
     assert [(p["chosen"][0]["content"], p["label"]) for p in seen["pairs"]] == [("good", "chosen")]
+
+
+def test_a_preview_counts_single_answers_that_wait_for_another(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{i // 2}", "completion": f"x{i}", "label": i % 2 == 0} for i in range(5)]
+    file = tmp_path / "kto.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = CliRunner().invoke(main, ["ingest", str(file), "--preview", "--plain"]).output
+    assert "1 answer has no partner for the same prompt among them" in shown
+    assert shown.count("\tchosen\t") == 2 + 1  # two pairs, and the header
