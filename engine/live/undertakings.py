@@ -106,7 +106,7 @@ class Undertakings(ABC):
         """One run with its curves, events and outcome."""
         from engine.live.run_watch import read_run
 
-        return read_run(self.paths, ident)
+        return read_run(self.paths, ident).called(self.names())
 
     def stop_run(self, ident: str) -> None:
         """Ask a run to save and stop at its next step."""

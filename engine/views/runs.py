@@ -1,6 +1,7 @@
 """Frozen view models of training runs, for front ends."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -122,3 +123,16 @@ class RunDetail:
     """From other runs, the latest measured first."""
     comparable: tuple[str, ...] = ()
     """Other finished runs from the same start that it has not been compared with, the latest first."""
+
+    def called(self, names: Mapping[str, str]) -> "RunDetail":
+        """The same run with the names that people gave to concepts, also after it was forecast."""
+
+        def outcomes(found: tuple[ConceptOutcome, ...]) -> tuple[ConceptOutcome, ...]:
+            return tuple(replace(c, name=names.get(c.concept_id) or c.name) for c in found)
+
+        return replace(
+            self,
+            outcome=outcomes(self.outcome),
+            forecast=tuple(replace(c, name=names.get(c.concept_id) or c.name) for c in self.forecast),
+            differences=tuple(replace(d, concepts=outcomes(d.concepts)) for d in self.differences),
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.jobs import tracked
+from engine.live.browse import Browser
 from engine.live.job_watch import Work
 from engine.paths import ProjectPaths
 from engine.progress import NullProgress
@@ -74,6 +75,21 @@ def test_a_run_shows_its_forecast_and_where_it_came_from(world: World) -> None:
         assert "+0.125  +0.000 to +0.250" in driver.screen()
 
     drive(world, scenario)
+
+
+def test_a_run_calls_concepts_by_the_names_that_they_have_now(world: World) -> None:
+    """Its forecast was written down before somebody named one of them."""
+    write_run(world, "r1", "stop")
+    project = Browser(world.paths)
+    cursor = project.open_table("hypotheses", "family:concepts")
+    ident = str(cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")])
+    forecast = world.paths.forecasts_dir / "f.json"
+    forecast.write_text(forecast.read_text().replace('"c"', f'"{ident}"'))
+    assert [c.name for c in project.run("r1").forecast] == ["tea"]
+    project.set_name(ident, "talk of tea")
+    assert [c.name for c in project.run("r1").forecast] == ["talk of tea"]
+    assert '"tea"' in forecast.read_text()  # what was written down stays as it was
+    project.close()
 
 
 def test_a_curve_says_how_much_it_is_smoothed(world: World) -> None:
