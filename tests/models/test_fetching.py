@@ -122,7 +122,8 @@ def test_without_a_connection_what_is_there_is_read_and_the_rest_is_said(
     assert n_bytes_to_fetch(NAME, None, folder, needed(folder, 2)) is None
 
 
-def test_a_download_that_breaks_off_is_said_and_goes_on(hub: Hub) -> None:
+def test_a_download_that_breaks_off_is_said_and_goes_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between its attempts
     hub.breaks_off_at = 1000
     with pytest.raises(ModelError, match="fetching acme/river from the hub failed") as failure:
         load_to_read(NAME, 0, device="cpu")
