@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -48,6 +49,7 @@ from engine.manifest import (
 from engine.progress import NullProgress, Progress
 from engine.records import message_type
 from engine.store.connection import Store
+from engine.wording import counted
 
 Bools = NDArray[np.bool_]
 STAGE_VERSION = 1
@@ -225,18 +227,23 @@ def _write_train(folder: Path, plan: Plan, pairs_path: Path, progress: Progress)
     tools = _has_tools(pairs_path)
     instructions = _instructions(plan)
     schema = train_schema(with_tools=tools, with_instructions=bool(instructions))
+    n_bare = 0
     with (
         pq.ParquetWriter(folder / "train.parquet", schema, compression="zstd") as parquet,
         (folder / "train.jsonl").open("wb") as lines,
     ):
         for table, n_read in _kept_batches(plan, pairs_path, schema, instructions):
             if table.num_rows:
+                n_bare += int(pc.sum(pc.equal(pc.list_value_length(table.column("prompt")), 0)).as_py())
                 parquet.write_table(table)
                 frame = pl.from_arrow(table)
                 if isinstance(frame, pl.DataFrame):
                     frame.write_ndjson(lines)
             progress.advance(n_read)
     progress.finish()
+    if n_bare:
+        kept = counted(n_bare, "kept pair has", "kept pairs have")
+        progress.note(f"{kept} no prompt, and no trainer renders that: `drop where prompt.turns == 0`")
 
 
 def _has_tools(pairs_path: Path) -> bool:

@@ -23,6 +23,7 @@ from engine.compiler.verbs import (
 )
 from engine.errors import CompileError, RuleError
 from engine.manifest import hash_file
+from engine.progress import NullProgress
 from engine.records import Verdict
 from engine.rules.diagnostics import RuleFileError
 from engine.store.connection import Store
@@ -168,6 +169,27 @@ def test_a_lock_freezes_and_drift_is_an_error(world: World, store: Store, tmp_pa
         compile_file(store, locked)
     assert first.lock_path.read_bytes() == before
     assert compile_file(store, request).drift != ()
+
+
+def test_kept_pairs_that_no_trainer_can_render_are_said(world: World, store: Store, tmp_path: Path) -> None:
+    table = pq.read_table(world.paths.pairs)
+    plan = make_plan(store, "prosect rules 1\n")
+    bare = set(np.flatnonzero(plan.fates.weight > 0)[:2].tolist())
+    prompts = [[] if i in bare else prompt for i, prompt in enumerate(table.column("prompt").to_pylist())]
+    at = table.schema.get_field_index("prompt")
+    changed = table.set_column(at, table.schema.field(at), pa.array(prompts, table.schema.field(at).type))
+    pq.write_table(changed, tmp_path / "pairs.parquet")
+
+    class Notes(NullProgress):
+        said: list[str] = []  # noqa: RUF012 - one instance
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+    compile_plan(store, plan, tmp_path / "pairs.parquet", tmp_path / "shaped", progress=Notes())
+    assert [text for text in Notes.said if "prompt.turns == 0" in text] == [
+        "2 kept pairs have no prompt, and no trainer renders that: `drop where prompt.turns == 0`"
+    ]
 
 
 def test_a_rule_that_reads_files_has_them_in_its_lock(store: Store) -> None:
