@@ -131,7 +131,7 @@ def facet_lines(
                 (f"{mark} " if c in marked else "  ", "selected"),
                 (fit("none" if c.value is None else one_line(c.value, 200), room), "text"),
                 (f"{c.n:>10,} ", "bold"),
-                (fmt.meter(c.n, top, bar, desk.glyphs), "key"),
+                (fmt.tally(c.n, top, bar, desk.glyphs), "key"),
             ),
             c,
         )

@@ -224,6 +224,13 @@ def meter(part: float, whole: float, width: int, glyphs: Glyphs) -> str:
     return glyphs.full * filled + glyphs.empty * (width - filled)
 
 
+def tally(part: float, whole: float, width: int, glyphs: Glyphs) -> str:
+    """A filled bar of ``width`` cells for a count: what is there but too little to fill a cell shows."""
+    bar = meter(part, whole, width, glyphs)
+    few = next(block for block in glyphs.blocks[1:] if block != glyphs.empty)
+    return few + bar[1:] if part > 0 and bar[:1] == glyphs.empty else bar
+
+
 def token_list(text: str | None) -> str:
     """Telling tokens as stored (a JSON list) to words with a space between."""
     if not text:

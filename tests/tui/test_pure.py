@@ -457,3 +457,10 @@ def test_a_prompt_in_a_list_begins_with_what_the_user_asks() -> None:
     assert fmt.last_turn("plain") == "plain"
     column = ColumnSpec("prompt", "prompt", ColumnKind.TEXT, 0, 1, "")
     assert cell("system: Be brief.\n\nuser: What is magma?", column, 14, UNICODE)[0] == "What is magma?"
+
+
+def test_a_count_that_fills_no_cell_shows_all_the_same() -> None:
+    assert fmt.tally(8, 6_597, 10, UNICODE) == "▁·········"
+    assert fmt.tally(8, 6_597, 10, ASCII) == ":........."
+    assert fmt.tally(0, 6_597, 4, UNICODE) == "····"
+    assert fmt.tally(1, 2, 4, UNICODE) == "██··"
