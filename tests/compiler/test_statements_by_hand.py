@@ -15,12 +15,14 @@ from engine.compiler.match_targets import Controls, target_rows
 from engine.compiler.plan import catalogue_of, make_plan
 from engine.compiler.population import population
 from engine.compiler.records import PlanFileError, VerdictNote
+from engine.compiler.row_effects import rounded
 from engine.compiler.shapes import offsets, side_terms
 from engine.errors import CompileError
 from engine.records import Verdict
 from engine.rules.catalogue import Type
 from engine.rules.checked import CheckedShape
 from engine.rules.diagnostics import Place
+from engine.rules.evaluate import rounded as rounded_by_interpreter
 from engine.rules.terms import Concept, Constant
 from engine.settings import RulesSettings
 from engine.store.connection import Store
@@ -357,6 +359,12 @@ def test_only_controls_that_occur_in_the_selection_count_against_its_pairs(
             targets()
     else:
         assert targets() == 1
+
+
+def test_weights_and_offsets_are_rounded_away_from_zero_at_a_half() -> None:
+    values = [2.5e-6, -2.5e-6, 1.4e-6, -1.6e-6, 0.0]
+    assert rounded(np.array(values)).tolist() == [3e-6, -3e-6, 1e-6, -2e-6, 0]
+    assert [rounded_by_interpreter(v) for v in values] == [3e-6, -3e-6, 1e-6, -2e-6, 0]
 
 
 def test_a_concept_that_never_varies_cannot_be_shaped_by_an_offset(every: Constant) -> None:
