@@ -245,7 +245,7 @@ class Browser(Looking):
         refused: dict[str, str] = {}
         first: dict[str, str] = {}
         for ident, name in names.items():
-            taken = name_taken(self._slots["known"], ident, name) or first.get(name.strip().lower())
+            taken = name_taken(self._slots["snapshot"], ident, name) or first.get(name.strip().lower())
             if taken is not None:
                 refused[ident] = _is_taken(name, taken)
             else:
@@ -267,7 +267,8 @@ class Browser(Looking):
         Raises:
             ReviewError: another concept goes by that name: rule files could not tell them apart.
         """
-        taken = name_taken(self._slots["known"], concept_id, name) if name.strip() else None
+        # asked where only writes ask: a question about the journal must not interrupt it
+        taken = name_taken(self._slots["snapshot"], concept_id, name) if name.strip() else None
         if taken is not None:
             raise ReviewError(
                 _is_taken(name, taken),

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 
-from engine.errors import ReviewError, StoreError
+from engine.errors import Cancelled, ReviewError, StoreError
 from engine.live.browse import Browser
 from engine.records import Verdict
 from engine.settings import ReviewSettings
@@ -174,6 +176,28 @@ def test_a_name_that_another_concept_goes_by_is_refused(browser: Browser) -> Non
             browser.set_name(second.concept_id, taken)
     browser.set_name(first.concept_id, "concept 0")  # its own label
     browser.set_name(second.concept_id, "flattery")
+
+
+def test_no_question_interrupts_the_naming_of_a_concept(browser: Browser) -> None:
+    """Naming looks whether the name is taken; questions that are asked all the while do not end it."""
+    is_done = threading.Event()
+
+    def ask() -> None:
+        while not is_done.is_set():
+            with suppress(Cancelled):  # questions may interrupt each other
+                browser.context_named("tea")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        cursor = browser.open_table("hypotheses", "family:concepts")
+        ident = str(cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")])
+        for n in range(40):
+            browser.set_name(ident, f"name {n}")
+    finally:
+        is_done.set()
+        asker.join()
+    assert browser.names()[ident] == "name 39"
 
 
 def test_concepts_are_found_as_rule_files_write_them(browser: Browser) -> None:
