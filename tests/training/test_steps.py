@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from engine.progress import NullProgress
 from engine.settings import TrainingSettings
 from engine.training.run import train
-from engine.training.steps import step_shares
+from engine.training.steps import n_reached, step_shares
 from tests.training.conftest import FAST, make_rows, write_shaped
 from tests.training.test_run import command, events, make_request
 
@@ -90,3 +90,13 @@ def test_processes_train_no_pair_twice_in_a_short_last_step(
     one, two = last_log(tmp_path / "alone"), last_log(tmp_path / "run")
     for name in ("loss", "loss/weighted", "weight", "rewards/margins", "logps/chosen", "num_tokens", "epoch"):
         assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize(("steps", "n"), [(None, 10), (2, 8), (3, 10), (0, 0)])
+def test_a_run_sees_no_more_pairs_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, steps: int | None, n: int
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert n_reached(steps, 4, 10) == n
+    monkeypatch.setenv("WORLD_SIZE", "2")  # two processes see two batches a step
+    assert n_reached(steps, 4, 10) == (10 if steps is None else min(2 * 4 * steps, 10))
