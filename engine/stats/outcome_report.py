@@ -1,6 +1,7 @@
 """An outcome in words, in the order in which it should be read: first whether the model moved at all."""
 
 from engine.stats.outcome_score import ForecastScore, Outcome, Score
+from engine.views.runs import OTHER_FORECAST
 
 
 def report_lines(outcome: Outcome) -> list[str]:
@@ -10,7 +11,7 @@ def report_lines(outcome: Outcome) -> list[str]:
     if outcome.ceiling is not None:
         lines.append(f"a perfect forecast would reach R² {outcome.ceiling:.2f} at this noise")
     for other in outcome.forecasts[1:]:
-        lines += _forecast_lines(other, "another forecast")
+        lines += _forecast_lines(other, OTHER_FORECAST)
     return lines
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+OTHER_FORECAST = "another forecast"
+"""How the part of a report begins that is about a forecast which does not lead."""
+
 
 class RunState(StrEnum):
     """Where a run stands."""

@@ -201,6 +201,33 @@ def test_what_came_of_a_run_stands_before_how_it_went(world: World) -> None:
     drive(world, scenario)
 
 
+def test_concepts_stand_before_what_became_of_other_forecasts(world: World) -> None:
+    folder = write_run(world, "r1", "end")
+    numbers = {"forecast": -0.2, "forecast_low": -0.3, "forecast_high": -0.1}
+    numbers |= {"change": -0.4, "change_low": -0.5, "change_high": -0.3}
+    concept = {
+        "concept_id": "c",
+        "name": "oolong",
+        "is_scored": True,
+        "is_moved": True,
+        "agrees": True,
+        **numbers,
+    }
+    said = ["tea moved", "leading forecast, mean delta: right", "another forecast, pilot: wrong", "  R² 0.00"]
+    (folder / "outcome.json").write_text(json.dumps({"lines": said, "concepts": [concept]}))
+
+    async def scenario(driver: Driver) -> None:
+        await driver.keys("g", "u")
+        await driver.shows("finished")
+        await driver.keys("j", "enter")
+        await driver.shows("another forecast, pilot: wrong")
+        screen = driver.screen()
+        order = [screen.index(text) for text in (said[1], "oolong", said[2], "R² 0.00", "Curves")]
+        assert order == sorted(order)
+
+    drive(world, scenario)
+
+
 def write_start(folder: Path, weights: str) -> None:
     """Say which weights a finished run started from."""
     (folder / "run.json").write_text(json.dumps({"status": "finished", "inputs": {"weights": weights}}))

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from engine.safe_text import one_line
-from engine.views.runs import ConceptOutcome, Point, RunDetail, RunDifference, RunRow, RunState
+from engine.views.runs import (
+    OTHER_FORECAST,
+    ConceptOutcome,
+    Point,
+    RunDetail,
+    RunDifference,
+    RunRow,
+    RunState,
+)
 from tui import format as fmt
 from tui.charts import curve, smooth
 from tui.format import Glyphs
@@ -178,8 +186,7 @@ def _difference(ident: str, found: RunDifference, width: int, glyphs: Glyphs) ->
     return [
         PaneLine(()),
         heading("Difference of runs", note),
-        *_scored(said, found.concepts[:DIFFERENT], width, glyphs),
-        *_more(len(found.concepts) - DIFFERENT),
+        *_scored(said, found.concepts, DIFFERENT, width, glyphs),
     ]
 
 
@@ -190,8 +197,7 @@ def _outcome(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
     if width >= 75:
         note = f"held-out rollouts against the forecast; {glyphs.yes} right sign, ! wrong"
     title = heading("Outcome", note)
-    scored = _scored(detail.outcome_lines, detail.outcome[:OUTCOMES], width, glyphs)
-    return [PaneLine(()), title, *scored, *_more(len(detail.outcome) - OUTCOMES)]
+    return [PaneLine(()), title, *_scored(detail.outcome_lines, detail.outcome, OUTCOMES, width, glyphs)]
 
 
 def _more(n: int) -> list[PaneLine]:
@@ -201,12 +207,14 @@ def _more(n: int) -> list[PaneLine]:
 
 
 def _scored(
-    said: Sequence[str], concepts: Sequence[ConceptOutcome], width: int, glyphs: Glyphs
+    said: Sequence[str], every: Sequence[ConceptOutcome], most: int, width: int, glyphs: Glyphs
 ) -> list[PaneLine]:
-    """A report in words, then forecast and observation of some concepts."""
-    lines = [PaneLine(line) for text in said for line in wrap(one_line(text), width)]
+    """A report in words, then forecast and observation of ``most`` concepts, then how other forecasts did."""
+    concepts = every[:most]
+    first = next((i for i, text in enumerate(said) if text.startswith(OTHER_FORECAST)), len(said))
+    lines, others = _wrapped(said[:first], width), _wrapped(said[first:], width)
     if not concepts:
-        return lines
+        return lines + others
     top = max((abs(v) for c in concepts for v in (c.forecast, c.change)), default=1.0) or 1.0
     bar = max(min((width - 48) // 2, 25), 9) | 1
     name = max(width - 2 * bar - 26, 10)
@@ -214,7 +222,12 @@ def _scored(
         PaneLine(()),
         PaneLine(((fit("concept", name) + "  forecast".ljust(bar + 11) + "observed", "dim"),)),
     ]
-    return lines + [_concept(c, name, bar, top, glyphs) for c in concepts]
+    lines += [*(_concept(c, name, bar, top, glyphs) for c in concepts), *_more(len(every) - most)]
+    return [*lines, PaneLine(()), *others] if others else lines
+
+
+def _wrapped(said: Sequence[str], width: int) -> list[PaneLine]:
+    return [PaneLine(line) for text in said for line in wrap(one_line(text), width)]
 
 
 def _forecast(detail: RunDetail, width: int, glyphs: Glyphs) -> list[PaneLine]:
