@@ -51,9 +51,9 @@ WORDS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class World:
-    """A synthetic project on disk and what is true about it."""
+    """A synthetic project on disk and what is true about it; without a repr, since failures print it."""
 
     paths: ProjectPaths
     readings: Readings

@@ -156,7 +156,8 @@ class Browser(Looking):
     @property
     def vocabulary(self) -> str:
         """What numbers of latents mean in this index: its SAE, else its reader."""
-        return self._carrier.sae or self._published.reader_hash
+        with self._lock:
+            return self._carrier.sae or self._published.reader_hash
 
     def single_latents(self) -> Mapping[str, int]:
         """Concept id → latent, of every concept that is one latent."""
@@ -357,13 +358,13 @@ class Browser(Looking):
         """Those of the keys that the open index has; every key is looked up once."""
         new = [k for k in keys if k not in self._is_known]
         if new:
-            found = known_targets(self._slots["known"], new)
+            found = known_targets(self._slots["journal"], new)
             self._is_known.update((k, k in found) for k in new)
         return frozenset(k for k in keys if self._is_known[k])
 
     def _called_concepts(self) -> frozenset[str]:
         if self._called is None:
-            self._called = called_concepts(self._slots["known"])
+            self._called = called_concepts(self._slots["journal"])
             self._n_concepts = int(self._store.value("SELECT count(*) FROM concepts"))
         return self._called
 

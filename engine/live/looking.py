@@ -40,10 +40,14 @@ if TYPE_CHECKING:
 
 _KINDS = ("concept", "context", "pair")
 SLOTS = (
-    "summary", "snapshot", "known", "mix", "values", *_KINDS, *(f"{k} brief" for k in _KINDS),
+    "summary", "snapshot", "known", "journal", "mix", "values", *_KINDS, *(f"{k} brief" for k in _KINDS),
     *(f"open {name}" for name in GRIDS),
 )  # fmt: skip
-"""Purposes: a newer question interrupts an older one of the same purpose only."""
+"""Purposes: a newer question interrupts an older one of the same purpose only.
+
+What the journal asks of the index is asked with the lock held, one question at a time: nothing interrupts it,
+or a decision could be on disk and said to have failed.
+"""
 
 
 MEMORY = "96MB"
@@ -67,7 +71,7 @@ class Looking(Undertakings):
             self._store = store
             self._published = published
             self._slots = {name: QuerySlot(store) for name in SLOTS}
-            self._carrier = Carrier(self._slots["known"], published.reader_hash)
+            self._carrier = Carrier(self._slots["journal"], published.reader_hash)
             if self._strips is not None:
                 self._strips.follow(published.reader_hash, published.index_hash)
             self._opened()
@@ -87,9 +91,10 @@ class Looking(Undertakings):
             return self._strips
 
     def interrupt(self) -> None:
-        """Stop every question that runs; its asker gets ``Cancelled``."""
-        for slot in self._slots.values():
-            slot.interrupt()
+        """Stop every question that runs; its asker gets ``Cancelled``. What is decided is not stopped."""
+        for name, slot in self._slots.items():
+            if name != "journal":
+                slot.interrupt()
         for cursor in list(self._cursors):
             cursor.interrupt()
 

@@ -35,7 +35,8 @@ _number_leaf = st.sampled_from(
         "chosen.tokens", "rejected.tokens", "prompt.tokens", "prompt.turns", "meta.rating",
         "copy", "fold", "strength", "ratio", "delta(@a)", "chosen(@b, n)", "rejected(@c, sum)", "prompt(@b)",
         "delta(@c, rate)", "chosen(@length)", "length(chosen.text)", "length(language)", "0", "2.5",
-        "20", "0.3", "near_copy", "number(meta.margin)",
+        # a bare fraction beside `pct(…)` is refused; the same value as a sum is not
+        "20", "1.3", "(0.3 + 0)", "near_copy", "number(meta.margin)",
     ]
 )  # fmt: skip
 

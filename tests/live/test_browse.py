@@ -178,8 +178,8 @@ def test_a_name_that_another_concept_goes_by_is_refused(browser: Browser) -> Non
     browser.set_name(second.concept_id, "flattery")
 
 
-def test_no_question_interrupts_the_naming_of_a_concept(browser: Browser) -> None:
-    """Naming looks whether the name is taken; questions that are asked all the while do not end it."""
+def test_no_question_interrupts_what_is_decided(browser: Browser) -> None:
+    """Names and verdicts look things up before and after they are written; whatever is asked meanwhile."""
     is_done = threading.Event()
 
     def ask() -> None:
@@ -192,8 +192,10 @@ def test_no_question_interrupts_the_naming_of_a_concept(browser: Browser) -> Non
     try:
         cursor = browser.open_table("hypotheses", "family:concepts")
         ident = str(cursor.rows(0, 1)[0].values[cursor.spec.index("concept_id")])
+        target = Target("concept", ident, ident)
         for n in range(40):
             browser.set_name(ident, f"name {n}")
+            browser.set_verdict([target], Verdict.KEEP if n % 2 else Verdict.SUPPRESS)
     finally:
         is_done.set()
         asker.join()
