@@ -23,6 +23,10 @@ class Spot(NamedTuple):
     top: int
 
 
+EDGES = 3
+"""Lines of a screen that no pane has: the bar at the top, the place, and the keys at the bottom."""
+
+
 class TextPane(Widget):
     """Lines with a cursor on those that carry an item; without items it only scrolls."""
 
@@ -70,13 +74,13 @@ class TextPane(Widget):
             self._follow(old[self.cursor].item if 0 <= self.cursor < len(old) else None)
             if not (0 <= self.cursor < len(self.lines) and self.lines[self.cursor].item is not None):
                 self.cursor = self._stop(-1, 1)
-                if not self.is_cursor_seen:  # enter must not open what nobody sees
+                if not self.is_cursor_seen:
                     self.cursor = -1
             self._refresh_changed(before)
             return
         self.top, self.matched = 0, -1
         self.cursor = self._stop(-1, 1)
-        if self.cursor >= (self.size.height or self.app.size.height):  # before it is laid out: the screen's
+        if not self.is_cursor_seen:  # enter must not open what nobody sees
             self.cursor = -1
         self._refresh_changed(before)
 
@@ -130,7 +134,7 @@ class TextPane(Widget):
     @property
     def is_cursor_seen(self) -> bool:
         """The cursor's line is in view."""
-        height = self.size.height or self.app.size.height
+        height = self.size.height or max(self.app.size.height - EDGES, 1)  # before it is laid out
         return self.top <= self.cursor < self.top + height
 
     def _stop(self, start: int, step: int) -> int:
