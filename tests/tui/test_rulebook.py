@@ -1,6 +1,6 @@
 """Editing a rule text: statements move, switch and vanish whole, and everything can be taken back."""
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from engine.rules.lexer import lex
@@ -180,6 +180,7 @@ def test_the_version_line_stays_first_wherever_it_stands() -> None:
     assert book.delete(0).text == "prosect rules 1\na: drop\n"
 
 
+@example(text="0" * 20 + "\u1c240", room=20)  # a letter without a width before the last one
 @given(
     text=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=200),
     room=st.integers(20, 60),

@@ -70,7 +70,7 @@ def folded(text: str, room: int) -> list[tuple[int, str]]:
     """A line of the file as rows with where each begins; of a very long one the first, and what is left."""
     rows: list[tuple[int, str]] = []
     start = 0
-    while len(rows) < MAX_ROWS and width_of([(text[start : start + room + 1], "")]) > room:
+    while len(rows) < MAX_ROWS and not _fits(text, start, room):
         n = room
         while width_of([(text[start : start + n], "")]) > room:
             n -= 1
@@ -85,6 +85,13 @@ def folded(text: str, room: int) -> list[tuple[int, str]]:
     if len(rows) == MAX_ROWS:
         rest = f"… {len(rest):,} more characters: enter edits the line"
     return [*rows, (start, rest)]
+
+
+def _fits(text: str, start: int, room: int) -> bool:
+    """Whether the rest of a line has room on a row; more letters than cells may, where some have no width."""
+    if width_of([(text[start : start + room + 1], "")]) > room:
+        return False
+    return len(text) - start <= room + 1 or width_of([(text[start:], "")]) <= room
 
 
 def _carets(findings: "Sequence[RuleFinding]", text: str, start: int, end: int) -> list[PaneLine]:
